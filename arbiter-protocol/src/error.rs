@@ -1,0 +1,242 @@
+//! Errors that say whose fault it is: [`Invalid`] bytes, or a request [`Refused`] by a rule.
+//!
+//! Each has a `reason()`: the stable upper-case name that travels in `google.rpc.ErrorInfo`
+//! and that programs match on. The text is for people and may change.
+
+use thiserror::Error;
+
+use crate::time::UnixMillis;
+
+/// The bytes are not a valid statement, key, item or log object. The sender of the bytes is at fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Invalid {
+    /// A field has the wrong number of bytes, or exceeds its maximum.
+    #[error("field {field} has the wrong length")]
+    FieldLength {
+        /// The field's name in the `.proto` file.
+        field: &'static str,
+    },
+    /// A required field is absent.
+    #[error("field {field} is missing")]
+    FieldMissing {
+        /// The field's name in the `.proto` file.
+        field: &'static str,
+    },
+    /// A field holds a value outside its range, an unknown enum number, or forbidden characters.
+    #[error("field {field} has a value that is not allowed")]
+    FieldValue {
+        /// The field's name in the `.proto` file.
+        field: &'static str,
+    },
+    /// The payload is not valid protobuf.
+    #[error("the payload of a {what} is not valid protobuf")]
+    Malformed {
+        /// The statement expected.
+        what: &'static str,
+    },
+    /// Decoding and encoding again gives other bytes: unknown fields, another order, trailing bytes.
+    #[error("the payload of a {what} is not in canonical form (unknown fields, order or trailing bytes)")]
+    NotCanonical {
+        /// The statement expected.
+        what: &'static str,
+    },
+    /// The envelope holds a statement of another type.
+    #[error("expected a {expected}, got another payload type")]
+    PayloadType {
+        /// The statement expected.
+        expected: &'static str,
+    },
+    /// The signature does not verify strictly under the key named.
+    #[error("the signature on the {what} does not verify")]
+    Signature {
+        /// The statement.
+        what: &'static str,
+    },
+    /// There is not exactly one signature.
+    #[error("a {what} needs exactly one signature")]
+    SignatureCount {
+        /// The statement.
+        what: &'static str,
+    },
+    /// The statement is signed by a key that is not entitled to make it.
+    #[error("the {what} is not signed by the key that must sign it")]
+    Signer {
+        /// The statement.
+        what: &'static str,
+    },
+    /// The key is of small order or not a curve point (R-104, attack K23).
+    #[error("field {field} is a weak key or not a key at all")]
+    WeakKey {
+        /// The field's name.
+        field: &'static str,
+    },
+    /// The statement's format version is not 1.
+    #[error("the {what} has format version {version}, this software reads version 1")]
+    Version {
+        /// The statement.
+        what: &'static str,
+        /// The version found.
+        version: u32,
+    },
+    /// The message is larger than its maximum.
+    #[error("{what} is larger than {maximum} bytes")]
+    TooLarge {
+        /// What is too large.
+        what: &'static str,
+        /// Its maximum in bytes.
+        maximum: usize,
+    },
+    /// Sealed content does not open: wrong key, wrong exchange, or altered bytes.
+    #[error("the sealed content does not open with this key for this exchange")]
+    Seal,
+}
+
+impl Invalid {
+    /// The stable reason for programs.
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::FieldLength { .. } => "FIELD_LENGTH_INVALID",
+            Self::FieldMissing { .. } => "FIELD_MISSING",
+            Self::FieldValue { .. } => "FIELD_VALUE_INVALID",
+            Self::Malformed { .. } => "STATEMENT_MALFORMED",
+            Self::NotCanonical { .. } => "STATEMENT_NOT_CANONICAL",
+            Self::PayloadType { .. } => "PAYLOAD_TYPE_UNEXPECTED",
+            Self::Seal => "SEAL_INVALID",
+            Self::Signature { .. } => "SIGNATURE_INVALID",
+            Self::SignatureCount { .. } => "SIGNATURE_COUNT_INVALID",
+            Self::Signer { .. } => "SIGNER_NOT_ENTITLED",
+            Self::TooLarge { .. } => "TOO_LARGE",
+            Self::Version { .. } => "VERSION_UNSUPPORTED",
+            Self::WeakKey { .. } => "KEY_WEAK",
+        }
+    }
+
+    /// The field at fault, where there is one.
+    pub const fn field(&self) -> Option<&'static str> {
+        match self {
+            Self::FieldLength { field }
+            | Self::FieldMissing { field }
+            | Self::FieldValue { field }
+            | Self::WeakKey { field } => Some(field),
+            _ => None,
+        }
+    }
+}
+
+/// The statements are well formed, but a rule of `SPEC.md` forbids what is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Refused {
+    /// the acceptance answers another offer, or another agreement is named in the request.
+    #[error("the acceptance does not belong to this offer, or the request names another agreement")]
+    AcceptanceMismatch,
+    /// this action needs the acceptance of the responder.
+    #[error("this request needs the responder's acceptance: without it there is no agreement")]
+    AcceptanceRequired,
+    /// only the originator may abort this protocol.
+    #[error("only the originator may abort in this protocol; the responder may resolve or do nothing")]
+    AbortNotAllowed,
+    /// there is a verdict already; ask for it.
+    #[error("the exchange is ruled already; ask for the verdict")]
+    AlreadyRuled,
+    /// the second sender may not abort before the complaint deadline.
+    #[error("the second sender may not abort before {complain_by}; ask again from then on")]
+    AbortTooEarly {
+        /// The complaint deadline in the agreement.
+        complain_by: UnixMillis,
+    },
+    /// the complaint came at or after the deadline on the arbiter's clock.
+    #[error("the complaint came at {now}, the agreement allowed it before {complain_by}")]
+    ComplaintTooLate {
+        /// The arbiter's time.
+        now: UnixMillis,
+        /// The complaint deadline in the agreement.
+        complain_by: UnixMillis,
+    },
+    /// the deadlines do not fit the protocol.
+    #[error("the deadlines do not fit the protocol: P1 has none, P2 needs complain_by")]
+    DeadlineMismatch,
+    /// no accepted deposit of the item that was to be sent.
+    #[error("deposit the item first (VerifyTransfer): the peer must be able to fetch it")]
+    DepositRequired,
+    /// the role that asks has no externally verifiable item to deposit.
+    #[error("this role has no item that can be re-sent through the arbiter")]
+    DepositNotAllowed,
+    /// the deposit is released only after a verdict that replaces the peer's item.
+    #[error(
+        "nothing can be fetched: the deposit is released only by a verdict that replaces the peer's item"
+    )]
+    DepositNotReleased,
+    /// no method is agreed by which the arbiter could produce the item.
+    #[error("the parties agreed on no method by which the arbiter can produce this item")]
+    ItemNotGeneratable,
+    /// the roles of this exchange are not held by different parties.
+    #[error("originator, responder and arbiter must have different keys")]
+    PartiesNotDistinct,
+    /// the request is not signed by the party whose role it names.
+    #[error("the request is not signed by a party to this exchange")]
+    NotAParty,
+    /// the offer names another arbiter, another log, or another rule version.
+    #[error("the agreement names another arbiter, log or rule version")]
+    OtherArbiter,
+    /// The request belongs to another exchange than the offer beside it.
+    #[error("the request names another exchange than the offer beside it")]
+    OtherExchange,
+    /// only the first sender can resolve this protocol.
+    #[error("only the first sender, who deposited its item, can ask for the replacement")]
+    ResolveNotAllowed,
+    /// the protocol in the offer is not the one that the property sets select.
+    #[error("the protocol, sender order or properties in the offer are not what the property sets select")]
+    SelectionMismatch,
+    /// There is no verdict yet.
+    #[error("the arbiter has no verdict on this exchange")]
+    VerdictNotFound,
+}
+
+impl Refused {
+    /// The stable reason for programs.
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::AbortNotAllowed => "ABORT_NOT_ALLOWED",
+            Self::AbortTooEarly { .. } => "ABORT_TOO_EARLY",
+            Self::AlreadyRuled => "ALREADY_RULED",
+            Self::ItemNotGeneratable => "ITEM_NOT_GENERATABLE",
+            Self::AcceptanceMismatch => "ACCEPTANCE_MISMATCH",
+            Self::AcceptanceRequired => "ACCEPTANCE_REQUIRED",
+            Self::ComplaintTooLate { .. } => "COMPLAINT_TOO_LATE",
+            Self::DeadlineMismatch => "DEADLINE_MISMATCH",
+            Self::DepositNotAllowed => "DEPOSIT_NOT_ALLOWED",
+            Self::DepositNotReleased => "DEPOSIT_NOT_RELEASED",
+            Self::DepositRequired => "DEPOSIT_REQUIRED",
+            Self::NotAParty => "NOT_A_PARTY",
+            Self::OtherArbiter => "OTHER_ARBITER",
+            Self::OtherExchange => "OTHER_EXCHANGE",
+            Self::PartiesNotDistinct => "PARTIES_NOT_DISTINCT",
+            Self::ResolveNotAllowed => "RESOLVE_NOT_ALLOWED",
+            Self::SelectionMismatch => "SELECTION_MISMATCH",
+            Self::VerdictNotFound => "VERDICT_NOT_FOUND",
+        }
+    }
+}
+
+/// Statements that cannot be used: bad bytes, or against a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Rejected {
+    /// The bytes or a signature.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// A rule.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+}
+
+impl Rejected {
+    /// The stable reason for programs.
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Invalid(invalid) => invalid.reason(),
+            Self::Refused(refused) => refused.reason(),
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! The public leaf: what the log says about one event, without a party's identity or secret (R-501).
+//!
+//! ```text
+//! arbiter/evidence-leaf/v1
+//! id 17
+//! event verdict-replaced
+//! reason R-404
+//! time 2026-11-20T02:53:43.290Z
+//! clock 500
+//! exchange 9d3c…            32 hex digits: a pseudonym that only the arbiter can link to the exchange
+//! seq 1
+//! prev 16                   or `-`: the previous leaf of the same exchange
+//! policy <sha256>           of the rule version
+//! build <sha256>            of the program that decided
+//! issuer <8 hex>            first bytes of SHA-256 of the arbiter's key
+//! token <sha256>            digest of the signed statement
+//! record <sha256>           root of the sealed record
+//! ```
+//!
+//! One `key value` a line in this order, values of `[A-Za-z0-9+/=:._-]`, so there is exactly one form.
+//! A leaf is made only from ids, digests and closed sets: no field can hold text of a party.
+
+use std::fmt::Write as _;
+
+use crate::error::Invalid;
+use crate::evidence::merkle;
+use crate::ids::{Digest, LeafIndex, PublicKey};
+use crate::limits;
+use crate::time::{DurationMillis, UnixMillis};
+
+const HEADER: &str = "arbiter/evidence-leaf/v1";
+const KEYS: [&str; 13] = [
+    "id", "event", "reason", "time", "clock", "exchange", "seq", "prev", "policy", "build", "issuer",
+    "token", "record",
+];
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A deposit fits its description and is kept for the peer.
+    DepositAccepted,
+    /// The log begins: origin, keys and rules are fixed.
+    Genesis,
+    /// Verdict: abort token.
+    VerdictAborted,
+    /// Verdict: items replaced.
+    VerdictReplaced,
+}
+
+impl Event {
+    const ALL: [Self; 4] =
+        [Self::DepositAccepted, Self::Genesis, Self::VerdictAborted, Self::VerdictReplaced];
+
+    /// The name in the leaf.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::DepositAccepted => "deposit-accepted",
+            Self::Genesis => "genesis",
+            Self::VerdictAborted => "verdict-aborted",
+            Self::VerdictReplaced => "verdict-replaced",
+        }
+    }
+
+    /// Whether an exchange can have only one such event (R-401).
+    pub const fn is_verdict(self) -> bool {
+        matches!(self, Self::VerdictAborted | Self::VerdictReplaced)
+    }
+}
+
+/// A pseudonym of an exchange, 16 bytes: keyed, so that nobody but the arbiter can compute it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pseudonym(pub [u8; 16]);
+
+/// The names of the rules that a leaf may give as its reason.
+pub const REASONS: [&str; 6] = ["R-403", "R-404", "R-405", "R-406", "R-407", "R-502"];
+
+/// One public leaf.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leaf {
+    /// Its place in the log.
+    pub index: LeafIndex,
+    /// What happened.
+    pub event: Event,
+    /// The rule that made it happen: one of [`REASONS`].
+    pub reason: &'static str,
+    /// When, by the arbiter's clock.
+    pub time: UnixMillis,
+    /// How far that clock may be off, as the operator declares it.
+    pub clock_uncertainty: DurationMillis,
+    /// Which exchange.
+    pub exchange: Pseudonym,
+    /// The how-manieth leaf of the exchange, from 0.
+    pub sequence: u32,
+    /// The previous leaf of the exchange.
+    pub previous: Option<LeafIndex>,
+    /// SHA-256 of the rule version.
+    pub policy: Digest,
+    /// SHA-256 of the program.
+    pub build: Digest,
+    /// Short id of the arbiter's key.
+    pub issuer: [u8; 4],
+    /// Digest of the signed statement.
+    pub token: Digest,
+    /// Root of the sealed record.
+    pub record: Digest,
+}
+
+/// The short key id of `issuer`: the first 4 bytes of SHA-256 of the key.
+pub fn issuer_id(key: &PublicKey) -> [u8; 4] {
+    let digest = Digest::of(&[key.as_bytes()]);
+    let [a, b, c, d, ..] = *digest.as_bytes();
+    [a, b, c, d]
+}
+
+impl Leaf {
+    /// The one form of the leaf, at most [`limits::LEAF_BYTES`].
+    pub fn encode(&self) -> Vec<u8> {
+        let values = [
+            self.index.0.to_string(),
+            self.event.name().to_owned(),
+            self.reason.to_owned(),
+            self.time.to_string(),
+            self.clock_uncertainty.0.to_string(),
+            hex::encode(self.exchange.0),
+            self.sequence.to_string(),
+            self.previous.map_or_else(|| "-".to_owned(), |index| index.0.to_string()),
+            self.policy.to_string(),
+            self.build.to_string(),
+            hex::encode(self.issuer),
+            self.token.to_string(),
+            self.record.to_string(),
+        ];
+        let mut text = format!("{HEADER}\n");
+        for (key, value) in KEYS.iter().zip(values) {
+            // Writing to a String does not fail.
+            let _ = writeln!(text, "{key} {value}");
+        }
+        text.into_bytes()
+    }
+
+    /// Reads exactly what `encode` writes.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Invalid> {
+        let malformed = Invalid::Malformed { what: "leaf" };
+        if bytes.len() > limits::LEAF_BYTES {
+            return Err(Invalid::TooLarge { what: "leaf", maximum: limits::LEAF_BYTES });
+        }
+        let text = std::str::from_utf8(bytes).map_err(|_| malformed)?;
+        let mut lines = text.lines();
+        if lines.next() != Some(HEADER) {
+            return Err(malformed);
+        }
+        let mut value = |key: &'static str| {
+            lines
+                .next()
+                .and_then(|line| line.strip_prefix(key)?.strip_prefix(' '))
+                .ok_or(Invalid::FieldMissing { field: key })
+        };
+        let number = |text: &str, field| text.parse::<u64>().map_err(|_| Invalid::FieldValue { field });
+        let leaf = Self {
+            index: LeafIndex(number(value("id")?, "id")?),
+            event: named(value("event")?, &Event::ALL, |event| event.name(), "event")?,
+            reason: named(value("reason")?, &REASONS, |reason| reason, "reason")?,
+            time: UnixMillis::parse(value("time")?).ok_or(Invalid::FieldValue { field: "time" })?,
+            clock_uncertainty: DurationMillis(number(value("clock")?, "clock")?),
+            exchange: Pseudonym(fixed(value("exchange")?, "exchange")?),
+            sequence: u32::try_from(number(value("seq")?, "seq")?)
+                .map_err(|_| Invalid::FieldValue { field: "seq" })?,
+            previous: match value("prev")? {
+                "-" => None,
+                text => Some(LeafIndex(number(text, "prev")?)),
+            },
+            policy: Digest::parse_hex(value("policy")?, "policy")?,
+            build: Digest::parse_hex(value("build")?, "build")?,
+            issuer: fixed(value("issuer")?, "issuer")?,
+            token: Digest::parse_hex(value("token")?, "token")?,
+            record: Digest::parse_hex(value("record")?, "record")?,
+        };
+        if leaf.encode() == bytes { Ok(leaf) } else { Err(Invalid::NotCanonical { what: "leaf" }) }
+    }
+}
+
+/// One salted field of a sealed record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordField<'a> {
+    /// The field's name in the schema.
+    pub name: &'static str,
+    /// 16 bytes that nobody else can guess.
+    pub salt: [u8; 16],
+    /// The exact stored bytes.
+    pub value: &'a [u8],
+}
+
+/// Root of a sealed record (R-503): RFC 6962 over `salt || name || 0x00 || value`, fields in schema order.
+/// Binding, hiding, and one field can be opened without the rest.
+pub fn record_root(fields: &[RecordField<'_>]) -> Digest {
+    let mut tree = merkle::Frontier::new();
+    for field in fields {
+        let leaf = [&field.salt[..], field.name.as_bytes(), &[0], field.value].concat();
+        let _ = tree.append(merkle::leaf_hash(&leaf));
+    }
+    tree.root()
+}
+
+fn named<T: Copy>(
+    text: &str,
+    all: &[T],
+    name: impl Fn(T) -> &'static str,
+    field: &'static str,
+) -> Result<T, Invalid> {
+    all.iter().copied().find(|it| name(*it) == text).ok_or(Invalid::FieldValue { field })
+}
+
+fn fixed<const N: usize>(text: &str, field: &'static str) -> Result<[u8; N], Invalid> {
+    hex::decode(text).ok().and_then(|bytes| bytes.try_into().ok()).ok_or(Invalid::FieldValue { field })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn leaf() -> Leaf {
+        Leaf {
+            index: LeafIndex(17),
+            event: Event::VerdictReplaced,
+            reason: "R-404",
+            time: UnixMillis(1_700_000_000_123),
+            clock_uncertainty: DurationMillis(500),
+            exchange: Pseudonym([3; 16]),
+            sequence: 1,
+            previous: Some(LeafIndex(16)),
+            policy: Digest::of(&[b"p"]),
+            build: Digest::of(&[b"b"]),
+            issuer: [1, 2, 3, 4],
+            token: Digest::of(&[b"t"]),
+            record: Digest::of(&[b"r"]),
+        }
+    }
+
+    /// R-501: exactly one form; every single-byte change is refused or is another leaf.
+    #[test]
+    fn a_leaf_has_one_form() {
+        let bytes = leaf().encode();
+        assert_eq!(Leaf::decode(&bytes), Ok(leaf()));
+        for position in 0..bytes.len() {
+            for flip in [1, 2, 0x20, 0x80] {
+                let mut altered = bytes.clone();
+                altered[position] ^= flip;
+                if let Ok(other) = Leaf::decode(&altered) {
+                    assert_ne!(other, leaf(), "byte {position}");
+                    assert_eq!(other.encode(), altered);
+                }
+            }
+            assert!(Leaf::decode(&bytes[..position]).is_err(), "cut at {position}");
+        }
+        for bad in [[&bytes[..], b"\n"].concat(), [&bytes[..], b"x 1\n"].concat(), vec![b'a'; 2000]] {
+            assert!(Leaf::decode(&bad).is_err());
+        }
+    }
+
+    #[test]
+    fn the_record_root_binds_every_field() {
+        let root = |name, salt, value| {
+            record_root(&[
+                RecordField { name, salt, value },
+                RecordField { name: "z", salt: [9; 16], value: b"z" },
+            ])
+        };
+        let base = root("a", [1; 16], b"v");
+        assert_ne!(base, root("b", [1; 16], b"v"));
+        assert_ne!(base, root("a", [2; 16], b"v"));
+        assert_ne!(base, root("a", [1; 16], b"w"));
+    }
+}

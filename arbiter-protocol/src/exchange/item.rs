@@ -1,0 +1,214 @@
+//! Items and their descriptions: what a peer must get, precise enough for a machine to check (R16).
+
+use prost::Message as _;
+
+use crate::error::Invalid;
+use crate::exchange::kind;
+use crate::exchange::property::Properties;
+use crate::ids::Digest;
+use crate::limits;
+use crate::message::wire;
+
+/// An item: what it must be, and what the arbiter can do about its transfer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// What the item must be.
+    pub description: Description,
+    /// What the arbiter can do. A subset of what the kind of item offers.
+    pub properties: Properties,
+}
+
+/// What an item must be, one variant a kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Description {
+    /// A file.
+    Information(Information),
+    /// A signature of the sending party over a statement.
+    Signature(Statement),
+}
+
+/// Describes a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Information {
+    /// SHA-256 of the whole file.
+    pub sha256: Digest,
+    /// Size in bytes, 1 to [`limits::ITEM_BYTES`].
+    pub size_bytes: u64,
+    /// Media type (RFC 6838), e.g. `application/pdf`. Checked against the file's magic bytes.
+    pub media_type: String,
+    /// File name without a path, at most [`limits::NAME_BYTES`].
+    pub name: String,
+}
+
+/// What a signature item signs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Statement {
+    /// One line, e.g. `Contract of sale`, at most [`limits::TITLE_BYTES`].
+    pub title: String,
+    /// The terms in words, at most [`limits::TEXT_BYTES`]; may be empty.
+    pub text: String,
+    /// The file that the statement is about: the contract, or the thing received.
+    pub subject: Information,
+}
+
+impl Item {
+    /// An item with every property that its kind offers.
+    pub fn new(description: Description) -> Self {
+        let properties = kind::properties(&description);
+        Self { description, properties }
+    }
+
+    /// SHA-256 over a domain tag and the canonical encoding: the item's name in verdicts.
+    pub fn digest(&self) -> Digest {
+        Digest::of(&[b"arbiter item v1\0", &self.to_wire().encode_to_vec()])
+    }
+
+    pub(crate) fn from_wire(wire: wire::Item, field: &'static str) -> Result<Self, Invalid> {
+        let description = match wire.description.ok_or(Invalid::FieldMissing { field })? {
+            wire::item::Description::Information(it) => Description::Information(Information::from_wire(it)?),
+            wire::item::Description::Signature(it) => Description::Signature(Statement::from_wire(it)?),
+        };
+        let properties = Properties::from_wire(&wire.properties, "properties")?;
+        if !properties.within(&kind::properties(&description)) {
+            return Err(Invalid::FieldValue { field: "properties" });
+        }
+        Ok(Self { description, properties })
+    }
+
+    pub(crate) fn to_wire(&self) -> wire::Item {
+        wire::Item {
+            description: Some(match &self.description {
+                Description::Information(it) => wire::item::Description::Information(it.to_wire()),
+                Description::Signature(it) => wire::item::Description::Signature(it.to_wire()),
+            }),
+            properties: self.properties.to_wire(),
+        }
+    }
+}
+
+impl Information {
+    fn from_wire(wire: wire::Information) -> Result<Self, Invalid> {
+        let sha256 = Digest::parse(&wire.sha256, "sha256")?;
+        if wire.size_bytes == 0 || wire.size_bytes > limits::ITEM_BYTES {
+            return Err(Invalid::FieldValue { field: "size_bytes" });
+        }
+        check_media_type(&wire.media_type)?;
+        check_line(&wire.name, limits::NAME_BYTES, "name")?;
+        let a_path = wire.name.contains(['/', '\\']) || wire.name.starts_with('.');
+        if a_path || wire.name.is_empty() {
+            return Err(Invalid::FieldValue { field: "name" });
+        }
+        Ok(Self { sha256, size_bytes: wire.size_bytes, media_type: wire.media_type, name: wire.name })
+    }
+
+    fn to_wire(&self) -> wire::Information {
+        wire::Information {
+            sha256: self.sha256.to_vec(),
+            size_bytes: self.size_bytes,
+            media_type: self.media_type.clone(),
+            name: self.name.clone(),
+        }
+    }
+}
+
+impl Statement {
+    fn from_wire(wire: wire::Statement) -> Result<Self, Invalid> {
+        check_line(&wire.title, limits::TITLE_BYTES, "title")?;
+        if wire.title.is_empty() {
+            return Err(Invalid::FieldMissing { field: "title" });
+        }
+        check_text(&wire.text, limits::TEXT_BYTES, "text")?;
+        let subject = wire.subject.ok_or(Invalid::FieldMissing { field: "subject" })?;
+        Ok(Self { title: wire.title, text: wire.text, subject: Information::from_wire(subject)? })
+    }
+
+    fn to_wire(&self) -> wire::Statement {
+        wire::Statement {
+            title: self.title.clone(),
+            text: self.text.clone(),
+            subject: Some(self.subject.to_wire()),
+        }
+    }
+}
+
+/// One line of text: as [`check_text`], and no line feed.
+pub(crate) fn check_line(text: &str, maximum: usize, field: &'static str) -> Result<(), Invalid> {
+    if text.contains('\n') {
+        return Err(Invalid::FieldValue { field });
+    }
+    check_text(text, maximum, field)
+}
+
+/// text that a person will read before signing holds nothing that can lie about itself: no control
+/// characters but line feed, no bidirectional overrides or isolates, no zero-width or tag characters.
+pub(crate) fn check_text(text: &str, maximum: usize, field: &'static str) -> Result<(), Invalid> {
+    if text.len() > maximum {
+        return Err(Invalid::FieldLength { field });
+    }
+    let deceptive = |c: char| {
+        matches!(c,
+            '\u{00ad}' | '\u{061c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+    };
+    if text.chars().any(|c| (c.is_control() && c != '\n') || deceptive(c)) {
+        return Err(Invalid::FieldValue { field });
+    }
+    Ok(())
+}
+
+fn check_media_type(text: &str) -> Result<(), Invalid> {
+    let field = "media_type";
+    if text.len() > limits::MEDIA_TYPE_BYTES {
+        return Err(Invalid::FieldLength { field });
+    }
+    let token = |part: &str| {
+        !part.is_empty()
+            && part.bytes().all(|b| {
+                b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'+' | b'-' | b'_')
+            })
+    };
+    match text.split_once('/') {
+        Some((kind, subtype)) if token(kind) && token(subtype) => Ok(()),
+        _ => Err(Invalid::FieldValue { field }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// what is shown is what is signed.
+    #[test]
+    fn text_that_can_lie_about_itself_is_refused() {
+        for bad in ["a\u{202e}b", "a\u{200b}b", "a\u{1b}[31mb", "a\rb", "a\u{2066}b", "a\u{0}b", "\u{feff}a"]
+        {
+            assert!(check_text(bad, 100, "text").is_err(), "{bad:?}");
+        }
+        assert!(check_text("Zażółć gęślą jaźń\n合同", 100, "text").is_ok());
+        assert!(check_line("two\nlines", 100, "title").is_err());
+        assert!(check_text("12345", 5, "text").is_ok());
+        assert!(check_text("123456", 5, "text").is_err());
+    }
+
+    #[test]
+    fn names_are_not_paths_and_media_types_are_types() {
+        let file = |name: &str, media_type: &str, size_bytes| {
+            Information::from_wire(wire::Information {
+                sha256: vec![0; 32],
+                size_bytes,
+                media_type: media_type.into(),
+                name: name.into(),
+            })
+        };
+        assert!(file("contract.pdf", "application/pdf", 1).is_ok());
+        for name in ["", "../x", "a/b", "a\\b", ".ssh", "a\nb"] {
+            assert!(file(name, "application/pdf", 1).is_err(), "{name:?}");
+        }
+        for media_type in ["", "pdf", "/", "a/", "A/B", "a/b/c", "text/plain; charset=utf-8"] {
+            assert!(file("x", media_type, 1).is_err(), "{media_type:?}");
+        }
+        assert!(file("x", "text/plain", 0).is_err());
+        assert!(file("x", "text/plain", limits::ITEM_BYTES).is_ok());
+        assert!(file("x", "text/plain", limits::ITEM_BYTES + 1).is_err());
+    }
+}

@@ -1,0 +1,59 @@
+//! Kinds of items (decision D7): what each offers, how a peer checks one, what the arbiter does with one.
+//!
+//! | kind | properties | a peer checks | the arbiter |
+//! | --- | --- | --- | --- |
+//! | information | re-sendable | [`information::ContentCheck`] over the bytes | the same check on a deposit |
+//! | signature | generatable by replacement | [`signature::check`] on the signed transfer | [`signature::replace`] in a verdict |
+//!
+//! A new kind is a file here, a variant of [`Description`], and a row in the table.
+
+pub mod information;
+pub mod signature;
+
+use thiserror::Error;
+
+use crate::exchange::item::Description;
+use crate::exchange::property::{Properties, Property};
+
+/// The properties that the kind of this item offers.
+pub fn properties(description: &Description) -> Properties {
+    match description {
+        Description::Information(_) => Properties::new([Property::Resendable]),
+        Description::Signature(_) => Properties::new([Property::GeneratableByReplacement]),
+    }
+}
+
+/// An item does not fit its description. Its sender is at fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Unfit {
+    /// The bytes have another hash: at least one differs.
+    #[error("the item's SHA-256 is not the one agreed: at least one byte differs")]
+    Hash,
+    /// The item is of another kind, or describes something else.
+    #[error("the item is not the one described in the agreement")]
+    Kind,
+    /// There are more or fewer bytes than described.
+    #[error("the item has {found} bytes or more, {agreed} were agreed")]
+    Size {
+        /// Bytes seen so far.
+        found: u64,
+        /// Bytes described.
+        agreed: u64,
+    },
+    /// The file's magic bytes are not those of the media type described.
+    #[error("the item's content is not of the media type agreed")]
+    Type,
+}
+
+impl Unfit {
+    /// The stable reason for programs.
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Hash => "ITEM_HASH_MISMATCH",
+            Self::Kind => "ITEM_KIND_MISMATCH",
+            Self::Size { .. } => "ITEM_SIZE_MISMATCH",
+            Self::Type => "ITEM_TYPE_MISMATCH",
+        }
+    }
+}

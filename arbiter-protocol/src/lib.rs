@@ -1,0 +1,31 @@
+//! The pure core of optimistic fair exchange: no clock, no randomness, no IO, no async.
+//!
+//! Three roles: an *originator* offers, a *responder* accepts, they exchange *items* directly; an *arbiter* is
+//! silent while both behave and restores fairness when one does not.
+//!
+//! ```text
+//!   originator ◀────── statements, items ──────▶ responder
+//!        └───── request ──▶ arbiter ◀── request ─────┘
+//!                              └─▶ verdict + leaf + inclusion proof + checkpoint
+//! ```
+//!
+//! Reading order: [`exchange::selection`] (which protocol), [`message::agreement`] (what is agreed),
+//! [`role::session`] (what a party does), [`role::arbiter`] (what the arbiter decides), [`ruling`] (how a
+//! decision becomes durable evidence, and how a stranger checks it). `SPEC.md` is normative; `R-…` in comments are its rules.
+//!
+//! Modules import only downwards: `wire` ▶ `ruling` ▶ `role`, `evidence` ▶ `message` ▶ `exchange` ▶ `crypto` ▶ `statement` ▶
+//! `ids`, `time`, `limits`, `error`. Feature `wire` adds the generated gRPC bindings.
+
+pub mod crypto;
+pub mod error;
+pub mod evidence;
+pub mod exchange;
+pub mod ids;
+pub mod limits;
+pub mod message;
+pub mod role;
+pub mod ruling;
+pub mod statement;
+pub mod time;
+#[cfg(feature = "wire")]
+pub mod wire;

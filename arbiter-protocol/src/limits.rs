@@ -1,0 +1,39 @@
+//! Every maximum in one place. All sizes in bytes.
+//!
+//! A limit is part of the protocol: two programs that disagree on one disagree on what is valid.
+
+/// Largest payload of a statement.
+pub const STATEMENT_BYTES: usize = 24 * 1024;
+/// Largest encoded envelope: a payload, its type, one key and one signature.
+pub const ENVELOPE_BYTES: usize = STATEMENT_BYTES + 512;
+/// Longest payload type.
+pub const PAYLOAD_TYPE_BYTES: usize = 96;
+/// Longest name of a party or file.
+pub const NAME_BYTES: usize = 200;
+/// Longest media type (RFC 6838 allows 127 + 1 + 127).
+pub const MEDIA_TYPE_BYTES: usize = 255;
+/// Longest title of a statement to sign.
+pub const TITLE_BYTES: usize = 200;
+/// Longest text of a statement to sign.
+pub const TEXT_BYTES: usize = 8 * 1024;
+/// Longest log origin (it is also the key name in signed notes).
+pub const ORIGIN_BYTES: usize = 128;
+/// Largest file that can be exchanged: 1 TiB.
+pub const ITEM_BYTES: u64 = 1 << 40;
+/// Plain bytes in one chunk of a file; only the last chunk may be shorter.
+pub const CHUNK_BYTES: usize = 64 * 1024;
+/// Sealed bytes in one chunk: the plain bytes and the 16-byte tag.
+pub const SEALED_CHUNK_BYTES: usize = CHUNK_BYTES + 16;
+/// Properties one item can offer.
+pub const PROPERTIES: usize = 8;
+/// Hashes of evidence in one verdict.
+pub const EVIDENCE_HASHES: usize = 4;
+/// Hashes in an inclusion or consistency proof: a tree of 2^64 leaves needs no more.
+pub const PROOF_HASHES: usize = 64;
+/// Largest leaf of the log: well below the 65,535 of tlog-tiles.
+pub const LEAF_BYTES: usize = 1024;
+/// Latest time a statement may name, 2^53 ms (year 287396): exact in every JSON reader.
+pub const TIME_MILLIS: u64 = 1 << 53;
+
+const _: () = assert!(2 * (TEXT_BYTES + 2 * TITLE_BYTES + NAME_BYTES + MEDIA_TYPE_BYTES) < STATEMENT_BYTES);
+const _: () = assert!(STATEMENT_BYTES < ENVELOPE_BYTES);

@@ -1,0 +1,305 @@
+//! The agreement: an offer by the originator and an acceptance by the responder.
+//!
+//! Everything that decides the outcome is inside the signed offer (decision D3): parties, arbiter, both
+//! items, protocol, order of sending, deadline. The acceptance binds the offer and the responder's nonce;
+//! every later statement binds both through the [`AgreementId`] (attacks K1-K3, K9).
+
+use crate::crypto;
+use crate::error::{Invalid, Refused, Rejected};
+use crate::evidence::checkpoint::Origin;
+use crate::exchange::item::{Item, check_line};
+use crate::exchange::selection::{Protocol, Role, Selection, Unfair, select};
+use crate::ids::{AgreementId, ExchangeId, PublicKey, SealingKey};
+use crate::limits;
+use crate::message::{VERSION, check_version, role_from_wire, role_to_wire, time_from_wire, wire};
+use crate::statement::{Payload, Signed, Verified};
+use crate::time::UnixMillis;
+
+/// A party as the agreement names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Party {
+    /// Signs the party's statements.
+    pub signing_key: PublicKey,
+    /// What is sent to the party is sealed to this key.
+    pub sealing_key: SealingKey,
+    /// What the party calls itself, at most [`limits::NAME_BYTES`]. Not verified by anybody.
+    pub name: String,
+}
+
+/// The arbiter as the agreement names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ArbiterIdentity {
+    /// Signs verdicts, attestations and answers.
+    pub key: PublicKey,
+    /// Signs the checkpoints of the evidence log.
+    pub log_key: PublicKey,
+    /// Origin of the evidence log (tlog-checkpoint).
+    pub log_origin: Origin,
+    /// The rule version that decides, e.g. `arbiter/rules/v1`.
+    pub rules: String,
+}
+
+/// The originator's commitment to the whole agreement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offer {
+    /// 32 fresh random bytes of the originator.
+    pub nonce: [u8; 32],
+    /// Makes the offer.
+    pub originator: Party,
+    /// Is asked to accept.
+    pub responder: Party,
+    /// Decides, if asked.
+    pub arbiter: ArbiterIdentity,
+    /// What the originator gives.
+    pub originator_item: Item,
+    /// What the responder gives.
+    pub responder_item: Item,
+    /// The protocol and who sends first: must be what [`select`] gives.
+    pub selection: Selection,
+    /// The first sender complains before this time on the arbiter's clock; the second sender may abort from
+    /// this time on. Present exactly if the protocol has a deadline.
+    pub complain_by: Option<UnixMillis>,
+}
+
+impl Offer {
+    /// The party in a role.
+    pub const fn party(&self, role: Role) -> &Party {
+        match role {
+            Role::Originator => &self.originator,
+            Role::Responder => &self.responder,
+        }
+    }
+
+    /// The item that the party in `role` gives.
+    pub const fn item(&self, role: Role) -> &Item {
+        match role {
+            Role::Originator => &self.originator_item,
+            Role::Responder => &self.responder_item,
+        }
+    }
+
+    /// The role of the party with this signing key.
+    pub fn role_of(&self, key: &PublicKey) -> Option<Role> {
+        [Role::Originator, Role::Responder].into_iter().find(|role| self.party(*role).signing_key == *key)
+    }
+
+    /// The rules that make an offer one that can be carried out.
+    pub fn check(&self) -> Result<(), Refused> {
+        let keys =
+            [self.originator.signing_key, self.responder.signing_key, self.arbiter.key, self.arbiter.log_key];
+        let repeated = keys.iter().enumerate().any(|(i, key)| keys.iter().skip(i + 1).any(|k| k == key));
+        if repeated || self.originator.sealing_key == self.responder.sealing_key {
+            return Err(Refused::PartiesNotDistinct);
+        }
+        if self.selected() != Ok(self.selection) {
+            return Err(Refused::SelectionMismatch);
+        }
+        if self.complain_by.is_some() != self.selection.protocol.has_deadline() {
+            return Err(Refused::DeadlineMismatch);
+        }
+        Ok(())
+    }
+
+    /// What the matrix selects for the two items.
+    pub fn selected(&self) -> Result<Selection, Unfair> {
+        select(&self.originator_item.properties, &self.responder_item.properties)
+    }
+}
+
+impl Payload for Offer {
+    const TYPE: &'static str = "application/vnd.arbiter.offer.v1+protobuf";
+    const NAME: &'static str = "offer";
+    type Wire = wire::Offer;
+
+    fn from_wire(wire: wire::Offer) -> Result<Self, Invalid> {
+        check_version(wire.version, Self::NAME)?;
+        let protocol = match wire::Protocol::try_from(wire.protocol) {
+            Ok(wire::Protocol::ContractSigning) => Protocol::ContractSigning,
+            Ok(wire::Protocol::VerifyThenGenerate) => Protocol::VerifyThenGenerate,
+            _ => return Err(Invalid::FieldValue { field: "protocol" }),
+        };
+        let complain_by = match wire.complain_by {
+            0 => None,
+            millis => Some(time_from_wire(millis, "complain_by")?),
+        };
+        Ok(Self {
+            nonce: nonce(&wire.nonce)?,
+            originator: party(wire.originator, "originator")?,
+            responder: party(wire.responder, "responder")?,
+            arbiter: arbiter(wire.arbiter.ok_or(Invalid::FieldMissing { field: "arbiter" })?)?,
+            originator_item: item(wire.originator_item, "originator_item")?,
+            responder_item: item(wire.responder_item, "responder_item")?,
+            selection: Selection {
+                protocol,
+                first_sender: role_from_wire(wire.first_sender, "first_sender")?,
+            },
+            complain_by,
+        })
+    }
+
+    fn to_wire(&self) -> wire::Offer {
+        let protocol = match self.selection.protocol {
+            Protocol::ContractSigning => wire::Protocol::ContractSigning,
+            Protocol::VerifyThenGenerate => wire::Protocol::VerifyThenGenerate,
+        };
+        let party = |party: &Party| {
+            Some(wire::Party {
+                signing_key: party.signing_key.to_vec(),
+                sealing_key: party.sealing_key.to_vec(),
+                name: party.name.clone(),
+            })
+        };
+        wire::Offer {
+            version: VERSION,
+            nonce: self.nonce.to_vec(),
+            originator: party(&self.originator),
+            responder: party(&self.responder),
+            arbiter: Some(wire::Arbiter {
+                key: self.arbiter.key.to_vec(),
+                log_key: self.arbiter.log_key.to_vec(),
+                log_origin: self.arbiter.log_origin.to_string(),
+                rules: self.arbiter.rules.clone(),
+            }),
+            originator_item: Some(self.originator_item.to_wire()),
+            responder_item: Some(self.responder_item.to_wire()),
+            protocol: protocol.into(),
+            first_sender: role_to_wire(self.selection.first_sender),
+            complain_by: self.complain_by.map_or(0, |time| time.0),
+        }
+    }
+}
+
+impl Signed<Offer> {
+    /// Verifies under the originator's key, then the rules for offers.
+    pub fn verify_offer(self) -> Result<Verified<Offer>, Rejected> {
+        let signer = self.unverified().originator.signing_key;
+        let offer = self.verify(&signer)?;
+        offer.check()?;
+        Ok(offer)
+    }
+}
+
+impl Verified<Offer> {
+    /// The exchange that this offer starts.
+    pub const fn exchange_id(&self) -> ExchangeId {
+        ExchangeId::from_bytes(*self.digest().as_bytes())
+    }
+}
+
+/// The responder's commitment to an offer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Acceptance {
+    /// The offer accepted.
+    pub exchange_id: ExchangeId,
+    /// 32 fresh random bytes of the responder.
+    pub nonce: [u8; 32],
+}
+
+impl Payload for Acceptance {
+    const TYPE: &'static str = "application/vnd.arbiter.acceptance.v1+protobuf";
+    const NAME: &'static str = "acceptance";
+    type Wire = wire::Acceptance;
+
+    fn from_wire(wire: wire::Acceptance) -> Result<Self, Invalid> {
+        check_version(wire.version, Self::NAME)?;
+        Ok(Self {
+            exchange_id: ExchangeId::parse(&wire.exchange_id, "exchange_id")?,
+            nonce: nonce(&wire.nonce)?,
+        })
+    }
+
+    fn to_wire(&self) -> wire::Acceptance {
+        wire::Acceptance {
+            version: VERSION,
+            exchange_id: self.exchange_id.to_vec(),
+            nonce: self.nonce.to_vec(),
+        }
+    }
+}
+
+/// An offer and the acceptance that answers it, both verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Agreement {
+    offer: Verified<Offer>,
+    acceptance: Verified<Acceptance>,
+}
+
+impl Agreement {
+    /// Joins an offer and an acceptance: right signer, right exchange.
+    pub fn new(offer: Verified<Offer>, acceptance: Signed<Acceptance>) -> Result<Self, Rejected> {
+        let acceptance = acceptance.verify(&offer.responder.signing_key)?;
+        Self::join(offer, acceptance).map_err(Rejected::Refused)
+    }
+
+    /// Joins an offer and an acceptance that was just signed or is already verified.
+    pub fn join(offer: Verified<Offer>, acceptance: Verified<Acceptance>) -> Result<Self, Refused> {
+        let signer = acceptance.signer() == offer.responder.signing_key;
+        if !signer || acceptance.exchange_id != offer.exchange_id() {
+            return Err(Refused::AcceptanceMismatch);
+        }
+        Ok(Self { offer, acceptance })
+    }
+
+    /// The offer.
+    pub const fn offer(&self) -> &Verified<Offer> {
+        &self.offer
+    }
+
+    /// The acceptance.
+    pub const fn acceptance(&self) -> &Verified<Acceptance> {
+        &self.acceptance
+    }
+
+    /// Names the exchange.
+    pub const fn exchange_id(&self) -> ExchangeId {
+        self.offer.exchange_id()
+    }
+
+    /// Names the agreement.
+    pub const fn id(&self) -> AgreementId {
+        AgreementId::from_bytes(*self.acceptance.digest().as_bytes())
+    }
+
+    /// The context to which content sealed by `sender` is bound (F9): domain, exchange, agreement, role.
+    pub fn seal_context(&self, sender: Role) -> Vec<u8> {
+        let mut context = b"arbiter content v1\0".to_vec();
+        context.extend_from_slice(self.exchange_id().as_bytes());
+        context.extend_from_slice(self.id().as_bytes());
+        context.push(u8::from(sender == Role::Responder));
+        context
+    }
+}
+
+fn nonce(bytes: &[u8]) -> Result<[u8; 32], Invalid> {
+    bytes.try_into().map_err(|_| Invalid::FieldLength { field: "nonce" })
+}
+
+fn item(wire: Option<wire::Item>, field: &'static str) -> Result<Item, Invalid> {
+    Item::from_wire(wire.ok_or(Invalid::FieldMissing { field })?, field)
+}
+
+fn party(wire: Option<wire::Party>, field: &'static str) -> Result<Party, Invalid> {
+    let wire = wire.ok_or(Invalid::FieldMissing { field })?;
+    let signing_key = PublicKey::parse(&wire.signing_key, "signing_key")?;
+    crypto::check_key(&signing_key, "signing_key")?;
+    check_line(&wire.name, limits::NAME_BYTES, "name")?;
+    Ok(Party {
+        signing_key,
+        sealing_key: SealingKey::parse(&wire.sealing_key, "sealing_key")?,
+        name: wire.name,
+    })
+}
+
+fn arbiter(wire: wire::Arbiter) -> Result<ArbiterIdentity, Invalid> {
+    let key = PublicKey::parse(&wire.key, "key")?;
+    crypto::check_key(&key, "key")?;
+    let log_key = PublicKey::parse(&wire.log_key, "log_key")?;
+    crypto::check_key(&log_key, "log_key")?;
+    let log_origin =
+        Origin::parse(&wire.log_origin).map_err(|_| Invalid::FieldValue { field: "log_origin" })?;
+    check_line(&wire.rules, limits::NAME_BYTES, "rules")?;
+    if wire.rules.is_empty() {
+        return Err(Invalid::FieldMissing { field: "rules" });
+    }
+    Ok(ArbiterIdentity { key, log_key, log_origin, rules: wire.rules })
+}

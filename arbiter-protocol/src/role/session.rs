@@ -1,0 +1,348 @@
+//! One party's side of one exchange, from the agreement to the end.
+//!
+//! Originator and responder differ in how they open ([`super::originator`], [`super::responder`]); from the
+//! agreement on only the order of sending and the protocol matter:
+//!
+//! ```text
+//!  first sender    SendItem, Waiting ──item──▶ Done(Completed)
+//!                     │ peer silent: P1 Resolve, P2 Complain (deposit, then resolve) in time
+//!                     ▼
+//!                  Asking ──verdict──▶ Done(Resolved | Aborted)
+//!
+//!  second sender   Waiting ──item──▶ SendItem, Done(Completed)
+//!                     │ peer silent: P1 Resolve; P2 from complain_by on: Abort
+//!                     ▼
+//!                  Asking ──verdict──▶ Done(Aborted), or Fetch the deposit ──▶ Done(Resolved)
+//! ```
+//!
+//! Invariants
+//! - A second sender's item leaves only after the first sender's item fits (R-303).
+//! - Nothing is sent once an abort has been asked for without having sent (R-302).
+//! - In P2 the first sender sends only while there is time to complain (R-304) and complains in time (R-308).
+
+use crate::error::Refused;
+use crate::exchange::kind::information::FitContent;
+use crate::exchange::kind::signature::FitSignature;
+use crate::exchange::selection::{Protocol, Role};
+use crate::ids::ExchangeId;
+use crate::message::agreement::{Acceptance, Agreement, Offer};
+use crate::message::verdict::{Ruling, Verdict};
+use crate::statement::Verified;
+use crate::time::{DurationMillis, UnixMillis};
+
+/// A party's side of an exchange.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    pub(super) role: Role,
+    pub(super) opening: Opening,
+    pub(super) sent: bool,
+    pub(super) phase: Phase,
+    pub(super) timing: Timing,
+}
+
+/// What the parties have signed so far.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Opening {
+    Offer(Verified<Offer>),
+    Agreement(Agreement),
+}
+
+/// How far the exchange has come. Durable before any output of the step that reached it is performed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// The originator's offer is out; no acceptance yet.
+    Offered,
+    /// Agreed; waiting for the peer's item.
+    Waiting,
+    /// A request to the arbiter may be out; waiting for its answer.
+    Asking(Ask),
+    /// Finished.
+    Done(Outcome),
+}
+
+/// What a party asks of the arbiter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// `AbortExchange`.
+    Abort,
+    /// `VerifyTransfer` with the own item, then `GenerateItem`.
+    Complain,
+    /// `FetchDeposit`.
+    Fetch,
+    /// `GenerateItem`.
+    Resolve,
+}
+
+/// How an exchange ended for a party. Every way is fair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Neither party gets an item: the arbiter's abort token says so.
+    Aborted,
+    /// Both items changed hands between the peers; the arbiter was not needed for ours.
+    Completed,
+    /// The arbiter's verdict gave what the peer withheld.
+    Resolved,
+}
+
+/// What happens to a party. Statements are verified and items checked before they get here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// The responder's acceptance.
+    Accepted(Agreement),
+    /// The peer's item arrived and fits.
+    Received(Fit),
+    /// The deposit arrived from the arbiter and fits.
+    Fetched(FitContent),
+    /// The peer repeated itself or came back: say again what it may have missed.
+    PeerRepeats,
+    /// Stop waiting for the peer: patience is over, it declined, or the user says so.
+    GiveUp,
+    /// A time asked for by `WakeAt` has come.
+    Wake,
+    /// The arbiter's verdict, verified for this exchange.
+    Ruled(Verdict),
+    /// The arbiter refused the request that is out.
+    Refused,
+}
+
+/// An item that fits its description (R-305).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fit {
+    /// A file.
+    Content(FitContent),
+    /// A signature.
+    Signature(FitSignature),
+}
+
+/// What the driver must do, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Send the signed offer to the peer.
+    SendOffer,
+    /// Send the signed acceptance to the peer.
+    SendAcceptance,
+    /// Send the own item: the signed transfer, and the content if there is one.
+    SendItem,
+    /// Send this request to the arbiter, again until it answers.
+    Ask(Ask),
+    /// Give `Input::Wake` at this time or soon after.
+    WakeAt(UnixMillis),
+    /// The exchange has ended.
+    Done(Outcome),
+}
+
+/// Result of a transition: make `next` durable, then perform `outputs` in order (R-301).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// The state after the transition.
+    pub next: Session,
+    /// What to do then.
+    pub outputs: Vec<Output>,
+}
+
+/// How much time a party keeps for complaints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timing {
+    /// The first sender complains this long before `complain_by`, and sends only if at least twice this
+    /// long remains: enough for clock difference, network and upload.
+    pub complain_margin: DurationMillis,
+}
+
+impl Session {
+    /// Rebuilds a session from durable parts.
+    pub fn restore(
+        role: Role,
+        offer: Verified<Offer>,
+        acceptance: Option<Verified<Acceptance>>,
+        sent: bool,
+        phase: Phase,
+        timing: Timing,
+    ) -> Result<Self, Refused> {
+        let opening = match acceptance {
+            None => Opening::Offer(offer),
+            Some(acceptance) => Opening::Agreement(Agreement::join(offer, acceptance)?),
+        };
+        Ok(Self { role, opening, sent, phase, timing })
+    }
+
+    /// The own role.
+    pub const fn role(&self) -> Role {
+        self.role
+    }
+
+    /// Whether the own item may have left.
+    pub const fn sent(&self) -> bool {
+        self.sent
+    }
+
+    /// How far the exchange has come.
+    pub const fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// The offer.
+    pub const fn offer(&self) -> &Verified<Offer> {
+        match &self.opening {
+            Opening::Offer(offer) => offer,
+            Opening::Agreement(agreement) => agreement.offer(),
+        }
+    }
+
+    /// The agreement, once there is one.
+    pub const fn agreement(&self) -> Option<&Agreement> {
+        match &self.opening {
+            Opening::Offer(_) => None,
+            Opening::Agreement(agreement) => Some(agreement),
+        }
+    }
+
+    /// Names the exchange.
+    pub const fn exchange_id(&self) -> ExchangeId {
+        self.offer().exchange_id()
+    }
+
+    /// Whether this party sends first.
+    pub fn is_first(&self) -> bool {
+        self.offer().selection.first_sender == self.role
+    }
+
+    /// The transition function. Inputs that mean nothing in the current phase change nothing.
+    pub fn handle(&self, now: UnixMillis, input: Input) -> Step {
+        match (self.phase, input) {
+            (Phase::Offered, Input::Accepted(agreement)) => self.accepted(now, agreement),
+            (Phase::Waiting | Phase::Asking(_), Input::Received(_)) => self.received(),
+            (Phase::Offered | Phase::Waiting, Input::GiveUp) => self.give_up(now),
+            (Phase::Offered | Phase::Waiting, Input::Wake) if self.deadline_is_near(now) => self.give_up(now),
+            (Phase::Asking(ask), Input::Wake) => self.stay([Output::Ask(ask)]),
+            (Phase::Asking(_), Input::Ruled(verdict)) => self.ruled(&verdict),
+            (Phase::Asking(ask), Input::Refused) => self.refused(now, ask),
+            (Phase::Asking(Ask::Fetch), Input::Fetched(_)) => self.done(Outcome::Resolved),
+            (_, Input::PeerRepeats) => self.stay(self.told_to_peer()),
+            (Phase::Done(Outcome::Completed), Input::Received(_)) => self.stay(self.told_to_peer()),
+            _ => self.stay([]),
+        }
+    }
+
+    /// What to do after a restart, or to start: everything the current phase may have left undone.
+    pub fn resume(&self) -> Vec<Output> {
+        let mut outputs = self.told_to_peer();
+        match self.phase {
+            Phase::Offered | Phase::Waiting => outputs.extend(self.alarm()),
+            Phase::Asking(ask) => outputs.push(Output::Ask(ask)),
+            Phase::Done(outcome) => outputs.push(Output::Done(outcome)),
+        }
+        outputs
+    }
+
+    /// Waiting for the peer's item after the agreement; sends first if it is our turn and safe (R-304).
+    pub(super) fn agreed(&self, now: UnixMillis, agreement: Agreement) -> Step {
+        let mut next = Self { opening: Opening::Agreement(agreement), ..self.clone() };
+        if next.is_first() {
+            if !next.has_time_to_complain(now) {
+                return next.ask(Ask::Abort);
+            }
+            next.sent = true;
+        }
+        next.phase = Phase::Waiting;
+        let outputs = next.resume();
+        Step { next, outputs }
+    }
+
+    /// R-304: P2's first sender starts only if complaining will still be possible.
+    pub(super) fn has_time_to_complain(&self, now: UnixMillis) -> bool {
+        let margin = self.timing.complain_margin;
+        self.offer().complain_by.is_none_or(|by| now.after(margin).after(margin) <= by)
+    }
+
+    /// The peer's item is here. A second sender now owes its own, however late it is (R-303).
+    fn received(&self) -> Step {
+        if self.is_first() && !self.sent {
+            return self.stay([]); // R-302: an abort is asked for and nothing was given.
+        }
+        let next = Self { sent: true, phase: Phase::Done(Outcome::Completed), ..self.clone() };
+        let outputs = next.resume();
+        Step { next, outputs }
+    }
+
+    /// Waiting makes no more sense: turn to the arbiter, as far as the protocol allows now.
+    fn give_up(&self, now: UnixMillis) -> Step {
+        match (self.offer().selection.protocol, self.is_first()) {
+            (Protocol::ContractSigning, _) if self.phase == Phase::Offered => self.ask(Ask::Abort),
+            (Protocol::ContractSigning, _) => self.ask(Ask::Resolve),
+            (Protocol::VerifyThenGenerate, true) if self.sent => self.ask(Ask::Complain),
+            (Protocol::VerifyThenGenerate, true) => self.ask(Ask::Abort),
+            // R-308: the second sender must wait for the first sender's last chance to complain.
+            (Protocol::VerifyThenGenerate, false) if self.deadline_is_near(now) => self.ask(Ask::Abort),
+            (Protocol::VerifyThenGenerate, false) => self.stay(self.alarm()),
+        }
+    }
+
+    fn ruled(&self, verdict: &Verdict) -> Step {
+        match &verdict.ruling {
+            Ruling::Aborted => self.done(Outcome::Aborted),
+            Ruling::Replaced(list) if list.iter().any(|it| it.role == self.role.peer()) => {
+                self.done(Outcome::Resolved)
+            }
+            Ruling::Replaced(_) => self.ask(Ask::Fetch),
+        }
+    }
+
+    /// A complaint that comes too late, or for an exchange already ruled, ends by asking for the end (R-308).
+    /// An abort that comes too early by the arbiter's clock is asked for again.
+    fn refused(&self, now: UnixMillis, ask: Ask) -> Step {
+        match ask {
+            Ask::Complain => self.ask(Ask::Abort),
+            Ask::Abort | Ask::Fetch | Ask::Resolve => self.stay([Output::WakeAt(now.after(ASK_AGAIN))]),
+        }
+    }
+
+    /// When to wake: the first sender in time to complain, the second when the complaint time is over.
+    fn wake_time(&self) -> Option<UnixMillis> {
+        let first = self.is_first();
+        let by = self.offer().complain_by?;
+        Some(if first { by.before(self.timing.complain_margin) } else { by })
+    }
+
+    fn deadline_is_near(&self, now: UnixMillis) -> bool {
+        self.wake_time().is_some_and(|time| now >= time)
+    }
+
+    fn alarm(&self) -> Vec<Output> {
+        self.wake_time().map(Output::WakeAt).into_iter().collect()
+    }
+
+    /// Everything said to the peer so far, in order: what it may have missed.
+    fn told_to_peer(&self) -> Vec<Output> {
+        let silent = match self.phase {
+            Phase::Asking(_) => !self.sent,
+            Phase::Done(outcome) => outcome != Outcome::Completed,
+            Phase::Offered | Phase::Waiting => false,
+        };
+        if silent {
+            return Vec::new();
+        }
+        let opening = match (self.role, &self.opening) {
+            (Role::Originator, Opening::Offer(_)) => Some(Output::SendOffer),
+            (Role::Originator, Opening::Agreement(_)) => None,
+            (Role::Responder, _) => Some(Output::SendAcceptance),
+        };
+        opening.into_iter().chain(self.sent.then_some(Output::SendItem)).collect()
+    }
+
+    fn ask(&self, ask: Ask) -> Step {
+        let next = Self { phase: Phase::Asking(ask), ..self.clone() };
+        Step { next, outputs: vec![Output::Ask(ask)] }
+    }
+
+    fn done(&self, outcome: Outcome) -> Step {
+        let next = Self { phase: Phase::Done(outcome), ..self.clone() };
+        Step { next, outputs: vec![Output::Done(outcome)] }
+    }
+
+    pub(super) fn stay(&self, outputs: impl IntoIterator<Item = Output>) -> Step {
+        Step { next: self.clone(), outputs: outputs.into_iter().collect() }
+    }
+}
+
+/// How long to wait before asking again for what the arbiter refused.
+const ASK_AGAIN: DurationMillis = DurationMillis(500);

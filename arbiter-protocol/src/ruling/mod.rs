@@ -1,0 +1,10 @@
+//! A decision becomes evidence, and evidence is checked.
+//!
+//! ```text
+//!  arbiter:   Case ──sequencer::Batch::file──▶ statement + leaf ──close──▶ one atomic commit ──issue──▶ Receipt
+//!  stranger:  Receipt ──verify──▶ Proven
+//! ```
+//! The two halves are inverse: what [`sequencer`] plans, [`receipt`] recomputes.
+
+pub mod receipt;
+pub mod sequencer;

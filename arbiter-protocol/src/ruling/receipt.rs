@@ -1,0 +1,330 @@
+//! The receipt: a ruling with everything that proves it, checked without a network.
+//!
+//! ```text
+//!  statement (verdict | attestation) ◀─ answer ─▶ request
+//!        │ digest = token
+//!        ▼
+//!      leaf ── inclusion proof ──▶ root in checkpoint ◀── log key
+//!        └ record = root over salted request, offer, acceptance, attestation, statement
+//! ```
+//! [`Receipt::verify`] also decides the case again from the evidence and compares (requirement R17): a
+//! verdict that the rules do not give is refused even though the arbiter signed it (F13).
+
+use thiserror::Error;
+
+use crate::error::{Refused, Rejected};
+use crate::evidence::checkpoint::{CheckpointError, SignedCheckpoint};
+use crate::evidence::leaf::{Event, Leaf, RecordField, issuer_id, record_root};
+use crate::evidence::merkle::{self, ProofError};
+use crate::evidence::note::VerifierKey;
+use crate::ids::{Digest, LeafIndex};
+use crate::limits;
+use crate::message::agreement::{Acceptance, Agreement, ArbiterIdentity, Offer};
+use crate::message::request::Request;
+use crate::message::verdict::{Answer, Attestation, Ruling, Verdict};
+use crate::role::arbiter::{Case, Decision, Known, decide};
+use crate::statement::{Envelope, Payload, Signed, Verified};
+use crate::time::UnixMillis;
+
+/// A reply of the arbiter: nothing in it has been checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// A verdict or an attestation.
+    pub statement: Envelope,
+    /// Binds the statement to the request that this replies to.
+    pub answer: Envelope,
+    /// The leaf, exactly as hashed.
+    pub leaf: Vec<u8>,
+    /// From the leaf's sibling to the root's child, at most [`limits::PROOF_HASHES`].
+    pub inclusion_proof: Vec<Digest>,
+    /// Signed note.
+    pub checkpoint: String,
+    /// What the statement rests on.
+    pub evidence: Evidence,
+    /// One salt for each present field of the sealed record, in schema order.
+    pub record_salts: Vec<[u8; 16]>,
+}
+
+/// What a statement of the arbiter rests on, beside the offer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Evidence {
+    /// The request that caused it; not always the one that this receipt answers.
+    pub request: Envelope,
+    /// The responder's acceptance.
+    pub acceptance: Option<Envelope>,
+    /// The attestation of a deposit, for a verdict that relies on one.
+    pub attestation: Option<Envelope>,
+}
+
+/// What the arbiter said, proven.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ruled {
+    /// A deposit is attested.
+    Attestation(Verified<Attestation>),
+    /// The exchange is ruled.
+    Verdict(Verified<Verdict>),
+}
+
+/// A receipt whose every part was verified.
+#[derive(Clone, Debug)]
+pub struct Proven {
+    /// What the arbiter said.
+    pub ruled: Ruled,
+    /// The agreement that it rests on, if there was one.
+    pub agreement: Option<Agreement>,
+    /// The public leaf.
+    pub leaf: Leaf,
+    /// The checkpoint that covers it.
+    pub checkpoint: SignedCheckpoint,
+    /// Digest of the request that the receipt answers.
+    pub request: Digest,
+}
+
+/// Which check of a receipt failed. The arbiter, or who passed the receipt on, is at fault.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Unproven {
+    /// The answer is for another request (attack K3).
+    #[error("the answer is bound to another request")]
+    OtherRequest,
+    /// The answer names another statement, leaf or tree than the receipt holds.
+    #[error("the answer does not match the statement, leaf or checkpoint beside it")]
+    AnswerMismatch,
+    /// The statement or its evidence is malformed, wrongly signed, or breaks a rule.
+    #[error("statement or evidence: {0}")]
+    Statement(#[from] Rejected),
+    /// The rules do not give this verdict for this evidence.
+    #[error("the rules give another decision for this evidence (F13)")]
+    RuleNotFollowed,
+    /// The leaf does not describe the statement.
+    #[error("the leaf does not describe the statement")]
+    LeafMismatch,
+    /// The sealed record does not match the leaf's commitment.
+    #[error("the sealed record does not match the commitment in the leaf")]
+    RecordMismatch,
+    /// The log's signature or the note's form.
+    #[error("checkpoint: {0}")]
+    Checkpoint(#[from] CheckpointError),
+    /// The leaf is not proven to be in the tree.
+    #[error("inclusion: {0}")]
+    Inclusion(#[from] ProofError),
+}
+
+impl From<crate::error::Invalid> for Unproven {
+    fn from(invalid: crate::error::Invalid) -> Self {
+        Self::Statement(invalid.into())
+    }
+}
+
+impl From<Refused> for Unproven {
+    fn from(refused: Refused) -> Self {
+        Self::Statement(refused.into())
+    }
+}
+
+impl Receipt {
+    /// Verifies everything, offline, against the arbiter named in the offer. With `request`, the receipt
+    /// must answer that request.
+    pub fn verify(&self, offer: &Verified<Offer>, request: Option<Digest>) -> Result<Proven, Unproven> {
+        let arbiter = &offer.arbiter;
+        let answer = Signed::<Answer>::parse(self.answer.clone())?.verify(&arbiter.key)?;
+        if request.is_some_and(|request| answer.request != request) {
+            return Err(Unproven::OtherRequest);
+        }
+        if answer.statement != self.statement.digest() {
+            return Err(Unproven::AnswerMismatch);
+        }
+        let (ruled, agreement) = self.verify_statement(offer)?;
+        let leaf = self.verify_leaf(offer, &ruled, &answer)?;
+        let checkpoint = self.verify_log(arbiter, &answer)?;
+        Ok(Proven { ruled, agreement, leaf, checkpoint, request: answer.request })
+    }
+
+    /// Signature, evidence, and the decision made again.
+    fn verify_statement(&self, offer: &Verified<Offer>) -> Result<(Ruled, Option<Agreement>), Unproven> {
+        let arbiter = &offer.arbiter;
+        let acceptance = self.evidence.acceptance.clone().map(Signed::<Acceptance>::parse).transpose()?;
+        let request = Signed::<Request>::parse(self.evidence.request.clone())?;
+        let case = Case::admit(arbiter, request, Signed::parse(offer.envelope().clone())?, acceptance)?;
+        let agreement = case.agreement().cloned();
+
+        if self.statement.holds::<Attestation>() {
+            let stated = Signed::<Attestation>::parse(self.statement.clone())?.verify(&arbiter.key)?;
+            let again = decide(&case, Known::default(), stated.time, stated.leaf_index, None)?;
+            if again != Decision::Attest((*stated).clone()) {
+                return Err(Unproven::RuleNotFollowed);
+            }
+            return Ok((Ruled::Attestation(stated), agreement));
+        }
+        let verdict = Signed::<Verdict>::parse(self.statement.clone())?.verify(&arbiter.key)?;
+        let attestation = self
+            .evidence
+            .attestation
+            .clone()
+            .map(|envelope| Signed::<Attestation>::parse(envelope)?.verify(&arbiter.key))
+            .transpose()?;
+        if attestation.as_ref().is_some_and(|deposit| deposit.exchange_id != offer.exchange_id()) {
+            return Err(Refused::OtherExchange.into());
+        }
+        let known = Known {
+            verdict: None,
+            attestation: attestation.as_ref().map(|deposit| (&**deposit, deposit.digest())),
+        };
+        let again = decide(&case, known, verdict.time, verdict.leaf_index, None)?;
+        if again != Decision::Rule((*verdict).clone()) {
+            return Err(Unproven::RuleNotFollowed);
+        }
+        Ok((Ruled::Verdict(verdict), agreement))
+    }
+
+    fn verify_leaf(&self, offer: &Verified<Offer>, ruled: &Ruled, answer: &Answer) -> Result<Leaf, Unproven> {
+        let leaf = Leaf::decode(&self.leaf)?;
+        let fits = leaf.index == ruled.leaf_index()
+            && leaf.index == answer.leaf_index
+            && leaf.event == ruled.event()
+            && leaf.reason == ruled.rule()
+            && leaf.time == ruled.time()
+            && leaf.token == self.statement.digest()
+            && leaf.policy == Digest::of(&[offer.arbiter.rules.as_bytes()])
+            && leaf.issuer == issuer_id(&offer.arbiter.key);
+        if !fits {
+            return Err(Unproven::LeafMismatch);
+        }
+        let values = record_values(offer.envelope(), &self.evidence, &self.statement);
+        if values.len() != self.record_salts.len() {
+            return Err(Unproven::RecordMismatch);
+        }
+        let fields: Vec<_> = values
+            .into_iter()
+            .zip(&self.record_salts)
+            .map(|((name, value), salt)| RecordField { name, salt: *salt, value })
+            .collect();
+        if record_root(&fields) != leaf.record {
+            return Err(Unproven::RecordMismatch);
+        }
+        Ok(leaf)
+    }
+
+    /// Size and root come from the signed checkpoint alone, never from the proof.
+    fn verify_log(&self, arbiter: &ArbiterIdentity, answer: &Answer) -> Result<SignedCheckpoint, Unproven> {
+        let log_key = VerifierKey::new(arbiter.log_origin.as_str(), arbiter.log_key)
+            .map_err(|_| crate::error::Invalid::FieldValue { field: "log_origin" })?;
+        let signed = SignedCheckpoint::verify(&self.checkpoint, &log_key)?;
+        let checkpoint = signed.checkpoint();
+        if checkpoint.origin != arbiter.log_origin
+            || checkpoint.size != answer.tree_size
+            || checkpoint.root != answer.root
+        {
+            return Err(Unproven::AnswerMismatch);
+        }
+        let hash = merkle::leaf_hash(&self.leaf);
+        merkle::verify_inclusion(
+            &hash,
+            answer.leaf_index.0,
+            checkpoint.size,
+            &self.inclusion_proof,
+            &checkpoint.root,
+        )?;
+        Ok(signed)
+    }
+}
+
+/// The sealed record's fields in schema order: names and exact payloads.
+pub fn record_values<'a>(
+    offer: &'a Envelope,
+    evidence: &'a Evidence,
+    statement: &'a Envelope,
+) -> Vec<(&'static str, &'a [u8])> {
+    [
+        ("request", Some(&evidence.request)),
+        ("offer", Some(offer)),
+        ("acceptance", evidence.acceptance.as_ref()),
+        ("attestation", evidence.attestation.as_ref()),
+        ("statement", Some(statement)),
+    ]
+    .into_iter()
+    .filter_map(|(name, envelope)| Some((name, envelope?.payload())))
+    .collect()
+}
+
+impl Ruled {
+    /// The event that the leaf must name.
+    pub fn event(&self) -> Event {
+        match self {
+            Self::Attestation(_) => Event::DepositAccepted,
+            Self::Verdict(verdict) => Self::event_of(verdict),
+        }
+    }
+
+    /// The event that a verdict is.
+    pub const fn event_of(verdict: &Verdict) -> Event {
+        match verdict.ruling {
+            Ruling::Aborted => Event::VerdictAborted,
+            Ruling::Replaced(_) => Event::VerdictReplaced,
+        }
+    }
+
+    /// The rule that decided.
+    pub fn rule(&self) -> &str {
+        match self {
+            Self::Attestation(_) => "R-407",
+            Self::Verdict(verdict) => &verdict.rule,
+        }
+    }
+
+    /// The arbiter's time.
+    pub fn time(&self) -> UnixMillis {
+        match self {
+            Self::Attestation(attestation) => attestation.time,
+            Self::Verdict(verdict) => verdict.time,
+        }
+    }
+
+    /// The statement's leaf.
+    pub fn leaf_index(&self) -> LeafIndex {
+        match self {
+            Self::Attestation(attestation) => attestation.leaf_index,
+            Self::Verdict(verdict) => verdict.leaf_index,
+        }
+    }
+
+    /// The verdict, if it is one.
+    pub const fn verdict(&self) -> Option<&Verified<Verdict>> {
+        match self {
+            Self::Attestation(_) => None,
+            Self::Verdict(verdict) => Some(verdict),
+        }
+    }
+}
+
+/// Two statements that an honest arbiter never both makes (F14, scenario S38).
+///
+/// Verdicts on one exchange must be the same bytes; a log must have one root at one size.
+pub fn contradict(one: &Proven, other: &Proven) -> bool {
+    let verdicts = match (one.ruled.verdict(), other.ruled.verdict()) {
+        (Some(a), Some(b)) => a.exchange_id == b.exchange_id && a.digest() != b.digest(),
+        _ => false,
+    };
+    verdicts || one.checkpoint.contradicts(&other.checkpoint)
+}
+
+/// The envelope kinds that can be evidence, told apart by payload type; used when reading one from outside.
+pub fn sort_evidence(envelopes: Vec<Envelope>) -> Result<Evidence, Rejected> {
+    let (mut request, mut acceptance, mut attestation) = (None, None, None);
+    if envelopes.len() > limits::EVIDENCE_HASHES {
+        return Err(crate::error::Invalid::FieldLength { field: "evidence" }.into());
+    }
+    for envelope in envelopes {
+        let place = match envelope.payload_type() {
+            Request::TYPE => &mut request,
+            Acceptance::TYPE => &mut acceptance,
+            Attestation::TYPE => &mut attestation,
+            _ => return Err(crate::error::Invalid::PayloadType { expected: "piece of evidence" }.into()),
+        };
+        if place.replace(envelope).is_some() {
+            return Err(crate::error::Invalid::FieldValue { field: "evidence" }.into());
+        }
+    }
+    let request = request.ok_or(crate::error::Invalid::FieldMissing { field: "evidence" })?;
+    Ok(Evidence { request, acceptance, attestation })
+}

@@ -1,0 +1,428 @@
+//! Plans what one atomic commit holds: decisions, leaves, tree nodes and the new head (decision D6).
+//!
+//! ```text
+//!  Head ─▶ Batch::new ─┬─ file(case) ─▶ decide ─▶ statement, leaf      (any number of cases)
+//!                      └─ close() ─▶ Closed { head, records, leaves, nodes } ─▶ Store::commit ─▶ issue(…)
+//! ```
+//!
+//! Pure: the engine owns the store, the clock and the keys. Invariants
+//! - A record's verdict and attestation are set once and never change (R-401, asserted here).
+//! - Time within and across batches never goes back (R-409).
+//! - Every new statement has exactly one leaf, and the leaf's index is inside the statement.
+//! - Nothing planned may be signed or shown before the commit of its batch has returned (R-504).
+
+use std::collections::BTreeMap;
+
+use crate::crypto::Signer;
+use crate::error::Refused;
+use crate::evidence::checkpoint::Checkpoint;
+use crate::evidence::leaf::{Event, Leaf, Pseudonym, RecordField, issuer_id, record_root};
+use crate::evidence::merkle::{Frontier, NodeId, leaf_hash};
+use crate::evidence::note::{Note, NoteError, VerifierKey, signature_line};
+use crate::exchange::kind::information::FitContent;
+use crate::ids::{Digest, ExchangeId, LeafIndex};
+use crate::message::agreement::ArbiterIdentity;
+use crate::message::verdict::{Answer, Attestation, Verdict};
+use crate::role::arbiter::{Case, Decision, Known, RULES, decide};
+use crate::ruling::receipt::{Evidence, Receipt, Ruled, record_values};
+use crate::statement::{Envelope, Payload, Verified, pae};
+use crate::time::{DurationMillis, UnixMillis};
+
+/// What stays the same for every ruling.
+#[derive(Clone, Debug)]
+pub struct Desk {
+    /// This arbiter.
+    pub arbiter: ArbiterIdentity,
+    /// SHA-256 of the program that decides.
+    pub build: Digest,
+    /// How far the clock may be off, as the operator declares it.
+    pub clock_uncertainty: DurationMillis,
+}
+
+/// Keyed functions that hide identities from the public log. Same input, same output, for ever.
+pub trait Veil {
+    /// The pseudonym of an exchange.
+    fn pseudonym(&self, exchange: &ExchangeId) -> Pseudonym;
+    /// The salt of one field of the record of one statement.
+    fn salt(&self, statement: &Digest, field: &str) -> [u8; 16];
+}
+
+/// The durable end of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// The tree's right edge; its size is the next leaf's index.
+    pub frontier: Frontier,
+    /// The latest time ever used.
+    pub time: UnixMillis,
+}
+
+/// A statement of the arbiter as it is kept: everything a receipt needs but the signatures.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Logged<T> {
+    /// The statement.
+    pub statement: T,
+    /// The offer it is about.
+    pub offer: Envelope,
+    /// What it rests on; the attestation, which a verdict may rest on, is found in the same record.
+    pub request: Envelope,
+    /// The acceptance, if one was filed.
+    pub acceptance: Option<Envelope>,
+    /// The leaf, exactly as hashed.
+    pub leaf: Vec<u8>,
+    /// Size of the tree after the statement's batch.
+    pub tree_size: u64,
+    /// Root of that tree.
+    pub root: Digest,
+}
+
+/// Names a stored deposit content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ContentId(pub u64);
+
+/// Everything durable about one exchange.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Record {
+    /// The one verdict.
+    pub verdict: Option<Logged<Verdict>>,
+    /// The one attestation.
+    pub attestation: Option<Logged<Attestation>>,
+    /// The content attested.
+    pub content: Option<ContentId>,
+    /// How many leaves the exchange has.
+    pub leaves: u32,
+    /// The newest of them.
+    pub last_leaf: Option<LeafIndex>,
+}
+
+impl Record {
+    /// What [`decide`] needs to know.
+    pub fn known(&self) -> Known<'_> {
+        Known {
+            verdict: self.verdict.as_ref().map(|logged| &logged.statement),
+            attestation: self
+                .attestation
+                .as_ref()
+                .map(|logged| (&logged.statement, crate::statement::digest_of(&logged.statement))),
+        }
+    }
+}
+
+/// Which statement of a record answers a case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// The attestation.
+    Attestation,
+    /// The deposited content, to be read from the store.
+    Content(ContentId),
+    /// The verdict.
+    Verdict,
+}
+
+/// Decisions waiting for one commit.
+pub struct Batch<'a> {
+    desk: &'a Desk,
+    veil: &'a dyn Veil,
+    head: Head,
+    records: BTreeMap<ExchangeId, Record>,
+    leaves: Vec<Vec<u8>>,
+    nodes: Vec<(NodeId, Digest)>,
+}
+
+/// What to commit, all or nothing.
+#[derive(Clone, Debug)]
+pub struct Closed {
+    /// The new head.
+    pub head: Head,
+    /// Records that changed.
+    pub records: BTreeMap<ExchangeId, Record>,
+    /// New leaves; the last has index `head.frontier.size() - 1`.
+    pub leaves: Vec<Vec<u8>>,
+    /// Tree nodes that became complete.
+    pub nodes: Vec<(NodeId, Digest)>,
+}
+
+impl<'a> Batch<'a> {
+    /// Starts planning after `head`.
+    pub fn new(desk: &'a Desk, veil: &'a dyn Veil, head: Head) -> Self {
+        Self { desk, veil, head, records: BTreeMap::new(), leaves: Vec::new(), nodes: Vec::new() }
+    }
+
+    /// The batch's own version of a record, if it changed one already.
+    pub fn record(&self, exchange: &ExchangeId) -> Option<&Record> {
+        self.records.get(exchange)
+    }
+
+    /// The time used for a case that arrives at `now` (R-409).
+    pub fn clamp(&self, now: UnixMillis) -> UnixMillis {
+        self.head.time.max(now)
+    }
+
+    /// How many leaves were planned.
+    pub fn len(&self) -> usize {
+        self.leaves.len()
+    }
+
+    /// Whether there is nothing to commit.
+    pub fn is_empty(&self) -> bool {
+        self.leaves.is_empty()
+    }
+
+    /// Decides one case. `durable` is the store's record; the batch's own version comes first.
+    pub fn file(
+        &mut self,
+        case: &Case,
+        durable: Record,
+        now: UnixMillis,
+        content: Option<(&FitContent, ContentId)>,
+    ) -> Result<Reply, Refused> {
+        let now = self.clamp(now);
+        let record = self.records.get(&case.exchange_id()).cloned().unwrap_or(durable);
+        let next = LeafIndex(self.head.frontier.size());
+        let decision = decide(case, record.known(), now, next, content.map(|(fit, _)| fit))?;
+        match decision {
+            Decision::ReplayAttestation => Ok(Reply::Attestation),
+            Decision::ReplayVerdict => Ok(Reply::Verdict),
+            Decision::Release => record.content.map(Reply::Content).ok_or(Refused::DepositNotReleased),
+            Decision::Attest(attestation) => {
+                let Some((_, content)) = content else { return Err(Refused::DepositRequired) };
+                assert!(record.attestation.is_none(), "invariant R-401: an attestation is made once");
+                let logged = self.log(case, &record, attestation, Event::DepositAccepted, "R-407", now);
+                self.keep(case, Record { attestation: Some(logged), content: Some(content), ..record });
+                Ok(Reply::Attestation)
+            }
+            Decision::Rule(verdict) => {
+                assert!(record.verdict.is_none(), "invariant R-401: a verdict is written once");
+                let rule = crate::evidence::leaf::REASONS.into_iter().find(|rule| *rule == verdict.rule);
+                let rule = rule.unwrap_or("R-401");
+                let event = Ruled::event_of(&verdict);
+                let logged = self.log(case, &record, verdict, event, rule, now);
+                self.keep(case, Record { verdict: Some(logged), ..record });
+                Ok(Reply::Verdict)
+            }
+        }
+    }
+
+    /// Logs the beginning of the log: its origin, keys and rules, as leaf 0 (R-502).
+    pub fn genesis(&mut self, now: UnixMillis) {
+        assert_eq!(self.head.frontier.size(), 0, "invariant R-502: genesis is leaf 0");
+        let now = self.clamp(now);
+        let arbiter = &self.desk.arbiter;
+        let token = genesis_token(arbiter);
+        let leaf = Leaf {
+            index: LeafIndex(0),
+            event: Event::Genesis,
+            reason: "R-502",
+            time: now,
+            clock_uncertainty: self.desk.clock_uncertainty,
+            exchange: Pseudonym([0; 16]),
+            sequence: 0,
+            previous: None,
+            policy: Digest::of(&[RULES.as_bytes()]),
+            build: self.desk.build,
+            issuer: issuer_id(&arbiter.key),
+            token,
+            record: record_root(&[]),
+        };
+        self.append(leaf.encode(), now);
+    }
+
+    /// Ends planning. Every new statement learns the tree it is proved in.
+    pub fn close(mut self) -> Closed {
+        let (size, root) = (self.head.frontier.size(), self.head.frontier.root());
+        let first_new = size.saturating_sub(u64::try_from(self.leaves.len()).unwrap_or(u64::MAX));
+        for record in self.records.values_mut() {
+            if let Some(logged) = &mut record.verdict
+                && logged.statement.leaf_index.0 >= first_new
+            {
+                (logged.tree_size, logged.root) = (size, root);
+            }
+            if let Some(logged) = &mut record.attestation
+                && logged.statement.leaf_index.0 >= first_new
+            {
+                (logged.tree_size, logged.root) = (size, root);
+            }
+        }
+        Closed { head: self.head, records: self.records, leaves: self.leaves, nodes: self.nodes }
+    }
+
+    fn log<T: Payload>(
+        &mut self,
+        case: &Case,
+        record: &Record,
+        statement: T,
+        event: Event,
+        reason: &'static str,
+        now: UnixMillis,
+    ) -> Logged<T> {
+        let arbiter = &self.desk.arbiter;
+        let draft = Draft::new(&statement);
+        let evidence = Evidence {
+            request: case.request().envelope().clone(),
+            acceptance: case.agreement().map(|agreement| agreement.acceptance().envelope().clone()),
+            attestation: relied_on(event, record, arbiter),
+        };
+        let offer = case.offer().envelope().clone();
+        let salts = salts(self.veil, &draft.digest, &offer, &evidence, &draft.unsigned);
+        let fields: Vec<_> = record_values(&offer, &evidence, &draft.unsigned)
+            .into_iter()
+            .zip(salts)
+            .map(|((name, value), salt)| RecordField { name, salt, value })
+            .collect();
+        let leaf = Leaf {
+            index: LeafIndex(self.head.frontier.size()),
+            event,
+            reason,
+            time: now,
+            clock_uncertainty: self.desk.clock_uncertainty,
+            exchange: self.veil.pseudonym(&case.exchange_id()),
+            sequence: record.leaves,
+            previous: record.last_leaf,
+            policy: Digest::of(&[RULES.as_bytes()]),
+            build: self.desk.build,
+            issuer: issuer_id(&arbiter.key),
+            token: draft.digest,
+            record: record_root(&fields),
+        };
+        let bytes = leaf.encode();
+        self.append(bytes.clone(), now);
+        Logged {
+            statement,
+            offer,
+            request: evidence.request,
+            acceptance: evidence.acceptance,
+            leaf: bytes,
+            tree_size: 0,
+            root: Digest::from_bytes([0; 32]),
+        }
+    }
+
+    fn append(&mut self, leaf: Vec<u8>, now: UnixMillis) {
+        self.nodes.extend(self.head.frontier.append(leaf_hash(&leaf)));
+        self.leaves.push(leaf);
+        self.head.time = now;
+    }
+
+    fn keep(&mut self, case: &Case, record: Record) {
+        let leaf = LeafIndex(self.head.frontier.size().saturating_sub(1));
+        let record = Record { leaves: record.leaves.saturating_add(1), last_leaf: Some(leaf), ..record };
+        self.records.insert(case.exchange_id(), record);
+    }
+}
+
+/// What leaf 0 commits to: everything that an agreement names about the arbiter.
+pub fn genesis_token(arbiter: &ArbiterIdentity) -> Digest {
+    Digest::of(&[
+        b"arbiter genesis v1\0",
+        arbiter.key.as_bytes(),
+        arbiter.log_key.as_bytes(),
+        arbiter.log_origin.as_str().as_bytes(),
+        b"\0",
+        arbiter.rules.as_bytes(),
+    ])
+}
+
+/// An attestation is part of a verdict's evidence exactly if the verdict is a replacement in P2.
+fn relied_on(event: Event, record: &Record, arbiter: &ArbiterIdentity) -> Option<Envelope> {
+    let logged = record.attestation.as_ref().filter(|_| event == Event::VerdictReplaced)?;
+    // Unsigned: the record commits to payloads, and signatures are made after the commit.
+    Some(Envelope::unsigned(&logged.statement, arbiter.key))
+}
+
+struct Draft {
+    unsigned: Envelope,
+    digest: Digest,
+}
+
+impl Draft {
+    fn new<T: Payload>(statement: &T) -> Self {
+        let unsigned = Envelope::unsigned(statement, crate::ids::PublicKey::from_bytes([0; 32]));
+        Self { digest: Digest::of(&[&pae(T::TYPE, unsigned.payload())]), unsigned }
+    }
+}
+
+fn salts(
+    veil: &dyn Veil,
+    digest: &Digest,
+    offer: &Envelope,
+    evidence: &Evidence,
+    statement: &Envelope,
+) -> Vec<[u8; 16]> {
+    record_values(offer, evidence, statement).into_iter().map(|(name, _)| veil.salt(digest, name)).collect()
+}
+
+/// What signing a receipt takes. The caller holds it only after the commit (R-504).
+pub struct Seals<'a> {
+    /// Signs statements and answers.
+    pub arbiter: &'a dyn Signer,
+    /// Signs checkpoints.
+    pub log: &'a dyn Signer,
+    /// Hides identities.
+    pub veil: &'a dyn Veil,
+}
+
+impl Seals<'_> {
+    /// Signs a checkpoint of the log as a note (tlog-checkpoint).
+    pub fn checkpoint(&self, checkpoint: &Checkpoint) -> Result<String, NoteError> {
+        let key = VerifierKey::new(checkpoint.origin.as_str(), self.log.public_key())?;
+        let text = checkpoint.text();
+        let line = signature_line(&key, self.log.sign(text.as_bytes()));
+        Ok(Note::new(text, vec![line])?.to_string())
+    }
+
+    /// Makes the receipt for a durable statement, as the answer to `request`. Signatures are deterministic:
+    /// the same record and request give the same bytes for ever (F6).
+    pub fn issue<T: Payload + Clone>(
+        &self,
+        desk: &Desk,
+        record: &Record,
+        logged: &Logged<T>,
+        request: Digest,
+        leaf_index: LeafIndex,
+        inclusion_proof: Vec<Digest>,
+    ) -> Result<Receipt, NoteError> {
+        let statement = Verified::sign(logged.statement.clone(), self.arbiter);
+        let attestation = record
+            .attestation
+            .as_ref()
+            .filter(|_| T::TYPE == Verdict::TYPE && record.replaced())
+            .map(|deposit| Verified::sign(deposit.statement.clone(), self.arbiter).envelope().clone());
+        let evidence =
+            Evidence { request: logged.request.clone(), acceptance: logged.acceptance.clone(), attestation };
+        let answer = Verified::sign(
+            Answer {
+                request,
+                statement: statement.digest(),
+                leaf_index,
+                tree_size: logged.tree_size,
+                root: logged.root,
+            },
+            self.arbiter,
+        );
+        let checkpoint = self.checkpoint(&Checkpoint {
+            origin: desk.arbiter.log_origin.clone(),
+            size: logged.tree_size,
+            root: logged.root,
+        })?;
+        Ok(Receipt {
+            record_salts: salts(
+                self.veil,
+                &statement.digest(),
+                &logged.offer,
+                &evidence,
+                statement.envelope(),
+            ),
+            statement: statement.envelope().clone(),
+            answer: answer.envelope().clone(),
+            leaf: logged.leaf.clone(),
+            inclusion_proof,
+            checkpoint,
+            evidence,
+        })
+    }
+}
+
+impl Record {
+    fn replaced(&self) -> bool {
+        self.verdict.as_ref().is_some_and(|it| Ruled::event_of(&it.statement) == Event::VerdictReplaced)
+    }
+}

@@ -1,0 +1,16 @@
+//! Generated gRPC bindings (feature `wire`). Never edited: `tests/codegen.rs` proves them current.
+
+mod convert;
+
+/// The arbiter's API, `proto/arbiter/v1`.
+#[allow(missing_docs, clippy::all, clippy::pedantic, clippy::as_conversions)]
+#[path = "gen/arbiter.v1.rs"]
+pub mod arbiter;
+
+/// The peers' protocol, `proto/arbiter/peer/v1`.
+#[allow(missing_docs, clippy::all, clippy::pedantic, clippy::as_conversions)]
+#[path = "gen/arbiter.peer.v1.rs"]
+pub mod peer;
+
+/// The descriptors of all `.proto` files, for server reflection.
+pub const DESCRIPTORS: &[u8] = include_bytes!("gen/descriptors.bin");

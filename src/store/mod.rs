@@ -1,0 +1,136 @@
+//! Durable state: one writer, one atomic batch, one head (decision D8).
+//!
+//! # Contract
+//! - [`Store::commit`] is all or nothing and durable when it returns `Ok`: everything in the batch, and every
+//!   content chunk put before, survives power loss. It compares the head first: if another writer moved it,
+//!   nothing changes and the result is [`StoreError::HeadMoved`].
+//! - After an `Err` from `commit` the outcome is unknown. The caller stops the process and starts again.
+//! - Reads see every commit that returned.
+//! - Chunks of content are not durable before the next commit; content no record names is garbage after a
+//!   restart and is removed on open.
+//!
+//! # What each part is trusted for
+//! Records, leaves, nodes and head are trusted for availability only: at start the root is rebuilt and a
+//! mismatch refuses to sign; `fsck` recomputes everything. Contents are sealed to their recipient: whoever
+//! reads the store learns the statements that parties filed, never a deposited item.
+
+pub mod mem;
+pub mod rocks;
+pub mod schema;
+#[cfg(any(test, feature = "testing"))]
+pub mod suite;
+
+use std::collections::BTreeMap;
+
+use arbiter_protocol::evidence::merkle::NodeId;
+use arbiter_protocol::ids::{Digest, ExchangeId};
+use arbiter_protocol::ruling::sequencer::{ContentId, Record};
+use arbiter_protocol::time::UnixMillis;
+use thiserror::Error;
+
+/// The stored end of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredHead {
+    /// How often the store was committed: the value that is compared and set.
+    pub commits: u64,
+    /// Number of leaves.
+    pub size: u64,
+    /// Root of the tree.
+    pub root: Digest,
+    /// The latest time ever used.
+    pub time: UnixMillis,
+}
+
+/// What one commit changes.
+#[derive(Clone, Debug)]
+pub struct Commit {
+    /// The head that the writer saw; `None` for the first commit of a new store.
+    pub expected: Option<StoredHead>,
+    /// The head afterwards; `commits` is one more.
+    pub head: StoredHead,
+    /// Records that changed.
+    pub records: BTreeMap<ExchangeId, Record>,
+    /// New leaves: their indices end at `head.size - 1`.
+    pub leaves: Vec<Vec<u8>>,
+    /// Tree nodes that became complete.
+    pub nodes: Vec<(NodeId, Digest)>,
+}
+
+/// Sealed content: what opens it, then its chunks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContentHead {
+    /// HPKE encapsulated key.
+    pub encapsulated: [u8; 32],
+    /// Number of sealed chunks.
+    pub chunks: u64,
+}
+
+/// Something is wrong with the store, never with a party.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// Another writer committed in between.
+    #[error("another process has written to this data folder")]
+    HeadMoved,
+    /// Another process has the data folder open.
+    #[error("data folder is in use by another process")]
+    InUse,
+    /// The bytes of a key or value cannot be what we wrote.
+    #[error("stored {what} is damaged: {detail}")]
+    Damaged {
+        /// Which kind of entry.
+        what: &'static str,
+        /// Which entry and how.
+        detail: String,
+    },
+    /// The data folder was made by a newer version, or by something else.
+    #[error("data folder has format version {found}, this program reads version {known}: upgrade arbiter")]
+    Format {
+        /// Version found.
+        found: u32,
+        /// Version known.
+        known: u32,
+    },
+    /// The data folder belongs to another arbiter's keys.
+    #[error("data folder belongs to another arbiter: its log is {found}, the configuration says {expected}")]
+    OtherArbiter {
+        /// Identity in the store.
+        found: String,
+        /// Identity configured.
+        expected: String,
+    },
+    /// The engine below failed: full disk, read-only, IO error.
+    #[error("storage failed: {0}")]
+    Io(String),
+}
+
+/// Durable state behind the one writer. Reads may come from any thread.
+pub trait Store: Send + Sync + 'static {
+    /// The head, `None` if nothing was ever committed.
+    fn head(&self) -> Result<Option<StoredHead>, StoreError>;
+    /// The record of an exchange; an unknown exchange has the default record.
+    fn record(&self, exchange: &ExchangeId) -> Result<Record, StoreError>;
+    /// A complete tree node.
+    fn node(&self, node: NodeId) -> Result<Option<Digest>, StoreError>;
+    /// Leaves from `first` on, at most `count`.
+    fn leaves(&self, first: u64, count: usize) -> Result<Vec<Vec<u8>>, StoreError>;
+    /// Makes a batch durable, if the head is still the expected one.
+    fn commit(&self, commit: &Commit) -> Result<(), StoreError>;
+    /// Every exchange with a record, in id order, from the one after `after`; at most `count`. For fsck.
+    fn records_after(
+        &self,
+        after: Option<ExchangeId>,
+        count: usize,
+    ) -> Result<Vec<(ExchangeId, Record)>, StoreError>;
+
+    /// Puts one sealed chunk of content that no record names yet.
+    fn put_chunk(&self, content: ContentId, chunk: u64, sealed: &[u8]) -> Result<(), StoreError>;
+    /// Completes content that no record names yet.
+    fn put_content(&self, content: ContentId, head: &ContentHead) -> Result<(), StoreError>;
+    /// The head of a content.
+    fn content(&self, content: ContentId) -> Result<Option<ContentHead>, StoreError>;
+    /// One sealed chunk.
+    fn chunk(&self, content: ContentId, chunk: u64) -> Result<Option<Vec<u8>>, StoreError>;
+    /// Forgets content that no record will name.
+    fn remove_content(&self, content: ContentId) -> Result<(), StoreError>;
+}
