@@ -1,0 +1,53 @@
+# One set of flags for everything, so that RocksDB (8 to 15 minutes) is compiled once.
+CARGO  ?= cargo
+FLAGS   = --workspace --all-features --locked
+PREFIX ?= /usr/local
+STORY  ?= all
+CHEAT  ?= all
+TARGET  = $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)/debug
+
+.PHONY: help system build demo test fmt lint unit doc bench install audit proto
+
+help: ## Show the targets.
+	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
+
+system: ## Install the Debian packages that the build needs.
+	@.ci/system-packages
+
+build: system ## Build the programs.
+	$(CARGO) build $(FLAGS) --bins --examples
+
+demo: build ## Play the stories with real processes. STORY=contract CHEAT=quiet plays one, LIST=1 lists them.
+	@$(TARGET)/examples/demo $(if $(LIST),--list,--story $(STORY) --cheat $(CHEAT))
+
+test: system fmt lint unit doc ## Everything that CI runs.
+
+fmt:
+	$(CARGO) fmt --all -- --check
+
+lint:
+	$(CARGO) clippy $(FLAGS) --all-targets -- -D warnings
+
+unit:
+	$(CARGO) test $(FLAGS) --all-targets --no-fail-fast
+	$(CARGO) test $(FLAGS) --doc
+
+doc:
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(FLAGS) --no-deps
+
+bench: system ## Run the benchmarks and print their tables.
+	$(CARGO) bench $(FLAGS) --profile dev --benches
+
+install: system ## Put arbiter and fairx into PREFIX/bin.
+	$(CARGO) build --locked -p arbiter -p arbiter-client --features arbiter-client/cli --bins
+	install -d $(PREFIX)/bin
+	install -s $(TARGET)/arbiter $(TARGET)/fairx $(PREFIX)/bin
+
+audit: ## Check dependencies against known vulnerabilities and licences (installs two cargo tools).
+	$(CARGO) install --locked cargo-deny cargo-audit
+	$(CARGO) deny check licenses bans sources
+	$(CARGO) audit $(if $(wildcard ../shared/advisory-db),--db ../shared/advisory-db --no-fetch --stale)
+
+proto: ## Lint the API and regenerate the checked-in bindings.
+	npx --yes @bufbuild/buf lint proto
+	UPDATE_GEN=1 $(CARGO) test -p arbiter-protocol --test codegen
