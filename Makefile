@@ -20,10 +20,13 @@ build: system ## Build the programs.
 demo: build ## Play the stories with real processes. STORY=contract CHEAT=quiet plays one, LIST=1 lists them.
 	@$(TARGET)/examples/demo $(if $(LIST),--list,--story $(STORY) --cheat $(CHEAT))
 
-test: system fmt lint unit doc ## Everything that CI runs.
+test: system fmt bindings lint unit doc ## Everything that CI runs.
 
 fmt:
 	$(CARGO) fmt --all -- --check
+
+bindings:
+	$(CARGO) run --quiet --locked --manifest-path proto/codegen/Cargo.toml -- check
 
 lint:
 	$(CARGO) clippy $(FLAGS) --all-targets -- -D warnings
@@ -50,4 +53,4 @@ audit: ## Check dependencies against known vulnerabilities and licences (install
 
 proto: ## Lint the API and regenerate the checked-in bindings.
 	npx --yes @bufbuild/buf lint proto
-	UPDATE_GEN=1 $(CARGO) test -p arbiter-protocol --test codegen
+	$(CARGO) run --locked --manifest-path proto/codegen/Cargo.toml -- update

@@ -1,0 +1,76 @@
+//! One party of a fair exchange: it offers or accepts, exchanges items with its peer directly, and turns to the
+//! arbiter only if the peer stops, lies or vanishes.
+//!
+//! ```text
+//!  Client ──offer, accept──▶ Journal        what must survive a crash, before anything is sent
+//!    └─ run ─▶ Driver ──┬─▶ Transport ──▶ peer        statements, sealed content
+//!                       └─▶ Counsel ────▶ arbiter     silent while both behave; every answer is checked
+//! ```
+//!
+//! Reading order: [`client`] (what a program calls), [`transport`] (how peers meet), [`arbiter`] (how rulings are
+//! asked for and checked), [`journal`] (what is kept), `driver` (how the state machine of
+//! [`arbiter_protocol::role`] is driven).
+//!
+//! # A whole exchange
+//!
+//! Two parties sign one contract. Both items are signatures that the arbiter could replace, so they may sign
+//! without trusting each other; here both behave, and the arbiter hears nothing. In two programs the peers meet
+//! over [`transport::grpc`] and the arbiter is named by its URL; the rest is the same.
+//!
+//! ```
+//! use arbiter_client::testing::Bench; // feature `testing`: an arbiter in the process
+//! use arbiter_client::{OfferTerms, Outcome, items, transport::memory};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let folder = tempfile::tempdir()?;
+//! let bench = Bench::new(folder.path());
+//! let (alice, bob) = (bench.builder("alice").build().await?, bench.builder("bob").build().await?);
+//! let (mut to_bob, mut to_alice) = memory::pair();
+//!
+//! let path = folder.path().join("contract.txt");
+//! std::fs::write(&path, "Alice sells her bicycle to Bob.")?;
+//! let contract = items::describe(&path, Some("text/plain")).await?;
+//! let id = alice.offer(OfferTerms {
+//!     responder: bob.party(),
+//!     originator_item: items::signature("Contract of sale", "", contract.clone()),
+//!     responder_item: items::signature("Contract of sale", "", contract),
+//!     complain_by: None, // signature for signature: no deadline
+//! }, None).await?;
+//!
+//! let bobs_side = async {
+//!     let offer = bob.next_offer(&mut to_alice).await?;
+//!     let id = bob.accept(&offer, None).await?;
+//!     bob.run(id, &mut to_alice).await
+//! };
+//! let (ours, theirs) = tokio::join!(alice.run(id, &mut to_bob), bobs_side);
+//! assert!(matches!(ours?, Outcome::Completed(evidence) if evidence.peer_transfer.is_some()));
+//! assert!(matches!(theirs?, Outcome::Completed(evidence) if evidence.peer_transfer.is_some()));
+//! assert_eq!(bench.arbiter.calls(), 0);
+//! # Ok(()) }
+//! ```
+
+pub mod arbiter;
+pub mod bundle;
+pub mod client;
+pub mod clock;
+pub mod consent;
+mod driver;
+pub mod error;
+pub mod explain;
+pub mod fingerprint;
+pub mod identity;
+pub mod items;
+pub mod journal;
+pub mod plain;
+mod random;
+#[cfg(feature = "testing")]
+pub mod testing;
+pub mod transport;
+pub mod verify;
+
+pub use arbiter_protocol as protocol;
+pub use client::{
+    Approver, Client, ClientBuilder, Evidence, Identity, OfferTerms, Outcome, Status, Unattended,
+};
+pub use error::Error;

@@ -13,8 +13,10 @@
 //! [`role::session`] (what a party does), [`role::arbiter`] (what the arbiter decides), [`ruling`] (how a
 //! decision becomes durable evidence, and how a stranger checks it). `SPEC.md` is normative; `R-…` in comments are its rules.
 //!
-//! Modules import only downwards: `wire` ▶ `ruling` ▶ `role`, `evidence` ▶ `message` ▶ `exchange` ▶ `crypto` ▶ `statement` ▶
-//! `ids`, `time`, `limits`, `error`. Feature `wire` adds the generated gRPC bindings.
+//! Modules import only downwards: `wire` ▶ `ruling` ▶ `role` ▶ `message`, `exchange` ▶ `evidence`, `statement` ▶ `crypto` ▶
+//! `ids`, `time`, `limits`, `error`. `message` and `exchange` describe each other (a transfer names an item, a signature
+//! item is a transfer), and the envelope in `statement` is generated with the statements in `message`. `tests/tidy.rs`
+//! holds the exact list. Feature `wire` adds the generated gRPC bindings.
 
 pub mod crypto;
 pub mod error;

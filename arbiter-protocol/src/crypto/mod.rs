@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 pub use seal::{Opener, Sealer, SealingSecret};
 
 use crate::error::Invalid;
-use crate::ids::PublicKey;
+use crate::ids::{PublicKey, SealingKey};
 
 /// Makes signatures without showing the key: a file today, a hardware module tomorrow.
 pub trait Signer: Send + Sync {
@@ -54,9 +54,63 @@ pub fn check_key(key: &PublicKey, field: &'static str) -> Result<(), Invalid> {
     if point.is_weak() || !canonical { Err(weak) } else { Ok(()) }
 }
 
+/// Refuses an X25519 key to which nothing can be sealed: of small order, or not in canonical form.
+///
+/// Without this a responder could name a key to which neither peer nor arbiter can seal the first item.
+pub fn check_sealing_key(key: &SealingKey, field: &'static str) -> Result<(), Invalid> {
+    let bytes = key.as_bytes();
+    // Little endian: at least 2^255 - 19 means that the same point has a smaller form.
+    let [low, middle @ .., high] = bytes;
+    let not_reduced =
+        *high > 0x7f || (*high == 0x7f && *low >= 0xed && middle.iter().all(|byte| *byte == 0xff));
+    if not_reduced || SMALL_ORDER.contains(bytes) { Err(Invalid::WeakKey { field }) } else { Ok(()) }
+}
+
+/// The reduced u-coordinates of small order on Curve25519 and its twist (RFC 7748 section 7, cr.yp.to/ecdh.html).
+const SMALL_ORDER: [[u8; 32]; 5] = [
+    [0; 32],
+    [1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+    [
+        0xe0, 0xeb, 0x7a, 0x7c, 0x3b, 0x41, 0xb8, 0xae, 0x16, 0x56, 0xe3, 0xfa, 0xf1, 0x9f, 0xc4, 0x6a, 0xda,
+        0x09, 0x8d, 0xeb, 0x9c, 0x32, 0xb1, 0xfd, 0x86, 0x62, 0x05, 0x16, 0x5f, 0x49, 0xb8, 0x00,
+    ],
+    [
+        0x5f, 0x9c, 0x95, 0xbc, 0xa3, 0x50, 0x8c, 0x24, 0xb1, 0xd0, 0xb1, 0x55, 0x9c, 0x83, 0xef, 0x5b, 0x04,
+        0x44, 0x5c, 0xc4, 0x58, 0x1c, 0x8e, 0x86, 0xd8, 0x22, 0x4e, 0xdd, 0xd0, 0x9f, 0x11, 0x57,
+    ],
+    [
+        0xec, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+        0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f,
+    ],
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Every key to which sealing fails is refused when the offer is read, and so is every second form of a key.
+    #[test]
+    fn a_key_to_which_nothing_can_be_sealed_is_weak() {
+        let no_seal = |key| Sealer::new(&key, b"", &Zeroizing::new([4; 32])).is_err();
+        for bytes in SMALL_ORDER {
+            let key = SealingKey::from_bytes(bytes);
+            assert!(no_seal(key) && check_sealing_key(&key, "k").is_err(), "{key}");
+            let mut high = bytes;
+            high[31] |= 0x80;
+            assert!(check_sealing_key(&SealingKey::from_bytes(high), "k").is_err(), "{key}");
+        }
+        for low in 0xe0..=0xff {
+            let mut bytes = [0xff; 32];
+            (bytes[0], bytes[31]) = (low, 0x7f);
+            let key = SealingKey::from_bytes(bytes);
+            assert_eq!(check_sealing_key(&key, "k").is_err(), low >= 0xec, "{key}");
+            assert!(!no_seal(key) || check_sealing_key(&key, "k").is_err());
+        }
+        for seed in 0..50 {
+            let key = SealingSecret::from_seed(&Zeroizing::new([seed; 32])).public_key();
+            assert_eq!(check_sealing_key(&key, "k"), Ok(()));
+        }
+    }
 
     /// Attack K23: all eight torsion points and the non-canonical forms of them.
     #[test]

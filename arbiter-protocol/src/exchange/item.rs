@@ -132,7 +132,7 @@ impl Statement {
 }
 
 /// One line of text: as [`check_text`], and no line feed.
-pub(crate) fn check_line(text: &str, maximum: usize, field: &'static str) -> Result<(), Invalid> {
+pub fn check_line(text: &str, maximum: usize, field: &'static str) -> Result<(), Invalid> {
     if text.contains('\n') {
         return Err(Invalid::FieldValue { field });
     }
@@ -141,7 +141,7 @@ pub(crate) fn check_line(text: &str, maximum: usize, field: &'static str) -> Res
 
 /// text that a person will read before signing holds nothing that can lie about itself: no control
 /// characters but line feed, no bidirectional overrides or isolates, no zero-width or tag characters.
-pub(crate) fn check_text(text: &str, maximum: usize, field: &'static str) -> Result<(), Invalid> {
+pub fn check_text(text: &str, maximum: usize, field: &'static str) -> Result<(), Invalid> {
     if text.len() > maximum {
         return Err(Invalid::FieldLength { field });
     }

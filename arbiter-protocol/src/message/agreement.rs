@@ -282,12 +282,10 @@ fn party(wire: Option<wire::Party>, field: &'static str) -> Result<Party, Invali
     let wire = wire.ok_or(Invalid::FieldMissing { field })?;
     let signing_key = PublicKey::parse(&wire.signing_key, "signing_key")?;
     crypto::check_key(&signing_key, "signing_key")?;
+    let sealing_key = SealingKey::parse(&wire.sealing_key, "sealing_key")?;
+    crypto::check_sealing_key(&sealing_key, "sealing_key")?;
     check_line(&wire.name, limits::NAME_BYTES, "name")?;
-    Ok(Party {
-        signing_key,
-        sealing_key: SealingKey::parse(&wire.sealing_key, "sealing_key")?,
-        name: wire.name,
-    })
+    Ok(Party { signing_key, sealing_key, name: wire.name })
 }
 
 fn arbiter(wire: wire::Arbiter) -> Result<ArbiterIdentity, Invalid> {

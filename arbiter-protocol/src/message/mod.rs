@@ -13,6 +13,7 @@ pub mod verdict;
 
 /// The generated protobuf messages of `proto/arbiter/statement/v1`.
 #[allow(missing_docs, clippy::all, clippy::pedantic, clippy::as_conversions)]
+#[rustfmt::skip]
 #[path = "../wire/gen/arbiter.statement.v1.rs"]
 pub mod wire;
 

@@ -50,16 +50,27 @@ impl Case {
         offer: Signed<Offer>,
         acceptance: Option<Signed<Acceptance>>,
     ) -> Result<Self, Rejected> {
-        let role = request.unverified().role;
         if offer.unverified().arbiter != *this {
             return Err(Refused::OtherArbiter.into());
         }
-        let party = offer.unverified().party(role).signing_key;
-        let request = request.verify(&party).map_err(|invalid| match invalid {
-            Invalid::Signer { .. } => Rejected::Refused(Refused::NotAParty),
-            other => other.into(),
-        })?;
-        let offer = offer.verify_offer()?;
+        let request = verify_request(request, offer.unverified())?;
+        Self::assemble(request, offer.verify_offer()?, acceptance)
+    }
+
+    /// As [`Case::admit`], for who holds the verified offer already.
+    pub fn reopen(
+        request: Signed<Request>,
+        offer: Verified<Offer>,
+        acceptance: Option<Signed<Acceptance>>,
+    ) -> Result<Self, Rejected> {
+        Self::assemble(verify_request(request, &offer)?, offer, acceptance)
+    }
+
+    fn assemble(
+        request: Verified<Request>,
+        offer: Verified<Offer>,
+        acceptance: Option<Signed<Acceptance>>,
+    ) -> Result<Self, Rejected> {
         if request.exchange_id != offer.exchange_id() {
             return Err(Refused::OtherExchange.into());
         }
@@ -108,6 +119,15 @@ impl Case {
         let acceptance = self.agreement().map(|agreement| agreement.acceptance().digest());
         [Some(self.offer().digest()), acceptance, attestation].into_iter().flatten().collect()
     }
+}
+
+/// the party whose role the request names has signed it.
+fn verify_request(request: Signed<Request>, offer: &Offer) -> Result<Verified<Request>, Rejected> {
+    let party = offer.party(request.unverified().role).signing_key;
+    request.verify(&party).map_err(|invalid| match invalid {
+        Invalid::Signer { .. } => Refused::NotAParty.into(),
+        other => other.into(),
+    })
 }
 
 /// What is durable about an exchange.

@@ -18,9 +18,13 @@
 //! Invariants
 //! - A second sender's item leaves only after the first sender's item fits.
 //! - Nothing is sent once an abort has been asked for without having sent.
-//! - In P2 the first sender sends only while there is time to complain and complains in time.
+//! - In P2 the first sender sends only while there is time to complain, also after an outage, and
+//!   complains in time.
+//! - A first sender that may have sent asks for an abort only when its time to complain is over for certain.
+//! - Only the peer's item of this agreement, and only a verdict on this exchange, ends the exchange.
 
 use crate::error::Refused;
+use crate::exchange::item::Description;
 use crate::exchange::kind::information::FitContent;
 use crate::exchange::kind::signature::FitSignature;
 use crate::exchange::selection::{Protocol, Role};
@@ -158,7 +162,15 @@ impl Session {
         phase: Phase,
         timing: Timing,
     ) -> Result<Self, Refused> {
+        let needs_acceptance = role == Role::Responder
+            || matches!(
+                phase,
+                Phase::Waiting
+                    | Phase::Asking(Ask::Complain | Ask::Resolve)
+                    | Phase::Done(Outcome::Completed)
+            );
         let opening = match acceptance {
+            None if needs_acceptance => return Err(Refused::AcceptanceRequired),
             None => Opening::Offer(offer),
             Some(acceptance) => Opening::Agreement(Agreement::join(offer, acceptance)?),
         };
@@ -206,32 +218,65 @@ impl Session {
         self.offer().selection.first_sender == self.role
     }
 
+    /// Whether the own item may leave at this time, for the first time or again: a first sender that
+    /// does not hold the peer's item sends only while it can still complain. A driver that performs
+    /// [`Output::SendItem`] late, after a queue or a suspended process, asks right before the item leaves.
+    pub fn may_send_item(&self, now: UnixMillis) -> bool {
+        let completed = self.phase == Phase::Done(Outcome::Completed);
+        self.sent && (completed || !self.is_first() || !self.deadline_is_near(now))
+    }
+
     /// The transition function. Inputs that mean nothing in the current phase change nothing.
     pub fn handle(&self, now: UnixMillis, input: Input) -> Step {
         match (self.phase, input) {
             (Phase::Offered, Input::Accepted(agreement)) => self.accepted(now, agreement),
-            (Phase::Waiting | Phase::Asking(_), Input::Received(_)) => self.received(),
+            (Phase::Waiting | Phase::Asking(_), Input::Received(fit)) if self.is_peers_item(&fit) => {
+                self.received()
+            }
             (Phase::Offered | Phase::Waiting, Input::GiveUp) => self.give_up(now),
             (Phase::Offered | Phase::Waiting, Input::Wake) if self.deadline_is_near(now) => self.give_up(now),
+            (Phase::Waiting, Input::Wake) => {
+                self.stay(self.told_to_peer(now).into_iter().chain(self.alarm()))
+            }
             (Phase::Asking(ask), Input::Wake) => self.stay([Output::Ask(ask)]),
-            (Phase::Asking(_), Input::Ruled(verdict)) => self.ruled(&verdict),
+            (Phase::Asking(_), Input::Ruled(verdict)) if verdict.exchange_id == self.exchange_id() => {
+                self.ruled(&verdict)
+            }
             (Phase::Asking(ask), Input::Refused) => self.refused(now, ask),
-            (Phase::Asking(Ask::Fetch), Input::Fetched(_)) => self.done(Outcome::Resolved),
-            (_, Input::PeerRepeats) => self.stay(self.told_to_peer()),
-            (Phase::Done(Outcome::Completed), Input::Received(_)) => self.stay(self.told_to_peer()),
+            (Phase::Asking(Ask::Fetch), Input::Fetched(content)) if self.is_peers_content(&content) => {
+                self.done(Outcome::Resolved)
+            }
+            (_, Input::PeerRepeats) => self.stay(self.told_to_peer(now)),
+            // A first item repeated says that our second one was lost; a second item repeated says nothing.
+            (Phase::Done(Outcome::Completed), Input::Received(fit))
+                if !self.is_first() && self.is_peers_item(&fit) =>
+            {
+                self.stay([Output::SendItem])
+            }
             _ => self.stay([]),
         }
     }
 
     /// What to do after a restart, or to start: everything the current phase may have left undone.
+    ///
+    /// It knows no time, so an item that may only leave before a deadline is not among it: `WakeAt` a time
+    /// that has passed asks for `Input::Wake` at once, and that decides.
     pub fn resume(&self) -> Vec<Output> {
-        let mut outputs = self.told_to_peer();
         match self.phase {
-            Phase::Offered | Phase::Waiting => outputs.extend(self.alarm()),
-            Phase::Asking(ask) => outputs.push(Output::Ask(ask)),
-            Phase::Done(outcome) => outputs.push(Output::Done(outcome)),
+            Phase::Offered => self.opening_said().into_iter().chain(self.alarm()).collect(),
+            Phase::Waiting if self.sent && self.wake_time().is_some() => {
+                self.opening_said().into_iter().chain([Output::WakeAt(AT_ONCE)]).collect()
+            }
+            Phase::Waiting => {
+                let item = self.sent.then_some(Output::SendItem);
+                self.opening_said().into_iter().chain(item).chain(self.alarm()).collect()
+            }
+            Phase::Asking(ask) => vec![Output::Ask(ask)],
+            Phase::Done(Outcome::Completed) if !self.is_first() => {
+                vec![Output::SendItem, Output::Done(Outcome::Completed)]
+            }
+            Phase::Done(outcome) => vec![Output::Done(outcome)],
         }
-        outputs
     }
 
     /// Waiting for the peer's item after the agreement; sends first if it is our turn and safe.
@@ -244,7 +289,7 @@ impl Session {
             next.sent = true;
         }
         next.phase = Phase::Waiting;
-        let outputs = next.resume();
+        let outputs = next.told_to_peer(now).into_iter().chain(next.alarm()).collect();
         Step { next, outputs }
     }
 
@@ -264,6 +309,29 @@ impl Session {
         Step { next, outputs }
     }
 
+    /// R-305, once more: the driver has checked it, and a mistake there must not end an exchange.
+    fn is_peers_item(&self, fit: &Fit) -> bool {
+        let peer = self.role.peer();
+        match (self.agreement(), fit) {
+            (None, _) => false, // Without an agreement there is nothing that the own item could be bound to.
+            (Some(_), Fit::Content(content)) => self.is_peers_content(content),
+            (Some(agreement), Fit::Signature(signature)) => {
+                let transfer = signature.transfer();
+                transfer.exchange_id == agreement.exchange_id()
+                    && transfer.agreement_id == agreement.id()
+                    && transfer.sender == peer
+                    && transfer.item == *self.offer().item(peer)
+            }
+        }
+    }
+
+    fn is_peers_content(&self, content: &FitContent) -> bool {
+        matches!(
+            &self.offer().item(self.role.peer()).description,
+            Description::Information(described) if described == content.description()
+        )
+    }
+
     /// Waiting makes no more sense: turn to the arbiter, as far as the protocol allows now.
     fn give_up(&self, now: UnixMillis) -> Step {
         match (self.offer().selection.protocol, self.is_first()) {
@@ -277,6 +345,7 @@ impl Session {
         }
     }
 
+    /// the verdict ends it, whichever acceptance it rests on (attack K1): the items are in the offer.
     fn ruled(&self, verdict: &Verdict) -> Step {
         match &verdict.ruling {
             Ruling::Aborted => self.done(Outcome::Aborted),
@@ -287,13 +356,15 @@ impl Session {
         }
     }
 
-    /// A complaint that comes too late, or for an exchange already ruled, ends by asking for the end.
-    /// An abort that comes too early by the arbiter's clock is asked for again.
+    /// What is refused is asked again: an abort can be too early by the arbiter's clock. A complaint is given
+    /// up only when it is too late by the own clock and the margin for clock difference: refusals are
+    /// not signed, and an abort asked for on a forged one would end the own claim.
     fn refused(&self, now: UnixMillis, ask: Ask) -> Step {
-        match ask {
-            Ask::Complain => self.ask(Ask::Abort),
-            Ask::Abort | Ask::Fetch | Ask::Resolve => self.stay([Output::WakeAt(now.after(ASK_AGAIN))]),
+        let too_late = |by: UnixMillis| now >= by.after(self.timing.complain_margin);
+        if ask == Ask::Complain && self.offer().complain_by.is_none_or(too_late) {
+            return self.ask(Ask::Abort);
         }
+        self.stay([Output::WakeAt(now.after(ASK_AGAIN))])
     }
 
     /// When to wake: the first sender in time to complain, the second when the complaint time is over.
@@ -311,8 +382,8 @@ impl Session {
         self.wake_time().map(Output::WakeAt).into_iter().collect()
     }
 
-    /// Everything said to the peer so far, in order: what it may have missed.
-    fn told_to_peer(&self) -> Vec<Output> {
+    /// Everything said to the peer so far, in order, as far as it may be said at this time.
+    fn told_to_peer(&self, now: UnixMillis) -> Vec<Output> {
         let silent = match self.phase {
             Phase::Asking(_) => !self.sent,
             Phase::Done(outcome) => outcome != Outcome::Completed,
@@ -321,12 +392,16 @@ impl Session {
         if silent {
             return Vec::new();
         }
-        let opening = match (self.role, &self.opening) {
+        let item = self.may_send_item(now).then_some(Output::SendItem);
+        self.opening_said().into_iter().chain(item).collect()
+    }
+
+    fn opening_said(&self) -> Option<Output> {
+        match (self.role, &self.opening) {
             (Role::Originator, Opening::Offer(_)) => Some(Output::SendOffer),
             (Role::Originator, Opening::Agreement(_)) => None,
             (Role::Responder, _) => Some(Output::SendAcceptance),
-        };
-        opening.into_iter().chain(self.sent.then_some(Output::SendItem)).collect()
+        }
     }
 
     fn ask(&self, ask: Ask) -> Step {
@@ -344,5 +419,7 @@ impl Session {
     }
 }
 
+/// A time that has always passed.
+const AT_ONCE: UnixMillis = UnixMillis(0);
 /// How long to wait before asking again for what the arbiter refused.
 const ASK_AGAIN: DurationMillis = DurationMillis(500);

@@ -123,7 +123,7 @@ impl From<Refused> for Unproven {
 }
 
 impl Receipt {
-    /// Verifies everything, offline, against the arbiter named in the offer. With `request`, the receipt
+    /// Verifies everything, offline, against the arbiter named in the offer, in the order of R-506. With `request`, the receipt
     /// must answer that request.
     pub fn verify(&self, offer: &Verified<Offer>, request: Option<Digest>) -> Result<Proven, Unproven> {
         let arbiter = &offer.arbiter;
@@ -145,7 +145,7 @@ impl Receipt {
         let arbiter = &offer.arbiter;
         let acceptance = self.evidence.acceptance.clone().map(Signed::<Acceptance>::parse).transpose()?;
         let request = Signed::<Request>::parse(self.evidence.request.clone())?;
-        let case = Case::admit(arbiter, request, Signed::parse(offer.envelope().clone())?, acceptance)?;
+        let case = Case::reopen(request, offer.clone(), acceptance)?;
         let agreement = case.agreement().cloned();
 
         if self.statement.holds::<Attestation>() {
@@ -165,6 +165,9 @@ impl Receipt {
             .transpose()?;
         if attestation.as_ref().is_some_and(|deposit| deposit.exchange_id != offer.exchange_id()) {
             return Err(Refused::OtherExchange.into());
+        }
+        if attestation.as_ref().is_some_and(|deposit| !could_rest_on(&verdict, deposit, offer)) {
+            return Err(Unproven::RuleNotFollowed);
         }
         let known = Known {
             verdict: None,
@@ -227,6 +230,16 @@ impl Receipt {
         )?;
         Ok(signed)
     }
+}
+
+/// a verdict rests on a deposit of the first sender's agreed item, attested under the same rules before it.
+fn could_rest_on(verdict: &Verdict, deposit: &Attestation, offer: &Offer) -> bool {
+    let first = offer.selection.first_sender;
+    deposit.depositor == first
+        && deposit.item == offer.item(first).digest()
+        && deposit.rules == verdict.rules
+        && deposit.leaf_index < verdict.leaf_index
+        && deposit.time <= verdict.time
 }
 
 /// The sealed record's fields in schema order: names and exact payloads.
@@ -299,13 +312,19 @@ impl Ruled {
 
 /// Two statements that an honest arbiter never both makes (F14, scenario S38).
 ///
-/// Verdicts on one exchange must be the same bytes; a log must have one root at one size.
+/// Verdicts on one exchange must be the same bytes, and so must attestations; a log must have one root at
+/// one size and one leaf at one place. Both receipts were verified against the same arbiter.
 pub fn contradict(one: &Proven, other: &Proven) -> bool {
-    let verdicts = match (one.ruled.verdict(), other.ruled.verdict()) {
-        (Some(a), Some(b)) => a.exchange_id == b.exchange_id && a.digest() != b.digest(),
+    let statements = match (&one.ruled, &other.ruled) {
+        (Ruled::Verdict(a), Ruled::Verdict(b)) => a.exchange_id == b.exchange_id && a.digest() != b.digest(),
+        (Ruled::Attestation(a), Ruled::Attestation(b)) => {
+            a.exchange_id == b.exchange_id && a.digest() != b.digest()
+        }
         _ => false,
     };
-    verdicts || one.checkpoint.contradicts(&other.checkpoint)
+    let same_log = one.checkpoint.checkpoint().origin == other.checkpoint.checkpoint().origin;
+    let leaves = same_log && one.leaf.index == other.leaf.index && one.leaf != other.leaf;
+    statements || leaves || one.checkpoint.contradicts(&other.checkpoint)
 }
 
 /// The envelope kinds that can be evidence, told apart by payload type; used when reading one from outside.

@@ -1,14 +1,16 @@
-//! Generated gRPC bindings (feature `wire`). Never edited: `tests/codegen.rs` proves them current.
+//! Generated gRPC bindings (feature `wire`). Never edited: `make test` proves them current.
 
 mod convert;
 
 /// The arbiter's API, `proto/arbiter/v1`.
 #[allow(missing_docs, clippy::all, clippy::pedantic, clippy::as_conversions)]
+#[rustfmt::skip]
 #[path = "gen/arbiter.v1.rs"]
 pub mod arbiter;
 
 /// The peers' protocol, `proto/arbiter/peer/v1`.
 #[allow(missing_docs, clippy::all, clippy::pedantic, clippy::as_conversions)]
+#[rustfmt::skip]
 #[path = "gen/arbiter.peer.v1.rs"]
 pub mod peer;
 

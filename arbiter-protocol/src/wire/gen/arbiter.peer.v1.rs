@@ -47,9 +47,15 @@ pub struct Declined {
 }
 /// Generated client implementations.
 pub mod peer_service_client {
-    #![allow(unused_variables, dead_code, missing_docs, clippy::wildcard_imports, clippy::let_unit_value)]
-    use tonic::codegen::http::Uri;
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
     use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
     /// PeerService is served by the peer that listens; the other one connects, and again after a crash.
     #[derive(Debug, Clone)]
     pub struct PeerServiceClient<T> {
@@ -70,18 +76,22 @@ pub mod peer_service_client {
             let inner = tonic::client::Grpc::with_origin(inner, origin);
             Self { inner }
         }
-        pub fn with_interceptor<F>(inner: T, interceptor: F) -> PeerServiceClient<InterceptedService<T, F>>
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> PeerServiceClient<InterceptedService<T, F>>
         where
             F: tonic::service::Interceptor,
             T::ResponseBody: Default,
             T: tonic::codegen::Service<
-                    http::Request<tonic::body::Body>,
-                    Response = http::Response<
-                        <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
-                    >,
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
                 >,
-            <T as tonic::codegen::Service<http::Request<tonic::body::Body>>>::Error:
-                Into<StdError> + std::marker::Send + std::marker::Sync,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
         {
             PeerServiceClient::new(InterceptedService::new(inner, interceptor))
         }
@@ -127,18 +137,31 @@ pub mod peer_service_client {
             self.inner
                 .ready()
                 .await
-                .map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static("/arbiter.peer.v1.PeerService/Exchange");
+            let path = http::uri::PathAndQuery::from_static(
+                "/arbiter.peer.v1.PeerService/Exchange",
+            );
             let mut req = request.into_streaming_request();
-            req.extensions_mut().insert(GrpcMethod::new("arbiter.peer.v1.PeerService", "Exchange"));
+            req.extensions_mut()
+                .insert(GrpcMethod::new("arbiter.peer.v1.PeerService", "Exchange"));
             self.inner.streaming(req, path, codec).await
         }
     }
 }
 /// Generated server implementations.
 pub mod peer_service_server {
-    #![allow(unused_variables, dead_code, missing_docs, clippy::wildcard_imports, clippy::let_unit_value)]
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
     use tonic::codegen::*;
     /// Generated trait containing gRPC methods that should be implemented for use with PeerServiceServer.
     #[async_trait]
@@ -146,7 +169,8 @@ pub mod peer_service_server {
         /// Server streaming response type for the Exchange method.
         type ExchangeStream: tonic::codegen::tokio_stream::Stream<
                 Item = std::result::Result<super::ExchangeResponse, tonic::Status>,
-            > + std::marker::Send
+            >
+            + std::marker::Send
             + 'static;
         /// Exchange carries one exchange in both directions. Every message may be repeated after a reconnect.
         async fn exchange(
@@ -176,7 +200,10 @@ pub mod peer_service_server {
                 max_encoding_message_size: None,
             }
         }
-        pub fn with_interceptor<F>(inner: T, interceptor: F) -> InterceptedService<Self, F>
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
         where
             F: tonic::service::Interceptor,
         {
@@ -220,7 +247,10 @@ pub mod peer_service_server {
         type Response = http::Response<tonic::body::Body>;
         type Error = std::convert::Infallible;
         type Future = BoxFuture<Self::Response, Self::Error>;
-        fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<std::result::Result<(), Self::Error>> {
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
             Poll::Ready(Ok(()))
         }
         fn call(&mut self, req: http::Request<B>) -> Self::Future {
@@ -228,16 +258,26 @@ pub mod peer_service_server {
                 "/arbiter.peer.v1.PeerService/Exchange" => {
                     #[allow(non_camel_case_types)]
                     struct ExchangeSvc<T: PeerService>(pub Arc<T>);
-                    impl<T: PeerService> tonic::server::StreamingService<super::ExchangeRequest> for ExchangeSvc<T> {
+                    impl<
+                        T: PeerService,
+                    > tonic::server::StreamingService<super::ExchangeRequest>
+                    for ExchangeSvc<T> {
                         type Response = super::ExchangeResponse;
                         type ResponseStream = T::ExchangeStream;
-                        type Future = BoxFuture<tonic::Response<Self::ResponseStream>, tonic::Status>;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
                         fn call(
                             &mut self,
-                            request: tonic::Request<tonic::Streaming<super::ExchangeRequest>>,
+                            request: tonic::Request<
+                                tonic::Streaming<super::ExchangeRequest>,
+                            >,
                         ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut = async move { <T as PeerService>::exchange(&inner, request).await };
+                            let fut = async move {
+                                <T as PeerService>::exchange(&inner, request).await
+                            };
                             Box::pin(fut)
                         }
                     }
@@ -263,13 +303,25 @@ pub mod peer_service_server {
                     };
                     Box::pin(fut)
                 }
-                _ => Box::pin(async move {
-                    let mut response = http::Response::new(tonic::body::Body::default());
-                    let headers = response.headers_mut();
-                    headers.insert(tonic::Status::GRPC_STATUS, (tonic::Code::Unimplemented as i32).into());
-                    headers.insert(http::header::CONTENT_TYPE, tonic::metadata::GRPC_CONTENT_TYPE);
-                    Ok(response)
-                }),
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
             }
         }
     }

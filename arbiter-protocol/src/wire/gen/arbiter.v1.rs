@@ -161,9 +161,15 @@ pub struct Counter {
 }
 /// Generated client implementations.
 pub mod arbiter_service_client {
-    #![allow(unused_variables, dead_code, missing_docs, clippy::wildcard_imports, clippy::let_unit_value)]
-    use tonic::codegen::http::Uri;
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
     use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
     /// ArbiterService restores fairness when one peer stops, lies or vanishes. Honest exchanges never call it.
     #[derive(Debug, Clone)]
     pub struct ArbiterServiceClient<T> {
@@ -184,18 +190,22 @@ pub mod arbiter_service_client {
             let inner = tonic::client::Grpc::with_origin(inner, origin);
             Self { inner }
         }
-        pub fn with_interceptor<F>(inner: T, interceptor: F) -> ArbiterServiceClient<InterceptedService<T, F>>
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> ArbiterServiceClient<InterceptedService<T, F>>
         where
             F: tonic::service::Interceptor,
             T::ResponseBody: Default,
             T: tonic::codegen::Service<
-                    http::Request<tonic::body::Body>,
-                    Response = http::Response<
-                        <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
-                    >,
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
                 >,
-            <T as tonic::codegen::Service<http::Request<tonic::body::Body>>>::Error:
-                Into<StdError> + std::marker::Send + std::marker::Sync,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
         {
             ArbiterServiceClient::new(InterceptedService::new(inner, interceptor))
         }
@@ -234,76 +244,128 @@ pub mod arbiter_service_client {
         pub async fn get_arbiter_info(
             &mut self,
             request: impl tonic::IntoRequest<super::GetArbiterInfoRequest>,
-        ) -> std::result::Result<tonic::Response<super::GetArbiterInfoResponse>, tonic::Status> {
+        ) -> std::result::Result<
+            tonic::Response<super::GetArbiterInfoResponse>,
+            tonic::Status,
+        > {
             self.inner
                 .ready()
                 .await
-                .map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static("/arbiter.v1.ArbiterService/GetArbiterInfo");
+            let path = http::uri::PathAndQuery::from_static(
+                "/arbiter.v1.ArbiterService/GetArbiterInfo",
+            );
             let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new("arbiter.v1.ArbiterService", "GetArbiterInfo"));
+            req.extensions_mut()
+                .insert(GrpcMethod::new("arbiter.v1.ArbiterService", "GetArbiterInfo"));
             self.inner.unary(req, path, codec).await
         }
         /// VerifyTransfer deposits an item: checked against its description while it streams in, kept sealed to the
         /// peer, attested. The peer can fetch it once the verdict replaces what the peer owes.
         pub async fn verify_transfer(
             &mut self,
-            request: impl tonic::IntoStreamingRequest<Message = super::VerifyTransferRequest>,
-        ) -> std::result::Result<tonic::Response<super::VerifyTransferResponse>, tonic::Status> {
+            request: impl tonic::IntoStreamingRequest<
+                Message = super::VerifyTransferRequest,
+            >,
+        ) -> std::result::Result<
+            tonic::Response<super::VerifyTransferResponse>,
+            tonic::Status,
+        > {
             self.inner
                 .ready()
                 .await
-                .map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static("/arbiter.v1.ArbiterService/VerifyTransfer");
+            let path = http::uri::PathAndQuery::from_static(
+                "/arbiter.v1.ArbiterService/VerifyTransfer",
+            );
             let mut req = request.into_streaming_request();
-            req.extensions_mut().insert(GrpcMethod::new("arbiter.v1.ArbiterService", "VerifyTransfer"));
+            req.extensions_mut()
+                .insert(GrpcMethod::new("arbiter.v1.ArbiterService", "VerifyTransfer"));
             self.inner.client_streaming(req, path, codec).await
         }
         /// GenerateItem resolves the exchange: the verdict replaces what the peer withholds.
         pub async fn generate_item(
             &mut self,
             request: impl tonic::IntoRequest<super::GenerateItemRequest>,
-        ) -> std::result::Result<tonic::Response<super::GenerateItemResponse>, tonic::Status> {
+        ) -> std::result::Result<
+            tonic::Response<super::GenerateItemResponse>,
+            tonic::Status,
+        > {
             self.inner
                 .ready()
                 .await
-                .map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static("/arbiter.v1.ArbiterService/GenerateItem");
+            let path = http::uri::PathAndQuery::from_static(
+                "/arbiter.v1.ArbiterService/GenerateItem",
+            );
             let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new("arbiter.v1.ArbiterService", "GenerateItem"));
+            req.extensions_mut()
+                .insert(GrpcMethod::new("arbiter.v1.ArbiterService", "GenerateItem"));
             self.inner.unary(req, path, codec).await
         }
         /// AbortExchange ends the exchange without items, where the rules allow it.
         pub async fn abort_exchange(
             &mut self,
             request: impl tonic::IntoRequest<super::AbortExchangeRequest>,
-        ) -> std::result::Result<tonic::Response<super::AbortExchangeResponse>, tonic::Status> {
+        ) -> std::result::Result<
+            tonic::Response<super::AbortExchangeResponse>,
+            tonic::Status,
+        > {
             self.inner
                 .ready()
                 .await
-                .map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static("/arbiter.v1.ArbiterService/AbortExchange");
+            let path = http::uri::PathAndQuery::from_static(
+                "/arbiter.v1.ArbiterService/AbortExchange",
+            );
             let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new("arbiter.v1.ArbiterService", "AbortExchange"));
+            req.extensions_mut()
+                .insert(GrpcMethod::new("arbiter.v1.ArbiterService", "AbortExchange"));
             self.inner.unary(req, path, codec).await
         }
         /// GetVerdict returns the verdict, if there is one. It never makes one.
         pub async fn get_verdict(
             &mut self,
             request: impl tonic::IntoRequest<super::GetVerdictRequest>,
-        ) -> std::result::Result<tonic::Response<super::GetVerdictResponse>, tonic::Status> {
+        ) -> std::result::Result<
+            tonic::Response<super::GetVerdictResponse>,
+            tonic::Status,
+        > {
             self.inner
                 .ready()
                 .await
-                .map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static("/arbiter.v1.ArbiterService/GetVerdict");
+            let path = http::uri::PathAndQuery::from_static(
+                "/arbiter.v1.ArbiterService/GetVerdict",
+            );
             let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new("arbiter.v1.ArbiterService", "GetVerdict"));
+            req.extensions_mut()
+                .insert(GrpcMethod::new("arbiter.v1.ArbiterService", "GetVerdict"));
             self.inner.unary(req, path, codec).await
         }
         /// FetchDeposit returns what the peer deposited, sealed to the requester's key.
@@ -317,33 +379,56 @@ pub mod arbiter_service_client {
             self.inner
                 .ready()
                 .await
-                .map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static("/arbiter.v1.ArbiterService/FetchDeposit");
+            let path = http::uri::PathAndQuery::from_static(
+                "/arbiter.v1.ArbiterService/FetchDeposit",
+            );
             let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new("arbiter.v1.ArbiterService", "FetchDeposit"));
+            req.extensions_mut()
+                .insert(GrpcMethod::new("arbiter.v1.ArbiterService", "FetchDeposit"));
             self.inner.server_streaming(req, path, codec).await
         }
         /// GetCounters returns the arbiter's own counters since it started.
         pub async fn get_counters(
             &mut self,
             request: impl tonic::IntoRequest<super::GetCountersRequest>,
-        ) -> std::result::Result<tonic::Response<super::GetCountersResponse>, tonic::Status> {
+        ) -> std::result::Result<
+            tonic::Response<super::GetCountersResponse>,
+            tonic::Status,
+        > {
             self.inner
                 .ready()
                 .await
-                .map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static("/arbiter.v1.ArbiterService/GetCounters");
+            let path = http::uri::PathAndQuery::from_static(
+                "/arbiter.v1.ArbiterService/GetCounters",
+            );
             let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new("arbiter.v1.ArbiterService", "GetCounters"));
+            req.extensions_mut()
+                .insert(GrpcMethod::new("arbiter.v1.ArbiterService", "GetCounters"));
             self.inner.unary(req, path, codec).await
         }
     }
 }
 /// Generated server implementations.
 pub mod arbiter_service_server {
-    #![allow(unused_variables, dead_code, missing_docs, clippy::wildcard_imports, clippy::let_unit_value)]
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
     use tonic::codegen::*;
     /// Generated trait containing gRPC methods that should be implemented for use with ArbiterServiceServer.
     #[async_trait]
@@ -352,43 +437,65 @@ pub mod arbiter_service_server {
         async fn get_arbiter_info(
             &self,
             request: tonic::Request<super::GetArbiterInfoRequest>,
-        ) -> std::result::Result<tonic::Response<super::GetArbiterInfoResponse>, tonic::Status>;
+        ) -> std::result::Result<
+            tonic::Response<super::GetArbiterInfoResponse>,
+            tonic::Status,
+        >;
         /// VerifyTransfer deposits an item: checked against its description while it streams in, kept sealed to the
         /// peer, attested. The peer can fetch it once the verdict replaces what the peer owes.
         async fn verify_transfer(
             &self,
             request: tonic::Request<tonic::Streaming<super::VerifyTransferRequest>>,
-        ) -> std::result::Result<tonic::Response<super::VerifyTransferResponse>, tonic::Status>;
+        ) -> std::result::Result<
+            tonic::Response<super::VerifyTransferResponse>,
+            tonic::Status,
+        >;
         /// GenerateItem resolves the exchange: the verdict replaces what the peer withholds.
         async fn generate_item(
             &self,
             request: tonic::Request<super::GenerateItemRequest>,
-        ) -> std::result::Result<tonic::Response<super::GenerateItemResponse>, tonic::Status>;
+        ) -> std::result::Result<
+            tonic::Response<super::GenerateItemResponse>,
+            tonic::Status,
+        >;
         /// AbortExchange ends the exchange without items, where the rules allow it.
         async fn abort_exchange(
             &self,
             request: tonic::Request<super::AbortExchangeRequest>,
-        ) -> std::result::Result<tonic::Response<super::AbortExchangeResponse>, tonic::Status>;
+        ) -> std::result::Result<
+            tonic::Response<super::AbortExchangeResponse>,
+            tonic::Status,
+        >;
         /// GetVerdict returns the verdict, if there is one. It never makes one.
         async fn get_verdict(
             &self,
             request: tonic::Request<super::GetVerdictRequest>,
-        ) -> std::result::Result<tonic::Response<super::GetVerdictResponse>, tonic::Status>;
+        ) -> std::result::Result<
+            tonic::Response<super::GetVerdictResponse>,
+            tonic::Status,
+        >;
         /// Server streaming response type for the FetchDeposit method.
         type FetchDepositStream: tonic::codegen::tokio_stream::Stream<
                 Item = std::result::Result<super::FetchDepositResponse, tonic::Status>,
-            > + std::marker::Send
+            >
+            + std::marker::Send
             + 'static;
         /// FetchDeposit returns what the peer deposited, sealed to the requester's key.
         async fn fetch_deposit(
             &self,
             request: tonic::Request<super::FetchDepositRequest>,
-        ) -> std::result::Result<tonic::Response<Self::FetchDepositStream>, tonic::Status>;
+        ) -> std::result::Result<
+            tonic::Response<Self::FetchDepositStream>,
+            tonic::Status,
+        >;
         /// GetCounters returns the arbiter's own counters since it started.
         async fn get_counters(
             &self,
             request: tonic::Request<super::GetCountersRequest>,
-        ) -> std::result::Result<tonic::Response<super::GetCountersResponse>, tonic::Status>;
+        ) -> std::result::Result<
+            tonic::Response<super::GetCountersResponse>,
+            tonic::Status,
+        >;
     }
     /// ArbiterService restores fairness when one peer stops, lies or vanishes. Honest exchanges never call it.
     #[derive(Debug)]
@@ -412,7 +519,10 @@ pub mod arbiter_service_server {
                 max_encoding_message_size: None,
             }
         }
-        pub fn with_interceptor<F>(inner: T, interceptor: F) -> InterceptedService<Self, F>
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
         where
             F: tonic::service::Interceptor,
         {
@@ -456,7 +566,10 @@ pub mod arbiter_service_server {
         type Response = http::Response<tonic::body::Body>;
         type Error = std::convert::Infallible;
         type Future = BoxFuture<Self::Response, Self::Error>;
-        fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<std::result::Result<(), Self::Error>> {
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
             Poll::Ready(Ok(()))
         }
         fn call(&mut self, req: http::Request<B>) -> Self::Future {
@@ -464,16 +577,24 @@ pub mod arbiter_service_server {
                 "/arbiter.v1.ArbiterService/GetArbiterInfo" => {
                     #[allow(non_camel_case_types)]
                     struct GetArbiterInfoSvc<T: ArbiterService>(pub Arc<T>);
-                    impl<T: ArbiterService> tonic::server::UnaryService<super::GetArbiterInfoRequest> for GetArbiterInfoSvc<T> {
+                    impl<
+                        T: ArbiterService,
+                    > tonic::server::UnaryService<super::GetArbiterInfoRequest>
+                    for GetArbiterInfoSvc<T> {
                         type Response = super::GetArbiterInfoResponse;
-                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
                         fn call(
                             &mut self,
                             request: tonic::Request<super::GetArbiterInfoRequest>,
                         ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut =
-                                async move { <T as ArbiterService>::get_arbiter_info(&inner, request).await };
+                            let fut = async move {
+                                <T as ArbiterService>::get_arbiter_info(&inner, request)
+                                    .await
+                            };
                             Box::pin(fut)
                         }
                     }
@@ -502,19 +623,26 @@ pub mod arbiter_service_server {
                 "/arbiter.v1.ArbiterService/VerifyTransfer" => {
                     #[allow(non_camel_case_types)]
                     struct VerifyTransferSvc<T: ArbiterService>(pub Arc<T>);
-                    impl<T: ArbiterService>
-                        tonic::server::ClientStreamingService<super::VerifyTransferRequest>
-                        for VerifyTransferSvc<T>
-                    {
+                    impl<
+                        T: ArbiterService,
+                    > tonic::server::ClientStreamingService<super::VerifyTransferRequest>
+                    for VerifyTransferSvc<T> {
                         type Response = super::VerifyTransferResponse;
-                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
                         fn call(
                             &mut self,
-                            request: tonic::Request<tonic::Streaming<super::VerifyTransferRequest>>,
+                            request: tonic::Request<
+                                tonic::Streaming<super::VerifyTransferRequest>,
+                            >,
                         ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut =
-                                async move { <T as ArbiterService>::verify_transfer(&inner, request).await };
+                            let fut = async move {
+                                <T as ArbiterService>::verify_transfer(&inner, request)
+                                    .await
+                            };
                             Box::pin(fut)
                         }
                     }
@@ -543,16 +671,23 @@ pub mod arbiter_service_server {
                 "/arbiter.v1.ArbiterService/GenerateItem" => {
                     #[allow(non_camel_case_types)]
                     struct GenerateItemSvc<T: ArbiterService>(pub Arc<T>);
-                    impl<T: ArbiterService> tonic::server::UnaryService<super::GenerateItemRequest> for GenerateItemSvc<T> {
+                    impl<
+                        T: ArbiterService,
+                    > tonic::server::UnaryService<super::GenerateItemRequest>
+                    for GenerateItemSvc<T> {
                         type Response = super::GenerateItemResponse;
-                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
                         fn call(
                             &mut self,
                             request: tonic::Request<super::GenerateItemRequest>,
                         ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut =
-                                async move { <T as ArbiterService>::generate_item(&inner, request).await };
+                            let fut = async move {
+                                <T as ArbiterService>::generate_item(&inner, request).await
+                            };
                             Box::pin(fut)
                         }
                     }
@@ -581,16 +716,23 @@ pub mod arbiter_service_server {
                 "/arbiter.v1.ArbiterService/AbortExchange" => {
                     #[allow(non_camel_case_types)]
                     struct AbortExchangeSvc<T: ArbiterService>(pub Arc<T>);
-                    impl<T: ArbiterService> tonic::server::UnaryService<super::AbortExchangeRequest> for AbortExchangeSvc<T> {
+                    impl<
+                        T: ArbiterService,
+                    > tonic::server::UnaryService<super::AbortExchangeRequest>
+                    for AbortExchangeSvc<T> {
                         type Response = super::AbortExchangeResponse;
-                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
                         fn call(
                             &mut self,
                             request: tonic::Request<super::AbortExchangeRequest>,
                         ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut =
-                                async move { <T as ArbiterService>::abort_exchange(&inner, request).await };
+                            let fut = async move {
+                                <T as ArbiterService>::abort_exchange(&inner, request).await
+                            };
                             Box::pin(fut)
                         }
                     }
@@ -619,16 +761,23 @@ pub mod arbiter_service_server {
                 "/arbiter.v1.ArbiterService/GetVerdict" => {
                     #[allow(non_camel_case_types)]
                     struct GetVerdictSvc<T: ArbiterService>(pub Arc<T>);
-                    impl<T: ArbiterService> tonic::server::UnaryService<super::GetVerdictRequest> for GetVerdictSvc<T> {
+                    impl<
+                        T: ArbiterService,
+                    > tonic::server::UnaryService<super::GetVerdictRequest>
+                    for GetVerdictSvc<T> {
                         type Response = super::GetVerdictResponse;
-                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
                         fn call(
                             &mut self,
                             request: tonic::Request<super::GetVerdictRequest>,
                         ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut =
-                                async move { <T as ArbiterService>::get_verdict(&inner, request).await };
+                            let fut = async move {
+                                <T as ArbiterService>::get_verdict(&inner, request).await
+                            };
                             Box::pin(fut)
                         }
                     }
@@ -657,19 +806,24 @@ pub mod arbiter_service_server {
                 "/arbiter.v1.ArbiterService/FetchDeposit" => {
                     #[allow(non_camel_case_types)]
                     struct FetchDepositSvc<T: ArbiterService>(pub Arc<T>);
-                    impl<T: ArbiterService> tonic::server::ServerStreamingService<super::FetchDepositRequest>
-                        for FetchDepositSvc<T>
-                    {
+                    impl<
+                        T: ArbiterService,
+                    > tonic::server::ServerStreamingService<super::FetchDepositRequest>
+                    for FetchDepositSvc<T> {
                         type Response = super::FetchDepositResponse;
                         type ResponseStream = T::FetchDepositStream;
-                        type Future = BoxFuture<tonic::Response<Self::ResponseStream>, tonic::Status>;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
                         fn call(
                             &mut self,
                             request: tonic::Request<super::FetchDepositRequest>,
                         ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut =
-                                async move { <T as ArbiterService>::fetch_deposit(&inner, request).await };
+                            let fut = async move {
+                                <T as ArbiterService>::fetch_deposit(&inner, request).await
+                            };
                             Box::pin(fut)
                         }
                     }
@@ -698,16 +852,23 @@ pub mod arbiter_service_server {
                 "/arbiter.v1.ArbiterService/GetCounters" => {
                     #[allow(non_camel_case_types)]
                     struct GetCountersSvc<T: ArbiterService>(pub Arc<T>);
-                    impl<T: ArbiterService> tonic::server::UnaryService<super::GetCountersRequest> for GetCountersSvc<T> {
+                    impl<
+                        T: ArbiterService,
+                    > tonic::server::UnaryService<super::GetCountersRequest>
+                    for GetCountersSvc<T> {
                         type Response = super::GetCountersResponse;
-                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
                         fn call(
                             &mut self,
                             request: tonic::Request<super::GetCountersRequest>,
                         ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut =
-                                async move { <T as ArbiterService>::get_counters(&inner, request).await };
+                            let fut = async move {
+                                <T as ArbiterService>::get_counters(&inner, request).await
+                            };
                             Box::pin(fut)
                         }
                     }
@@ -733,13 +894,25 @@ pub mod arbiter_service_server {
                     };
                     Box::pin(fut)
                 }
-                _ => Box::pin(async move {
-                    let mut response = http::Response::new(tonic::body::Body::default());
-                    let headers = response.headers_mut();
-                    headers.insert(tonic::Status::GRPC_STATUS, (tonic::Code::Unimplemented as i32).into());
-                    headers.insert(http::header::CONTENT_TYPE, tonic::metadata::GRPC_CONTENT_TYPE);
-                    Ok(response)
-                }),
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
             }
         }
     }
@@ -832,9 +1005,15 @@ pub struct GetConsistencyProofResponse {
 }
 /// Generated client implementations.
 pub mod evidence_log_service_client {
-    #![allow(unused_variables, dead_code, missing_docs, clippy::wildcard_imports, clippy::let_unit_value)]
-    use tonic::codegen::http::Uri;
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
     use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
     /// EvidenceLogService serves an RFC 6962 tree of public leaves.
     #[derive(Debug, Clone)]
     pub struct EvidenceLogServiceClient<T> {
@@ -863,13 +1042,14 @@ pub mod evidence_log_service_client {
             F: tonic::service::Interceptor,
             T::ResponseBody: Default,
             T: tonic::codegen::Service<
-                    http::Request<tonic::body::Body>,
-                    Response = http::Response<
-                        <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
-                    >,
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
                 >,
-            <T as tonic::codegen::Service<http::Request<tonic::body::Body>>>::Error:
-                Into<StdError> + std::marker::Send + std::marker::Sync,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
         {
             EvidenceLogServiceClient::new(InterceptedService::new(inner, interceptor))
         }
@@ -908,86 +1088,147 @@ pub mod evidence_log_service_client {
         pub async fn get_checkpoint(
             &mut self,
             request: impl tonic::IntoRequest<super::GetCheckpointRequest>,
-        ) -> std::result::Result<tonic::Response<super::GetCheckpointResponse>, tonic::Status> {
+        ) -> std::result::Result<
+            tonic::Response<super::GetCheckpointResponse>,
+            tonic::Status,
+        > {
             self.inner
                 .ready()
                 .await
-                .map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static("/arbiter.v1.EvidenceLogService/GetCheckpoint");
+            let path = http::uri::PathAndQuery::from_static(
+                "/arbiter.v1.EvidenceLogService/GetCheckpoint",
+            );
             let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new("arbiter.v1.EvidenceLogService", "GetCheckpoint"));
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("arbiter.v1.EvidenceLogService", "GetCheckpoint"),
+                );
             self.inner.unary(req, path, codec).await
         }
         /// GetEntry returns one leaf.
         pub async fn get_entry(
             &mut self,
             request: impl tonic::IntoRequest<super::GetEntryRequest>,
-        ) -> std::result::Result<tonic::Response<super::GetEntryResponse>, tonic::Status> {
+        ) -> std::result::Result<
+            tonic::Response<super::GetEntryResponse>,
+            tonic::Status,
+        > {
             self.inner
                 .ready()
                 .await
-                .map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static("/arbiter.v1.EvidenceLogService/GetEntry");
+            let path = http::uri::PathAndQuery::from_static(
+                "/arbiter.v1.EvidenceLogService/GetEntry",
+            );
             let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new("arbiter.v1.EvidenceLogService", "GetEntry"));
+            req.extensions_mut()
+                .insert(GrpcMethod::new("arbiter.v1.EvidenceLogService", "GetEntry"));
             self.inner.unary(req, path, codec).await
         }
         /// ListEntries returns leaves in order, a page at a time.
         pub async fn list_entries(
             &mut self,
             request: impl tonic::IntoRequest<super::ListEntriesRequest>,
-        ) -> std::result::Result<tonic::Response<super::ListEntriesResponse>, tonic::Status> {
+        ) -> std::result::Result<
+            tonic::Response<super::ListEntriesResponse>,
+            tonic::Status,
+        > {
             self.inner
                 .ready()
                 .await
-                .map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static("/arbiter.v1.EvidenceLogService/ListEntries");
+            let path = http::uri::PathAndQuery::from_static(
+                "/arbiter.v1.EvidenceLogService/ListEntries",
+            );
             let mut req = request.into_request();
-            req.extensions_mut().insert(GrpcMethod::new("arbiter.v1.EvidenceLogService", "ListEntries"));
+            req.extensions_mut()
+                .insert(GrpcMethod::new("arbiter.v1.EvidenceLogService", "ListEntries"));
             self.inner.unary(req, path, codec).await
         }
         /// GetInclusionProof proves a leaf to be in the tree of a given size.
         pub async fn get_inclusion_proof(
             &mut self,
             request: impl tonic::IntoRequest<super::GetInclusionProofRequest>,
-        ) -> std::result::Result<tonic::Response<super::GetInclusionProofResponse>, tonic::Status> {
+        ) -> std::result::Result<
+            tonic::Response<super::GetInclusionProofResponse>,
+            tonic::Status,
+        > {
             self.inner
                 .ready()
                 .await
-                .map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path =
-                http::uri::PathAndQuery::from_static("/arbiter.v1.EvidenceLogService/GetInclusionProof");
+            let path = http::uri::PathAndQuery::from_static(
+                "/arbiter.v1.EvidenceLogService/GetInclusionProof",
+            );
             let mut req = request.into_request();
             req.extensions_mut()
-                .insert(GrpcMethod::new("arbiter.v1.EvidenceLogService", "GetInclusionProof"));
+                .insert(
+                    GrpcMethod::new("arbiter.v1.EvidenceLogService", "GetInclusionProof"),
+                );
             self.inner.unary(req, path, codec).await
         }
         /// GetConsistencyProof proves that the tree of one size is a prefix of the tree of another.
         pub async fn get_consistency_proof(
             &mut self,
             request: impl tonic::IntoRequest<super::GetConsistencyProofRequest>,
-        ) -> std::result::Result<tonic::Response<super::GetConsistencyProofResponse>, tonic::Status> {
+        ) -> std::result::Result<
+            tonic::Response<super::GetConsistencyProofResponse>,
+            tonic::Status,
+        > {
             self.inner
                 .ready()
                 .await
-                .map_err(|e| tonic::Status::unknown(format!("Service was not ready: {}", e.into())))?;
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
             let codec = tonic_prost::ProstCodec::default();
-            let path =
-                http::uri::PathAndQuery::from_static("/arbiter.v1.EvidenceLogService/GetConsistencyProof");
+            let path = http::uri::PathAndQuery::from_static(
+                "/arbiter.v1.EvidenceLogService/GetConsistencyProof",
+            );
             let mut req = request.into_request();
             req.extensions_mut()
-                .insert(GrpcMethod::new("arbiter.v1.EvidenceLogService", "GetConsistencyProof"));
+                .insert(
+                    GrpcMethod::new(
+                        "arbiter.v1.EvidenceLogService",
+                        "GetConsistencyProof",
+                    ),
+                );
             self.inner.unary(req, path, codec).await
         }
     }
 }
 /// Generated server implementations.
 pub mod evidence_log_service_server {
-    #![allow(unused_variables, dead_code, missing_docs, clippy::wildcard_imports, clippy::let_unit_value)]
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
     use tonic::codegen::*;
     /// Generated trait containing gRPC methods that should be implemented for use with EvidenceLogServiceServer.
     #[async_trait]
@@ -996,27 +1237,42 @@ pub mod evidence_log_service_server {
         async fn get_checkpoint(
             &self,
             request: tonic::Request<super::GetCheckpointRequest>,
-        ) -> std::result::Result<tonic::Response<super::GetCheckpointResponse>, tonic::Status>;
+        ) -> std::result::Result<
+            tonic::Response<super::GetCheckpointResponse>,
+            tonic::Status,
+        >;
         /// GetEntry returns one leaf.
         async fn get_entry(
             &self,
             request: tonic::Request<super::GetEntryRequest>,
-        ) -> std::result::Result<tonic::Response<super::GetEntryResponse>, tonic::Status>;
+        ) -> std::result::Result<
+            tonic::Response<super::GetEntryResponse>,
+            tonic::Status,
+        >;
         /// ListEntries returns leaves in order, a page at a time.
         async fn list_entries(
             &self,
             request: tonic::Request<super::ListEntriesRequest>,
-        ) -> std::result::Result<tonic::Response<super::ListEntriesResponse>, tonic::Status>;
+        ) -> std::result::Result<
+            tonic::Response<super::ListEntriesResponse>,
+            tonic::Status,
+        >;
         /// GetInclusionProof proves a leaf to be in the tree of a given size.
         async fn get_inclusion_proof(
             &self,
             request: tonic::Request<super::GetInclusionProofRequest>,
-        ) -> std::result::Result<tonic::Response<super::GetInclusionProofResponse>, tonic::Status>;
+        ) -> std::result::Result<
+            tonic::Response<super::GetInclusionProofResponse>,
+            tonic::Status,
+        >;
         /// GetConsistencyProof proves that the tree of one size is a prefix of the tree of another.
         async fn get_consistency_proof(
             &self,
             request: tonic::Request<super::GetConsistencyProofRequest>,
-        ) -> std::result::Result<tonic::Response<super::GetConsistencyProofResponse>, tonic::Status>;
+        ) -> std::result::Result<
+            tonic::Response<super::GetConsistencyProofResponse>,
+            tonic::Status,
+        >;
     }
     /// EvidenceLogService serves an RFC 6962 tree of public leaves.
     #[derive(Debug)]
@@ -1040,7 +1296,10 @@ pub mod evidence_log_service_server {
                 max_encoding_message_size: None,
             }
         }
-        pub fn with_interceptor<F>(inner: T, interceptor: F) -> InterceptedService<Self, F>
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
         where
             F: tonic::service::Interceptor,
         {
@@ -1084,7 +1343,10 @@ pub mod evidence_log_service_server {
         type Response = http::Response<tonic::body::Body>;
         type Error = std::convert::Infallible;
         type Future = BoxFuture<Self::Response, Self::Error>;
-        fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<std::result::Result<(), Self::Error>> {
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
             Poll::Ready(Ok(()))
         }
         fn call(&mut self, req: http::Request<B>) -> Self::Future {
@@ -1092,16 +1354,23 @@ pub mod evidence_log_service_server {
                 "/arbiter.v1.EvidenceLogService/GetCheckpoint" => {
                     #[allow(non_camel_case_types)]
                     struct GetCheckpointSvc<T: EvidenceLogService>(pub Arc<T>);
-                    impl<T: EvidenceLogService> tonic::server::UnaryService<super::GetCheckpointRequest> for GetCheckpointSvc<T> {
+                    impl<
+                        T: EvidenceLogService,
+                    > tonic::server::UnaryService<super::GetCheckpointRequest>
+                    for GetCheckpointSvc<T> {
                         type Response = super::GetCheckpointResponse;
-                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
                         fn call(
                             &mut self,
                             request: tonic::Request<super::GetCheckpointRequest>,
                         ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
                             let fut = async move {
-                                <T as EvidenceLogService>::get_checkpoint(&inner, request).await
+                                <T as EvidenceLogService>::get_checkpoint(&inner, request)
+                                    .await
                             };
                             Box::pin(fut)
                         }
@@ -1131,13 +1400,23 @@ pub mod evidence_log_service_server {
                 "/arbiter.v1.EvidenceLogService/GetEntry" => {
                     #[allow(non_camel_case_types)]
                     struct GetEntrySvc<T: EvidenceLogService>(pub Arc<T>);
-                    impl<T: EvidenceLogService> tonic::server::UnaryService<super::GetEntryRequest> for GetEntrySvc<T> {
+                    impl<
+                        T: EvidenceLogService,
+                    > tonic::server::UnaryService<super::GetEntryRequest>
+                    for GetEntrySvc<T> {
                         type Response = super::GetEntryResponse;
-                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
-                        fn call(&mut self, request: tonic::Request<super::GetEntryRequest>) -> Self::Future {
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetEntryRequest>,
+                        ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut =
-                                async move { <T as EvidenceLogService>::get_entry(&inner, request).await };
+                            let fut = async move {
+                                <T as EvidenceLogService>::get_entry(&inner, request).await
+                            };
                             Box::pin(fut)
                         }
                     }
@@ -1166,16 +1445,24 @@ pub mod evidence_log_service_server {
                 "/arbiter.v1.EvidenceLogService/ListEntries" => {
                     #[allow(non_camel_case_types)]
                     struct ListEntriesSvc<T: EvidenceLogService>(pub Arc<T>);
-                    impl<T: EvidenceLogService> tonic::server::UnaryService<super::ListEntriesRequest> for ListEntriesSvc<T> {
+                    impl<
+                        T: EvidenceLogService,
+                    > tonic::server::UnaryService<super::ListEntriesRequest>
+                    for ListEntriesSvc<T> {
                         type Response = super::ListEntriesResponse;
-                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
                         fn call(
                             &mut self,
                             request: tonic::Request<super::ListEntriesRequest>,
                         ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
-                            let fut =
-                                async move { <T as EvidenceLogService>::list_entries(&inner, request).await };
+                            let fut = async move {
+                                <T as EvidenceLogService>::list_entries(&inner, request)
+                                    .await
+                            };
                             Box::pin(fut)
                         }
                     }
@@ -1204,18 +1491,26 @@ pub mod evidence_log_service_server {
                 "/arbiter.v1.EvidenceLogService/GetInclusionProof" => {
                     #[allow(non_camel_case_types)]
                     struct GetInclusionProofSvc<T: EvidenceLogService>(pub Arc<T>);
-                    impl<T: EvidenceLogService> tonic::server::UnaryService<super::GetInclusionProofRequest>
-                        for GetInclusionProofSvc<T>
-                    {
+                    impl<
+                        T: EvidenceLogService,
+                    > tonic::server::UnaryService<super::GetInclusionProofRequest>
+                    for GetInclusionProofSvc<T> {
                         type Response = super::GetInclusionProofResponse;
-                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
                         fn call(
                             &mut self,
                             request: tonic::Request<super::GetInclusionProofRequest>,
                         ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
                             let fut = async move {
-                                <T as EvidenceLogService>::get_inclusion_proof(&inner, request).await
+                                <T as EvidenceLogService>::get_inclusion_proof(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
                             };
                             Box::pin(fut)
                         }
@@ -1245,18 +1540,26 @@ pub mod evidence_log_service_server {
                 "/arbiter.v1.EvidenceLogService/GetConsistencyProof" => {
                     #[allow(non_camel_case_types)]
                     struct GetConsistencyProofSvc<T: EvidenceLogService>(pub Arc<T>);
-                    impl<T: EvidenceLogService> tonic::server::UnaryService<super::GetConsistencyProofRequest>
-                        for GetConsistencyProofSvc<T>
-                    {
+                    impl<
+                        T: EvidenceLogService,
+                    > tonic::server::UnaryService<super::GetConsistencyProofRequest>
+                    for GetConsistencyProofSvc<T> {
                         type Response = super::GetConsistencyProofResponse;
-                        type Future = BoxFuture<tonic::Response<Self::Response>, tonic::Status>;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
                         fn call(
                             &mut self,
                             request: tonic::Request<super::GetConsistencyProofRequest>,
                         ) -> Self::Future {
                             let inner = Arc::clone(&self.0);
                             let fut = async move {
-                                <T as EvidenceLogService>::get_consistency_proof(&inner, request).await
+                                <T as EvidenceLogService>::get_consistency_proof(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
                             };
                             Box::pin(fut)
                         }
@@ -1283,13 +1586,25 @@ pub mod evidence_log_service_server {
                     };
                     Box::pin(fut)
                 }
-                _ => Box::pin(async move {
-                    let mut response = http::Response::new(tonic::body::Body::default());
-                    let headers = response.headers_mut();
-                    headers.insert(tonic::Status::GRPC_STATUS, (tonic::Code::Unimplemented as i32).into());
-                    headers.insert(http::header::CONTENT_TYPE, tonic::metadata::GRPC_CONTENT_TYPE);
-                    Ok(response)
-                }),
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
             }
         }
     }

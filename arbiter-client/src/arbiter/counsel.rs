@@ -1,0 +1,356 @@
+//! Asking the arbiter, again while it is out of reach, and checking what it says.
+//!
+//! ```text
+//!  Ask ─▶ signed request ─▶ port ─┬─ out of reach ─▶ wait, same request again
+//!                                 ├─ refused ──────▶ Answer::Refused, or an error
+//!                                 └─ receipt ─▶ verify ─▶ earlier receipts ─▶ newest checkpoint ─▶ Answer
+//! ```
+//!
+//! Invariants
+//! - An answer is used only if it is bound to the request, follows from the rules and is in the log (R-410).
+//! - The log is the one seen before, grown: the newest checkpoint seen is kept and never goes back.
+//! - What an honest arbiter never says is kept before it is reported.
+
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+
+use arbiter_protocol::evidence::checkpoint::SignedCheckpoint;
+use arbiter_protocol::evidence::merkle::verify_consistency;
+use arbiter_protocol::evidence::note::VerifierKey;
+use arbiter_protocol::exchange::item::{Description, Information};
+use arbiter_protocol::exchange::kind::information::FitContent;
+use arbiter_protocol::message::agreement::{Agreement, ArbiterIdentity};
+use arbiter_protocol::message::request::{Action, Request};
+use arbiter_protocol::message::verdict::Verdict;
+use arbiter_protocol::role::{Ask, Session};
+use arbiter_protocol::ruling::receipt::{Proven, Receipt, Ruled, contradict};
+use arbiter_protocol::statement::Verified;
+use backon::{BackoffBuilder as _, ExponentialBuilder};
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep};
+use tokio_stream::StreamExt as _;
+
+use crate::arbiter::{ArbiterPort, Deposit, Filing, Misbehaviour, Offence, PortError, Reason, Retry};
+use crate::client::Identity;
+use crate::error::{Error, StoreError};
+use crate::items::{Incoming, NotReceived, Source};
+use crate::journal::{Journal, Record};
+
+/// One party's way to its arbiter.
+#[derive(Clone)]
+pub(crate) struct Counsel {
+    port: Arc<dyn ArbiterPort>,
+    pinned: ArbiterIdentity,
+    journal: Journal,
+    retry: Retry,
+    /// Owns the newest checkpoint: read, compare and write must not interleave.
+    newest: Arc<Mutex<()>>,
+}
+
+/// What came of asking.
+pub(crate) struct Answer {
+    /// Verified receipts, to be kept whatever else.
+    pub receipts: Vec<Receipt>,
+    /// What they amount to.
+    pub result: Answered,
+}
+
+pub(crate) enum Answered {
+    Fetched(FitContent, PathBuf),
+    Refused(Reason),
+    Ruled(Verified<Verdict>, Option<Agreement>),
+}
+
+type Call<'a, T> = Pin<Box<dyn Future<Output = Result<T, PortError>> + Send + 'a>>;
+
+impl Counsel {
+    pub(crate) fn new(
+        port: Arc<dyn ArbiterPort>,
+        pinned: ArbiterIdentity,
+        journal: Journal,
+        retry: Retry,
+    ) -> Self {
+        Self { port, pinned, journal, retry, newest: Arc::default() }
+    }
+
+    /// Asks until there is an answer, the time for retries is over, or the arbiter is caught.
+    pub(crate) async fn ask(
+        self,
+        ask: Ask,
+        record: Record,
+        identity: Identity,
+        folder: PathBuf,
+    ) -> Result<Answer, Error> {
+        let mut receipts = Vec::new();
+        let result = match self.steps(ask, &record, &identity, &folder, &mut receipts).await {
+            Ok(result) => result,
+            Err(Error::Arbiter { reason, .. }) if reason.decides() => Answered::Refused(reason),
+            Err(other) => return Err(other),
+        };
+        Ok(Answer { receipts, result })
+    }
+
+    async fn steps(
+        &self,
+        ask: Ask,
+        record: &Record,
+        identity: &Identity,
+        folder: &Path,
+        receipts: &mut Vec<Receipt>,
+    ) -> Result<Answered, Error> {
+        let session = &record.session;
+        let filing = |action| filing(session, identity, action);
+        match ask {
+            Ask::Abort => {
+                let filing = filing(Action::Abort);
+                let receipt = self.patiently(|| self.port.abort(&filing)).await?;
+                self.verdict(&filing, receipt, record, receipts).await
+            }
+            Ask::Resolve => {
+                let filing = filing(Action::Resolve);
+                let receipt = self.patiently(|| self.port.resolve(&filing)).await?;
+                self.verdict(&filing, receipt, record, receipts).await
+            }
+            Ask::Complain => {
+                let path = record.own_file.as_deref().ok_or(Error::Bug("no file to deposit"))?;
+                let deposit = filing(Action::Deposit);
+                let receipt = self.patiently(|| self.port.deposit(&deposit, path)).await?;
+                let proven = self.check(&deposit, &receipt, record, receipts).await?;
+                receipts.push(receipt.clone());
+                if proven.ruled.verdict().is_some() {
+                    let why = "an attestation was asked for, a verdict came";
+                    return Err(self.unproven(&deposit, why, vec![receipt]).await?);
+                }
+                let filing = filing(Action::Resolve);
+                let receipt = self.patiently(|| self.port.resolve(&filing)).await?;
+                self.verdict(&filing, receipt, record, receipts).await
+            }
+            Ask::Fetch => {
+                let filing = filing(Action::Fetch);
+                self.fetch(&filing, record, identity, folder).await
+            }
+        }
+    }
+
+    /// Asks for the verdict that there is, to compare it with what is known.
+    pub(crate) async fn query(&self, record: &Record, identity: &Identity) -> Result<Answer, Error> {
+        let filing = filing(&record.session, identity, Action::Query);
+        let receipt = self.patiently(|| self.port.query(&filing)).await?;
+        let mut receipts = Vec::new();
+        let result = self.verdict(&filing, receipt, record, &mut receipts).await?;
+        Ok(Answer { receipts, result })
+    }
+
+    /// Checks a receipt that must hold a verdict, and adds it to those to be kept.
+    async fn verdict(
+        &self,
+        filing: &Filing,
+        receipt: Receipt,
+        record: &Record,
+        receipts: &mut Vec<Receipt>,
+    ) -> Result<Answered, Error> {
+        let proven = self.check(filing, &receipt, record, receipts).await?;
+        match proven.ruled {
+            Ruled::Verdict(verdict) => {
+                receipts.push(receipt);
+                Ok(Answered::Ruled(verdict, proven.agreement))
+            }
+            Ruled::Attestation(_) => {
+                let why = "a verdict was asked for, an attestation came";
+                Err(self.unproven(filing, why, vec![receipt]).await?)
+            }
+        }
+    }
+
+    /// Every check of an answer: by itself, against earlier answers, against the log seen so far.
+    async fn check(
+        &self,
+        filing: &Filing,
+        receipt: &Receipt,
+        record: &Record,
+        newer: &[Receipt],
+    ) -> Result<Proven, Error> {
+        let request = filing.request.digest();
+        let proven = match receipt.verify(&filing.offer, Some(request)) {
+            Ok(proven) => proven,
+            Err(why) => {
+                return Err(self.unproven(filing, &why.to_string(), vec![receipt.clone()]).await?);
+            }
+        };
+        for earlier in record.receipts.iter().chain(newer) {
+            let known =
+                earlier.verify(&filing.offer, None).map_err(|_| StoreError::Damaged("receipt".to_owned()))?;
+            if contradict(&known, &proven) {
+                let log = known.checkpoint.contradicts(&proven.checkpoint);
+                let offence = if log { Offence::InconsistentLog } else { Offence::TwoVerdicts };
+                let both = vec![earlier.clone(), receipt.clone()];
+                return Err(self.misbehaves(filing, offence, both, Vec::new()).await?);
+            }
+        }
+        self.check_log(filing, &proven.checkpoint).await?;
+        Ok(proven)
+    }
+
+    /// The checkpoint's tree and the newest one seen must be the same log at two times.
+    async fn check_log(&self, filing: &Filing, new: &SignedCheckpoint) -> Result<(), Error> {
+        let _newest = self.newest.lock().await;
+        let note = new.note().to_string();
+        let Some(seen_note) = self.journal.newest_checkpoint(&self.pinned).await? else {
+            return Ok(self.journal.keep_checkpoint(&self.pinned, &note).await?);
+        };
+        let damaged = || StoreError::Damaged("checkpoint".to_owned());
+        let key = VerifierKey::new(self.pinned.log_origin.as_str(), self.pinned.log_key);
+        let key = key.map_err(|_| Error::Bug("the pinned log has no key name"))?;
+        let seen = SignedCheckpoint::verify(&seen_note, &key).map_err(|_| damaged())?;
+        let grew = new.checkpoint().size > seen.checkpoint().size;
+        let (old, larger) = if grew { (&seen, new) } else { (new, &seen) };
+        let (old, larger) = (old.checkpoint(), larger.checkpoint());
+        let proof = if old.size == larger.size {
+            Vec::new()
+        } else {
+            match self.patiently(|| self.port.consistency(old.size, larger.size)).await {
+                Ok(proof) => proof,
+                // A log that signed both sizes can prove them; no proof does not verify below.
+                Err(Error::Arbiter { .. }) => Vec::new(),
+                Err(other) => return Err(other),
+            }
+        };
+        if verify_consistency(old.size, larger.size, &proof, &old.root, &larger.root).is_err() {
+            let notes = vec![seen_note, note];
+            return Err(self.misbehaves(filing, Offence::InconsistentLog, Vec::new(), notes).await?);
+        }
+        if grew {
+            self.journal.keep_checkpoint(&self.pinned, &note).await?;
+        }
+        Ok(())
+    }
+
+    /// What the peer deposited, opened, checked and durable.
+    async fn fetch(
+        &self,
+        filing: &Filing,
+        record: &Record,
+        identity: &Identity,
+        folder: &Path,
+    ) -> Result<Answered, Error> {
+        let peer = record.session.role().peer();
+        // R-309: a peer that signed two acceptances may have deposited under the other one.
+        let agreement = ruled_agreement(record).ok_or(Error::Bug("a deposit without an agreement"))?;
+        let Description::Information(described) = &agreement.offer().item(peer).description else {
+            return Err(Error::Bug("a deposit of something that is no file"));
+        };
+        let context = agreement.seal_context(peer);
+        // A stream that breaks is fetched again from its beginning.
+        let call = || -> Call<'_, Result<(FitContent, PathBuf), NotReceived>> {
+            Box::pin(async {
+                let deposit = self.port.fetch(filing).await?;
+                receive(deposit, described, filing, identity, &context, folder).await
+            })
+        };
+        match self.patiently(call).await? {
+            Ok((fit, path)) => Ok(Answered::Fetched(fit, path)),
+            Err(NotReceived::Here(error)) => Err(error),
+            Err(other) => {
+                let why = format!("the deposit that it attested does not fit: {other}");
+                Err(self.unproven(filing, &why, Vec::new()).await?)
+            }
+        }
+    }
+
+    /// Repeats a call while the arbiter is out of reach.
+    async fn patiently<'a, T>(&'a self, call: impl Fn() -> Call<'a, T> + Send) -> Result<T, Error> {
+        let started = Instant::now();
+        let mut delays = ExponentialBuilder::default()
+            .with_min_delay(self.retry.first)
+            .with_max_delay(self.retry.longest)
+            .without_max_times()
+            .with_jitter()
+            .build();
+        loop {
+            let (message, retry_after) = match call().await {
+                Ok(answer) => return Ok(answer),
+                Err(PortError::Unavailable { message, retry_after }) => (message, retry_after),
+                Err(other) => return Err(other.into()),
+            };
+            let delay = delays.next().unwrap_or(self.retry.longest).max(retry_after.unwrap_or_default());
+            if started.elapsed() + delay > self.retry.total {
+                return Err(Error::Retry { after: delay, what: message });
+            }
+            tracing::warn!(%message, delay_ms = delay.as_millis(), "the arbiter is out of reach, asking again");
+            sleep(delay).await;
+        }
+    }
+
+    async fn unproven(&self, filing: &Filing, why: &str, receipts: Vec<Receipt>) -> Result<Error, Error> {
+        self.misbehaves(filing, Offence::Unproven(why.to_owned()), receipts, Vec::new()).await
+    }
+
+    /// Keeps the proof, then reports it.
+    async fn misbehaves(
+        &self,
+        filing: &Filing,
+        offence: Offence,
+        receipts: Vec<Receipt>,
+        checkpoints: Vec<String>,
+    ) -> Result<Error, Error> {
+        let proof = Misbehaviour {
+            arbiter: self.pinned.key,
+            exchange_id: filing.offer.exchange_id(),
+            request: filing.request.digest(),
+            offence,
+            receipts,
+            checkpoints,
+        };
+        self.journal.keep_misbehaviour(&proof).await?;
+        tracing::error!(%proof, "the arbiter misbehaves; the proof is in the journal");
+        Ok(Error::Misbehaviour(Box::new(proof)))
+    }
+}
+
+/// The one request for an action in a session: the same session gives the same bytes.
+fn filing(session: &Session, identity: &Identity, action: Action) -> Filing {
+    let agreement = session.agreement();
+    let request = Request {
+        exchange_id: session.exchange_id(),
+        agreement_id: agreement.map(Agreement::id),
+        role: session.role(),
+        action,
+    };
+    Filing {
+        request: Verified::sign(request, identity.signer()),
+        offer: session.offer().clone(),
+        acceptance: agreement.map(|agreement| agreement.acceptance().clone()),
+    }
+}
+
+/// The agreement on which the verdict in the record rests.
+fn ruled_agreement(record: &Record) -> Option<Agreement> {
+    let proven = record.receipts.iter().filter_map(|it| it.verify(record.session.offer(), None).ok());
+    proven.filter(|it| it.ruled.verdict().is_some()).find_map(|it| it.agreement)
+}
+
+/// Reads a deposit to its end. The last chunk shows only by the end of the stream.
+async fn receive(
+    mut deposit: Deposit,
+    described: &Information,
+    filing: &Filing,
+    identity: &Identity,
+    context: &[u8],
+    folder: &Path,
+) -> Result<Result<(FitContent, PathBuf), NotReceived>, PortError> {
+    let exchange_id = filing.offer.exchange_id();
+    let seal = (identity.sealing(), context, deposit.encapsulated.as_slice());
+    let mut incoming = match Incoming::begin(folder, exchange_id, Source::Arbiter, described, seal).await {
+        Ok(incoming) => incoming,
+        Err(why) => return Ok(Err(why)),
+    };
+    let mut held = deposit.chunks.next().await.transpose()?;
+    while let Some(chunk) = held {
+        held = deposit.chunks.next().await.transpose()?;
+        if let Err(why) = incoming.write(&chunk, held.is_none()).await {
+            return Ok(Err(why));
+        }
+    }
+    Ok(incoming.finish().await)
+}

@@ -1,0 +1,98 @@
+//! The arbiter's reasons as an enum, `ErrorInfo.reason` of domain `arbiter.v1`.
+
+use std::fmt;
+
+macro_rules! reasons {
+    ($($variant:ident $text:literal $doc:literal),* $(,)?) => {
+        /// Why the arbiter refused.
+        #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum Reason {
+            $(#[doc = $doc] $variant,)*
+            /// A reason that this version does not know.
+            Unknown(String),
+        }
+
+        impl Reason {
+            /// Reads the stable upper-case name.
+            pub fn parse(text: &str) -> Self {
+                match text {
+                    $($text => Self::$variant,)*
+                    other => Self::Unknown(other.chars().take(63).collect()),
+                }
+            }
+
+            /// The stable upper-case name.
+            pub fn as_str(&self) -> &str {
+                match self {
+                    $(Self::$variant => $text,)*
+                    Self::Unknown(text) => text,
+                }
+            }
+        }
+
+        #[cfg(test)]
+        const ALL: &[&str] = &[$($text),*];
+    };
+}
+
+reasons! {
+    AbortNotAllowed "ABORT_NOT_ALLOWED" "R-403: this role may not abort.",
+    AbortTooEarly "ABORT_TOO_EARLY" "R-405: not before the complaint deadline.",
+    AcceptanceMismatch "ACCEPTANCE_MISMATCH" "R-205: another agreement.",
+    AcceptanceRequired "ACCEPTANCE_REQUIRED" "The responder's acceptance is needed.",
+    ActionMismatch "ACTION_MISMATCH" "The request names another action than the call.",
+    AlreadyRuled "ALREADY_RULED" "R-407: there is a verdict already.",
+    ComplaintTooLate "COMPLAINT_TOO_LATE" "R-406, R-407: at or after the deadline.",
+    DeadlineMismatch "DEADLINE_MISMATCH" "R-201: deadlines do not fit the protocol.",
+    DepositIncomplete "DEPOSIT_INCOMPLETE" "The deposit broke off midway.",
+    DepositNotAllowed "DEPOSIT_NOT_ALLOWED" "R-407: nothing to deposit in this role.",
+    DepositNotReleased "DEPOSIT_NOT_RELEASED" "R-408: no verdict releases the deposit.",
+    DepositRequired "DEPOSIT_REQUIRED" "R-406: deposit the item first.",
+    ItemHashMismatch "ITEM_HASH_MISMATCH" "The item differs by at least a byte.",
+    ItemKindMismatch "ITEM_KIND_MISMATCH" "The item is of another kind.",
+    ItemNotGeneratable "ITEM_NOT_GENERATABLE" "No method to replace the item is agreed.",
+    ItemSizeMismatch "ITEM_SIZE_MISMATCH" "The item has another size.",
+    ItemTypeMismatch "ITEM_TYPE_MISMATCH" "The item is of another media type.",
+    Internal "INTERNAL" "A fault of the arbiter.",
+    NotAParty "NOT_A_PARTY" "R-402: not signed by a party.",
+    OtherArbiter "OTHER_ARBITER" "R-204: the agreement names another arbiter.",
+    OtherExchange "OTHER_EXCHANGE" "The request names another exchange.",
+    PartiesNotDistinct "PARTIES_NOT_DISTINCT" "R-202: one key in two roles.",
+    QuotaExceeded "QUOTA_EXCEEDED" "More than the arbiter takes from one party.",
+    ResolveNotAllowed "RESOLVE_NOT_ALLOWED" "R-406: only the first sender complains.",
+    SelectionMismatch "SELECTION_MISMATCH" "R-201: not what the matrix selects.",
+    SignatureInvalid "SIGNATURE_INVALID" "A signature does not verify.",
+    TooLarge "TOO_LARGE" "Larger than a maximum.",
+    VerdictNotFound "VERDICT_NOT_FOUND" "There is no verdict yet.",
+}
+
+impl Reason {
+    /// Whether the refusal is an answer about the state of the exchange, which the protocol goes on from;
+    /// anything else is a fault in the request or the service.
+    pub(crate) const fn decides(&self) -> bool {
+        matches!(self, Self::AbortTooEarly | Self::AlreadyRuled | Self::ComplaintTooLate)
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_has_one_name() {
+        for text in ALL {
+            let reason = Reason::parse(text);
+            assert_eq!(reason.as_str(), *text);
+            assert!(!matches!(reason, Reason::Unknown(_)));
+        }
+        assert_eq!(Reason::parse("X"), Reason::Unknown("X".into()));
+        assert_eq!(Reason::parse(&"X".repeat(1000)).as_str().len(), 63);
+    }
+}

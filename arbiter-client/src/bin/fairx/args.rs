@@ -1,0 +1,309 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Fair exchange between two parties: both get what was agreed, or neither does.
+#[derive(Parser)]
+#[command(name = "fairx", version, about, after_help = EXAMPLES)]
+pub struct Arguments {
+    /// Folder with the identity, the arbiter's pin, the journal, received files and evidence.
+    #[arg(long, global = true, env = "FAIRX_HOME", value_name = "DIR")]
+    pub home: Option<PathBuf>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXAMPLES: &str = "\
+Sign a contract with somebody:
+  fairx init --name Alice --arbiter http://127.0.0.1:7700
+  fairx id                                             # give this line to the other party
+  fairx accept --listen 127.0.0.1:7801 --file contract.pdf                     (the other party, first)
+  fairx offer contract --file contract.pdf --title \"Contract of sale\" --to fairx-id:v1:... --connect 127.0.0.1:7801
+
+Deliver a file against a signed receipt:
+  fairx offer delivery --file notice.pdf --to fairx-id:v1:... --connect 127.0.0.1:7801 --complain-by 10m
+
+Check what somebody shows you:
+  fairx verify evidence.fxe --arbiter arbiter.pin --file contract.pdf";
+
+/// What to do.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Make an identity and pin an arbiter. Nothing that exists is overwritten.
+    Init(Init),
+    /// Print the public line of this identity, for the other party.
+    Id,
+    /// Print the line that describes a file, for `offer request --want`.
+    Describe {
+        /// The file.
+        file: PathBuf,
+        /// Media type, if the file's first bytes do not show it.
+        #[arg(long = "type", value_name = "TYPE")]
+        media_type: Option<String>,
+    },
+    /// Offer an exchange to somebody who waits with `accept`, and carry it out.
+    Offer {
+        /// What is exchanged.
+        #[command(subcommand)]
+        template: Template,
+    },
+    /// Wait for one offer, show it, and carry it out if it is approved.
+    Accept(Accept),
+    /// Show the exchanges in the journal, or one of them.
+    Status {
+        /// The exchange: its id or the first digits of it.
+        id: Option<String>,
+    },
+    /// Stop waiting for the other party and turn to the arbiter.
+    Complain {
+        /// The exchange: its id or the first digits of it.
+        id: String,
+        #[command(flatten)]
+        conduct: Conduct,
+    },
+    /// Go on with an exchange after a crash or an interruption.
+    Resume {
+        /// The exchange: its id or the first digits of it.
+        id: String,
+        /// Connect to the other party there; for who made the offer.
+        #[arg(long, value_name = "ADDRESS")]
+        connect: Option<String>,
+        /// Listen for the other party there; for who accepted.
+        #[arg(long, value_name = "ADDRESS", conflicts_with = "connect")]
+        listen: Option<SocketAddr>,
+        #[command(flatten)]
+        conduct: Conduct,
+    },
+    /// Verify an evidence bundle, without any network. Exit 0 good, 1 bad, 2 usage.
+    Verify(Verify),
+    /// Tell in plain words what an evidence bundle or an offer says.
+    Explain {
+        /// The bundle.
+        file: PathBuf,
+        /// The arbiter to trust: a pin file or a fairx-arbiter line.
+        #[arg(long, value_name = "FILE|LINE")]
+        arbiter: Option<String>,
+    },
+}
+
+/// What is exchanged.
+#[derive(Subcommand)]
+pub enum Template {
+    /// Both sign the same statement about a file: a contract.
+    Contract {
+        /// The contract.
+        #[arg(long, value_name = "FILE")]
+        file: PathBuf,
+        #[command(flatten)]
+        words: Words,
+        #[command(flatten)]
+        deal: Deal,
+    },
+    /// You give a file, they sign a receipt for it.
+    Delivery {
+        /// The file.
+        #[arg(long, value_name = "FILE")]
+        file: PathBuf,
+        #[command(flatten)]
+        words: Words,
+        #[command(flatten)]
+        deadline: Deadline,
+        #[command(flatten)]
+        deal: Deal,
+    },
+    /// You sign a receipt, they give the file that you describe.
+    Request {
+        /// The file wanted, as `fairx describe` prints it: sha256:HEX,SIZE,TYPE,NAME.
+        #[arg(long, value_name = "DESCRIPTION")]
+        want: String,
+        #[command(flatten)]
+        words: Words,
+        #[command(flatten)]
+        deadline: Deadline,
+        #[command(flatten)]
+        deal: Deal,
+    },
+}
+
+/// The statement to sign.
+#[derive(Args)]
+pub struct Words {
+    /// What the statement is called, one line.
+    #[arg(long)]
+    pub title: Option<String>,
+    /// What it says, beside the file.
+    #[arg(long, conflicts_with = "text_file")]
+    pub text: Option<String>,
+    /// A file with what it says.
+    #[arg(long, value_name = "FILE")]
+    pub text_file: Option<PathBuf>,
+    /// Media type of the file, if its first bytes do not show it.
+    #[arg(long = "type", value_name = "TYPE")]
+    pub media_type: Option<String>,
+}
+
+/// When complaints end.
+#[derive(Args)]
+pub struct Deadline {
+    /// Until when the sender of the file may complain, from now on: 90s, 10m, 2h, 3d.
+    #[arg(long, value_parser = duration, default_value = "1h", value_name = "TIME")]
+    pub complain_by: Duration,
+}
+
+/// With whom, and how.
+#[derive(Args)]
+pub struct Deal {
+    /// The other party: the line that its `fairx id` prints.
+    #[arg(long, value_name = "FAIRX-ID")]
+    pub to: String,
+    /// Where the other party listens, e.g. 127.0.0.1:7801.
+    #[arg(long, value_name = "ADDRESS")]
+    pub connect: String,
+    #[command(flatten)]
+    pub conduct: Conduct,
+}
+
+/// How to accept.
+#[derive(Args)]
+pub struct Accept {
+    /// Where to wait for the offer, e.g. 127.0.0.1:7801.
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: SocketAddr,
+    /// The file to give, if the offer asks for one.
+    #[arg(long, value_name = "FILE")]
+    pub give: Option<PathBuf>,
+    /// A file that the offer must be about, e.g. your copy of the contract: compared byte for byte.
+    #[arg(long = "file", value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Take offers only from this party.
+    #[arg(long, value_name = "FAIRX-ID")]
+    pub from: Option<String>,
+    #[command(flatten)]
+    pub conduct: Conduct,
+}
+
+/// How to carry an exchange out.
+#[derive(Args)]
+pub struct Conduct {
+    /// Approve without a person: for programs that decided already. Said so in the output.
+    #[arg(long)]
+    pub yes: bool,
+    /// Turn to the arbiter after this long without progress by the other party.
+    #[arg(long, value_parser = duration, default_value = "10m", value_name = "TIME")]
+    pub patience: Duration,
+    /// Complain this long before the deadline: enough for slow networks and clocks that differ.
+    #[arg(long, value_parser = duration, default_value = "30s", value_name = "TIME")]
+    pub margin: Duration,
+    /// Having finished, stay this long for a party that lost the connection.
+    #[arg(long, value_parser = duration, default_value = "10s", value_name = "TIME")]
+    pub linger: Duration,
+    /// Go on asking an arbiter that is out of reach for this long, then stop; `resume` goes on.
+    #[arg(long, value_parser = duration, default_value = "5m", value_name = "TIME")]
+    pub retry_for: Duration,
+    /// Where the evidence bundle goes. Default: the evidence folder in the home folder.
+    #[arg(long, value_name = "FILE")]
+    pub bundle: Option<PathBuf>,
+    /// Where to find the arbiter now, if it moved. Its keys stay those pinned.
+    #[arg(long, value_name = "URL")]
+    pub arbiter_url: Option<String>,
+    /// PEM certificates that an https arbiter's certificate must come from.
+    #[arg(long, value_name = "FILE")]
+    pub arbiter_ca: Option<PathBuf>,
+}
+
+impl Default for Conduct {
+    /// For commands that neither wait nor ask.
+    fn default() -> Self {
+        let none = Duration::ZERO;
+        Self {
+            yes: false,
+            patience: none,
+            margin: none,
+            linger: none,
+            retry_for: none,
+            bundle: None,
+            arbiter_url: None,
+            arbiter_ca: None,
+        }
+    }
+}
+
+/// How to make a home.
+#[derive(Args)]
+pub struct Init {
+    /// What you call yourself; the other party sees it, nobody verifies it.
+    #[arg(long)]
+    pub name: Option<String>,
+    /// The arbiter to trust: its URL, a pin file, or a fairx-arbiter line.
+    #[arg(long, value_name = "URL|FILE|LINE")]
+    pub arbiter: Option<String>,
+    /// PEM certificates that an https arbiter's certificate must come from.
+    #[arg(long, value_name = "FILE")]
+    pub arbiter_ca: Option<PathBuf>,
+}
+
+/// What to verify, against what.
+#[derive(Args)]
+pub struct Verify {
+    /// The bundle.
+    pub file: PathBuf,
+    /// Verification never uses a network; this flag only says so.
+    #[arg(long)]
+    pub offline: bool,
+    /// The arbiter to trust: a pin file or a fairx-arbiter line. Default: the one pinned in the home folder.
+    #[arg(long, value_name = "FILE|LINE")]
+    pub arbiter: Option<String>,
+    /// A file to compare with the description in the agreement.
+    #[arg(long = "file", value_name = "FILE", id = "content")]
+    pub files: Vec<PathBuf>,
+    /// Print the report as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Reads `90s`, `10m`, `2h`, `3d`, `500ms`.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let millis: u64 = match unit {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return Err("say a number and ms, s, m, h or d, e.g. 10m".to_owned()),
+    };
+    let number: u64 = number.parse().map_err(|_| "say a number and a unit, e.g. 10m".to_owned())?;
+    let span = number.checked_mul(millis).filter(|span| *span <= LONGEST);
+    span.map(Duration::from_millis).ok_or_else(|| "at most 3650d".to_owned())
+}
+
+/// Ten years.
+const LONGEST: u64 = 3650 * 86_400_000;
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_have_a_unit() {
+        assert_eq!(duration("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("10m"), Ok(Duration::from_secs(600)));
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        for bad in ["", "10", "m", "-1s", "1.5h", "1w", "3651d", "99999999999999999999s", "é"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,315 @@
+//! One line for each real event of the protocol, with its time and the parties.
+//!
+//! ```text
+//!  Client ─▶ Watched transport ─▶ transport         12:00:01.123 UTC  Alice -> Bob      acceptance ...
+//!  Client ─▶ Watched port ─────▶ arbiter            12:00:09.456 UTC  Alice -> arbiter  asks to resolve ...
+//! ```
+//!
+//! Both wrappers only look. What they say about a statement was checked here, in this process (rule 11): a
+//! statement that does not verify is reported as such, and the client decides what happens.
+
+use std::io::IsTerminal as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use arbiter_client::arbiter::{ArbiterPort, Deposit, Filing, PortError};
+use arbiter_client::clock::{Clock as _, SystemClock};
+use arbiter_client::fingerprint::Fingerprint;
+use arbiter_client::plain;
+use arbiter_client::protocol::ids::Digest;
+use arbiter_client::protocol::message::agreement::{Acceptance, Agreement, Offer};
+use arbiter_client::protocol::message::transfer::Transfer;
+use arbiter_client::protocol::message::verdict::Ruling;
+use arbiter_client::protocol::ruling::receipt::{Receipt, Ruled};
+use arbiter_client::protocol::statement::{Envelope, Signed, Verified};
+use arbiter_client::transport::{Content, Event, NotSent, PeerMessage, Transport, Want};
+use async_trait::async_trait;
+
+use crate::out::say;
+
+/// Prints event lines.
+pub struct Teller {
+    me: String,
+    colour: bool,
+}
+
+/// How to print an event.
+#[derive(Clone, Copy)]
+enum Tone {
+    Bad,
+    Good,
+    Plain,
+}
+
+impl Teller {
+    /// For the party of this name. Colours only on a terminal, and not if `NO_COLOR` is set.
+    pub fn new(me: &str) -> Arc<Self> {
+        let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        Arc::new(Self { me: plain::clip(me, NAME), colour })
+    }
+
+    /// Something that this party does by itself.
+    pub fn own(&self, text: &str) {
+        self.line(&self.me, text, Tone::Plain);
+    }
+
+    fn line(&self, who: &str, text: &str, tone: Tone) {
+        let now = SystemClock.now().to_string();
+        let clock = now.get(11..23).unwrap_or(&now);
+        let (start, end) = match tone {
+            _ if !self.colour => ("", ""),
+            Tone::Bad => ("\u{1b}[31m", "\u{1b}[0m"),
+            Tone::Good => ("\u{1b}[32m", "\u{1b}[0m"),
+            Tone::Plain => ("", ""),
+        };
+        say!(" {clock} UTC  {who:<24} {start}{text}{end}");
+    }
+}
+
+/// A transport whose events are told.
+pub struct Watched<'a> {
+    inner: Box<dyn Transport + 'a>,
+    teller: Arc<Teller>,
+    peer: String,
+    offer: Option<Verified<Offer>>,
+    agreement: Option<Agreement>,
+    sent_bytes: u64,
+    received_bytes: u64,
+}
+
+impl<'a> Watched<'a> {
+    /// Watches `inner`. Statements already known are given, so that later ones can be checked.
+    pub fn new(
+        inner: Box<dyn Transport + 'a>,
+        teller: Arc<Teller>,
+        known: Option<(Verified<Offer>, Option<Verified<Acceptance>>)>,
+    ) -> Self {
+        let (offer, acceptance) = known.map_or((None, None), |(offer, acceptance)| (Some(offer), acceptance));
+        let agreement = offer.clone().zip(acceptance).and_then(|(offer, it)| Agreement::join(offer, it).ok());
+        let mut this = Self {
+            inner,
+            teller,
+            peer: "peer".to_owned(),
+            offer: None,
+            agreement,
+            sent_bytes: 0,
+            received_bytes: 0,
+        };
+        if let Some(offer) = offer {
+            this.learn(offer);
+        }
+        this
+    }
+
+    fn learn(&mut self, offer: Verified<Offer>) {
+        let names = [&offer.originator.name, &offer.responder.name];
+        if let Some(peer) = names.into_iter().find(|name| plain::clip(name, NAME) != self.teller.me) {
+            self.peer = plain::clip(peer, NAME);
+        }
+        self.offer = Some(offer);
+    }
+
+    fn out(&self, text: &str) {
+        self.teller.line(&format!("{} -> {}", self.teller.me, self.peer), text, Tone::Plain);
+    }
+
+    fn arrived(&self, text: &str, tone: Tone) {
+        self.teller.line(&format!("{} -> {}", self.peer, self.teller.me), text, tone);
+    }
+
+    fn sent(&mut self, message: &PeerMessage) {
+        match message {
+            PeerMessage::Declined(reason) => self.out(&format!("declines: {}", plain::clip(reason, 60))),
+            PeerMessage::Statement(envelope) => {
+                let told = self.read(envelope).unwrap_or_else(|| "a statement".to_owned());
+                self.out(&told);
+            }
+            PeerMessage::Content(content) => {
+                if let Some(text) = pieces(content, &mut self.sent_bytes) {
+                    self.out(&text);
+                }
+            }
+        }
+    }
+
+    fn received(&mut self, message: &PeerMessage) {
+        match message {
+            PeerMessage::Declined(reason) => {
+                self.arrived(&format!("declines: {} (not signed)", plain::clip(reason, 60)), Tone::Bad);
+            }
+            PeerMessage::Statement(envelope) => match self.read(envelope) {
+                Some(told) => self.arrived(&format!("{told}; signature checked here"), Tone::Good),
+                None => self.arrived("a statement that does not verify here", Tone::Bad),
+            },
+            PeerMessage::Content(content) => {
+                if let Some(text) = pieces(content, &mut self.received_bytes) {
+                    self.arrived(&text, Tone::Plain);
+                }
+            }
+        }
+    }
+
+    /// What a statement is, if it verifies.
+    fn read(&mut self, envelope: &Envelope) -> Option<String> {
+        if envelope.holds::<Offer>() {
+            let offer = Signed::<Offer>::parse(envelope.clone()).ok()?.verify_offer().ok()?;
+            let fingerprint = Fingerprint::of(offer.exchange_id().as_bytes());
+            let told = format!(
+                "offer: {} for {}; {}",
+                plain::item(&offer.originator_item),
+                plain::item(&offer.responder_item),
+                fingerprint.groups()
+            );
+            self.learn(offer);
+            return Some(told);
+        }
+        if envelope.holds::<Acceptance>() {
+            let acceptance = Signed::<Acceptance>::parse(envelope.clone()).ok()?;
+            let agreement = Agreement::new(self.offer.clone()?, acceptance).ok()?;
+            let told =
+                format!("acceptance of {}", Fingerprint::of(agreement.exchange_id().as_bytes()).groups());
+            // The first acceptance makes the agreement (attack K1).
+            self.agreement.get_or_insert(agreement);
+            return Some(told);
+        }
+        let transfer = Signed::<Transfer>::parse(envelope.clone()).ok()?;
+        let agreement = self.agreement.as_ref()?;
+        let sender = transfer.unverified().sender;
+        let transfer = transfer.verify_for(agreement, sender).ok()?;
+        let item = agreement.offer().item(sender);
+        (transfer.item == *item).then(|| format!("transfer of {}", plain::item(item)))
+    }
+}
+
+#[async_trait]
+impl Transport for Watched<'_> {
+    async fn next(&mut self, want: Want) -> Event {
+        let event = self.inner.next(want).await;
+        match &event {
+            Event::Closed => self.arrived("closes: needs nothing more", Tone::Plain),
+            Event::Connected => self.teller.own("connected"),
+            Event::Lost => self.teller.line(&self.teller.me, "connection lost", Tone::Bad),
+            Event::Message(message) => self.received(message),
+            Event::Room => {}
+        }
+        event
+    }
+
+    fn is_connected(&self) -> bool {
+        self.inner.is_connected()
+    }
+
+    fn send(&mut self, message: PeerMessage) -> Result<(), NotSent> {
+        self.inner.send(message.clone())?;
+        self.sent(&message);
+        Ok(())
+    }
+
+    async fn close(&mut self) {
+        self.inner.close().await;
+    }
+}
+
+/// A way to the arbiter whose calls are told.
+pub struct WatchedPort<P> {
+    inner: P,
+    teller: Arc<Teller>,
+}
+
+impl<P> WatchedPort<P> {
+    /// Watches `inner`.
+    pub const fn new(inner: P, teller: Arc<Teller>) -> Self {
+        Self { inner, teller }
+    }
+
+    fn ask(&self, text: &str) {
+        self.teller.line(&format!("{} -> arbiter", self.teller.me), text, Tone::Plain);
+    }
+
+    fn answer(&self, filing: &Filing, result: Result<Receipt, PortError>) -> Result<Receipt, PortError> {
+        let who = format!("arbiter -> {}", self.teller.me);
+        match &result {
+            Ok(receipt) => match receipt.verify(&filing.offer, Some(filing.request.digest())) {
+                Ok(proven) => {
+                    let what = match &proven.ruled {
+                        Ruled::Attestation(it) => {
+                            format!("attestation: holds the {}'s file, R-407", it.depositor)
+                        }
+                        Ruled::Verdict(verdict) => {
+                            let ruling = match &verdict.ruling {
+                                Ruling::Aborted => "aborted; no item will ever be replaced".to_owned(),
+                                Ruling::Replaced(list) => {
+                                    let roles: Vec<_> = list.iter().map(|it| it.role.to_string()).collect();
+                                    format!("replaces the signature of the {}", roles.join(" and the "))
+                                }
+                            };
+                            format!("verdict: {ruling}, {}", verdict.rule)
+                        }
+                    };
+                    let text = format!("{what}, log {}; proof checked here", proven.leaf.index);
+                    self.teller.line(&who, &text, Tone::Good);
+                }
+                Err(fault) => {
+                    self.teller.line(&who, &format!("an answer that does NOT verify: {fault}"), Tone::Bad)
+                }
+            },
+            Err(error) => self.refused(error),
+        }
+        result
+    }
+
+    fn refused(&self, error: &PortError) {
+        let text = plain::clip(&error.to_string(), 120);
+        self.teller.line(&format!("arbiter -> {}", self.teller.me), &text, Tone::Bad);
+    }
+}
+
+#[async_trait]
+impl<P: ArbiterPort> ArbiterPort for WatchedPort<P> {
+    async fn abort(&self, filing: &Filing) -> Result<Receipt, PortError> {
+        self.ask("asks to end the exchange without items");
+        self.answer(filing, self.inner.abort(filing).await)
+    }
+
+    async fn resolve(&self, filing: &Filing) -> Result<Receipt, PortError> {
+        self.ask("asks to replace what is withheld");
+        self.answer(filing, self.inner.resolve(filing).await)
+    }
+
+    async fn query(&self, filing: &Filing) -> Result<Receipt, PortError> {
+        self.ask("asks for the verdict");
+        self.answer(filing, self.inner.query(filing).await)
+    }
+
+    async fn deposit(&self, filing: &Filing, content: &Path) -> Result<Receipt, PortError> {
+        self.ask("deposits the file");
+        self.answer(filing, self.inner.deposit(filing, content).await)
+    }
+
+    async fn fetch(&self, filing: &Filing) -> Result<Deposit, PortError> {
+        self.ask("fetches the file that the peer deposited");
+        self.inner.fetch(filing).await.inspect_err(|error| self.refused(error))
+    }
+
+    async fn consistency(&self, old_size: u64, new_size: u64) -> Result<Vec<Digest>, PortError> {
+        self.inner.consistency(old_size, new_size).await
+    }
+}
+
+/// What to say about a piece of content: only about the first and the last.
+fn pieces(content: &Content, bytes: &mut u64) -> Option<String> {
+    let first = content.encapsulated.is_some();
+    if first {
+        *bytes = 0;
+    }
+    let length = u64::try_from(content.sealed.len()).unwrap_or(u64::MAX);
+    *bytes = bytes.saturating_add(length);
+    match (first, content.last) {
+        (_, true) => Some(format!("file, sealed, to its last byte: {}", plain::size(*bytes))),
+        (true, false) => Some("file, sealed: the first bytes".to_owned()),
+        (false, false) => None,
+    }
+}
+
+/// Longest name in an event line.
+const NAME: usize = 30;

@@ -1,0 +1,116 @@
+//! What went wrong, whose fault it is, and what to do next; and the exit code that says so.
+
+use std::fmt;
+use std::path::Path;
+
+use arbiter_client::bundle::BundleError;
+use arbiter_client::error::{Error, PeerFault, StoreError, Usage};
+use arbiter_client::identity::IdentityError;
+
+/// Why the program ends without success.
+#[derive(Debug)]
+pub struct Failure {
+    code: u8,
+    what: String,
+    next: Option<String>,
+}
+
+/// Bad evidence, a refusal, a failed exchange.
+const BAD: u8 = 1;
+/// The command makes no sense.
+const USAGE: u8 = 2;
+/// The arbiter is out of reach.
+const LATER: u8 = 4;
+
+impl Failure {
+    /// Something is bad or failed.
+    pub fn bad(what: impl Into<String>) -> Self {
+        Self { code: BAD, what: what.into(), next: None }
+    }
+
+    /// The command makes no sense.
+    pub fn usage(what: impl Into<String>) -> Self {
+        Self { code: USAGE, what: what.into(), next: None }
+    }
+
+    /// A file of the user's that cannot be read.
+    pub fn file(path: &Path, error: &std::io::Error) -> Self {
+        Self::usage(format!("{}: {error}", path.display()))
+    }
+
+    /// With advice.
+    #[must_use]
+    pub fn next(self, next: impl Into<String>) -> Self {
+        Self { next: Some(next.into()), ..self }
+    }
+
+    /// The exit code.
+    pub const fn code(&self) -> u8 {
+        self.code
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)?;
+        match &self.next {
+            Some(next) => write!(f, "\n  what to do: {next}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let (code, next) = match &error {
+            Error::Retry { .. } => {
+                (LATER, Some("nothing is lost: run `fairx resume ID` when the arbiter is back"))
+            }
+            Error::Peer(PeerFault::OtherArbiter) => (
+                BAD,
+                Some("agree with the other party on one arbiter; both pin it with `fairx init --arbiter`"),
+            ),
+            Error::Peer(PeerFault::NotForUs) => {
+                (BAD, Some("send the other party the line that `fairx id` prints here"))
+            }
+            Error::Peer(PeerFault::TooLate) => {
+                (BAD, Some("ask for a later --complain-by, or use a smaller --margin"))
+            }
+            Error::Peer(PeerFault::NoOffer) => (BAD, Some("wait again with `fairx accept`")),
+            Error::Peer(_) => (BAD, Some("nothing of yours was signed; tell the other party")),
+            Error::Arbiter { .. } => (BAD, None),
+            Error::Misbehaviour(_) => {
+                (BAD, Some("the proof is kept in the journal; do not use this arbiter again, show the proof"))
+            }
+            Error::Store(StoreError::InUse(_)) => {
+                (BAD, Some("another fairx works on this home; wait for it or stop it, nothing is lost"))
+            }
+            Error::Store(_) => {
+                (BAD, Some("repair the disk, then `fairx resume ID`: nothing was sent that is not kept"))
+            }
+            Error::File { .. } => (USAGE, None),
+            Error::Usage(Usage::NotApproved) => (BAD, None),
+            Error::Usage(Usage::Known(_)) => {
+                (USAGE, Some("`fairx status` lists it, `fairx resume ID` goes on"))
+            }
+            Error::Usage(Usage::UnknownExchange(_)) => (USAGE, Some("`fairx status` lists all exchanges")),
+            _ => (USAGE, None),
+        };
+        Self { code, what: error.to_string(), next: next.map(str::to_owned) }
+    }
+}
+
+impl From<IdentityError> for Failure {
+    fn from(error: IdentityError) -> Self {
+        Self::usage(error.to_string())
+    }
+}
+
+impl From<BundleError> for Failure {
+    fn from(error: BundleError) -> Self {
+        match error {
+            BundleError::Io { .. } => Self::usage(error.to_string()),
+            _ => Self::bad(error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! `fairx`: one party of fair exchanges, as a program.
+//!
+//! ```text
+//!  init, id ─▶ home folder        offer, accept, resume, complain ─▶ Client ─▶ events, outcome, evidence bundle
+//!  status ──▶ journal             verify, explain, describe ─▶ files only: no network, no key
+//! ```
+//!
+//! Exit codes: 0 done and good · 1 bad, refused or failed · 2 wrong usage · 3 ended without items (aborted) ·
+//! 4 the arbiter is out of reach, resume later.
+
+mod approval;
+mod args;
+mod events;
+mod exchange;
+mod failure;
+mod home;
+mod out;
+mod report;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::args::{Arguments, Command};
+use crate::failure::Failure;
+use crate::home::Home;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::from_env("FAIRX_LOG"))
+        .with_writer(std::io::stderr)
+        .init();
+    match run(arguments).await {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            eprintln!("fairx: {failure}");
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> Result<u8, Failure> {
+    let home = Home::locate(arguments.home)?;
+    match arguments.command {
+        Command::Init(init) => home::init(&home, init).await,
+        Command::Id => home::id(&home),
+        Command::Describe { file, media_type } => report::describe(&file, media_type.as_deref()).await,
+        Command::Offer { template } => exchange::offer(&home, template).await,
+        Command::Accept(accept) => exchange::accept(&home, accept).await,
+        Command::Status { id } => exchange::status(&home, id.as_deref()).await,
+        Command::Complain { id, conduct } => exchange::complain(&home, &id, &conduct).await,
+        Command::Resume { id, connect, listen, conduct } => {
+            exchange::resume(&home, &id, connect, listen, &conduct).await
+        }
+        Command::Verify(verify) => report::verify(&home, &verify),
+        Command::Explain { file, arbiter } => report::explain(&home, &file, arbiter.as_deref()),
+    }
+}

@@ -1,0 +1,410 @@
+//! The evidence bundle: one file (`.fxe`) with every signed statement that one party holds of one exchange.
+//!
+//! ```text
+//!  { format, note, outcome, summary,
+//!    offer, acceptance?, transfers { originator?, responder? },
+//!    receipts [ { statement, answer, leaf, inclusion_proof, checkpoint, request, acceptance?, attestation?, salts } ] }
+//! ```
+//!
+//! JSON, so that any tool can open it in twenty years; the statements inside are the exact signed bytes
+//! (base64), never a re-encoding. Media type [`MEDIA_TYPE`].
+//!
+//! Invariants
+//! - Sizes and counts are checked before anything is decoded; unknown fields are refused.
+//! - Every value has one form: base64 is canonical, hex is lower case, absent is absent.
+//! - Parsing proves nothing. Only [`crate::verify`] says what a bundle proves.
+//! - `outcome` is a claim that verification checks; `summary` is for people and is never checked.
+
+use std::fmt;
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use arbiter_protocol::error::Invalid;
+use arbiter_protocol::exchange::selection::Role;
+use arbiter_protocol::ids::Digest;
+use arbiter_protocol::limits;
+use arbiter_protocol::message::transfer::Transfer;
+use arbiter_protocol::message::verdict::{Ruling, Verdict};
+use arbiter_protocol::ruling::receipt::{Evidence, Receipt};
+use arbiter_protocol::statement::{Envelope, Signed, Verified};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// The media type of a bundle, also its `format` field.
+pub const MEDIA_TYPE: &str = "application/vnd.arbiter.evidence-bundle.v1+json";
+/// The extension of bundle files.
+pub const EXTENSION: &str = "fxe";
+/// Largest bundle file. The largest honest one is below half of it: ten envelopes in base64.
+pub const BUNDLE_BYTES: usize = 1024 * 1024;
+/// Most receipts in a bundle: one attestation, one verdict.
+pub const RECEIPTS: usize = 2;
+/// Longest summary.
+const SUMMARY_BYTES: usize = 16 * 1024;
+/// Longest checkpoint note: three lines and a few signatures.
+const CHECKPOINT_BYTES: usize = 8 * 1024;
+
+const NOTE: &str = "The summary is not authenticated. Only `fairx verify` says what this file proves.";
+
+/// Why a file is not a bundle. Nothing was verified yet.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum BundleError {
+    /// Larger than [`BUNDLE_BYTES`]: no honest bundle is.
+    #[error("the file is larger than {BUNDLE_BYTES} bytes: it is not an evidence bundle")]
+    TooLarge,
+    /// Empty or cut off.
+    #[error("the file ends too early (line {line}): it was cut off; get the bundle again from who made it")]
+    CutOff {
+        /// Where it ends.
+        line: usize,
+    },
+    /// Not JSON, or not these fields.
+    #[error("the file is not an evidence bundle: {0}")]
+    Json(serde_json::Error),
+    /// Another format, or another version of it.
+    #[error("the file is not in format {MEDIA_TYPE}; a newer fairx may read it")]
+    Format,
+    /// A field does not have its one form.
+    #[error("field {0} is too long, too many, or not in its one form: the file was altered")]
+    Field(&'static str),
+    /// A statement in it is malformed.
+    #[error("{place}: {source}")]
+    Statement {
+        /// Where in the file.
+        place: &'static str,
+        /// What is wrong.
+        source: Invalid,
+    },
+    /// The file system.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+}
+
+/// How the exchange ended, as the statements in a bundle show it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Claim {
+    /// The arbiter's abort token.
+    Aborted,
+    /// Both transfers, no verdict.
+    Completed,
+    /// Neither a verdict nor both transfers: the exchange is under way, or nothing came of it.
+    Open,
+    /// The arbiter's verdict replaces what was withheld.
+    Resolved,
+}
+
+impl fmt::Display for Claim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Aborted => "aborted",
+            Self::Completed => "completed",
+            Self::Open => "open",
+            Self::Resolved => "resolved",
+        })
+    }
+}
+
+/// The statements of one exchange that one party holds. Nothing in it was verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bundle {
+    /// What the file says about the outcome.
+    pub outcome: Claim,
+    /// The file's words for people; not authenticated.
+    pub summary: Vec<String>,
+    /// The originator's offer.
+    pub offer: Envelope,
+    /// The responder's acceptance.
+    pub acceptance: Option<Envelope>,
+    /// The originator's transfer.
+    pub originator_transfer: Option<Envelope>,
+    /// The responder's transfer.
+    pub responder_transfer: Option<Envelope>,
+    /// What the arbiter said: an attestation, then a verdict, as far as there are.
+    pub receipts: Vec<Receipt>,
+}
+
+impl Bundle {
+    /// A bundle of these statements; the claim is what they show, the summary is `fairx explain`'s.
+    pub fn new(
+        offer: Envelope,
+        acceptance: Option<Envelope>,
+        transfers: [Option<Envelope>; 2],
+        receipts: Vec<Receipt>,
+    ) -> Self {
+        let [originator_transfer, responder_transfer] = transfers;
+        let mut bundle = Self {
+            outcome: Claim::Open,
+            summary: Vec::new(),
+            offer,
+            acceptance,
+            originator_transfer,
+            responder_transfer,
+            receipts,
+        };
+        bundle.outcome = bundle.shown();
+        bundle.summary = crate::explain::summary(&bundle);
+        bundle
+    }
+
+    /// Everything that a party holds of an exchange.
+    pub fn of(evidence: &crate::client::Evidence) -> Self {
+        let envelope = |transfer: &Verified<Transfer>| transfer.envelope().clone();
+        let own = evidence.own_transfer.as_ref().map(envelope);
+        let peer = evidence.peer_transfer.as_ref().map(envelope);
+        let transfers = match evidence.role {
+            Role::Originator => [own, peer],
+            Role::Responder => [peer, own],
+        };
+        // A repeated question is answered by a second receipt for the same statement: one is enough.
+        let newest = |verdict: bool| {
+            let fits = |receipt: &&Receipt| receipt.statement.holds::<Verdict>() == verdict;
+            evidence.receipts.iter().rev().find(fits).cloned()
+        };
+        Self::new(
+            evidence.offer.envelope().clone(),
+            evidence.acceptance.as_ref().map(|acceptance| acceptance.envelope().clone()),
+            transfers,
+            [newest(false), newest(true)].into_iter().flatten().collect(),
+        )
+    }
+
+    /// The transfer by the party in a role.
+    pub const fn transfer(&self, sender: Role) -> Option<&Envelope> {
+        match sender {
+            Role::Originator => self.originator_transfer.as_ref(),
+            Role::Responder => self.responder_transfer.as_ref(),
+        }
+    }
+
+    /// The receipt for a verdict.
+    pub fn verdict(&self) -> Option<&Receipt> {
+        self.receipts.iter().find(|receipt| receipt.statement.holds::<Verdict>())
+    }
+
+    /// The outcome that the statements show, if all of them are genuine.
+    pub fn shown(&self) -> Claim {
+        let verdict =
+            self.verdict().and_then(|receipt| Signed::<Verdict>::parse(receipt.statement.clone()).ok());
+        match (verdict, &self.originator_transfer, &self.responder_transfer) {
+            (Some(verdict), _, _) if verdict.unverified().ruling == Ruling::Aborted => Claim::Aborted,
+            (Some(_), _, _) => Claim::Resolved,
+            (None, Some(_), Some(_)) => Claim::Completed,
+            (None, _, _) => Claim::Open,
+        }
+    }
+
+    /// Reads the JSON form.
+    pub fn parse(bytes: &[u8]) -> Result<Self, BundleError> {
+        if bytes.len() > BUNDLE_BYTES {
+            return Err(BundleError::TooLarge);
+        }
+        let file: File = serde_json::from_slice(bytes).map_err(|error| match error.classify() {
+            serde_json::error::Category::Eof => BundleError::CutOff { line: error.line() },
+            _ => BundleError::Json(error),
+        })?;
+        if file.format != MEDIA_TYPE {
+            return Err(BundleError::Format);
+        }
+        if file.note != NOTE {
+            return Err(BundleError::Field("note"));
+        }
+        if file.summary.iter().map(String::len).sum::<usize>() > SUMMARY_BYTES {
+            return Err(BundleError::Field("summary"));
+        }
+        if file.receipts.len() > RECEIPTS {
+            return Err(BundleError::Field("receipts"));
+        }
+        Ok(Self {
+            outcome: file.outcome,
+            summary: file.summary,
+            offer: envelope(&file.offer, "offer")?,
+            acceptance: optional(file.acceptance.as_deref(), "acceptance")?,
+            originator_transfer: optional(file.transfers.originator.as_deref(), "transfers.originator")?,
+            responder_transfer: optional(file.transfers.responder.as_deref(), "transfers.responder")?,
+            receipts: file.receipts.into_iter().map(Receipt::try_from).collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// The JSON form.
+    pub fn to_json(&self) -> Vec<u8> {
+        let text = |envelope: &Envelope| STANDARD.encode(envelope.encode());
+        let file = File {
+            format: MEDIA_TYPE.to_owned(),
+            note: NOTE.to_owned(),
+            outcome: self.outcome,
+            summary: self.summary.clone(),
+            offer: text(&self.offer),
+            acceptance: self.acceptance.as_ref().map(text),
+            transfers: Transfers {
+                originator: self.originator_transfer.as_ref().map(text),
+                responder: self.responder_transfer.as_ref().map(text),
+            },
+            receipts: self.receipts.iter().map(ReceiptFile::from).collect(),
+        };
+        let mut json =
+            serde_json::to_vec_pretty(&file).expect("invariant: strings and lists always serialize");
+        json.push(b'\n');
+        json
+    }
+
+    /// Reads a bundle file, never more than [`BUNDLE_BYTES`] of it.
+    pub fn read(path: &Path) -> Result<Self, BundleError> {
+        let io = |source| BundleError::Io { path: path.to_owned(), source };
+        let mut bytes = Vec::new();
+        let limit = u64::try_from(BUNDLE_BYTES).unwrap_or(u64::MAX).saturating_add(1);
+        std::fs::File::open(path).map_err(io)?.take(limit).read_to_end(&mut bytes).map_err(io)?;
+        Self::parse(&bytes)
+    }
+
+    /// Writes the bundle: after a crash there is the old file or the new one, never half of one.
+    pub fn write(&self, path: &Path) -> Result<(), BundleError> {
+        let io = |source| BundleError::Io { path: path.to_owned(), source };
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".part{}", std::process::id()));
+        let part = path.with_file_name(name);
+        let written = (|| {
+            let mut file = std::fs::File::create(&part)?;
+            file.write_all(&self.to_json())?;
+            file.sync_all()?;
+            std::fs::rename(&part, path)?;
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            std::fs::File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+        })();
+        if written.is_err() {
+            // The half-written part is of no use; a failure to remove it changes nothing.
+            let _ = std::fs::remove_file(&part);
+        }
+        written.map_err(io)
+    }
+}
+
+/// The JSON form. Field order is the order in the file.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    format: String,
+    note: String,
+    outcome: Claim,
+    summary: Vec<String>,
+    offer: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    acceptance: Option<String>,
+    transfers: Transfers,
+    receipts: Vec<ReceiptFile>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Transfers {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    originator: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    responder: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReceiptFile {
+    statement: String,
+    answer: String,
+    leaf: String,
+    inclusion_proof: Vec<String>,
+    checkpoint: String,
+    request: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    acceptance: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    attestation: Option<String>,
+    record_salts: Vec<String>,
+}
+
+impl From<&Receipt> for ReceiptFile {
+    fn from(receipt: &Receipt) -> Self {
+        let text = |envelope: &Envelope| STANDARD.encode(envelope.encode());
+        Self {
+            statement: text(&receipt.statement),
+            answer: text(&receipt.answer),
+            // A leaf is ASCII (R-501); one that is not would not verify either way.
+            leaf: String::from_utf8_lossy(&receipt.leaf).into_owned(),
+            inclusion_proof: receipt.inclusion_proof.iter().map(Digest::to_string).collect(),
+            checkpoint: receipt.checkpoint.clone(),
+            request: text(&receipt.evidence.request),
+            acceptance: receipt.evidence.acceptance.as_ref().map(text),
+            attestation: receipt.evidence.attestation.as_ref().map(text),
+            record_salts: receipt.record_salts.iter().map(hex::encode).collect(),
+        }
+    }
+}
+
+impl TryFrom<ReceiptFile> for Receipt {
+    type Error = BundleError;
+
+    fn try_from(file: ReceiptFile) -> Result<Self, BundleError> {
+        if file.inclusion_proof.len() > limits::PROOF_HASHES {
+            return Err(BundleError::Field("receipts.inclusion_proof"));
+        }
+        if file.record_salts.len() > RECORD_FIELDS {
+            return Err(BundleError::Field("receipts.record_salts"));
+        }
+        if file.leaf.len() > limits::LEAF_BYTES {
+            return Err(BundleError::Field("receipts.leaf"));
+        }
+        if file.checkpoint.len() > CHECKPOINT_BYTES {
+            return Err(BundleError::Field("receipts.checkpoint"));
+        }
+        Ok(Self {
+            statement: envelope(&file.statement, "receipts.statement")?,
+            answer: envelope(&file.answer, "receipts.answer")?,
+            leaf: file.leaf.into_bytes(),
+            inclusion_proof: file
+                .inclusion_proof
+                .iter()
+                .map(|text| lower_hex(text).map(Digest::from_bytes))
+                .collect::<Option<_>>()
+                .ok_or(BundleError::Field("receipts.inclusion_proof"))?,
+            checkpoint: file.checkpoint,
+            evidence: Evidence {
+                request: envelope(&file.request, "receipts.request")?,
+                acceptance: optional(file.acceptance.as_deref(), "receipts.acceptance")?,
+                attestation: optional(file.attestation.as_deref(), "receipts.attestation")?,
+            },
+            record_salts: file
+                .record_salts
+                .iter()
+                .map(|text| lower_hex(text))
+                .collect::<Option<_>>()
+                .ok_or(BundleError::Field("receipts.record_salts"))?,
+        })
+    }
+}
+
+fn envelope(text: &str, place: &'static str) -> Result<Envelope, BundleError> {
+    if text.len() > ENVELOPE_TEXT {
+        return Err(BundleError::Field(place));
+    }
+    // The standard engine takes only the canonical form: padded, no stray bits.
+    let bytes = STANDARD.decode(text).map_err(|_| BundleError::Field(place))?;
+    Envelope::decode(&bytes).map_err(|source| BundleError::Statement { place, source })
+}
+
+fn optional(text: Option<&str>, place: &'static str) -> Result<Option<Envelope>, BundleError> {
+    text.map(|text| envelope(text, place)).transpose()
+}
+
+fn lower_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let bytes: [u8; N] = hex::decode(text).ok()?.try_into().ok()?;
+    (hex::encode(bytes) == text).then_some(bytes)
+}
+
+/// Fields of a sealed record: request, offer, acceptance, attestation, statement.
+const RECORD_FIELDS: usize = 5;
+/// Base64 of the largest envelope.
+const ENVELOPE_TEXT: usize = limits::ENVELOPE_BYTES.div_ceil(3) * 4;
+const _: () = assert!((4 + RECEIPTS * 5) * ENVELOPE_TEXT < BUNDLE_BYTES);

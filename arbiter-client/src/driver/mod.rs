@@ -1,0 +1,320 @@
+//! Drives the state machine of one party through one exchange.
+//!
+//! ```text
+//!        ┌─────────────── what happens: peer, arbiter, clock, patience, user ◀──────────┐
+//!        ▼                                                                              │
+//!  verify ─▶ Session::handle ─▶ journal `next` (fsync) ─▶ outputs in order ─▶ outbox, ask, alarm
+//! ```
+//!
+//! Invariants
+//! - R-301: `next` is durable before an output is performed; every output may be performed again.
+//! - Nothing that the peer sends ends the exchange: what cannot be used is reported and ignored.
+//! - Nothing waits for the peer alone: patience, deadlines and the arbiter's answer are always heard first.
+//! - What is sent goes through the outbox in order; a lost connection empties it, a new one fills it again.
+
+mod peer;
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arbiter_protocol::exchange::item::Description;
+use arbiter_protocol::message::transfer::Transfer;
+use arbiter_protocol::role::{self, Ask, Input, Output, Phase, Step};
+use arbiter_protocol::statement::{Envelope, Verified};
+use arbiter_protocol::time::UnixMillis;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
+use tracing::Instrument as _;
+
+use crate::arbiter::counsel::{Answer, Answered};
+use crate::client::{Inner, Outcome};
+use crate::error::Error;
+use crate::items::{Incoming, Outgoing};
+use crate::journal::Record;
+use crate::transport::{Event, Transport, Want};
+
+/// Alarms look at the clock this often: a computer that slept must not sleep through a deadline.
+const LOOK_AT_CLOCK: Duration = Duration::from_secs(5);
+
+/// A question to the arbiter that is out.
+type Asking<'a> = Pin<Box<dyn Future<Output = Result<Answer, Error>> + Send + 'a>>;
+
+/// One run of one exchange.
+pub(crate) struct Driver<'a> {
+    inner: &'a Inner,
+    record: Record,
+    transport: &'a mut dyn Transport,
+    stop: Arc<Notify>,
+    connected: bool,
+    /// The peer closed: it waits for nothing.
+    peer_done: bool,
+    outbox: VecDeque<Out>,
+    incoming: Option<Arriving>,
+    asking: Option<Asking<'a>>,
+    alarm: Option<UnixMillis>,
+    /// When the peer last did something useful, or we could last tell it something.
+    progress: Instant,
+    answered: Option<Instant>,
+}
+
+/// What is to be sent.
+enum Out {
+    Content(Box<Outgoing>),
+    Statement(Envelope),
+}
+
+/// A transfer that announced content, and the content so far.
+struct Arriving {
+    transfer: Verified<Transfer>,
+    content: Option<Box<Incoming>>,
+}
+
+/// What woke the driver.
+enum Happening {
+    Alarm,
+    Answered(Result<Answer, Error>),
+    Impatient,
+    Peer(Event),
+    Stopped,
+}
+
+impl<'a> Driver<'a> {
+    pub(crate) fn new(
+        inner: &'a Inner,
+        record: Record,
+        transport: &'a mut dyn Transport,
+        stop: Arc<Notify>,
+    ) -> Self {
+        Self {
+            inner,
+            record,
+            transport,
+            stop,
+            connected: false,
+            peer_done: false,
+            outbox: VecDeque::new(),
+            incoming: None,
+            asking: None,
+            alarm: None,
+            progress: Instant::now(),
+            answered: None,
+        }
+    }
+
+    /// Runs to the end of the exchange.
+    pub(crate) async fn run(self) -> Result<Outcome, Error> {
+        let span = tracing::info_span!(
+            "exchange",
+            id = %self.record.session.exchange_id(),
+            role = %self.record.session.role(),
+        );
+        self.run_here().instrument(span).await
+    }
+
+    async fn run_here(mut self) -> Result<Outcome, Error> {
+        // The offer may have come over this very connection.
+        self.connected = self.transport.is_connected();
+        self.greet();
+        for output in self.record.session.resume() {
+            self.perform(output).await?;
+        }
+        while !self.finished() {
+            match self.happening().await {
+                Happening::Alarm => {
+                    self.alarm = None;
+                    self.input(Input::Wake).await?;
+                }
+                Happening::Answered(answer) => {
+                    self.asking = None;
+                    self.answered(answer?).await?;
+                }
+                Happening::Impatient if self.ended().is_some() => break,
+                Happening::Impatient | Happening::Stopped => {
+                    tracing::info!("no longer waiting for the peer");
+                    self.progress = Instant::now();
+                    self.input(Input::GiveUp).await?;
+                }
+                Happening::Peer(event) => self.peer(event).await?,
+            }
+        }
+        self.close().await;
+        let evidence = self.record.evidence();
+        match self.ended() {
+            Some(role::Outcome::Aborted) => Ok(Outcome::Aborted(evidence)),
+            Some(role::Outcome::Completed) => Ok(Outcome::Completed(evidence)),
+            Some(role::Outcome::Resolved) => Ok(Outcome::Resolved(evidence)),
+            None => Err(Error::Bug("the driver stopped before the exchange ended")),
+        }
+    }
+
+    const fn ended(&self) -> Option<role::Outcome> {
+        match self.record.session.phase() {
+            Phase::Done(outcome) => Some(outcome),
+            Phase::Asking(_) | Phase::Offered | Phase::Waiting => None,
+        }
+    }
+
+    /// Ended, and the peer can still miss nothing: only a second sender that completed owes patience.
+    fn finished(&self) -> bool {
+        match self.ended() {
+            Some(role::Outcome::Completed) => self.peer_done || self.record.session.is_first(),
+            Some(role::Outcome::Aborted | role::Outcome::Resolved) => true,
+            None => false,
+        }
+    }
+
+    /// Waits for the next thing to happen. Deadlines and the arbiter come before a talkative peer.
+    async fn happening(&mut self) -> Happening {
+        let now = Instant::now();
+        let settings = self.inner.settings;
+        let patience = match self.record.session.phase() {
+            Phase::Offered | Phase::Waiting => Some(self.progress + settings.patience),
+            Phase::Done(_) => Some(self.progress + settings.linger),
+            Phase::Asking(_) => None,
+        };
+        let want = if self.outbox.is_empty() || !self.connected { Want::Events } else { Want::Room };
+        loop {
+            let clock = self.inner.clock.now();
+            let alarm = self.alarm.map(|time| Duration::from_millis(time.0.saturating_sub(clock.0)));
+            if alarm.is_some_and(|left| left.is_zero()) {
+                return Happening::Alarm;
+            }
+            let look = alarm.map(|left| now.max(Instant::now()) + left.min(LOOK_AT_CLOCK));
+            tokio::select! {
+                biased;
+                () = self.stop.notified() => return Happening::Stopped,
+                () = until(look) => {}
+                answer = answer_of(&mut self.asking) => return Happening::Answered(answer),
+                () = until(patience) => return Happening::Impatient,
+                event = self.transport.next(want) => return Happening::Peer(event),
+            }
+        }
+    }
+
+    async fn input(&mut self, input: Input) -> Result<(), Error> {
+        let step = self.record.session.handle(self.inner.clock.now(), input);
+        self.commit(step, false).await
+    }
+
+    /// R-301: `next` durable, then the outputs in order. `learned`: the record changed beside the session.
+    async fn commit(&mut self, step: Step, learned: bool) -> Result<(), Error> {
+        if step.next != self.record.session || learned {
+            if step.next.phase() != self.record.session.phase() {
+                tracing::info!(phase = ?step.next.phase(), "new phase");
+            }
+            self.record.session = step.next;
+            self.record.sign_transfer(self.inner.identity.signer());
+            self.inner.journal.put(&self.record).await?;
+        }
+        for output in step.outputs {
+            self.perform(output).await?;
+        }
+        Ok(())
+    }
+
+    async fn perform(&mut self, output: Output) -> Result<(), Error> {
+        let session = &self.record.session;
+        match output {
+            Output::SendOffer => self.tell(session.offer().envelope().clone()),
+            Output::SendAcceptance => {
+                let acceptance = self.record.acceptance().ok_or(Error::Bug("no acceptance to send"))?;
+                self.tell(acceptance.envelope().clone());
+            }
+            Output::SendItem => self.send_item().await?,
+            Output::Ask(ask) => self.ask(ask),
+            Output::WakeAt(time) => self.alarm = Some(time),
+            Output::Done(_) => {
+                self.asking = None;
+                self.alarm = None;
+                self.progress = Instant::now();
+            }
+        }
+        Ok(())
+    }
+
+    /// Queues a statement, once. Without a connection there is nobody to tell; the next one is told all.
+    fn tell(&mut self, envelope: Envelope) {
+        let queued = self.outbox.iter().any(|out| matches!(out, Out::Statement(it) if *it == envelope));
+        if self.connected && !queued {
+            self.outbox.push_back(Out::Statement(envelope));
+        }
+    }
+
+    async fn send_item(&mut self) -> Result<(), Error> {
+        let session = &self.record.session;
+        let (role, agreement) = (session.role(), session.agreement());
+        let agreement = agreement.ok_or(Error::Bug("an item is to be sent without an agreement"))?.clone();
+        let transfer = self.record.own_transfer.clone().ok_or(Error::Bug("an item leaves unsigned"))?;
+        if !self.connected || self.outbox.iter().any(|out| matches!(out, Out::Content(_))) {
+            return Ok(());
+        }
+        self.tell(transfer.envelope().clone());
+        if let Description::Information(described) = &agreement.offer().item(role).description {
+            let path = self.record.own_file.as_deref().ok_or(Error::Bug("no file to send"))?;
+            let recipient = agreement.offer().party(role.peer()).sealing_key;
+            let context = agreement.seal_context(role);
+            let outgoing = Outgoing::open(path, described, &recipient, &context).await?;
+            self.outbox.push_back(Out::Content(Box::new(outgoing)));
+        }
+        Ok(())
+    }
+
+    fn ask(&mut self, ask: Ask) {
+        tracing::info!(?ask, "asking the arbiter");
+        self.alarm = None;
+        let counsel = self.inner.counsel.clone();
+        let (identity, folder) = (self.inner.identity.clone(), self.inner.folder.clone());
+        self.asking = Some(Box::pin(counsel.ask(ask, self.record.clone(), identity, folder)));
+    }
+
+    /// The arbiter's answer, verified. Receipts are kept whatever else it means.
+    async fn answered(&mut self, answer: Answer) -> Result<(), Error> {
+        let mut learned = false;
+        for receipt in answer.receipts {
+            if !self.record.receipts.contains(&receipt) {
+                self.record.receipts.push(receipt);
+                learned = true;
+            }
+        }
+        let now = self.inner.clock.now();
+        match answer.result {
+            Answered::Fetched(fit, path) => {
+                let step = self.record.session.handle(now, Input::Fetched(fit));
+                self.record.received_file = Some(path);
+                self.commit(step, true).await
+            }
+            Answered::Refused(reason) => {
+                tracing::info!(%reason, "the arbiter refused");
+                self.record.remark = Some(reason.to_string());
+                let step = self.record.session.handle(now, Input::Refused);
+                self.commit(step, true).await
+            }
+            Answered::Ruled(verdict, agreement) => {
+                // A party that never saw the acceptance learns it from the verdict's evidence.
+                if let Some(agreement) = agreement {
+                    self.record.adopt(&agreement);
+                }
+                let step = self.record.session.handle(now, Input::Ruled((*verdict).clone()));
+                self.commit(step, learned).await
+            }
+        }
+    }
+}
+
+/// Waits for a time; without one, for ever.
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits for the arbiter's answer; if nothing is asked, for ever.
+async fn answer_of(asking: &mut Option<Asking<'_>>) -> Result<Answer, Error> {
+    match asking {
+        Some(asking) => asking.await,
+        None => std::future::pending().await,
+    }
+}

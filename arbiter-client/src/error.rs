@@ -1,0 +1,164 @@
+//! Errors by what to do next.
+//!
+//! | error | whose fault | what to do |
+//! | --- | --- | --- |
+//! | `Retry` | nobody's: something is out of reach | run the same call again after `after` |
+//! | `Peer` | the peer | nothing was signed; talk to the peer, or do not |
+//! | `Arbiter` | the request | read `reason`; asking the same again gives the same |
+//! | `Misbehaviour` | the arbiter | keep the proof, it is in the journal; use another arbiter |
+//! | `Store`, `File` | this computer | repair it, then `resume`: nothing is lost |
+//! | `Usage` | the caller | correct the call |
+//! | `Bug` | this software | report it |
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use arbiter_protocol::error::{Invalid, Refused, Rejected};
+use arbiter_protocol::exchange::selection::Unfair;
+use arbiter_protocol::ids::ExchangeId;
+use thiserror::Error;
+
+use crate::arbiter::{Misbehaviour, Reason};
+
+/// Why a call did not succeed, sorted by what to do next.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The arbiter is out of reach. The journal keeps the place: call `resume`.
+    #[error("{what}; try again in {} s", after.as_secs().max(1))]
+    Retry {
+        /// Wait at least this long.
+        after: Duration,
+        /// What is out of reach.
+        what: String,
+    },
+    /// The peer's offer or statement cannot be used. Nothing of ours was signed because of it.
+    #[error("the peer is at fault: {0}")]
+    Peer(#[from] PeerFault),
+    /// The arbiter refused a request, by a rule or because the request is malformed.
+    #[error("the arbiter refused: {reason} ({message})")]
+    Arbiter {
+        /// The stable reason.
+        reason: Reason,
+        /// The arbiter's words.
+        message: String,
+        /// Every value in the words, by name.
+        metadata: BTreeMap<String, String>,
+    },
+    /// The arbiter said what an honest arbiter never says. The proof is in the journal.
+    #[error("the arbiter misbehaves: {0}")]
+    Misbehaviour(Box<Misbehaviour>),
+    /// The journal cannot be read or written. Nothing was sent that is not in it.
+    #[error("journal: {0}")]
+    Store(#[from] StoreError),
+    /// A file cannot be read or written, or is not what was agreed.
+    #[error("file {path}: {what}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The call makes no sense here.
+    #[error(transparent)]
+    Usage(#[from] Usage),
+    /// A fault of this software.
+    #[error("fault in this software, please report: {0}")]
+    Bug(&'static str),
+}
+
+impl Error {
+    /// Whether the same call can succeed later without anybody changing anything.
+    pub const fn is_retryable(&self) -> bool {
+        matches!(self, Self::Retry { .. })
+    }
+
+    pub(crate) fn file(path: &std::path::Path, what: impl ToString) -> Self {
+        Self::File { path: path.to_owned(), what: what.to_string() }
+    }
+}
+
+/// What is wrong with what the peer sent.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum PeerFault {
+    /// The connection ended before there was an offer.
+    #[error("the connection ended before an offer came")]
+    NoOffer,
+    /// The offer names another arbiter than the one pinned here.
+    #[error("the offer names an arbiter that is not the one pinned here")]
+    OtherArbiter,
+    /// The offer is not for us.
+    #[error("the offer is for somebody else")]
+    NotForUs,
+    /// A statement is malformed, wrongly signed or against a rule.
+    #[error(transparent)]
+    Rejected(#[from] Rejected),
+    /// Too little time is left before the complaint deadline.
+    #[error("too little time is left before the complaint deadline in the offer")]
+    TooLate,
+}
+
+impl From<Invalid> for PeerFault {
+    fn from(invalid: Invalid) -> Self {
+        Self::Rejected(invalid.into())
+    }
+}
+
+impl From<Refused> for PeerFault {
+    fn from(refused: Refused) -> Self {
+        Self::Rejected(refused.into())
+    }
+}
+
+/// How the caller misused the client.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Usage {
+    /// The approver said no. Nothing was signed.
+    #[error("not approved; nothing was signed")]
+    NotApproved,
+    /// The builder lacks a part.
+    #[error("the client needs {0}")]
+    Missing(&'static str),
+    /// The URL of the arbiter or a peer cannot be used.
+    #[error("the URL cannot be used: {0}")]
+    Url(String),
+    /// The items allow no fair exchange.
+    #[error("these items cannot be exchanged fairly: {0}")]
+    Unfair(#[from] Unfair),
+    /// The terms break a rule for offers.
+    #[error("these terms break a rule: {0}")]
+    Terms(Refused),
+    /// A field of the terms is too long or holds what is not allowed.
+    #[error("these terms cannot be signed: {0}")]
+    Field(Invalid),
+    /// The item to give is a file, and no file was named; or the other way round.
+    #[error("{0}")]
+    Content(&'static str),
+    /// There is no such exchange in the journal.
+    #[error("no exchange {0} in the journal")]
+    UnknownExchange(ExchangeId),
+    /// The exchange is being carried out by another call of this client.
+    #[error("exchange {0} is being carried out by another call")]
+    Busy(ExchangeId),
+    /// The offer was accepted before, with another acceptance.
+    #[error("exchange {0} is in the journal already; use resume")]
+    Known(ExchangeId),
+}
+
+/// The journal's fault.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// Another process has it open.
+    #[error("{0} is in use by another process")]
+    InUse(PathBuf),
+    /// The disk or the database.
+    #[error("{0}")]
+    Io(String),
+    /// An entry is not what this software writes: another version, or damage.
+    #[error("entry {0} is damaged or of a newer version")]
+    Damaged(String),
+}

@@ -1,0 +1,305 @@
+//! A bundle or an offer in plain words, for people who settle disputes: who, what, when, which rule, what each
+//! party holds, what each could still do.
+//!
+//! ```text
+//!  Bundle ──verify──▶ Statements ──account──▶ text      only from verified statements
+//!  Bundle ─────────────────────────summary──▶ lines     unverified, for the file's own `summary` field
+//! ```
+//! Nothing here judges: an account of a bundle that does not verify says only that.
+
+use arbiter_protocol::exchange::item::{Description, Item};
+use arbiter_protocol::exchange::selection::{Protocol, Role};
+use arbiter_protocol::message::agreement::{ArbiterIdentity, Offer, Party};
+use arbiter_protocol::message::verdict::{Ruling, Verdict};
+use arbiter_protocol::ruling::receipt::{Proven, Ruled};
+use arbiter_protocol::statement::{Signed, digest_of};
+
+use crate::bundle::{Bundle, Claim};
+use crate::fingerprint::Fingerprint;
+use crate::plain;
+use crate::verify::{FileFacts, Statements};
+
+/// A party: what it calls itself, and the start of its key.
+pub fn who(party: &Party) -> String {
+    let key: String = party.signing_key.to_string().chars().take(16).collect();
+    format!("\"{}\" (key {key}...)", plain::clip(&party.name, 60))
+}
+
+/// An arbiter: the log it keeps, and the start of its key.
+pub fn arbiter(arbiter: &ArbiterIdentity) -> String {
+    let key: String = arbiter.key.to_string().chars().take(16).collect();
+    format!(
+        "{} (key {key}..., rules {})",
+        plain::clip(arbiter.log_origin.as_str(), 60),
+        plain::clip(&arbiter.rules, 40)
+    )
+}
+
+/// What an offer says, before anybody accepted it.
+pub fn offer(offer: &Offer) -> Vec<String> {
+    let id = digest_of(offer);
+    let mut lines = vec![
+        format!("Exchange {id}"),
+        format!("Fingerprint {}", Fingerprint::of(id.as_bytes())),
+        format!("{} offers to {}:", who(&offer.originator), who(&offer.responder)),
+    ];
+    for role in [Role::Originator, Role::Responder] {
+        lines.push(format!("the {role} gives"));
+        lines.extend(item(offer.item(role)).into_iter().map(|line| format!("    {line}")));
+    }
+    lines.push(format!(
+        "Protocol {}; the {} sends first.",
+        offer.selection.protocol, offer.selection.first_sender
+    ));
+    if let Some(by) = offer.complain_by {
+        lines.push(format!("Complaints only before {} on the arbiter's clock.", plain::time(by)));
+    }
+    lines.push(format!("If one of them stops, {} decides.", arbiter(&offer.arbiter)));
+    lines
+}
+
+/// An item with everything that its description says.
+pub fn item(item: &Item) -> Vec<String> {
+    match &item.description {
+        Description::Information(it) => plain::file(it).to_vec(),
+        Description::Signature(it) => {
+            let mut lines = vec![format!("a signature on: {}", plain::clip(&it.title, 100))];
+            if !it.text.is_empty() {
+                lines.extend(plain::wrap(&it.text, 72).into_iter().map(|line| format!("| {line}")));
+            }
+            lines.push("about".to_owned());
+            lines.extend(plain::file(&it.subject));
+            lines
+        }
+    }
+}
+
+/// The account of verified statements.
+pub fn account(statements: &Statements) -> Vec<String> {
+    let offer_ = &statements.offer;
+    let mut lines = vec!["WHO AND WHAT".to_owned()];
+    lines.extend(indent(offer(offer_)));
+    lines.push("WHAT HAPPENED".to_owned());
+    lines.extend(indent(happened(statements)));
+    lines.push("WHAT EACH HOLDS, as far as these statements show".to_owned());
+    for role in [Role::Originator, Role::Responder] {
+        lines.extend(indent(vec![format!(
+            "the {role}, {}: {}",
+            who(offer_.party(role)),
+            holds(statements, role)
+        )]));
+    }
+    lines.push("WHAT EACH COULD STILL DO".to_owned());
+    lines.extend(indent(still(statements)));
+    lines
+}
+
+/// Lines for the bundle's own summary. Made from statements that were not verified.
+pub fn summary(bundle: &Bundle) -> Vec<String> {
+    let Ok(offer) = Signed::<Offer>::parse(bundle.offer.clone()) else {
+        return vec!["The offer cannot be read.".to_owned()];
+    };
+    let offer = offer.unverified();
+    let mut lines = vec![format!(
+        "{} offered {} to {} for {}.",
+        who(&offer.originator),
+        plain::item(&offer.originator_item),
+        who(&offer.responder),
+        plain::item(&offer.responder_item),
+    )];
+    lines.push(match bundle.outcome {
+        Claim::Aborted => "The arbiter ended the exchange: neither item counts as given.".to_owned(),
+        Claim::Completed => "Both handed over their items; no arbiter was needed.".to_owned(),
+        Claim::Open => "The exchange did not end, as far as this bundle shows.".to_owned(),
+        Claim::Resolved => "The arbiter's verdict stands for what was withheld.".to_owned(),
+    });
+    let verdict =
+        bundle.verdict().and_then(|receipt| Signed::<Verdict>::parse(receipt.statement.clone()).ok());
+    if let Some(verdict) = verdict {
+        let verdict = verdict.unverified();
+        lines.push(format!("Ruled by {} at {}.", verdict.rule, plain::time(verdict.time)));
+    }
+    lines
+}
+
+/// What a good bundle proves.
+pub fn proves(statements: &Statements, files: &[FileFacts]) -> Vec<String> {
+    let offer = &statements.offer;
+    let mut lines = vec![format!(
+        "The holder of key {} made this offer to key {}.",
+        offer.originator.signing_key, offer.responder.signing_key
+    )];
+    if statements.agreement.is_some() {
+        lines.push("The holder of the responder's key accepted exactly this offer.".to_owned());
+    }
+    for role in [Role::Originator, Role::Responder] {
+        if !statements.transferred(role) {
+            continue;
+        }
+        let party = who(offer.party(role));
+        lines.push(match &offer.item(role).description {
+            Description::Information(it) => {
+                format!("{party} declared under signature to hand over the file with SHA-256 {}.", it.sha256)
+            }
+            Description::Signature(it) => format!(
+                "{party} signed \"{}\" about the file with SHA-256 {}.",
+                plain::clip(&it.title, 60),
+                it.subject.sha256
+            ),
+        });
+    }
+    for proven in &statements.proven {
+        lines.extend(ruling(statements, proven));
+    }
+    for file in files {
+        lines.push(format!("{} is, byte for byte, a file that the agreement describes.", file.label));
+    }
+    lines
+}
+
+/// What a good bundle does not prove.
+pub fn does_not_prove(statements: &Statements, files: &[FileFacts]) -> Vec<String> {
+    let mut lines = vec![
+        "That the content of any file is true, lawful or of any quality.".to_owned(),
+        "Which person or company is behind a key: names are what the parties call themselves.".to_owned(),
+        "That anybody read or understood what was signed.".to_owned(),
+    ];
+    if statements.proven.is_empty() {
+        lines.push("When it happened: statements of the parties carry no time.".to_owned());
+        lines.push("That the arbiter has not ruled on this exchange: ask it, or the other party.".to_owned());
+    } else {
+        lines.push(
+            "The time, other than as the arbiter states it: its clock is declared, not measured by others."
+                .to_owned(),
+        );
+        lines.push(
+            "That the arbiter shows everybody the same log: compare its checkpoint with others or with a witness."
+                .to_owned(),
+        );
+    }
+    let information = [Role::Originator, Role::Responder]
+        .into_iter()
+        .any(|role| matches!(statements.offer.item(role).description, Description::Information(_)));
+    if information && files.is_empty() {
+        lines.push("What is in the file: it is not in the bundle. Check a copy with --file.".to_owned());
+    }
+    lines
+}
+
+fn ruling(statements: &Statements, proven: &Proven) -> Vec<String> {
+    let arbiter = arbiter(&statements.offer.arbiter);
+    let checkpoint = proven.checkpoint.checkpoint();
+    let mut lines = match &proven.ruled {
+        Ruled::Attestation(it) => vec![format!(
+            "{arbiter} held the {}'s file at {}, and it fitted its description.",
+            it.depositor,
+            plain::time(it.time)
+        )],
+        Ruled::Verdict(verdict) => {
+            let by = format!("{arbiter} ruled at {} by {}", plain::time(verdict.time), verdict.rule);
+            match &verdict.ruling {
+                Ruling::Aborted => {
+                    vec![format!("{by}: neither item will ever be replaced; the exchange is void.")]
+                }
+                Ruling::Replaced(list) => list
+                    .iter()
+                    .map(|it| {
+                        let party = who(statements.offer.party(it.role));
+                        format!(
+                            "{by}: the verdict counts as {} by {party}, as both agreed.",
+                            plain::item(&it.item)
+                        )
+                    })
+                    .collect(),
+            }
+        }
+    };
+    lines.push(format!(
+        "This is leaf {} of log {}, whose key signed a tree of {} leaves that holds it.",
+        proven.leaf.index, checkpoint.origin, checkpoint.size
+    ));
+    lines
+}
+
+fn happened(statements: &Statements) -> Vec<String> {
+    let offer = &statements.offer;
+    let mut lines = vec![format!("The originator, {}, signed the offer.", who(&offer.originator))];
+    lines.push(match &statements.agreement {
+        Some(_) => format!("The responder, {}, accepted it.", who(&offer.responder)),
+        None => "There is no acceptance here: no agreement is shown.".to_owned(),
+    });
+    let first = offer.selection.first_sender;
+    for role in [first, first.peer()] {
+        if statements.transferred(role) {
+            lines.push(format!("The {role} handed over {}.", plain::item(offer.item(role))));
+        }
+    }
+    for proven in &statements.proven {
+        if let Ruled::Verdict(verdict) = &proven.ruled {
+            lines.push(format!("The {} turned to the arbiter.", verdict.requested_by));
+        }
+        lines.extend(ruling(statements, proven));
+    }
+    if statements.proven.is_empty() {
+        lines.push("The arbiter was not needed, as far as these statements show.".to_owned());
+    }
+    lines
+}
+
+/// What the party in `role` got.
+fn holds(statements: &Statements, role: Role) -> String {
+    let offer = &statements.offer;
+    let got = plain::item(offer.item(role.peer()));
+    let replaced = statements.verdict().map(|(verdict, _)| match &verdict.ruling {
+        Ruling::Aborted => Err(()),
+        Ruling::Replaced(list) => Ok(list.iter().any(|it| it.role == role.peer())),
+    });
+    let file = matches!(offer.item(role.peer()).description, Description::Information(_));
+    match (replaced, statements.transferred(role.peer())) {
+        (Some(Err(())), true) if file => {
+            format!("perhaps {got}, sent before the end; the arbiter's abort token says that nothing counts")
+        }
+        (Some(Err(())), _) => "nothing that counts; the arbiter's abort token says so".to_owned(),
+        (Some(Ok(true)), _) => format!("{got}, in the form of the arbiter's verdict"),
+        (Some(Ok(false)), _) if file => format!("{got}, which the arbiter keeps for it to fetch"),
+        (_, true) if file && !statements.transferred(role) => {
+            format!("{got}, perhaps: the sender says it was sent")
+        }
+        (_, true) => got,
+        (_, false) => "nothing yet".to_owned(),
+    }
+}
+
+fn still(statements: &Statements) -> Vec<String> {
+    let offer = &statements.offer;
+    if statements.verdict().is_some() {
+        return vec![
+            "Nothing changes any more: an exchange has one verdict for ever. Each can ask for a copy."
+                .to_owned(),
+        ];
+    }
+    let both = statements.transferred(Role::Originator) && statements.transferred(Role::Responder);
+    if both {
+        return vec!["Nothing is owed any more. Each can keep this bundle as proof.".to_owned()];
+    }
+    match (offer.selection.protocol, offer.complain_by) {
+        (Protocol::VerifyThenGenerate, Some(by)) => {
+            let (first, by) = (offer.selection.first_sender, plain::time(by));
+            vec![
+                format!(
+                    "The {first} can deposit its file and have the signature replaced, before {by}; or abort."
+                ),
+                format!("The {} can have the exchange ended from {by} on.", first.peer()),
+            ]
+        }
+        _ if statements.agreement.is_some() => vec![
+            "Each can have both signatures replaced by the arbiter's verdict.".to_owned(),
+            "The originator can have it aborted instead; whoever asks first decides.".to_owned(),
+        ],
+        _ => vec!["The originator can have it aborted. The responder can accept, or do nothing.".to_owned()],
+    }
+}
+
+fn indent(lines: Vec<String>) -> Vec<String> {
+    lines.into_iter().map(|line| format!("    {line}")).collect()
+}

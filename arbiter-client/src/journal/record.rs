@@ -1,0 +1,316 @@
+//! The entries of the journal and their bytes.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use arbiter_protocol::crypto::Signer;
+use arbiter_protocol::exchange::selection::Role;
+use arbiter_protocol::ids::{Digest, ExchangeId, PublicKey};
+use arbiter_protocol::message::agreement::{Acceptance, Agreement, Offer};
+use arbiter_protocol::message::transfer::Transfer;
+use arbiter_protocol::role::{Ask, Outcome, Phase, Session, Timing};
+use arbiter_protocol::ruling::receipt::Receipt;
+use arbiter_protocol::statement::{Envelope, Payload, Signed, Verified};
+use arbiter_protocol::time::{DurationMillis, UnixMillis};
+use arbiter_protocol::wire::arbiter as proto;
+use prost::Message as _;
+
+use crate::arbiter::{Misbehaviour, Offence};
+use crate::client::{Evidence, Status};
+use crate::error::StoreError;
+
+const VERSION: u32 = 1;
+
+/// Everything that is kept about one exchange.
+#[derive(Clone, Debug)]
+pub(crate) struct Record {
+    pub session: Session,
+    pub own_transfer: Option<Verified<Transfer>>,
+    pub peer_transfer: Option<Verified<Transfer>>,
+    pub receipts: Vec<Receipt>,
+    pub own_file: Option<PathBuf>,
+    pub received_file: Option<PathBuf>,
+    pub since: UnixMillis,
+    pub remark: Option<String>,
+}
+
+impl Record {
+    pub(crate) const fn new(session: Session, own_file: Option<PathBuf>, since: UnixMillis) -> Self {
+        Self {
+            session,
+            own_transfer: None,
+            peer_transfer: None,
+            receipts: Vec::new(),
+            own_file,
+            received_file: None,
+            since,
+            remark: None,
+        }
+    }
+
+    /// Signs our transfer as soon as the session says that it may leave.
+    pub(crate) fn sign_transfer(&mut self, signer: &dyn Signer) {
+        if self.session.sent()
+            && self.own_transfer.is_none()
+            && let Some(agreement) = self.session.agreement()
+        {
+            let transfer = Transfer::new(agreement, self.session.role());
+            self.own_transfer = Some(Verified::sign(transfer, signer));
+        }
+    }
+
+    /// The session with the timing of this client: the margin is a setting, not a promise.
+    pub(crate) fn with_timing(self, timing: Timing) -> Self {
+        let restored = restore(
+            self.session.role(),
+            self.session.offer().clone(),
+            self.acceptance(),
+            self.session.sent(),
+            self.session.phase(),
+            timing,
+        );
+        Self { session: restored.unwrap_or(self.session), ..self }
+    }
+
+    /// Learns the acceptance from the arbiter, if the peer never sent it.
+    pub(crate) fn adopt(&mut self, agreement: &Agreement) {
+        if self.session.agreement().is_some() {
+            return;
+        }
+        let session = restore(
+            self.session.role(),
+            self.session.offer().clone(),
+            Some(agreement.acceptance().clone()),
+            self.session.sent(),
+            self.session.phase(),
+            Timing { complain_margin: DurationMillis(0) },
+        );
+        self.session = session.unwrap_or_else(|| self.session.clone());
+    }
+
+    pub(crate) fn acceptance(&self) -> Option<Verified<Acceptance>> {
+        self.session.agreement().map(|agreement| agreement.acceptance().clone())
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        Status {
+            phase: self.session.phase(),
+            sent: self.session.sent(),
+            since: self.since,
+            remark: self.remark.clone(),
+            evidence: self.evidence(),
+        }
+    }
+
+    pub(crate) fn evidence(&self) -> Evidence {
+        Evidence {
+            role: self.session.role(),
+            offer: self.session.offer().clone(),
+            acceptance: self.acceptance(),
+            own_transfer: self.own_transfer.clone(),
+            peer_transfer: self.peer_transfer.clone(),
+            receipts: self.receipts.clone(),
+            own_file: self.own_file.clone(),
+            received_file: self.received_file.clone(),
+        }
+    }
+
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let envelope =
+            |it: &Option<Verified<Transfer>>| it.as_ref().map_or_else(Vec::new, |it| it.envelope().encode());
+        wire::Record {
+            version: VERSION,
+            responder: self.session.role() == Role::Responder,
+            offer: self.session.offer().envelope().encode(),
+            acceptance: self.acceptance().map_or_else(Vec::new, |it| it.envelope().encode()),
+            sent: self.session.sent(),
+            phase: phase_to_wire(self.session.phase()),
+            own_transfer: envelope(&self.own_transfer),
+            peer_transfer: envelope(&self.peer_transfer),
+            receipts: self.receipts.iter().map(proto::Receipt::from).collect(),
+            own_file: path_to_wire(self.own_file.as_deref()),
+            received_file: path_to_wire(self.received_file.as_deref()),
+            since: self.since.0,
+            remark: self.remark.clone().unwrap_or_default(),
+        }
+        .encode_to_vec()
+    }
+
+    /// Reads and verifies again: damage shows here, not in a session.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, StoreError> {
+        Self::decoded(bytes).ok_or_else(|| StoreError::Damaged("exchange".to_owned()))
+    }
+
+    fn decoded(bytes: &[u8]) -> Option<Self> {
+        let wire = wire::Record::decode(bytes).ok().filter(|wire| wire.version == VERSION)?;
+        let role = if wire.responder { Role::Responder } else { Role::Originator };
+        let offer = signed::<Offer>(&wire.offer)?.verify_offer().ok()?;
+        let acceptance = match wire.acceptance.as_slice() {
+            [] => None,
+            bytes => Some(signed::<Acceptance>(bytes)?.verify(&offer.responder.signing_key).ok()?),
+        };
+        let phase = phase_from_wire(wire.phase)?;
+        let timing = Timing { complain_margin: DurationMillis(0) };
+        let session = restore(role, offer, acceptance, wire.sent, phase, timing)?;
+        let transfer = |bytes: &[u8], sender| match (bytes, session.agreement()) {
+            ([], _) => Some(None),
+            (_, None) => None,
+            (bytes, Some(agreement)) => {
+                signed::<Transfer>(bytes)?.verify_for(agreement, sender).ok().map(Some)
+            }
+        };
+        Some(Self {
+            own_transfer: transfer(&wire.own_transfer, role)?,
+            peer_transfer: transfer(&wire.peer_transfer, role.peer())?,
+            receipts: receipts(wire.receipts)?,
+            own_file: path_from_wire(&wire.own_file),
+            received_file: path_from_wire(&wire.received_file),
+            since: UnixMillis(wire.since),
+            remark: Some(wire.remark).filter(|text| !text.is_empty()),
+            session,
+        })
+    }
+}
+
+pub(crate) fn encode_misbehaviour(proof: &Misbehaviour) -> Vec<u8> {
+    let (offence, detail) = match &proof.offence {
+        Offence::InconsistentLog => (1, String::new()),
+        Offence::TwoVerdicts => (2, String::new()),
+        Offence::Unproven(why) => (3, why.clone()),
+    };
+    wire::Misbehaviour {
+        version: VERSION,
+        arbiter: proof.arbiter.to_vec(),
+        exchange_id: proof.exchange_id.to_vec(),
+        request: proof.request.to_vec(),
+        offence,
+        detail,
+        receipts: proof.receipts.iter().map(proto::Receipt::from).collect(),
+        checkpoints: proof.checkpoints.clone(),
+    }
+    .encode_to_vec()
+}
+
+pub(crate) fn decode_misbehaviour(bytes: &[u8]) -> Result<Misbehaviour, StoreError> {
+    let decoded = || {
+        let wire = wire::Misbehaviour::decode(bytes).ok().filter(|wire| wire.version == VERSION)?;
+        let offence = match wire.offence {
+            1 => Offence::InconsistentLog,
+            2 => Offence::TwoVerdicts,
+            3 => Offence::Unproven(wire.detail),
+            _ => return None,
+        };
+        Some(Misbehaviour {
+            arbiter: PublicKey::parse(&wire.arbiter, "arbiter").ok()?,
+            exchange_id: ExchangeId::parse(&wire.exchange_id, "exchange_id").ok()?,
+            request: Digest::parse(&wire.request, "request").ok()?,
+            offence,
+            receipts: receipts(wire.receipts)?,
+            checkpoints: wire.checkpoints,
+        })
+    };
+    decoded().ok_or_else(|| StoreError::Damaged("misbehaviour".to_owned()))
+}
+
+fn restore(
+    role: Role,
+    offer: Verified<Offer>,
+    acceptance: Option<Verified<Acceptance>>,
+    sent: bool,
+    phase: Phase,
+    timing: Timing,
+) -> Option<Session> {
+    Session::restore(role, offer, acceptance, sent, phase, timing).ok()
+}
+
+fn signed<T: Payload>(bytes: &[u8]) -> Option<Signed<T>> {
+    Signed::parse(Envelope::decode(bytes).ok()?).ok()
+}
+
+fn receipts(wire: Vec<proto::Receipt>) -> Option<Vec<Receipt>> {
+    wire.into_iter().map(|receipt| Receipt::try_from(receipt).ok()).collect()
+}
+
+fn path_to_wire(path: Option<&Path>) -> Vec<u8> {
+    path.map_or_else(Vec::new, |path| path.as_os_str().as_bytes().to_vec())
+}
+
+fn path_from_wire(bytes: &[u8]) -> Option<PathBuf> {
+    (!bytes.is_empty()).then(|| PathBuf::from(OsStr::from_bytes(bytes)))
+}
+
+const PHASES: [(u32, Phase); 9] = [
+    (1, Phase::Offered),
+    (2, Phase::Waiting),
+    (3, Phase::Asking(Ask::Abort)),
+    (4, Phase::Asking(Ask::Complain)),
+    (5, Phase::Asking(Ask::Fetch)),
+    (6, Phase::Asking(Ask::Resolve)),
+    (7, Phase::Done(Outcome::Aborted)),
+    (8, Phase::Done(Outcome::Completed)),
+    (9, Phase::Done(Outcome::Resolved)),
+];
+
+fn phase_to_wire(phase: Phase) -> u32 {
+    PHASES.iter().find(|(_, it)| *it == phase).map_or(0, |(number, _)| *number)
+}
+
+fn phase_from_wire(number: u32) -> Option<Phase> {
+    PHASES.iter().find(|(it, _)| *it == number).map(|(_, phase)| *phase)
+}
+
+/// The journal's own messages. Version 1.
+mod wire {
+    use arbiter_protocol::wire::arbiter::Receipt;
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub(super) struct Record {
+        #[prost(uint32, tag = "1")]
+        pub version: u32,
+        #[prost(bool, tag = "2")]
+        pub responder: bool,
+        #[prost(bytes = "vec", tag = "3")]
+        pub offer: Vec<u8>,
+        #[prost(bytes = "vec", tag = "4")]
+        pub acceptance: Vec<u8>,
+        #[prost(bool, tag = "5")]
+        pub sent: bool,
+        #[prost(uint32, tag = "6")]
+        pub phase: u32,
+        #[prost(bytes = "vec", tag = "7")]
+        pub own_transfer: Vec<u8>,
+        #[prost(bytes = "vec", tag = "8")]
+        pub peer_transfer: Vec<u8>,
+        #[prost(message, repeated, tag = "9")]
+        pub receipts: Vec<Receipt>,
+        #[prost(bytes = "vec", tag = "10")]
+        pub own_file: Vec<u8>,
+        #[prost(bytes = "vec", tag = "11")]
+        pub received_file: Vec<u8>,
+        #[prost(uint64, tag = "12")]
+        pub since: u64,
+        #[prost(string, tag = "13")]
+        pub remark: String,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub(super) struct Misbehaviour {
+        #[prost(uint32, tag = "1")]
+        pub version: u32,
+        #[prost(bytes = "vec", tag = "2")]
+        pub arbiter: Vec<u8>,
+        #[prost(bytes = "vec", tag = "3")]
+        pub exchange_id: Vec<u8>,
+        #[prost(bytes = "vec", tag = "4")]
+        pub request: Vec<u8>,
+        #[prost(uint32, tag = "5")]
+        pub offence: u32,
+        #[prost(string, tag = "6")]
+        pub detail: String,
+        #[prost(message, repeated, tag = "7")]
+        pub receipts: Vec<Receipt>,
+        #[prost(string, repeated, tag = "8")]
+        pub checkpoints: Vec<String>,
+    }
+}

@@ -1,0 +1,322 @@
+//! An arbiter in the process: the real rules, log and receipts over a store in memory.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use arbiter_protocol::crypto::{MemorySigner, Sealer, Signer as _};
+use arbiter_protocol::error::{Refused, Rejected};
+use arbiter_protocol::evidence::checkpoint::Origin;
+use arbiter_protocol::evidence::leaf::Pseudonym;
+use arbiter_protocol::evidence::merkle::{Frontier, NodeId, consistency_proof, inclusion_proof};
+use arbiter_protocol::exchange::item::Description;
+use arbiter_protocol::exchange::kind::information::{ContentCheck, FitContent};
+use arbiter_protocol::exchange::selection::Role;
+use arbiter_protocol::ids::{Digest, ExchangeId};
+use arbiter_protocol::limits;
+use arbiter_protocol::message::agreement::{Acceptance, Agreement, ArbiterIdentity};
+use arbiter_protocol::message::verdict::{Answer, Replacement, Ruling, Verdict};
+use arbiter_protocol::role::arbiter::{Case, RULES};
+use arbiter_protocol::ruling::receipt::Receipt;
+use arbiter_protocol::ruling::sequencer::{Batch, ContentId, Desk, Head, Record, Reply, Seals, Veil};
+use arbiter_protocol::statement::{Signed, Verified};
+use arbiter_protocol::time::{DurationMillis, UnixMillis};
+use async_trait::async_trait;
+use zeroize::Zeroizing;
+
+use crate::arbiter::{ArbiterPort, Deposit, Filing, PortError, Reason};
+use crate::clock::Clock;
+use crate::random;
+
+/// What the arbiter does wrong on request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lie {
+    /// Rewrites its log: begins a new one under the same keys.
+    ForkedLog,
+    /// Signs a replacement although nobody accepted.
+    ForgedVerdict,
+    /// Binds its answer to another request (attack K3).
+    OtherRequest,
+    /// Forgets its verdicts, and makes others when asked.
+    SecondVerdict,
+}
+
+/// An arbiter in the process. Clones are the same arbiter.
+#[derive(Clone)]
+pub struct TestArbiter(Arc<Inner>);
+
+struct Inner {
+    desk: Desk,
+    key: MemorySigner,
+    log_key: MemorySigner,
+    clock: Arc<dyn Clock>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    head: Option<Head>,
+    nodes: BTreeMap<NodeId, Digest>,
+    records: BTreeMap<ExchangeId, Record>,
+    contents: Vec<Vec<u8>>,
+    calls: BTreeMap<&'static str, u64>,
+    down: bool,
+    lie: Option<Lie>,
+}
+
+struct TestVeil;
+
+impl Veil for TestVeil {
+    fn pseudonym(&self, exchange: &ExchangeId) -> Pseudonym {
+        Pseudonym(half(&Digest::of(&[b"pseudonym ", exchange.as_bytes()])))
+    }
+
+    fn salt(&self, statement: &Digest, field: &str) -> [u8; 16] {
+        half(&Digest::of(&[b"salt ", statement.as_bytes(), field.as_bytes()]))
+    }
+}
+
+fn half(digest: &Digest) -> [u8; 16] {
+    let mut half = [0; 16];
+    half.iter_mut().zip(digest.as_bytes()).for_each(|(to, from)| *to = *from);
+    half
+}
+
+impl TestArbiter {
+    /// An arbiter with an empty log, always with the same keys.
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        let key = MemorySigner::from_seed(&Zeroizing::new([101; 32]));
+        let log_key = MemorySigner::from_seed(&Zeroizing::new([102; 32]));
+        let origin = Origin::parse("arbiter.test/evidence").expect("invariant: a valid origin");
+        let arbiter = ArbiterIdentity {
+            key: key.public_key(),
+            log_key: log_key.public_key(),
+            log_origin: origin,
+            rules: RULES.to_owned(),
+        };
+        let desk = Desk { arbiter, build: Digest::of(&[b"test"]), clock_uncertainty: DurationMillis(0) };
+        let arbiter = Self(Arc::new(Inner { desk, key, log_key, clock, state: Mutex::default() }));
+        arbiter.begin_log();
+        arbiter
+    }
+
+    /// What agreements name.
+    pub fn identity(&self) -> ArbiterIdentity {
+        self.0.desk.arbiter.clone()
+    }
+
+    /// How often it was called, whatever for.
+    pub fn calls(&self) -> u64 {
+        self.state().calls.values().sum()
+    }
+
+    /// How often each call was made.
+    pub fn counters(&self) -> BTreeMap<&'static str, u64> {
+        self.state().calls.clone()
+    }
+
+    /// Whether it answers at all.
+    pub fn set_down(&self, down: bool) {
+        self.state().down = down;
+    }
+
+    /// From now on it lies.
+    pub fn lie(&self, lie: Lie) {
+        self.state().lie = Some(lie);
+        match lie {
+            Lie::ForkedLog => self.begin_log(),
+            Lie::SecondVerdict => self.state().records.values_mut().for_each(|it| it.verdict = None),
+            Lie::ForgedVerdict | Lie::OtherRequest => {}
+        }
+    }
+
+    /// The verdict on an exchange: for judging whether an exchange ended fair.
+    pub fn verdict(&self, id: &ExchangeId) -> Option<Verdict> {
+        Some(self.state().records.get(id)?.verdict.as_ref()?.statement.clone())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begin_log(&self) {
+        let mut state = self.state();
+        state.nodes.clear();
+        state.records.clear();
+        let head = Head { frontier: Frontier::new(), time: UnixMillis(1) };
+        let mut batch = Batch::new(&self.0.desk, &TestVeil, head);
+        // Another time makes another leaf 0, and so another log.
+        batch.genesis(self.0.clock.now());
+        let closed = batch.close();
+        state.nodes.extend(closed.nodes);
+        state.head = Some(closed.head);
+    }
+
+    fn count(&self, call: &'static str) -> Result<(), PortError> {
+        let mut state = self.state();
+        if state.down {
+            let message = "switched off".to_owned();
+            return Err(PortError::Unavailable { message, retry_after: Some(Duration::from_millis(50)) });
+        }
+        *state.calls.entry(call).or_default() += 1;
+        Ok(())
+    }
+
+    fn rule(&self, filing: &Filing, content: Option<(FitContent, Vec<u8>)>) -> Result<Receipt, PortError> {
+        let case = self.admit(filing)?;
+        let mut state = self.state();
+        let id = case.exchange_id();
+        let request = case.request().digest();
+        let reply = self.file(&mut state, &case, content)?;
+        let record = state.records.get(&id).cloned().unwrap_or_default();
+        let seals = Seals { arbiter: &self.0.key, log: &self.0.log_key, veil: &TestVeil };
+        let proof = |index, size| {
+            inclusion_proof(index, size, |node| state.nodes.get(&node).copied().ok_or(())).unwrap_or_default()
+        };
+        let bound_to = match state.lie {
+            Some(Lie::OtherRequest) => Digest::of(&[b"another request"]),
+            _ => request,
+        };
+        let desk = &self.0.desk;
+        let receipt = match (reply, &record.verdict, &record.attestation) {
+            (Reply::Verdict, Some(logged), _) => {
+                let index = logged.statement.leaf_index;
+                let proof = proof(index.0, logged.tree_size);
+                seals.issue(desk, &record, logged, bound_to, index, proof)
+            }
+            (Reply::Attestation, _, Some(logged)) => {
+                let index = logged.statement.leaf_index;
+                let proof = proof(index.0, logged.tree_size);
+                seals.issue(desk, &record, logged, bound_to, index, proof)
+            }
+            _ => return Err(refused(Refused::VerdictNotFound)),
+        };
+        let receipt = receipt.map_err(|why| PortError::Content(why.to_string()))?;
+        Ok(match (state.lie, &record.verdict) {
+            (Some(Lie::ForgedVerdict), Some(logged)) => self.forge(receipt, &logged.statement, &case),
+            _ => receipt,
+        })
+    }
+
+    /// Decides, "commits" and applies.
+    fn file(
+        &self,
+        state: &mut State,
+        case: &Case,
+        content: Option<(FitContent, Vec<u8>)>,
+    ) -> Result<Reply, PortError> {
+        let head = state.head.clone().ok_or_else(|| refused(Refused::VerdictNotFound))?;
+        let mut batch = Batch::new(&self.0.desk, &TestVeil, head);
+        let durable = state.records.get(&case.exchange_id()).cloned().unwrap_or_default();
+        let next = ContentId(u64::try_from(state.contents.len()).unwrap_or(u64::MAX));
+        let fit = content.as_ref().map(|(fit, _)| (fit, next));
+        let reply = batch.file(case, durable, self.0.clock.now(), fit).map_err(refused)?;
+        let closed = batch.close();
+        if !closed.leaves.is_empty() {
+            state.contents.extend(content.map(|(_, bytes)| bytes));
+        }
+        state.head = Some(closed.head);
+        state.records.extend(closed.records);
+        state.nodes.extend(closed.nodes);
+        Ok(reply)
+    }
+
+    fn admit(&self, filing: &Filing) -> Result<Case, PortError> {
+        let acceptance = filing.acceptance.as_ref().map(|it| it.envelope().clone());
+        let admitted = || -> Result<Case, Rejected> {
+            Case::admit(
+                &self.0.desk.arbiter,
+                Signed::parse(filing.request.envelope().clone())?,
+                Signed::parse(filing.offer.envelope().clone())?,
+                acceptance.map(Signed::parse).transpose()?,
+            )
+        };
+        admitted().map_err(|why| refusal(why.reason(), why.to_string()))
+    }
+
+    /// A replacement of both items, signed, without the rules' consent.
+    fn forge(&self, receipt: Receipt, verdict: &Verdict, case: &Case) -> Receipt {
+        let item = |role| Replacement { role, item: case.offer().item(role).clone() };
+        let ruling = Ruling::Replaced(vec![item(Role::Originator), item(Role::Responder)]);
+        let forged = Verdict { ruling, rule: "R-404".to_owned(), ..verdict.clone() };
+        let statement = Verified::sign(forged, &self.0.key);
+        let answer = Signed::<Answer>::parse(receipt.answer.clone()).map(|it| it.unverified().clone());
+        let Ok(answer) = answer else { return receipt };
+        let answer = Verified::sign(Answer { statement: statement.digest(), ..answer }, &self.0.key);
+        Receipt { statement: statement.envelope().clone(), answer: answer.envelope().clone(), ..receipt }
+    }
+}
+
+#[async_trait]
+impl ArbiterPort for TestArbiter {
+    async fn abort(&self, filing: &Filing) -> Result<Receipt, PortError> {
+        self.count("AbortExchange")?;
+        self.rule(filing, None)
+    }
+
+    async fn resolve(&self, filing: &Filing) -> Result<Receipt, PortError> {
+        self.count("GenerateItem")?;
+        self.rule(filing, None)
+    }
+
+    async fn query(&self, filing: &Filing) -> Result<Receipt, PortError> {
+        self.count("GetVerdict")?;
+        self.rule(filing, None)
+    }
+
+    async fn deposit(&self, filing: &Filing, content: &Path) -> Result<Receipt, PortError> {
+        self.count("VerifyTransfer")?;
+        let item = filing.offer.item(filing.request.role);
+        let Description::Information(described) = &item.description else {
+            return Err(refused(Refused::DepositNotAllowed));
+        };
+        let bytes = tokio::fs::read(content).await.map_err(|why| PortError::Content(why.to_string()))?;
+        let mut check = ContentCheck::new(described.clone());
+        let fit = check.update(&bytes).and_then(|()| check.finish());
+        let fit = fit.map_err(|unfit| refusal(unfit.reason(), unfit.to_string()))?;
+        self.rule(filing, Some((fit, bytes)))
+    }
+
+    async fn fetch(&self, filing: &Filing) -> Result<Deposit, PortError> {
+        self.count("FetchDeposit")?;
+        let case = self.admit(filing)?;
+        let mut state = self.state();
+        let Reply::Content(ContentId(number)) = self.file(&mut state, &case, None)? else {
+            return Err(refused(Refused::DepositNotReleased));
+        };
+        let released = || -> Option<Deposit> {
+            let content = state.contents.get(usize::try_from(number).ok()?)?;
+            let logged = state.records.get(&case.exchange_id())?.attestation.as_ref()?;
+            let acceptance = Signed::<Acceptance>::parse(logged.acceptance.clone()?).ok()?;
+            let agreement = Agreement::new(case.offer().clone(), acceptance).ok()?;
+            let recipient = case.offer().party(case.request().role).sealing_key;
+            let context = agreement.seal_context(logged.statement.depositor);
+            let mut sealer = Sealer::new(&recipient, &context, &random::secret().ok()?).ok()?;
+            let mut chunks = Vec::new();
+            let mut plain = content.chunks(limits::CHUNK_BYTES).peekable();
+            while let Some(chunk) = plain.next() {
+                chunks.push(Ok(sealer.seal(chunk, plain.peek().is_none()).ok()?));
+            }
+            let encapsulated = sealer.encapsulated().to_vec();
+            Some(Deposit { encapsulated, chunks: Box::pin(tokio_stream::iter(chunks)) })
+        };
+        released().ok_or_else(|| refused(Refused::DepositNotReleased))
+    }
+
+    async fn consistency(&self, old_size: u64, new_size: u64) -> Result<Vec<Digest>, PortError> {
+        self.count("GetConsistencyProof")?;
+        let state = self.state();
+        let node = |node| state.nodes.get(&node).copied().ok_or(());
+        consistency_proof(old_size, new_size, node)
+            .map_err(|()| refusal("SIZE_OUT_OF_RANGE", "the log has not this many leaves".to_owned()))
+    }
+}
+
+fn refused(why: Refused) -> PortError {
+    refusal(why.reason(), why.to_string())
+}
+
+fn refusal(reason: &str, message: String) -> PortError {
+    PortError::Refused { reason: Reason::parse(reason), message, metadata: BTreeMap::new() }
+}

@@ -1,0 +1,392 @@
+//! Peers that cheat on request, over any transport, with real signatures.
+//!
+//! ```text
+//!  Cheater ── offer or acceptance, then the cheat ──▶ honest party        Loot: what it got out of it
+//! ```
+//! A cheater knows no patience: it takes what comes until its connection ends or its time is over.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arbiter_protocol::crypto::{Opener, Sealer};
+use arbiter_protocol::exchange::item::{Description, Item};
+use arbiter_protocol::exchange::kind::information::ContentCheck;
+use arbiter_protocol::exchange::selection::Role;
+use arbiter_protocol::ids::{AgreementId, Digest, ExchangeId};
+use arbiter_protocol::limits;
+use arbiter_protocol::message::agreement::{Acceptance, Agreement, Offer};
+use arbiter_protocol::message::request::{Action, Request};
+use arbiter_protocol::message::transfer::Transfer;
+use arbiter_protocol::ruling::receipt::Receipt;
+use arbiter_protocol::statement::{Envelope, Payload as _, Signed, Verified};
+use tokio::time::{Instant, timeout_at};
+
+use crate::arbiter::{ArbiterPort, Filing};
+use crate::client::Identity;
+use crate::error::Error;
+use crate::random;
+use crate::transport::{Content, Event, PeerMessage, Transport, Want};
+
+/// How a peer cheats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Cheat {
+    /// Asks the arbiter to abort although the offer was accepted. For an originator with an arbiter.
+    AbortAfterAcceptance,
+    /// Sends its item with one byte, or the text, changed.
+    AlteredItem,
+    /// Says nothing after its acceptance. For a responder.
+    QuietAfterAcceptance,
+    /// Says nothing after its offer. For an originator.
+    QuietAfterOffer,
+    /// Takes the peer's item and says nothing more.
+    QuietAfterReceiving,
+    /// Sends, in place of its item, statements of another exchange and the peer's own statements.
+    ReplayOldStatements,
+    /// Signs a second acceptance, and turns to its arbiter with that one (attack K1). For a responder.
+    SecondAcceptance,
+    /// Does everything but send its item.
+    WithholdItem,
+}
+
+impl Cheat {
+    /// Every cheat.
+    pub const ALL: [Self; 8] = [
+        Self::AbortAfterAcceptance,
+        Self::AlteredItem,
+        Self::QuietAfterAcceptance,
+        Self::QuietAfterOffer,
+        Self::QuietAfterReceiving,
+        Self::ReplayOldStatements,
+        Self::SecondAcceptance,
+        Self::WithholdItem,
+    ];
+
+    /// Whether a party in this role, sending first or second, has the occasion.
+    pub fn suits(self, role: Role, sends_first: bool) -> bool {
+        match self {
+            Self::AbortAfterAcceptance | Self::QuietAfterOffer => role == Role::Originator,
+            Self::QuietAfterAcceptance | Self::SecondAcceptance => role == Role::Responder,
+            Self::QuietAfterReceiving => !sends_first,
+            Self::AlteredItem | Self::ReplayOldStatements | Self::WithholdItem => true,
+        }
+    }
+}
+
+/// A party that cheats.
+pub struct Cheater {
+    identity: Identity,
+    cheat: Cheat,
+    file: Option<PathBuf>,
+    arbiter: Option<Arc<dyn ArbiterPort>>,
+    time: Duration,
+}
+
+/// What a cheater holds in the end.
+#[derive(Debug, Default)]
+pub struct Loot {
+    /// The offer.
+    pub offer: Option<Verified<Offer>>,
+    /// The agreement that the peer knows.
+    pub agreement: Option<Agreement>,
+    /// The peer's transfer. With a signature item this is the item.
+    pub transfer: Option<Verified<Transfer>>,
+    /// The peer's file, whole and fitting.
+    pub content: Option<Vec<u8>>,
+    /// What its own arbiter calls gave.
+    pub receipts: Vec<Receipt>,
+}
+
+impl Loot {
+    /// Whether it holds the item that the honest party gives.
+    pub fn has_item(&self) -> bool {
+        let Some(transfer) = &self.transfer else { return false };
+        match transfer.item.description {
+            Description::Information(_) => self.content.is_some(),
+            Description::Signature(_) => true,
+        }
+    }
+}
+
+impl Cheater {
+    /// A cheater; `file` is its item, if that is a file.
+    pub const fn new(identity: Identity, cheat: Cheat, file: Option<PathBuf>) -> Self {
+        Self { identity, cheat, file, arbiter: None, time: Duration::from_secs(600) }
+    }
+
+    /// Gives it a way to the arbiter, for cheats that use it.
+    #[must_use]
+    pub fn with_arbiter(mut self, arbiter: Arc<dyn ArbiterPort>) -> Self {
+        self.arbiter = Some(arbiter);
+        self
+    }
+
+    /// Takes what comes for this long.
+    #[must_use]
+    pub const fn for_time(mut self, time: Duration) -> Self {
+        self.time = time;
+        self
+    }
+
+    /// Makes an offer, and cheats.
+    pub async fn originate(&self, offer: Offer, transport: &mut dyn Transport) -> Result<Loot, Error> {
+        let offer = Verified::sign(offer, self.identity.signer());
+        let loot = Loot { offer: Some(offer), ..Loot::default() };
+        self.play(Role::Originator, loot, transport).await
+    }
+
+    /// Waits for an offer, accepts it, and cheats.
+    pub async fn respond(&self, transport: &mut dyn Transport) -> Result<Loot, Error> {
+        self.play(Role::Responder, Loot::default(), transport).await
+    }
+
+    async fn play(&self, role: Role, loot: Loot, transport: &mut dyn Transport) -> Result<Loot, Error> {
+        let mut game =
+            Game { cheater: self, role, loot, outbox: VecDeque::new(), arriving: None, sent: false };
+        let end = Instant::now() + self.time;
+        loop {
+            let want = if game.outbox.is_empty() { Want::Events } else { Want::Room };
+            let Ok(event) = timeout_at(end, transport.next(want)).await else { break };
+            match event {
+                Event::Closed => break,
+                Event::Connected => game.connected(),
+                Event::Lost => game.outbox.clear(),
+                Event::Room => {
+                    if let Some(message) = game.outbox.pop_front() {
+                        // A loss is reported next; a cheater does not insist.
+                        let _ = transport.send(message);
+                    }
+                }
+                Event::Message(PeerMessage::Statement(envelope)) => game.statement(envelope).await?,
+                Event::Message(PeerMessage::Content(content)) => game.content(&content).await?,
+                Event::Message(PeerMessage::Declined(_)) => {}
+            }
+        }
+        Ok(game.loot)
+    }
+}
+
+struct Game<'a> {
+    cheater: &'a Cheater,
+    role: Role,
+    loot: Loot,
+    outbox: VecDeque<PeerMessage>,
+    arriving: Option<(Opener, Vec<u8>)>,
+    sent: bool,
+}
+
+impl Game<'_> {
+    fn say(&mut self, envelope: &Envelope) {
+        self.outbox.push_back(PeerMessage::Statement(envelope.clone()));
+    }
+
+    fn connected(&mut self) {
+        if self.role == Role::Originator
+            && let Some(offer) = self.loot.offer.clone()
+        {
+            self.say(offer.envelope());
+        }
+    }
+
+    async fn statement(&mut self, envelope: Envelope) -> Result<(), Error> {
+        match (envelope.payload_type(), self.role) {
+            (Offer::TYPE, Role::Responder) if self.loot.offer.is_none() => self.accept(envelope).await,
+            (Acceptance::TYPE, Role::Originator) if self.loot.agreement.is_none() => {
+                self.agree(envelope).await
+            }
+            (Transfer::TYPE, _) if self.loot.transfer.is_none() => self.take(envelope).await,
+            _ => Ok(()),
+        }
+    }
+
+    async fn accept(&mut self, envelope: Envelope) -> Result<(), Error> {
+        let Ok(offer) = Signed::<Offer>::parse(envelope) else { return Ok(()) };
+        let Ok(offer) = offer.verify_offer() else { return Ok(()) };
+        let accept = || -> Result<Verified<Acceptance>, Error> {
+            let acceptance = Acceptance { exchange_id: offer.exchange_id(), nonce: random::bytes()? };
+            Ok(Verified::sign(acceptance, self.cheater.identity.signer()))
+        };
+        let (first, second) = (accept()?, accept()?);
+        self.loot.agreement = Agreement::join(offer.clone(), first.clone()).ok();
+        self.loot.offer = Some(offer.clone());
+        self.say(first.envelope());
+        if self.cheater.cheat == Cheat::SecondAcceptance {
+            self.say(second.envelope());
+            self.turn_to_arbiter(Action::Resolve, Agreement::join(offer, second).ok()).await;
+        }
+        self.maybe_send(self.is_first()).await
+    }
+
+    async fn agree(&mut self, envelope: Envelope) -> Result<(), Error> {
+        let (Some(offer), Ok(acceptance)) = (self.loot.offer.clone(), Signed::<Acceptance>::parse(envelope))
+        else {
+            return Ok(());
+        };
+        self.loot.agreement = Agreement::new(offer, acceptance).ok();
+        if self.cheater.cheat == Cheat::AbortAfterAcceptance {
+            self.turn_to_arbiter(Action::Abort, None).await;
+            return Ok(());
+        }
+        self.maybe_send(self.is_first()).await
+    }
+
+    async fn take(&mut self, envelope: Envelope) -> Result<(), Error> {
+        let (Some(agreement), Ok(signed)) = (&self.loot.agreement, Signed::<Transfer>::parse(envelope))
+        else {
+            return Ok(());
+        };
+        let Ok(transfer) = signed.verify_for(agreement, self.role.peer()) else { return Ok(()) };
+        let whole = matches!(transfer.item.description, Description::Signature(_));
+        self.loot.transfer = Some(transfer);
+        self.maybe_send(whole && !self.is_first()).await
+    }
+
+    async fn content(&mut self, piece: &Content) -> Result<(), Error> {
+        let (Some(agreement), Some(transfer)) = (&self.loot.agreement, &self.loot.transfer) else {
+            return Ok(());
+        };
+        if let Some(encapsulated) = &piece.encapsulated {
+            let context = agreement.seal_context(self.role.peer());
+            let opener = Opener::new(self.cheater.identity.sealing(), &context, encapsulated);
+            self.arriving = opener.ok().map(|opener| (opener, Vec::new()));
+        }
+        let Some((opener, bytes)) = &mut self.arriving else { return Ok(()) };
+        let Ok(chunk) = opener.open(&piece.sealed, piece.last) else { return Ok(()) };
+        bytes.extend(chunk);
+        if let (true, Description::Information(described)) = (piece.last, &transfer.item.description) {
+            let mut check = ContentCheck::new(described.clone());
+            if check.update(bytes).and_then(|()| check.finish()).is_ok() {
+                self.loot.content = Some(bytes.clone());
+                self.maybe_send(!self.is_first()).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn is_first(&self) -> bool {
+        self.loot.offer.as_ref().is_some_and(|offer| offer.selection.first_sender == self.role)
+    }
+
+    /// It would be its turn to send: what does it send instead?
+    async fn maybe_send(&mut self, turn: bool) -> Result<(), Error> {
+        let Some(agreement) = self.loot.agreement.clone() else { return Ok(()) };
+        if !turn || self.sent {
+            return Ok(());
+        }
+        match self.cheater.cheat {
+            Cheat::AlteredItem => {
+                self.sent = true;
+                self.send_altered(&agreement).await
+            }
+            Cheat::ReplayOldStatements => {
+                self.sent = true;
+                self.replay(&agreement);
+                Ok(())
+            }
+            Cheat::AbortAfterAcceptance
+            | Cheat::QuietAfterAcceptance
+            | Cheat::QuietAfterOffer
+            | Cheat::QuietAfterReceiving
+            | Cheat::SecondAcceptance
+            | Cheat::WithholdItem => Ok(()),
+        }
+    }
+
+    async fn send_altered(&mut self, agreement: &Agreement) -> Result<(), Error> {
+        let mut transfer = Transfer::new(agreement, self.role);
+        match &transfer.item.description {
+            Description::Signature(statement) => {
+                let mut statement = statement.clone();
+                statement.text.push_str(" Not.");
+                transfer.item = Item::new(Description::Signature(statement));
+                let transfer = Verified::sign(transfer, self.cheater.identity.signer());
+                self.say(transfer.envelope());
+            }
+            Description::Information(_) => {
+                let path = self.cheater.file.clone().ok_or(Error::Bug("a cheater without its file"))?;
+                let mut bytes = tokio::fs::read(&path).await.map_err(|why| Error::file(&path, why))?;
+                if let Some(byte) = bytes.last_mut() {
+                    *byte ^= 1;
+                }
+                let transfer = Verified::sign(transfer, self.cheater.identity.signer());
+                self.say(transfer.envelope());
+                self.send_content(agreement, &bytes)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn send_content(&mut self, agreement: &Agreement, bytes: &[u8]) -> Result<(), Error> {
+        let recipient = agreement.offer().party(self.role.peer()).sealing_key;
+        let context = agreement.seal_context(self.role);
+        let weak = |_| Error::Bug("a sealing key of a verified offer is weak");
+        let mut sealer = Sealer::new(&recipient, &context, &random::secret()?).map_err(weak)?;
+        let mut encapsulated = Some(sealer.encapsulated().to_vec());
+        let mut plain = bytes.chunks(limits::CHUNK_BYTES).peekable();
+        while let Some(chunk) = plain.next() {
+            let last = plain.peek().is_none();
+            let sealed = sealer.seal(chunk, last).map_err(weak)?;
+            let content = Content { encapsulated: encapsulated.take(), sealed, last };
+            self.outbox.push_back(PeerMessage::Content(content));
+        }
+        Ok(())
+    }
+
+    /// Statements that are all well signed, and all worth nothing here (attacks K1, K9).
+    fn replay(&mut self, agreement: &Agreement) {
+        let transfer = Transfer::new(agreement, self.role);
+        let other_exchange = Transfer {
+            exchange_id: ExchangeId::from_bytes(*Digest::of(&[b"an earlier exchange"]).as_bytes()),
+            ..transfer.clone()
+        };
+        let other_agreement = Transfer {
+            agreement_id: AgreementId::from_bytes(*Digest::of(&[b"an earlier agreement"]).as_bytes()),
+            ..transfer.clone()
+        };
+        let other_role = Transfer { sender: self.role.peer(), ..transfer };
+        for old in [other_exchange, other_agreement, other_role] {
+            let old = Verified::sign(old, self.cheater.identity.signer());
+            self.say(old.envelope());
+        }
+        let echo = self.loot.transfer.as_ref().map(|theirs| theirs.envelope().clone());
+        for envelope in
+            [Some(agreement.offer().envelope().clone()), echo].into_iter().flatten().collect::<Vec<_>>()
+        {
+            self.say(&envelope);
+        }
+    }
+
+    /// Asks the arbiter, if there is a way to it; a refusal is its risk.
+    async fn turn_to_arbiter(&mut self, action: Action, agreement: Option<Agreement>) {
+        let (Some(arbiter), Some(offer)) = (&self.cheater.arbiter, &self.loot.offer) else { return };
+        let request = Request {
+            exchange_id: offer.exchange_id(),
+            agreement_id: agreement.as_ref().map(Agreement::id),
+            role: self.role,
+            action,
+        };
+        let filing = Filing {
+            request: Verified::sign(request, self.cheater.identity.signer()),
+            offer: offer.clone(),
+            acceptance: agreement.map(|agreement| agreement.acceptance().clone()),
+        };
+        if let (Action::Resolve, true, Some(file)) = (action, self.is_first(), &self.cheater.file) {
+            let request = Request { action: Action::Deposit, ..(*filing.request).clone() };
+            let request = Verified::sign(request, self.cheater.identity.signer());
+            let deposit = Filing { request, ..filing.clone() };
+            match arbiter.deposit(&deposit, file).await {
+                Ok(receipt) => self.loot.receipts.push(receipt),
+                Err(why) => tracing::info!(%why, "the arbiter did not take the cheater's deposit"),
+            }
+        }
+        let receipt = match action {
+            Action::Abort => arbiter.abort(&filing).await,
+            _ => arbiter.resolve(&filing).await,
+        };
+        match receipt {
+            Ok(receipt) => self.loot.receipts.push(receipt),
+            Err(why) => tracing::info!(%why, "the arbiter did not help the cheater"),
+        }
+    }
+}

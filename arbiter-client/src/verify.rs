@@ -1,0 +1,504 @@
+//! Offline verification of evidence bundles: no network, no clock, no key of ours.
+//!
+//! ```text
+//!  Bundle + pinned arbiter + files ──verify──▶ Report { checks, proves, does not prove, warnings }
+//!
+//!  offer ▶ acceptance ▶ transfers ▶ each receipt: answer, statement, rule again, leaf, record, log ▶ outcome
+//! ```
+//!
+//! Invariants
+//! - A bundle is good exactly if every check that could be made passed; a check that could not be made
+//!   because an earlier one failed is reported as such and never counts as passed.
+//! - The arbiter's key comes from the caller. A key that only the bundle names is used with a loud warning.
+//! - The verdict is decided again from the evidence (requirement R17): the arbiter's signature alone is not enough.
+
+use std::io::Read;
+
+use arbiter_protocol::error::Rejected;
+use arbiter_protocol::evidence::leaf::Leaf;
+use arbiter_protocol::exchange::item::{Description, Information};
+use arbiter_protocol::exchange::kind::information::plausible;
+use arbiter_protocol::exchange::selection::Role;
+use arbiter_protocol::ids::{Digest, ExchangeId};
+use arbiter_protocol::message::agreement::{Acceptance, Agreement, ArbiterIdentity, Offer};
+use arbiter_protocol::message::transfer::Transfer;
+use arbiter_protocol::message::verdict::{Answer, Attestation, Verdict};
+use arbiter_protocol::ruling::receipt::{Proven, Receipt, Ruled, Unproven, contradict};
+use arbiter_protocol::statement::{Signed, Verified};
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+
+use crate::bundle::{Bundle, Claim};
+use crate::fingerprint::Fingerprint;
+use crate::{explain, plain};
+
+/// Which arbiter the verifier trusts.
+#[derive(Clone, Copy, Debug)]
+pub enum Trust<'a> {
+    /// The one that the caller pinned.
+    Pinned(&'a ArbiterIdentity),
+    /// None: the bundle's own word is taken, and the report says so.
+    BundleOnly,
+}
+
+/// What a file on disk is, for comparing with what the agreement describes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileFacts {
+    /// How to call it in the report.
+    pub label: String,
+    sha256: Digest,
+    size_bytes: u64,
+    head: Vec<u8>,
+}
+
+/// How a check ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// It failed: the bundle is bad.
+    Failed,
+    /// It was made and passed.
+    Passed,
+    /// It could not be made, because what it needs failed.
+    Skipped,
+}
+
+/// One check.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// Stable name, e.g. `offer-signature`, `verdict-rule`.
+    pub name: String,
+    /// How it ended.
+    pub status: Status,
+    /// What was checked, or what is wrong.
+    pub detail: String,
+}
+
+/// Everything that verification found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// Whether every check passed.
+    pub good: bool,
+    /// The exchange, 64 hex digits; absent if not even the offer could be read.
+    pub exchange_id: Option<String>,
+    /// The exchange's fingerprint, as both parties saw it on their screens.
+    pub fingerprint: Option<String>,
+    /// The outcome shown by verified statements; absent in a bad bundle.
+    pub outcome: Option<Claim>,
+    /// Whether the arbiter was pinned by the caller.
+    pub arbiter_pinned: bool,
+    /// The checks in the order made.
+    pub checks: Vec<Check>,
+    /// What a good bundle proves; empty in a bad one.
+    pub proves: Vec<String>,
+    /// What no bundle, or not this one, proves.
+    pub does_not_prove: Vec<String>,
+    /// What the reader must know before relying on it.
+    pub warnings: Vec<String>,
+}
+
+/// The statements of a good bundle, verified.
+#[derive(Clone, Debug)]
+pub struct Statements {
+    /// The offer.
+    pub offer: Verified<Offer>,
+    /// The agreement, if there was an acceptance.
+    pub agreement: Option<Agreement>,
+    /// Whether the originator's transfer, and the responder's, are there.
+    pub transferred: [bool; 2],
+    /// What the arbiter said.
+    pub proven: Vec<Proven>,
+}
+
+impl Statements {
+    /// Whether the transfer by `role` is there.
+    pub const fn transferred(&self, role: Role) -> bool {
+        let [originator, responder] = self.transferred;
+        match role {
+            Role::Originator => originator,
+            Role::Responder => responder,
+        }
+    }
+
+    /// The verdict with its proof.
+    pub fn verdict(&self) -> Option<(&Verified<Verdict>, &Proven)> {
+        self.proven.iter().find_map(|proven| Some((proven.ruled.verdict()?, proven)))
+    }
+}
+
+impl FileFacts {
+    /// Reads a file to its end in bounded memory.
+    pub fn read(label: &str, mut content: impl Read) -> std::io::Result<Self> {
+        let (mut hasher, mut head, mut size_bytes) = (Sha256::new(), Vec::new(), 0u64);
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            let count = match content.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(count) => count,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            let bytes = buffer.get(..count).unwrap_or_default();
+            hasher.update(bytes);
+            head.extend(bytes.iter().take(HEAD_BYTES.saturating_sub(head.len())));
+            size_bytes = size_bytes.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
+        }
+        let sha256 = Digest::from_bytes(hasher.finalize().into());
+        Ok(Self { label: plain::clip(label, 80), sha256, size_bytes, head })
+    }
+
+    /// Whether the file is what `described` says: hash, size and media type.
+    pub fn is(&self, described: &Information) -> bool {
+        self.sha256 == described.sha256
+            && self.size_bytes == described.size_bytes
+            && plausible(&self.head, &described.media_type)
+    }
+}
+
+/// Verifies a bundle. With `files`, each must be one that the agreement describes.
+pub fn verify(bundle: &Bundle, trust: Trust<'_>, files: &[FileFacts]) -> Report {
+    let mut desk = Desk::default();
+    let statements = desk.statements(bundle, trust);
+    if let Some(statements) = &statements {
+        desk.files(statements, files);
+    }
+    let good = statements.is_some() && desk.checks.iter().all(|check| check.status == Status::Passed);
+    let id = bundle.offer.digest();
+    let mut report = Report {
+        good,
+        exchange_id: Some(id.to_string()),
+        fingerprint: Some(Fingerprint::of(id.as_bytes()).to_string()),
+        outcome: None,
+        arbiter_pinned: matches!(trust, Trust::Pinned(_)),
+        checks: desk.checks,
+        proves: Vec::new(),
+        does_not_prove: Vec::new(),
+        warnings: desk.warnings,
+    };
+    if let Some(statements) = statements.filter(|_| good) {
+        report.outcome = Some(bundle.outcome);
+        report.proves = explain::proves(&statements, files);
+        report.does_not_prove = explain::does_not_prove(&statements, files);
+    }
+    report
+}
+
+/// The verified statements of a bundle, for telling its story; `None` if any check fails.
+pub fn statements(bundle: &Bundle, trust: Trust<'_>) -> Option<Statements> {
+    let mut desk = Desk::default();
+    let statements = desk.statements(bundle, trust)?;
+    desk.checks.iter().all(|check| check.status == Status::Passed).then_some(statements)
+}
+
+#[derive(Default)]
+struct Desk {
+    checks: Vec<Check>,
+    warnings: Vec<String>,
+}
+
+impl Desk {
+    fn statements(&mut self, bundle: &Bundle, trust: Trust<'_>) -> Option<Statements> {
+        let offer = self.offer(bundle)?;
+        self.arbiter(&offer, trust, !bundle.receipts.is_empty());
+        let agreement = match &bundle.acceptance {
+            None => None,
+            Some(_) => Some(self.agreement(bundle, &offer)?),
+        };
+        let mut transferred = [false; 2];
+        for (role, there) in [Role::Originator, Role::Responder].into_iter().zip(&mut transferred) {
+            *there = self.transfer(bundle, agreement.as_ref(), role)?;
+        }
+        let mut proven = Vec::new();
+        for receipt in &bundle.receipts {
+            proven.push(self.receipt(receipt, &offer)?);
+        }
+        self.consistent(bundle, agreement.as_ref(), &proven);
+        self.outcome(bundle);
+        Some(Statements { offer, agreement, transferred, proven })
+    }
+
+    fn offer(&mut self, bundle: &Bundle) -> Option<Verified<Offer>> {
+        let verified = Signed::<Offer>::parse(bundle.offer.clone()).and_then(|signed| {
+            let key = signed.unverified().originator.signing_key;
+            signed.verify(&key)
+        });
+        let offer = self.record("offer-signature", verified, |offer| {
+            format!("offer signed by the originator, {}", explain::who(&offer.originator))
+        })?;
+        self.record("offer-rules", offer.check(), |()| {
+            format!(
+                "parties distinct; protocol, order and deadline are what the items select: {}",
+                offer.selection.protocol
+            )
+        })?;
+        Some(offer)
+    }
+
+    fn arbiter(&mut self, offer: &Offer, trust: Trust<'_>, ruled: bool) {
+        let who = explain::arbiter(&offer.arbiter);
+        match trust {
+            Trust::Pinned(pin) if *pin == offer.arbiter => {
+                self.pass("arbiter-pinned", format!("the agreement names the arbiter that you pinned, {who}"));
+            }
+            Trust::Pinned(_) => {
+                self.fail("arbiter-pinned", format!("the agreement names ANOTHER arbiter than you pinned: {who}"));
+            }
+            Trust::BundleOnly if ruled => self.warnings.push(format!(
+                "THE ARBITER'S KEY WAS TAKEN FROM THE BUNDLE ITSELF ({who}). Whoever made the bundle could have made \
+                 that key. Verify again with --arbiter and a key that you got from the arbiter."
+            )),
+            Trust::BundleOnly => self.warnings.push(format!(
+                "No arbiter was pinned. Nothing here rests on one; the agreement names {who}."
+            )),
+        }
+    }
+
+    fn agreement(&mut self, bundle: &Bundle, offer: &Verified<Offer>) -> Option<Agreement> {
+        let envelope = bundle.acceptance.clone()?;
+        let key = offer.responder.signing_key;
+        let verified = Signed::<Acceptance>::parse(envelope).and_then(|signed| signed.verify(&key));
+        let acceptance = self.record("acceptance-signature", verified, |_| {
+            format!("acceptance signed by the responder, {}", explain::who(&offer.responder))
+        })?;
+        self.record("acceptance-binding", Agreement::join(offer.clone(), acceptance), |agreement| {
+            format!("the acceptance is for exactly this offer; agreement {}", agreement.id())
+        })
+    }
+
+    /// Whether there is a transfer; `None` if it is bad.
+    fn transfer(&mut self, bundle: &Bundle, agreement: Option<&Agreement>, role: Role) -> Option<bool> {
+        let Some(envelope) = bundle.transfer(role).cloned() else { return Some(false) };
+        let name = format!("transfer-{role}");
+        let Some(agreement) = agreement else {
+            self.fail(
+                &name,
+                "there is a transfer but no acceptance: there is no agreement it could be under".into(),
+            );
+            return None;
+        };
+        let verified = Signed::<Transfer>::parse(envelope)
+            .map_err(Rejected::from)
+            .and_then(|signed| signed.verify_for(agreement, role));
+        let item = agreement.offer().item(role);
+        let transfer = self.record(&name, verified, |_| {
+            let party = explain::who(agreement.offer().party(role));
+            format!("transfer of {} signed by the {role}, {party}, under this agreement", plain::item(item))
+        })?;
+        let name = format!("item-{role}");
+        if transfer.item != *item {
+            self.fail(&name, format!("the {role} handed over another item than agreed"));
+            return None;
+        }
+        self.pass(&name, format!("the {role}'s item is the one agreed: {}", plain::item(item)));
+        Some(true)
+    }
+
+    fn receipt(&mut self, receipt: &Receipt, offer: &Verified<Offer>) -> Option<Proven> {
+        let of = if receipt.statement.holds::<Attestation>() { "attestation" } else { "verdict" };
+        let key = offer.arbiter.key;
+        let answer = Signed::<Answer>::parse(receipt.answer.clone()).and_then(|signed| signed.verify(&key));
+        self.record(&format!("{of}-answer"), answer, |_| {
+            "the arbiter signed the answer that carries it".into()
+        })?;
+        let signed = if of == "attestation" {
+            Signed::<Attestation>::parse(receipt.statement.clone()).and_then(|it| it.verify(&key)).map(|_| ())
+        } else {
+            Signed::<Verdict>::parse(receipt.statement.clone()).and_then(|it| it.verify(&key)).map(|_| ())
+        };
+        self.record(&format!("{of}-signature"), signed, |()| format!("{of} signed by the arbiter"))?;
+
+        // `Receipt::verify` stops at the first fault; what it checks before that has passed.
+        let result = receipt.verify(offer, None);
+        let (reached, fault) = match &result {
+            Ok(_) => (STAGES.len(), String::new()),
+            Err(unproven) => (stage_of(unproven, receipt), unproven.to_string()),
+        };
+        for (place, (stage, what)) in STAGES.into_iter().enumerate() {
+            let name = format!("{of}-{stage}");
+            match place.cmp(&reached) {
+                std::cmp::Ordering::Less => self.pass(&name, stage_detail(what, result.as_ref().ok())),
+                std::cmp::Ordering::Equal => self.fail(&name, fault.clone()),
+                std::cmp::Ordering::Greater => {
+                    self.add(&name, Status::Skipped, "an earlier check failed".into())
+                }
+            }
+        }
+        result.ok()
+    }
+
+    /// The statements of the arbiter fit each other and the agreement beside them.
+    fn consistent(&mut self, bundle: &Bundle, agreement: Option<&Agreement>, proven: &[Proven]) {
+        if proven.is_empty() {
+            return;
+        }
+        let verdicts = proven.iter().filter(|it| it.ruled.verdict().is_some()).count();
+        let agreed: Vec<_> = proven.iter().filter_map(|it| it.agreement.as_ref()).collect();
+        let contradiction = match proven {
+            [one, other] => contradict(one, other) || (verdicts != 1),
+            _ => false,
+        };
+        let ordered = bundle
+            .receipts
+            .first()
+            .is_none_or(|it| bundle.receipts.len() < 2 || it.statement.holds::<Attestation>());
+        if contradiction || !ordered {
+            self.fail(
+                "receipts-agree",
+                "the arbiter's statements contradict each other, repeat or are out of order".into(),
+            );
+        } else if agreement.is_none() && !agreed.is_empty() {
+            self.fail(
+                "receipts-agree",
+                "the arbiter ruled on an acceptance that is missing from the bundle".into(),
+            );
+        } else {
+            self.pass("receipts-agree", "the arbiter's statements fit each other and the agreement".into());
+        }
+        if let Some(agreement) = agreement
+            && agreed.iter().any(|other| other.id() != agreement.id())
+        {
+            self.warnings.push(
+                "The responder signed two different acceptances of this offer; the arbiter ruled on another one than \
+                 the one in this bundle."
+                    .into(),
+            );
+        }
+    }
+
+    fn outcome(&mut self, bundle: &Bundle) {
+        let shown = bundle.shown();
+        if shown == bundle.outcome {
+            self.pass("outcome", format!("the statements show what the bundle claims: {shown}"));
+        } else {
+            self.fail(
+                "outcome",
+                format!("the bundle claims {}, its statements show {shown}", bundle.outcome),
+            );
+        }
+    }
+
+    fn files(&mut self, statements: &Statements, files: &[FileFacts]) {
+        let described = described(&statements.offer);
+        for file in files {
+            match described.iter().find(|it| file.is(it)) {
+                Some(it) => self.pass(
+                    "file",
+                    format!(
+                        "{} is the file that the agreement calls {} (hash, size, type)",
+                        file.label,
+                        plain::clip(&it.name, 60)
+                    ),
+                ),
+                None => self.fail(
+                    "file",
+                    format!("{} is NOT a file of this agreement: its SHA-256 is {}", file.label, file.sha256),
+                ),
+            }
+        }
+    }
+
+    fn record<T, E: std::fmt::Display>(
+        &mut self,
+        name: &str,
+        result: Result<T, E>,
+        detail: impl FnOnce(&T) -> String,
+    ) -> Option<T> {
+        match result {
+            Ok(value) => {
+                self.pass(name, detail(&value));
+                Some(value)
+            }
+            Err(error) => {
+                self.fail(name, error.to_string());
+                None
+            }
+        }
+    }
+
+    fn pass(&mut self, name: &str, detail: String) {
+        self.add(name, Status::Passed, detail);
+    }
+
+    fn fail(&mut self, name: &str, detail: String) {
+        self.add(name, Status::Failed, detail);
+    }
+
+    fn add(&mut self, name: &str, status: Status, detail: String) {
+        self.checks.push(Check { name: name.to_owned(), status, detail });
+    }
+}
+
+/// The files that an offer describes: items, and what signatures are about; each once.
+pub fn described(offer: &Offer) -> Vec<Information> {
+    let mut files: Vec<Information> = Vec::new();
+    for role in [Role::Originator, Role::Responder] {
+        let file = match &offer.item(role).description {
+            Description::Information(it) => it,
+            Description::Signature(it) => &it.subject,
+        };
+        if !files.contains(file) {
+            files.push(file.clone());
+        }
+    }
+    files
+}
+
+/// The exchange of a bundle: the digest of its offer.
+pub fn exchange_id(bundle: &Bundle) -> ExchangeId {
+    ExchangeId::from_bytes(*bundle.offer.digest().as_bytes())
+}
+
+/// Whether the offer in a bundle names this arbiter. Only to choose a pin: nothing is verified.
+pub fn names(bundle: &Bundle, arbiter: &ArbiterIdentity) -> bool {
+    Signed::<Offer>::parse(bundle.offer.clone()).is_ok_and(|offer| offer.unverified().arbiter == *arbiter)
+}
+
+/// The stages of `Receipt::verify` in its order.
+const STAGES: [(&str, &str); 6] = [
+    ("binding", "the answer, the statement and the request belong together"),
+    ("rule", "request, evidence and signatures checked; the rules, applied again, give the same decision"),
+    ("leaf", "the public leaf describes exactly this statement"),
+    ("record", "the sealed record matches the commitment in the leaf"),
+    ("log", "the log's key signed the checkpoint"),
+    ("inclusion", "the leaf is in the tree of that checkpoint"),
+];
+
+fn stage_of(unproven: &Unproven, receipt: &Receipt) -> usize {
+    let leaf_fault = Leaf::decode(&receipt.leaf).err().map(Rejected::from);
+    let stage = match unproven {
+        Unproven::OtherRequest => "binding",
+        Unproven::Statement(rejected) if leaf_fault == Some(*rejected) => "leaf",
+        Unproven::Statement(_) | Unproven::RuleNotFollowed => "rule",
+        Unproven::LeafMismatch => "leaf",
+        Unproven::RecordMismatch => "record",
+        Unproven::Checkpoint(_) => "log",
+        Unproven::Inclusion(_) => "inclusion",
+        // Answer against statement, and answer against checkpoint, are one check for the reader.
+        _ => "binding",
+    };
+    STAGES.iter().position(|(name, _)| *name == stage).unwrap_or(0)
+}
+
+fn stage_detail(what: &str, proven: Option<&Proven>) -> String {
+    let Some(proven) = proven else { return what.to_owned() };
+    match what {
+        _ if what.contains("rules") => {
+            let rule = match &proven.ruled {
+                Ruled::Attestation(_) => "R-407",
+                Ruled::Verdict(verdict) => verdict.rule.as_str(),
+            };
+            format!("{what} ({rule})")
+        }
+        _ if what.contains("tree") => {
+            let checkpoint = proven.checkpoint.checkpoint();
+            format!(
+                "leaf {} is in the tree of size {} of log {}",
+                proven.leaf.index, checkpoint.size, checkpoint.origin
+            )
+        }
+        _ => what.to_owned(),
+    }
+}
+
+/// Magic bytes are looked for in this many first bytes.
+const HEAD_BYTES: usize = 512;

@@ -1,0 +1,119 @@
+//! An arbiter that lies is caught, and the proof is kept (F13, F14, scenario S38).
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // A test may stop where it likes.
+
+mod common;
+
+use arbiter_client::arbiter::{Misbehaviour, Offence};
+use arbiter_client::protocol::evidence::checkpoint::SignedCheckpoint;
+use arbiter_client::protocol::evidence::note::VerifierKey;
+use arbiter_client::protocol::ids::ExchangeId;
+use arbiter_client::testing::{Bench, Lie};
+use arbiter_client::transport::Nobody;
+use arbiter_client::{Client, Error, Outcome};
+use common::{Deal, setting};
+
+async fn alice(bench: &Bench) -> Client {
+    bench.builder("alice").build().await.unwrap()
+}
+
+/// An offer that nobody answers: patience, then an abort.
+async fn offered(bench: &Bench, alice: &Client, folder: &std::path::Path) -> ExchangeId {
+    alice.offer(setting(bench, Deal::Contract, folder).terms, None).await.unwrap()
+}
+
+async fn caught(alice: &Client, result: Result<Outcome, Error>) -> Misbehaviour {
+    let Err(Error::Misbehaviour(proof)) = result else { panic!("believed: {result:?}") };
+    assert_eq!(alice.misbehaviours().await.unwrap(), [(*proof).clone()], "the proof is in the journal");
+    *proof
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_to_another_request_is_not_believed() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = Bench::new(folder.path());
+    let alice = alice(&bench).await;
+    let id = offered(&bench, &alice, folder.path()).await;
+    bench.arbiter.lie(Lie::OtherRequest);
+    let proof = caught(&alice, alice.run(id, &mut Nobody).await).await;
+    assert!(matches!(&proof.offence, Offence::Unproven(why) if why.contains("another request")), "{proof}");
+    assert_eq!(proof.receipts.len(), 1);
+}
+
+/// The arbiter signs that both items are replaced; nobody ever accepted. The rules are applied again.
+#[tokio::test(start_paused = true)]
+async fn a_verdict_that_the_rules_do_not_give_is_not_believed() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = Bench::new(folder.path());
+    let alice = alice(&bench).await;
+    let id = offered(&bench, &alice, folder.path()).await;
+    bench.arbiter.lie(Lie::ForgedVerdict);
+    let proof = caught(&alice, alice.run(id, &mut Nobody).await).await;
+    assert!(matches!(&proof.offence, Offence::Unproven(why) if why.contains("F13")), "{proof}");
+    // The kept receipt convicts the arbiter by itself: its signature is on it.
+    let offer = alice.status(id).await.unwrap().evidence.offer;
+    let receipt = proof.receipts.first().unwrap();
+    assert_eq!(receipt.statement.key(), offer.arbiter.key);
+    assert!(receipt.verify(&offer, None).is_err());
+}
+
+/// Aborted for alice, replaced for bob: whoever sees both has the proof.
+#[tokio::test(start_paused = true)]
+async fn two_verdicts_convict() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = Bench::new(folder.path());
+    let alice = alice(&bench).await;
+    let id = offered(&bench, &alice, folder.path()).await;
+    assert_eq!(alice.query(id).await.unwrap(), None);
+    assert!(matches!(alice.run(id, &mut Nobody).await.unwrap(), Outcome::Aborted(_)));
+    let first = alice.query(id).await.unwrap().expect("there is a verdict");
+    bench.arbiter.lie(Lie::SecondVerdict);
+
+    let bob = bench.builder("bob").build().await.unwrap();
+    let offer = alice.status(id).await.unwrap().evidence.offer;
+    bob.accept(&offer, None).await.unwrap();
+    assert!(matches!(bob.complain(id).await.unwrap(), Outcome::Resolved(_)), "bob cannot know");
+
+    let result = alice.query(id).await;
+    let Err(Error::Misbehaviour(proof)) = result else { panic!("believed: {result:?}") };
+    assert_eq!(alice.misbehaviours().await.unwrap(), [(*proof).clone()]);
+    assert_eq!(proof.offence, Offence::TwoVerdicts);
+    let verdicts: Vec<_> = proof
+        .receipts
+        .iter()
+        .map(|receipt| receipt.verify(&offer, None).unwrap().ruled.verdict().unwrap().digest())
+        .collect();
+    assert_eq!(verdicts.len(), 2);
+    assert_eq!(verdicts[0], first.digest());
+    assert_ne!(verdicts[0], verdicts[1]);
+}
+
+/// The log is begun anew under the same keys: the newest checkpoint seen gives it away, in another exchange too.
+#[tokio::test(start_paused = true)]
+async fn a_rewritten_log_convicts() {
+    for longer in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let bench = Bench::new(folder.path());
+        let alice = alice(&bench).await;
+        for _ in 0..3 {
+            let id = offered(&bench, &alice, folder.path()).await;
+            assert!(matches!(alice.complain(id).await.unwrap(), Outcome::Aborted(_)));
+        }
+        bench.arbiter.lie(Lie::ForkedLog);
+        if longer {
+            let other = bench.builder("carol").build().await.unwrap();
+            for _ in 0..5 {
+                let id = offered(&bench, &other, folder.path()).await;
+                assert!(matches!(other.complain(id).await.unwrap(), Outcome::Aborted(_)), "new to carol");
+            }
+        }
+        let id = offered(&bench, &alice, folder.path()).await;
+        let proof = caught(&alice, alice.complain(id).await).await;
+        assert_eq!(proof.offence, Offence::InconsistentLog);
+        let key = VerifierKey::new(alice.arbiter().log_origin.as_str(), alice.arbiter().log_key).unwrap();
+        let [old, new] = proof.checkpoints.as_slice() else { panic!("two checkpoints") };
+        for note in [old, new] {
+            SignedCheckpoint::verify(note, &key).expect("both are signed by the log");
+        }
+        assert_ne!(old, new);
+    }
+}

@@ -1,0 +1,346 @@
+//! The arbiter over gRPC: a server on loopback in front of the arbiter of the tests, which can fail on request.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // A test may stop where it likes.
+
+mod common;
+
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use arbiter_client::arbiter::{ArbiterPort, Filing, PortError, Reason, Retry, grpc::GrpcArbiter};
+use arbiter_client::protocol::evidence::note::VerifierKey;
+use arbiter_client::protocol::message::request::Request as PartyRequest;
+use arbiter_client::protocol::statement::{Envelope, Signed};
+use arbiter_client::protocol::wire::arbiter as proto;
+use arbiter_client::protocol::wire::arbiter::arbiter_service_server::{ArbiterService, ArbiterServiceServer};
+use arbiter_client::protocol::wire::arbiter::evidence_log_service_server::{
+    EvidenceLogService, EvidenceLogServiceServer,
+};
+use arbiter_client::testing::{Bench, Cheat, Cheater, TestArbiter, identity};
+use arbiter_client::transport::memory::{End, Wire};
+use arbiter_client::{Error, Outcome};
+use common::{DEALS, Deal, arbiter_gave, content, has_peers_item, setting};
+use tokio::net::TcpListener;
+use tokio_stream::StreamExt as _;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{Code, Request, Response, Status, Streaming, async_trait};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+/// What the server does to the next calls, and what they looked like.
+#[derive(Clone)]
+struct Front {
+    arbiter: TestArbiter,
+    failures: Arc<AtomicU32>,
+    code: Code,
+    requests: Arc<Mutex<Vec<Vec<u8>>>>,
+}
+
+type Reply<T> = Result<Response<T>, Status>;
+
+impl Front {
+    fn filing(&self, case: Option<proto::Case>) -> Result<Filing, Status> {
+        let case = case.unwrap();
+        let envelope = |it: Option<_>| Envelope::from_wire(it.unwrap()).unwrap();
+        let request = envelope(case.request);
+        self.requests.lock().unwrap().push(request.encode());
+        let waiting = self.failures.load(Ordering::SeqCst);
+        if waiting > 0 {
+            self.failures.store(waiting - 1, Ordering::SeqCst);
+            let details = ErrorDetails::with_retry_info(Some(Duration::from_millis(40)));
+            return Err(Status::with_error_details(self.code, "not now", details));
+        }
+        let offer = Signed::parse(envelope(case.offer)).unwrap();
+        let offer: arbiter_client::protocol::statement::Verified<_> = Signed::verify_offer(offer).unwrap();
+        let request = Signed::<PartyRequest>::parse(request).unwrap();
+        let signer = offer.party(request.unverified().role).signing_key;
+        let acceptance = case.acceptance.map(|it| {
+            let signed = Signed::parse(Envelope::from_wire(it).unwrap()).unwrap();
+            signed.verify(&offer.responder.signing_key).unwrap()
+        });
+        Ok(Filing { request: request.verify(&signer).unwrap(), offer, acceptance })
+    }
+}
+
+fn status(error: PortError) -> Status {
+    match error {
+        PortError::Refused { reason, message, metadata } => {
+            let details = ErrorDetails::with_error_info(
+                reason.as_str(),
+                "arbiter.v1",
+                metadata.into_iter().collect::<std::collections::HashMap<_, _>>(),
+            );
+            Status::with_error_details(Code::FailedPrecondition, message, details)
+        }
+        other => Status::internal(other.to_string()),
+    }
+}
+
+#[async_trait]
+impl ArbiterService for Front {
+    async fn get_arbiter_info(
+        &self,
+        _request: Request<proto::GetArbiterInfoRequest>,
+    ) -> Reply<proto::GetArbiterInfoResponse> {
+        let identity = self.arbiter.identity();
+        let log_key = VerifierKey::new(identity.log_origin.as_str(), identity.log_key).unwrap();
+        Ok(Response::new(proto::GetArbiterInfoResponse {
+            key: identity.key.to_vec(),
+            log_key: log_key.to_string(),
+            log_origin: identity.log_origin.to_string(),
+            rules: identity.rules,
+            ..Default::default()
+        }))
+    }
+
+    async fn verify_transfer(
+        &self,
+        request: Request<Streaming<proto::VerifyTransferRequest>>,
+    ) -> Reply<proto::VerifyTransferResponse> {
+        let mut parts = request.into_inner();
+        let Some(proto::verify_transfer_request::Part::Case(case)) = parts.next().await.unwrap()?.part else {
+            panic!("the case comes first")
+        };
+        let filing = self.filing(Some(case))?;
+        let mut bytes = Vec::new();
+        while let Some(part) = parts.next().await {
+            let Some(proto::verify_transfer_request::Part::Chunk(chunk)) = part?.part else {
+                panic!("then chunks")
+            };
+            assert!(chunk.len() <= 65_536);
+            bytes.extend(chunk);
+        }
+        let file = tempfile::NamedTempFile::new()?;
+        std::fs::write(file.path(), bytes)?;
+        let receipt = self.arbiter.deposit(&filing, file.path()).await.map_err(status)?;
+        Ok(Response::new(proto::VerifyTransferResponse { receipt: Some((&receipt).into()) }))
+    }
+
+    async fn generate_item(
+        &self,
+        request: Request<proto::GenerateItemRequest>,
+    ) -> Reply<proto::GenerateItemResponse> {
+        let filing = self.filing(request.into_inner().case)?;
+        let receipt = self.arbiter.resolve(&filing).await.map_err(status)?;
+        Ok(Response::new(proto::GenerateItemResponse { receipt: Some((&receipt).into()) }))
+    }
+
+    async fn abort_exchange(
+        &self,
+        request: Request<proto::AbortExchangeRequest>,
+    ) -> Reply<proto::AbortExchangeResponse> {
+        let filing = self.filing(request.into_inner().case)?;
+        let receipt = self.arbiter.abort(&filing).await.map_err(status)?;
+        Ok(Response::new(proto::AbortExchangeResponse { receipt: Some((&receipt).into()) }))
+    }
+
+    async fn get_verdict(
+        &self,
+        request: Request<proto::GetVerdictRequest>,
+    ) -> Reply<proto::GetVerdictResponse> {
+        let filing = self.filing(request.into_inner().case)?;
+        let receipt = self.arbiter.query(&filing).await.map_err(status)?;
+        Ok(Response::new(proto::GetVerdictResponse { receipt: Some((&receipt).into()) }))
+    }
+
+    type FetchDepositStream = Pin<
+        Box<dyn tokio_stream::Stream<Item = Result<proto::FetchDepositResponse, Status>> + Send + 'static>,
+    >;
+
+    async fn fetch_deposit(
+        &self,
+        request: Request<proto::FetchDepositRequest>,
+    ) -> Reply<Self::FetchDepositStream> {
+        use proto::fetch_deposit_response::Part;
+        let filing = self.filing(request.into_inner().case)?;
+        let deposit = self.arbiter.fetch(&filing).await.map_err(status)?;
+        let first = Part::EncapsulatedKey(deposit.encapsulated);
+        let chunks = deposit.chunks.map(|chunk| chunk.map(Part::SealedChunk).map_err(status));
+        let parts = tokio_stream::once(Ok(first)).chain(chunks);
+        let parts = parts.map(|part| Ok(proto::FetchDepositResponse { part: Some(part?) }));
+        Ok(Response::new(Box::pin(parts)))
+    }
+
+    async fn get_counters(
+        &self,
+        _request: Request<proto::GetCountersRequest>,
+    ) -> Reply<proto::GetCountersResponse> {
+        let counter = |(name, value): (&str, u64)| proto::Counter { name: name.to_owned(), value };
+        let counters = self.arbiter.counters().into_iter().map(counter).collect();
+        Ok(Response::new(proto::GetCountersResponse { counters }))
+    }
+}
+
+#[async_trait]
+impl EvidenceLogService for Front {
+    async fn get_checkpoint(
+        &self,
+        _request: Request<proto::GetCheckpointRequest>,
+    ) -> Reply<proto::GetCheckpointResponse> {
+        Err(Status::unimplemented("not asked for here"))
+    }
+
+    async fn get_entry(&self, _request: Request<proto::GetEntryRequest>) -> Reply<proto::GetEntryResponse> {
+        Err(Status::unimplemented("not asked for here"))
+    }
+
+    async fn list_entries(
+        &self,
+        _request: Request<proto::ListEntriesRequest>,
+    ) -> Reply<proto::ListEntriesResponse> {
+        Err(Status::unimplemented("not asked for here"))
+    }
+
+    async fn get_inclusion_proof(
+        &self,
+        _request: Request<proto::GetInclusionProofRequest>,
+    ) -> Reply<proto::GetInclusionProofResponse> {
+        Err(Status::unimplemented("not asked for here"))
+    }
+
+    async fn get_consistency_proof(
+        &self,
+        request: Request<proto::GetConsistencyProofRequest>,
+    ) -> Reply<proto::GetConsistencyProofResponse> {
+        let sizes = request.into_inner();
+        let proof = self.arbiter.consistency(sizes.old_size, sizes.new_size).await.map_err(status)?;
+        let hashes = proof.iter().map(|hash| hash.to_vec()).collect();
+        Ok(Response::new(proto::GetConsistencyProofResponse { hashes }))
+    }
+}
+
+/// Serves, and gives the URL.
+async fn serve(bench: &Bench, failures: u32, code: Code) -> (Front, String) {
+    let front = Front {
+        arbiter: bench.arbiter.clone(),
+        failures: Arc::new(AtomicU32::new(failures)),
+        code,
+        requests: Arc::default(),
+    };
+    let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", socket.local_addr().unwrap());
+    let server = tonic::transport::Server::builder()
+        .add_service(ArbiterServiceServer::new(front.clone()))
+        .add_service(EvidenceLogServiceServer::new(front.clone()))
+        .serve_with_incoming(TcpListenerStream::new(socket));
+    tokio::spawn(server);
+    (front, url)
+}
+
+fn port(url: &str) -> Arc<dyn ArbiterPort> {
+    Arc::new(GrpcArbiter::new(url, None).unwrap())
+}
+
+/// Waits until the arbiter has ruled.
+async fn ruled(bench: &Bench, id: &arbiter_client::protocol::ids::ExchangeId) {
+    while bench.arbiter.verdict(id).is_none() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Every call, in anger: a silent peer in each deal; the first calls fail and are repeated byte for byte.
+#[tokio::test]
+async fn a_party_gets_justice_over_grpc() {
+    for deal in DEALS {
+        let folder = tempfile::tempdir().unwrap();
+        let bench = Bench::new(folder.path());
+        let setting = setting(&bench, deal, folder.path());
+        let (front, url) = serve(&bench, 3, Code::Unavailable).await;
+        let info = GrpcArbiter::new(&url, None).unwrap().info().await.unwrap();
+        assert_eq!(info.identity, bench.arbiter.identity());
+        let alice = bench.builder("alice").arbiter_port(port(&url)).patience(Duration::from_millis(100));
+        let alice = alice.build().await.unwrap();
+        let wire = Wire::default();
+        let (mut a, mut b) = (wire.end(End::First), wire.end(End::Second));
+        let id = alice.offer(setting.terms, setting.originator_file.as_deref()).await.unwrap();
+        // The responder that deposits under a second acceptance makes alice fetch.
+        let cheat =
+            if deal == Deal::SignatureForFile { Cheat::SecondAcceptance } else { Cheat::WithholdItem };
+        let cheater = Cheater::new(identity("bob"), cheat, setting.responder_file.clone())
+            .with_arbiter(Arc::new(bench.arbiter.clone()));
+        let run = async {
+            match deal {
+                // Its deadline is an hour away: the verdict is there already, and alice asks for it.
+                Deal::SignatureForFile => {
+                    tokio::select! {
+                        outcome = alice.run(id, &mut a) => panic!("R-308: it waits: {outcome:?}"),
+                        () = ruled(&bench, &id) => {}
+                    }
+                    assert!(alice.query(id).await.unwrap().is_some());
+                    let port = GrpcArbiter::new(&url, None).unwrap();
+                    let evidence = alice.status(id).await.unwrap().evidence;
+                    let request = PartyRequest {
+                        exchange_id: id,
+                        agreement_id: None,
+                        role: evidence.role,
+                        action: arbiter_client::protocol::message::request::Action::Fetch,
+                    };
+                    let signer = arbiter_client::testing::signer("alice");
+                    let request = arbiter_client::protocol::statement::Verified::sign(request, &signer);
+                    let filing = Filing { request, offer: evidence.offer, acceptance: None };
+                    let mut deposit = port.fetch(&filing).await.unwrap();
+                    let mut sealed = 0;
+                    while let Some(chunk) = deposit.chunks.next().await {
+                        sealed += chunk.unwrap().len() - 16;
+                    }
+                    assert_eq!(sealed, content().len());
+                    None
+                }
+                _ => Some(alice.run(id, &mut a).await.unwrap()),
+            }
+        };
+        let outcome = tokio::select! {
+            outcome = run => outcome,
+            loot = cheater.respond(&mut b) => panic!("the cheater left first: {loot:?}"),
+        };
+        if let Some(outcome) = outcome {
+            assert!(matches!(outcome, Outcome::Resolved(_)), "{deal:?}: {outcome:?}");
+            assert!(has_peers_item(&outcome) && arbiter_gave(&bench, &id), "{deal:?}");
+        }
+        let requests = front.requests.lock().unwrap().clone();
+        assert!(requests.len() >= 4, "{deal:?}: asked again");
+        assert!(requests[..4].iter().all(|request| *request == requests[0]), "{deal:?}: always the same");
+        let counted = GrpcArbiter::new(&url, None).unwrap().counters().await.unwrap();
+        assert!(!counted.is_empty());
+    }
+}
+
+/// A refusal is not repeated; its reason and words come through.
+#[tokio::test]
+async fn a_refusal_is_an_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = Bench::new(folder.path());
+    let (front, url) = serve(&bench, 0, Code::Unavailable).await;
+    let alice = bench.builder("alice").arbiter_port(port(&url)).build().await.unwrap();
+    let id = alice.offer(setting(&bench, Deal::Contract, folder.path()).terms, None).await.unwrap();
+    assert!(alice.query(id).await.unwrap().is_none());
+    assert_eq!(front.requests.lock().unwrap().len(), 1);
+}
+
+/// Codes that are not about reach are not repeated; a dead arbiter is, until the time is over.
+#[tokio::test]
+async fn only_what_can_pass_is_repeated() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = Bench::new(folder.path());
+    let (front, url) = serve(&bench, 1, Code::Internal).await;
+    let alice = bench.builder("alice").arbiter_port(port(&url)).build().await.unwrap();
+    let id = alice.offer(setting(&bench, Deal::Contract, folder.path()).terms, None).await.unwrap();
+    let result = alice.complain(id).await;
+    assert!(
+        matches!(&result, Err(Error::Arbiter { reason: Reason::Unknown(code), .. }) if code == "Internal"),
+        "{result:?}"
+    );
+    assert_eq!(front.requests.lock().unwrap().len(), 1);
+
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let retry = Retry {
+        first: Duration::from_millis(5),
+        longest: Duration::from_millis(20),
+        total: Duration::from_millis(200),
+    };
+    let bob = bench.builder("carol").arbiter_port(port(&format!("http://{free}"))).retry(retry);
+    let bob = bob.build().await.unwrap();
+    let id = bob.offer(setting(&bench, Deal::Contract, folder.path()).terms, None).await.unwrap();
+    let result = bob.complain(id).await;
+    assert!(result.as_ref().is_err_and(Error::is_retryable), "{result:?}");
+}

@@ -1,0 +1,394 @@
+//! Fixtures that the tests of this crate share: two parties, an arbiter in memory, and everything they sign.
+//!
+//! ```text
+//! Cast (keys) ─▶ offer(Kind) ─▶ acceptance ─▶ Agreement        Notary: sequencer + durable half, no disk
+//! ```
+#![allow(dead_code, reason = "each test file uses a part")]
+
+use std::collections::BTreeMap;
+
+use arbiter_protocol::crypto::{MemorySigner, SealingSecret, Signer};
+use arbiter_protocol::error::{Refused, Rejected};
+use arbiter_protocol::evidence::checkpoint::Origin;
+use arbiter_protocol::evidence::leaf::Pseudonym;
+use arbiter_protocol::evidence::merkle::{Frontier, NodeId, inclusion_proof};
+use arbiter_protocol::exchange::item::{Description, Information, Item, Statement};
+use arbiter_protocol::exchange::kind::information::{ContentCheck, FitContent};
+use arbiter_protocol::exchange::selection::Role;
+use arbiter_protocol::ids::{AgreementId, Digest, ExchangeId, LeafIndex, PublicKey};
+use arbiter_protocol::message::agreement::{Acceptance, Agreement, ArbiterIdentity, Offer, Party};
+use arbiter_protocol::message::request::{Action, Request};
+use arbiter_protocol::role::arbiter::{Case, RULES};
+use arbiter_protocol::ruling::receipt::Receipt;
+use arbiter_protocol::ruling::sequencer::{Batch, Closed, ContentId, Desk, Head, Record, Reply, Seals, Veil};
+use arbiter_protocol::statement::{Signed, Verified};
+use arbiter_protocol::time::{DurationMillis, UnixMillis};
+use zeroize::Zeroizing;
+
+/// The complaint deadline of every P2 fixture.
+pub const COMPLAIN_BY: u64 = 1_800_000_000_000;
+/// A time long before the deadline.
+pub const EARLY: u64 = COMPLAIN_BY - 3_600_000;
+/// The file that is exchanged.
+pub const CONTENT: &[u8] = b"%PDF-1.7\nthe goods, in one small file\n";
+
+/// Which protocol a fixture agrees on, and who holds the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// Signature for signature.
+    P1,
+    /// The originator gives a file, the responder a signature.
+    P2OriginatorFirst,
+    /// The responder gives a file, the originator a signature.
+    P2ResponderFirst,
+}
+
+impl Kind {
+    pub const ALL: [Self; 3] = [Self::P1, Self::P2OriginatorFirst, Self::P2ResponderFirst];
+
+    pub fn first(self) -> Role {
+        if self == Self::P2ResponderFirst { Role::Responder } else { Role::Originator }
+    }
+}
+
+pub fn signer(seed: u8) -> MemorySigner {
+    MemorySigner::from_seed(&Zeroizing::new([seed; 32]))
+}
+
+pub fn sealing(seed: u8) -> SealingSecret {
+    SealingSecret::from_seed(&Zeroizing::new([seed; 32]))
+}
+
+/// Everybody's keys.
+pub struct Cast {
+    pub originator: MemorySigner,
+    pub responder: MemorySigner,
+    pub arbiter: MemorySigner,
+    pub log: MemorySigner,
+    pub stranger: MemorySigner,
+}
+
+impl Default for Cast {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Cast {
+    pub fn new() -> Self {
+        Self {
+            originator: signer(1),
+            responder: signer(2),
+            arbiter: signer(3),
+            log: signer(4),
+            stranger: signer(5),
+        }
+    }
+
+    /// The same two parties with their roles swapped.
+    pub fn swapped() -> Self {
+        Self { originator: signer(2), responder: signer(1), ..Self::new() }
+    }
+
+    pub fn key(&self, role: Role) -> &MemorySigner {
+        match role {
+            Role::Originator => &self.originator,
+            Role::Responder => &self.responder,
+        }
+    }
+
+    pub fn identity(&self) -> ArbiterIdentity {
+        ArbiterIdentity {
+            key: self.arbiter.public_key(),
+            log_key: self.log.public_key(),
+            log_origin: Origin::parse("arbiter.test/log").unwrap(),
+            rules: RULES.to_owned(),
+        }
+    }
+
+    pub fn terms(&self, kind: Kind, nonce: u8) -> Offer {
+        let (originator_item, responder_item) = match kind {
+            Kind::P1 => (signature("Sale: seller"), signature("Sale: buyer")),
+            Kind::P2OriginatorFirst => (information(), signature("Receipt")),
+            Kind::P2ResponderFirst => (signature("Receipt"), information()),
+        };
+        let selection = arbiter_protocol::exchange::selection::select(
+            &originator_item.properties,
+            &responder_item.properties,
+        )
+        .unwrap();
+        Offer {
+            nonce: [nonce; 32],
+            originator: party(&self.originator, 11, "Ada"),
+            responder: party(&self.responder, 12, "Bob"),
+            arbiter: self.identity(),
+            originator_item,
+            responder_item,
+            selection,
+            complain_by: (kind != Kind::P1).then_some(UnixMillis(COMPLAIN_BY)),
+        }
+    }
+
+    pub fn offer(&self, kind: Kind, nonce: u8) -> Verified<Offer> {
+        Verified::sign(self.terms(kind, nonce), &self.originator)
+    }
+
+    pub fn acceptance(&self, offer: &Verified<Offer>, nonce: u8) -> Verified<Acceptance> {
+        let acceptance = Acceptance { exchange_id: offer.exchange_id(), nonce: [nonce; 32] };
+        Verified::sign(acceptance, &self.responder)
+    }
+
+    pub fn agreement(&self, kind: Kind) -> Agreement {
+        let offer = self.offer(kind, 21);
+        let acceptance = self.acceptance(&offer, 22);
+        Agreement::join(offer, acceptance).unwrap()
+    }
+
+    pub fn request(
+        &self,
+        exchange_id: ExchangeId,
+        agreement_id: Option<AgreementId>,
+        role: Role,
+        action: Action,
+    ) -> Verified<Request> {
+        let request = Request { exchange_id, agreement_id, role, action };
+        Verified::sign(request, self.key(role))
+    }
+
+    /// A case under a full agreement.
+    pub fn case(&self, agreement: &Agreement, role: Role, action: Action) -> Case {
+        self.admit(agreement.offer(), Some(agreement.acceptance()), role, action).unwrap()
+    }
+
+    /// A case with or without an acceptance.
+    pub fn admit(
+        &self,
+        offer: &Verified<Offer>,
+        acceptance: Option<&Verified<Acceptance>>,
+        role: Role,
+        action: Action,
+    ) -> Result<Case, Rejected> {
+        let agreement = acceptance.map(|it| AgreementId::from_bytes(*it.digest().as_bytes()));
+        let request = self.request(offer.exchange_id(), agreement, role, action);
+        Case::admit(&self.identity(), unverified(&request), unverified(offer), acceptance.map(unverified))
+    }
+
+    pub fn desk(&self) -> Desk {
+        Desk {
+            arbiter: self.identity(),
+            build: Digest::of(&[b"test build"]),
+            clock_uncertainty: DurationMillis(500),
+        }
+    }
+}
+
+pub fn unverified<T: arbiter_protocol::statement::Payload>(statement: &Verified<T>) -> Signed<T> {
+    Signed::parse(statement.envelope().clone()).unwrap()
+}
+
+pub fn party(signer: &MemorySigner, seal: u8, name: &str) -> Party {
+    Party { signing_key: signer.public_key(), sealing_key: sealing(seal).public_key(), name: name.to_owned() }
+}
+
+pub fn described(content: &[u8]) -> Information {
+    Information {
+        sha256: Digest::of(&[content]),
+        size_bytes: u64::try_from(content.len()).unwrap(),
+        media_type: "application/pdf".to_owned(),
+        name: "goods.pdf".to_owned(),
+    }
+}
+
+pub fn information() -> Item {
+    Item::new(Description::Information(described(CONTENT)))
+}
+
+pub fn signature(title: &str) -> Item {
+    Item::new(Description::Signature(Statement {
+        title: title.to_owned(),
+        text: "One file for one receipt.".to_owned(),
+        subject: described(CONTENT),
+    }))
+}
+
+/// The proof that [`CONTENT`] fits.
+pub fn fit() -> FitContent {
+    fit_of(CONTENT)
+}
+
+pub fn fit_of(content: &[u8]) -> FitContent {
+    let mut check = ContentCheck::new(described(content));
+    check.update(content).unwrap();
+    check.finish().unwrap()
+}
+
+/// Keyed hashing as the service does it, with a fixed key.
+pub struct TestVeil;
+
+impl Veil for TestVeil {
+    fn pseudonym(&self, exchange: &ExchangeId) -> Pseudonym {
+        let digest = Digest::of(&[b"veil", exchange.as_bytes()]);
+        Pseudonym(digest.as_bytes()[..16].try_into().unwrap())
+    }
+
+    fn salt(&self, statement: &Digest, field: &str) -> [u8; 16] {
+        let digest = Digest::of(&[b"salt", statement.as_bytes(), field.as_bytes()]);
+        digest.as_bytes()[..16].try_into().unwrap()
+    }
+}
+
+/// What is durable in the arbiter.
+#[derive(Clone)]
+pub struct Durable {
+    pub head: Head,
+    pub records: BTreeMap<ExchangeId, Record>,
+    pub leaves: Vec<Vec<u8>>,
+    pub nodes: BTreeMap<NodeId, Digest>,
+}
+
+impl Durable {
+    pub fn empty() -> Self {
+        Self {
+            head: Head { frontier: Frontier::new(), time: UnixMillis(0) },
+            records: BTreeMap::new(),
+            leaves: Vec::new(),
+            nodes: BTreeMap::new(),
+        }
+    }
+
+    pub fn apply(&mut self, closed: Closed) {
+        self.head = closed.head;
+        self.records.extend(closed.records);
+        self.leaves.extend(closed.leaves);
+        self.nodes.extend(closed.nodes);
+    }
+
+    pub fn record(&self, exchange: &ExchangeId) -> Record {
+        self.records.get(exchange).cloned().unwrap_or_default()
+    }
+
+    pub fn proof(&self, index: LeafIndex, size: u64) -> Vec<Digest> {
+        inclusion_proof(index.0, size, |node| self.nodes.get(&node).copied().ok_or(node)).unwrap()
+    }
+}
+
+/// An arbiter in memory: one case, one commit.
+pub struct Notary {
+    pub cast: Cast,
+    pub desk: Desk,
+    pub durable: Durable,
+}
+
+impl Default for Notary {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Notary {
+    pub fn new() -> Self {
+        Self::of(Cast::new())
+    }
+
+    pub fn of(cast: Cast) -> Self {
+        let desk = cast.desk();
+        let mut durable = Durable::empty();
+        let mut batch = Batch::new(&desk, &TestVeil, durable.head.clone());
+        batch.genesis(UnixMillis(EARLY - 1));
+        let closed = batch.close();
+        durable.apply(closed);
+        Self { cast, desk, durable }
+    }
+
+    /// Files a case at a time, commits, and gives the receipt; a deposit brings the right content.
+    pub fn file(&mut self, case: &Case, now: u64) -> Result<Option<Receipt>, Refused> {
+        let fit = fit();
+        let content = (case.request().action == Action::Deposit).then_some((&fit, ContentId(7)));
+        let mut batch = Batch::new(&self.desk, &TestVeil, self.durable.head.clone());
+        let reply = batch.file(case, self.durable.record(&case.exchange_id()), UnixMillis(now), content)?;
+        let closed = batch.close();
+        self.durable.apply(closed);
+        Ok(self.receipt(case.exchange_id(), case.request().digest(), reply))
+    }
+
+    /// Files cases into one batch: their receipts share one tree.
+    pub fn file_together(&mut self, cases: &[&Case], now: u64) -> Vec<Receipt> {
+        let mut batch = Batch::new(&self.desk, &TestVeil, self.durable.head.clone());
+        let replies: Vec<_> = cases
+            .iter()
+            .map(|case| {
+                let durable = self.durable.record(&case.exchange_id());
+                batch.file(case, durable, UnixMillis(now), None).unwrap()
+            })
+            .collect();
+        let closed = batch.close();
+        self.durable.apply(closed);
+        let pairs = cases.iter().zip(replies);
+        pairs
+            .map(|(case, reply)| self.receipt(case.exchange_id(), case.request().digest(), reply).unwrap())
+            .collect()
+    }
+
+    /// The receipt of a durable statement; none for content.
+    pub fn receipt(&self, exchange: ExchangeId, request: Digest, reply: Reply) -> Option<Receipt> {
+        let record = self.durable.record(&exchange);
+        let seals = self.seals();
+        match reply {
+            Reply::Content(_) => None,
+            Reply::Attestation => {
+                let logged = record.attestation.as_ref().unwrap();
+                let leaf = logged.statement.leaf_index;
+                let proof = self.durable.proof(leaf, logged.tree_size);
+                Some(seals.issue(&self.desk, &record, logged, request, leaf, proof).unwrap())
+            }
+            Reply::Verdict => {
+                let logged = record.verdict.as_ref().unwrap();
+                let leaf = logged.statement.leaf_index;
+                let proof = self.durable.proof(leaf, logged.tree_size);
+                Some(seals.issue(&self.desk, &record, logged, request, leaf, proof).unwrap())
+            }
+        }
+    }
+
+    pub fn seals(&self) -> Seals<'_> {
+        Seals { arbiter: &self.cast.arbiter, log: &self.cast.log, veil: &TestVeil }
+    }
+}
+
+/// A small generator of pseudo-random numbers (splitmix64): same seed, same numbers, everywhere.
+#[derive(Clone)]
+pub struct Chooser(u64);
+
+impl Chooser {
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number below `bound`.
+    pub fn below(&mut self, bound: usize) -> usize {
+        let bound = u64::try_from(bound.max(1)).unwrap();
+        usize::try_from(self.next() % bound).unwrap()
+    }
+
+    /// True once in `n` times.
+    pub fn one_in(&mut self, n: usize) -> bool {
+        self.below(n) == 0
+    }
+
+    pub fn pick<T: Copy>(&mut self, list: &[T]) -> T {
+        list[self.below(list.len())]
+    }
+}
+
+/// A key's public half as the wire has it.
+pub fn public(signer: &MemorySigner) -> PublicKey {
+    signer.public_key()
+}

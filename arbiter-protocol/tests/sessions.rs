@@ -1,0 +1,319 @@
+//! The party machines, one claim a test: what must never leave, and what must be asked when.
+
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test may fail by panicking"
+)]
+
+mod common;
+
+use arbiter_protocol::exchange::kind::signature;
+use arbiter_protocol::exchange::selection::Role;
+use arbiter_protocol::message::agreement::Agreement;
+use arbiter_protocol::message::transfer::Transfer;
+use arbiter_protocol::message::verdict::{Replacement, Ruling, Verdict};
+use arbiter_protocol::role::{Ask, Fit, Input, Outcome, Output, Phase, Session, Step, Timing};
+use arbiter_protocol::statement::Verified;
+use arbiter_protocol::time::{DurationMillis, UnixMillis};
+use common::{COMPLAIN_BY, Cast, EARLY, Kind, fit, fit_of};
+
+const MARGIN: u64 = 60_000;
+const TIMING: Timing = Timing { complain_margin: DurationMillis(MARGIN) };
+
+fn at(millis: u64) -> UnixMillis {
+    UnixMillis(millis)
+}
+
+fn restored(agreement: &Agreement, role: Role, sent: bool, phase: Phase) -> Session {
+    let acceptance = Some(agreement.acceptance().clone());
+    Session::restore(role, agreement.offer().clone(), acceptance, sent, phase, TIMING).unwrap()
+}
+
+/// Both agreements in which a party sends a file first, with that party's role.
+fn first_senders() -> [(Agreement, Role); 2] {
+    let cast = Cast::new();
+    [
+        (cast.agreement(Kind::P2OriginatorFirst), Role::Originator),
+        (cast.agreement(Kind::P2ResponderFirst), Role::Responder),
+    ]
+}
+
+fn signed_item(cast: &Cast, agreement: &Agreement, sender: Role) -> Input {
+    let transfer = Verified::sign(Transfer::new(agreement, sender), cast.key(sender));
+    Input::Received(Fit::Signature(signature::check(agreement.offer().item(sender), transfer).unwrap()))
+}
+
+/// Runs the session and, like a driver, every alarm that is due, until nothing more is due.
+fn run(mut session: Session, mut outputs: Vec<Output>, now: u64) -> (Session, Vec<Output>) {
+    let mut all = Vec::new();
+    for _ in 0..10 {
+        let due = outputs.iter().any(|output| matches!(output, Output::WakeAt(time) if time.0 <= now));
+        all.append(&mut outputs);
+        if !due {
+            return (session, all);
+        }
+        let step = session.handle(at(now), Input::Wake);
+        (session, outputs) = (step.next, step.outputs);
+    }
+    panic!("the session wakes without end: {all:?}");
+}
+
+/// "sent" is durable before the item leaves. After an outage longer than the deadline the item must
+/// not leave any more: the peer may hold an abort token by then.
+#[test]
+fn a_first_sender_that_restarts_too_late_does_not_send() {
+    for (agreement, role) in first_senders() {
+        let session = restored(&agreement, role, true, Phase::Waiting);
+        for (now, sends) in [
+            (EARLY, true),
+            (COMPLAIN_BY - MARGIN - 1, true),
+            (COMPLAIN_BY - MARGIN, false),
+            (COMPLAIN_BY, false),
+            (COMPLAIN_BY + 1, false),
+        ] {
+            let (next, outputs) = run(session.clone(), session.resume(), now);
+            assert_eq!(outputs.contains(&Output::SendItem), sends, "{role} at {now}: {outputs:?}");
+            assert_eq!(outputs.contains(&Output::Ask(Ask::Complain)), !sends, "{role} at {now}");
+            let repeated = session.handle(at(now), Input::PeerRepeats);
+            assert_eq!(repeated.outputs.contains(&Output::SendItem), sends, "{role} at {now}");
+            let repeated = next.handle(at(now), Input::PeerRepeats);
+            assert_eq!(repeated.outputs.contains(&Output::SendItem), sends, "{role} at {now}");
+        }
+    }
+}
+
+/// a refusal is not signed. One that comes early, forged or not, must not make a first sender sign
+/// an abort: that would end its own claim while the peer may hold its item.
+#[test]
+fn an_early_refusal_of_a_complaint_is_no_reason_to_abort() {
+    for (agreement, role) in first_senders() {
+        let session = restored(&agreement, role, true, Phase::Asking(Ask::Complain));
+        for (now, expected) in [
+            (EARLY, Ask::Complain),
+            (COMPLAIN_BY - 1, Ask::Complain),
+            (COMPLAIN_BY + MARGIN - 1, Ask::Complain),
+            (COMPLAIN_BY + MARGIN, Ask::Abort),
+        ] {
+            let step = session.handle(at(now), Input::Refused);
+            assert_eq!(step.next.phase(), Phase::Asking(expected), "{role} at {now}");
+            if expected == Ask::Complain {
+                let woken = step.next.handle(at(now + 1000), Input::Wake);
+                assert_eq!(woken.outputs, [Output::Ask(Ask::Complain)]);
+                assert!(matches!(step.outputs[..], [Output::WakeAt(time)] if time.0 > now));
+            } else {
+                assert_eq!(step.outputs, [Output::Ask(Ask::Abort)]);
+            }
+        }
+    }
+}
+
+/// Each item crosses once: the first sender does not send again when the peer's item arrives, and two
+/// parties that have both finished do not answer each other for ever.
+#[test]
+fn completion_does_not_echo() {
+    let cast = Cast::new();
+    for kind in Kind::ALL {
+        let agreement = cast.agreement(kind);
+        let (first, second) = (kind.first(), kind.first().peer());
+        let item = |role: Role| match kind {
+            Kind::P1 => signed_item(&cast, &agreement, role),
+            _ if role == first => Input::Received(Fit::Content(fit())),
+            _ => signed_item(&cast, &agreement, role),
+        };
+        let (a, b) = (
+            restored(&agreement, first, true, Phase::Waiting),
+            restored(&agreement, second, false, Phase::Waiting),
+        );
+        let Step { next: b, outputs } = b.handle(at(EARLY), item(first));
+        assert_eq!(outputs.iter().filter(|it| **it == Output::SendItem).count(), 1);
+        assert_eq!(outputs.last(), Some(&Output::Done(Outcome::Completed)));
+        let Step { next: a, outputs } = a.handle(at(EARLY), item(second));
+        assert_eq!(outputs, [Output::Done(Outcome::Completed)], "{kind:?}");
+        // A repeated first item means that ours was lost; a repeated second item means nothing.
+        assert_eq!(b.handle(at(EARLY), item(first)).outputs, [Output::SendItem], "{kind:?}");
+        assert_eq!(a.handle(at(EARLY), item(second)).outputs, [], "{kind:?}");
+        // But the peer can still ask, even after the deadline: it gave its item.
+        let late = at(COMPLAIN_BY + 1);
+        assert!(a.handle(late, Input::PeerRepeats).outputs.contains(&Output::SendItem), "{kind:?}");
+    }
+}
+
+/// an item of another description, another exchange or another agreement is not the peer's item.
+#[test]
+fn an_item_of_another_exchange_does_not_complete_this_one() {
+    let cast = Cast::new();
+    for (agreement, role) in first_senders() {
+        let kind = if role == Role::Originator { Kind::P2OriginatorFirst } else { Kind::P2ResponderFirst };
+        let second = restored(&agreement, role.peer(), false, Phase::Waiting);
+        let other = Input::Received(Fit::Content(fit_of(b"%PDF-1.7\nsomething else")));
+        assert_eq!(second.handle(at(EARLY), other).next, second);
+        let own = signed_item(&cast, &agreement, role.peer());
+        assert_eq!(second.handle(at(EARLY), own.clone()).next, second, "one's own signature reflected");
+
+        let first = restored(&agreement, role, true, Phase::Waiting);
+        let offer = cast.offer(kind, 99);
+        let elsewhere = Agreement::join(offer.clone(), cast.acceptance(&offer, 22)).unwrap();
+        let acceptance = cast.acceptance(agreement.offer(), 98);
+        let again = Agreement::join(agreement.offer().clone(), acceptance).unwrap();
+        for other in [&elsewhere, &again] {
+            assert_eq!(first.handle(at(EARLY), signed_item(&cast, other, role.peer())).next, first);
+        }
+        assert_eq!(first.handle(at(EARLY), own).next.phase(), Phase::Done(Outcome::Completed));
+    }
+}
+
+fn verdict(agreement: &Agreement, replaced: &[Role]) -> Verdict {
+    let offer = agreement.offer();
+    Verdict {
+        exchange_id: agreement.exchange_id(),
+        agreement_id: Some(agreement.id()),
+        originator: offer.originator.signing_key,
+        responder: offer.responder.signing_key,
+        originator_item: offer.originator_item.digest(),
+        responder_item: offer.responder_item.digest(),
+        ruling: if replaced.is_empty() {
+            Ruling::Aborted
+        } else {
+            let of = |role: &Role| Replacement { role: *role, item: offer.item(*role).clone() };
+            Ruling::Replaced(replaced.iter().map(of).collect())
+        },
+        rule: "R-406".to_owned(),
+        rules: "arbiter/rules/v1".to_owned(),
+        requested_by: Role::Originator,
+        request: agreement.offer().digest(),
+        evidence: Vec::new(),
+        leaf_index: arbiter_protocol::ids::LeafIndex(1),
+        time: at(EARLY),
+    }
+}
+
+/// A verdict on another exchange ends nothing here (K3, K9).
+#[test]
+fn a_verdict_on_another_exchange_is_ignored() {
+    let cast = Cast::new();
+    for kind in Kind::ALL {
+        let agreement = cast.agreement(kind);
+        let offer = cast.offer(kind, 99);
+        let elsewhere = Agreement::join(offer.clone(), cast.acceptance(&offer, 22)).unwrap();
+        for role in [Role::Originator, Role::Responder] {
+            for ask in [Ask::Abort, Ask::Resolve, Ask::Complain, Ask::Fetch] {
+                let session = restored(&agreement, role, false, Phase::Asking(ask));
+                let other = Input::Ruled(verdict(&elsewhere, &[]));
+                assert_eq!(session.handle(at(EARLY), other).next, session);
+                let own = session.handle(at(EARLY), Input::Ruled(verdict(&agreement, &[])));
+                assert_eq!(own.next.phase(), Phase::Done(Outcome::Aborted));
+            }
+        }
+    }
+}
+
+/// what the arbiter's verdict replaces decides whether there is something to fetch, whichever
+/// acceptance the verdict rests on (attack K1).
+#[test]
+fn a_verdict_that_replaces_only_the_own_item_is_followed_by_a_fetch() {
+    for (agreement, first) in first_senders() {
+        let second = first.peer();
+        let ruled = Input::Ruled(verdict(&agreement, &[second]));
+        let session = restored(&agreement, second, false, Phase::Asking(Ask::Abort));
+        let step = session.handle(at(COMPLAIN_BY), ruled.clone());
+        assert_eq!(step.next.phase(), Phase::Asking(Ask::Fetch));
+        let wrong = Input::Fetched(fit_of(b"%PDF-1.7\nsomething else"));
+        assert_eq!(step.next.handle(at(COMPLAIN_BY), wrong).next, step.next);
+        let step = step.next.handle(at(COMPLAIN_BY), Input::Fetched(fit()));
+        assert_eq!(step.next.phase(), Phase::Done(Outcome::Resolved));
+        let session = restored(&agreement, first, true, Phase::Asking(Ask::Complain));
+        assert_eq!(session.handle(at(EARLY), ruled).next.phase(), Phase::Done(Outcome::Resolved));
+    }
+}
+
+/// whom a party turns to when it stops waiting, written out.
+#[test]
+fn giving_up_asks_for_what_the_protocol_allows() {
+    let cast = Cast::new();
+    let waits = |kind: Kind, role: Role, sent: bool, now: u64| {
+        let session = restored(&cast.agreement(kind), role, sent, Phase::Waiting);
+        session.handle(at(now), Input::GiveUp).next.phase()
+    };
+    let (o, r) = (Role::Originator, Role::Responder);
+    for now in [EARLY, COMPLAIN_BY] {
+        assert_eq!(waits(Kind::P1, o, true, now), Phase::Asking(Ask::Resolve));
+        assert_eq!(waits(Kind::P1, r, false, now), Phase::Asking(Ask::Resolve));
+        assert_eq!(waits(Kind::P2OriginatorFirst, o, true, now), Phase::Asking(Ask::Complain));
+        assert_eq!(waits(Kind::P2ResponderFirst, r, true, now), Phase::Asking(Ask::Complain));
+    }
+    for (now, phase) in [(COMPLAIN_BY - 1, Phase::Waiting), (COMPLAIN_BY, Phase::Asking(Ask::Abort))] {
+        assert_eq!(waits(Kind::P2OriginatorFirst, r, false, now), phase);
+        assert_eq!(waits(Kind::P2ResponderFirst, o, false, now), phase);
+    }
+    for kind in Kind::ALL {
+        let offered = Session::open(cast.offer(kind, 21), TIMING).next;
+        let step = offered.handle(at(EARLY), Input::GiveUp);
+        let second = kind == Kind::P2ResponderFirst;
+        assert_eq!(step.next.phase(), if second { Phase::Offered } else { Phase::Asking(Ask::Abort) });
+        // from then on no acceptance makes it send.
+        if !second {
+            let agreement = cast.agreement(kind);
+            let late = step.next.handle(at(EARLY), Input::Accepted(agreement));
+            assert_eq!((late.next, late.outputs), (step.next, vec![]));
+        }
+    }
+}
+
+/// an abort may have been granted by the time that the peer's item comes; then nothing is given for it.
+#[test]
+fn a_first_sender_that_asked_for_an_abort_gives_nothing_any_more() {
+    let cast = Cast::new();
+    for (agreement, role) in first_senders() {
+        let asking = restored(&agreement, role, false, Phase::Asking(Ask::Abort));
+        let step = asking.handle(at(EARLY), signed_item(&cast, &agreement, role.peer()));
+        assert_eq!((step.next, step.outputs), (asking.clone(), vec![]));
+        assert_eq!(asking.handle(at(EARLY), Input::PeerRepeats).outputs, []);
+        assert_eq!(asking.resume(), [Output::Ask(Ask::Abort)]);
+    }
+}
+
+/// neither side enters an exchange whose first sender could not complain in time.
+#[test]
+fn an_exchange_starts_only_while_there_is_time_to_complain() {
+    let cast = Cast::new();
+    let last = COMPLAIN_BY - 2 * MARGIN;
+    for kind in [Kind::P2OriginatorFirst, Kind::P2ResponderFirst] {
+        let agreement = cast.agreement(kind);
+        assert!(Session::accept(agreement.clone(), at(last), TIMING).is_ok());
+        assert!(Session::accept(agreement.clone(), at(last + 1), TIMING).is_err());
+    }
+    let agreement = cast.agreement(Kind::P2OriginatorFirst);
+    let offered = Session::open(agreement.offer().clone(), TIMING).next;
+    let in_time = offered.handle(at(last), Input::Accepted(agreement.clone()));
+    assert!(in_time.next.sent() && in_time.outputs.contains(&Output::SendItem));
+    let late = offered.handle(at(last + 1), Input::Accepted(agreement));
+    assert_eq!((late.next.sent(), late.outputs), (false, vec![Output::Ask(Ask::Abort)]));
+}
+
+/// a session rebuilt from its durable parts is the session that was.
+#[test]
+fn restoring_gives_back_the_same_session() {
+    let cast = Cast::new();
+    for kind in Kind::ALL {
+        let agreement = cast.agreement(kind);
+        let mut sessions = vec![Session::open(agreement.offer().clone(), TIMING).next];
+        let accepted = Input::Accepted(agreement.clone());
+        sessions.push(sessions[0].handle(at(EARLY), accepted).next);
+        sessions.push(Session::accept(agreement.clone(), at(EARLY), TIMING).unwrap().next);
+        for session in sessions {
+            let acceptance = session.agreement().map(|it| it.acceptance().clone());
+            let offer = session.offer().clone();
+            let (sent, phase) = (session.sent(), session.phase());
+            let again = Session::restore(session.role(), offer, acceptance, sent, phase, TIMING).unwrap();
+            assert_eq!(again, session);
+        }
+    }
+    let other = cast.acceptance(&cast.offer(Kind::P1, 50), 1);
+    let offer = cast.offer(Kind::P1, 21);
+    assert!(
+        Session::restore(Role::Responder, offer, Some(other), false, Phase::Waiting, TIMING).is_err(),
+        "an acceptance of another offer"
+    );
+}
