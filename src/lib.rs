@@ -1,0 +1,40 @@
+//! The arbiter's service: the protocol core of `arbiter-protocol` with a clock, keys, a store and a network.
+//!
+//! ```text
+//!  main ─▶ cli ─▶ config
+//!            └──▶ grpc ──Case──▶ admission ──▶ engine ──▶ store   one atomic, durable commit
+//!                  ▲                             │
+//!                  └──────── Receipt ◀── keys ◀──┘                 signed only after it
+//! ```
+//!
+//! | module | what it is |
+//! | --- | --- |
+//! | [`admission`] | what a caller may send before anything is decided |
+//! | [`cli`], [`config`], [`telemetry`] | how the process is started, set up and watched |
+//! | [`clock`] | the only place that reads the clock of the machine |
+//! | [`engine`] | the single writer: decide, commit, release |
+//! | [`fsck`] | checks a whole store again from its evidence |
+//! | [`grpc`] | the API of `proto/arbiter/v1` |
+//! | [`keys`] | secret keys, and a guard that signs only what is durable |
+//! | [`store`] | durable state: a contract and two stores that keep it |
+//!
+//! # Invariants
+//! 1. A verdict is written once and replayed for ever (R-401).
+//! 2. Nothing is signed or shown before the commit that holds it has returned (R-504).
+//! 3. A failed commit ends the process; what happened is found out by starting again (R-505).
+//! 4. Time never goes back, over restarts too (R-409).
+//! 5. Peer input only ever yields an error. A panic is a bug of ours and ends the process.
+//!
+//! Modules import only downwards: `main`, `cli` ▶ `grpc` ▶ `admission`, `engine` ▶ `store`, `keys`, `clock`
+//! ▶ `arbiter-protocol`. Only `store::rocks` names RocksDB, only `keys` holds secrets.
+
+pub mod admission;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod engine;
+pub mod fsck;
+pub mod grpc;
+pub mod keys;
+pub mod store;
+pub mod telemetry;

@@ -297,6 +297,9 @@ fn admission_names_the_fault() {
         // The acceptance of another offer, of another signer, or another one than the request names.
         let mixed = cast.acceptance(&second, 22);
         assert_eq!(reason(admit(&this, &good, Some(&mixed))), "ACCEPTANCE_MISMATCH");
+        let mixed_id = AgreementId::from_bytes(*mixed.digest().as_bytes());
+        let names_it = cast.request(exchange, Some(mixed_id), Originator, Action::Resolve);
+        assert_eq!(reason(admit(&this, &names_it, Some(&mixed))), "ACCEPTANCE_MISMATCH");
         let again = cast.acceptance(offer, 23);
         assert_eq!(reason(admit(&this, &good, Some(&again))), "ACCEPTANCE_MISMATCH");
         assert_eq!(reason(admit(&this, &good, None)), "ACCEPTANCE_MISMATCH");

@@ -15,6 +15,7 @@
 //! reads the store learns the statements that parties filed, never a deposited item.
 
 pub mod mem;
+pub mod raw;
 pub mod rocks;
 pub mod schema;
 #[cfg(any(test, feature = "testing"))]
@@ -112,16 +113,18 @@ pub trait Store: Send + Sync + 'static {
     fn record(&self, exchange: &ExchangeId) -> Result<Record, StoreError>;
     /// A complete tree node.
     fn node(&self, node: NodeId) -> Result<Option<Digest>, StoreError>;
-    /// Leaves from `first` on, at most `count`.
+    /// A tree node that must be there.
+    fn required_node(&self, node: NodeId) -> Result<Digest, StoreError> {
+        let missing = || schema::damaged(schema::Family::Nodes, &schema::node_key(node), "missing");
+        self.node(node)?.ok_or_else(missing)
+    }
+    /// Leaves from `first` on, at most `count`; fewer only where the log ends.
     fn leaves(&self, first: u64, count: usize) -> Result<Vec<Vec<u8>>, StoreError>;
     /// Makes a batch durable, if the head is still the expected one.
     fn commit(&self, commit: &Commit) -> Result<(), StoreError>;
-    /// Every exchange with a record, in id order, from the one after `after`; at most `count`. For fsck.
-    fn records_after(
-        &self,
-        after: Option<ExchangeId>,
-        count: usize,
-    ) -> Result<Vec<(ExchangeId, Record)>, StoreError>;
+    /// Every exchange with a record, in id order, from the one after `after`; at most `count`. For fsck,
+    /// which reads each record by itself, so that a damaged one does not hide the others.
+    fn exchanges(&self, after: Option<ExchangeId>, count: usize) -> Result<Vec<ExchangeId>, StoreError>;
 
     /// Puts one sealed chunk of content that no record names yet.
     fn put_chunk(&self, content: ContentId, chunk: u64, sealed: &[u8]) -> Result<(), StoreError>;

@@ -21,6 +21,7 @@ use arbiter_client::protocol::exchange::selection::Protocol;
 use arbiter_client::protocol::ids::{Digest, ExchangeId};
 use arbiter_client::protocol::message::agreement::Offer;
 use arbiter_client::protocol::role::{Ask, Outcome as End, Phase, Timing};
+use arbiter_client::protocol::statement::Verified;
 use arbiter_client::protocol::time::{DurationMillis, UnixMillis};
 use arbiter_client::transport::grpc::{Dialer, Listener};
 use arbiter_client::transport::{Nobody, Transport};
@@ -75,15 +76,8 @@ pub async fn accept(home: &Home, accept: Accept) -> Result<u8, Failure> {
     let facts = facts(&read)?;
     let party = Party::open(home, &accept.conduct, facts.clone()).await?;
     let mut listener = listen(&party, accept.listen).await?;
-    let mut transport = Watched::new(Box::new(listener.accept().await), party.teller.clone(), None);
-    let offer = match party.client.next_offer(&mut transport).await {
-        Ok(offer) => offer,
-        Err(error) => {
-            party.client.decline(&mut transport, reason(&error)).await;
-            return Err(error.into());
-        }
-    };
-    if let Err(failure) = fits(&offer, from.as_ref(), &facts) {
+    let (offer, mut transport) = wanted_offer(&party, &mut listener, from.as_ref()).await?;
+    if let Err(failure) = fits(&offer, &facts) {
         party.client.decline(&mut transport, "OFFER_NOT_AS_EXPECTED").await;
         return Err(failure);
     }
@@ -285,15 +279,33 @@ const fn reason(error: &Error) -> &'static str {
     }
 }
 
-/// What the user said about the offer, before any screen.
-fn fits(offer: &Offer, from: Option<&PublicIdentity>, files: &[FileFacts]) -> Result<(), Failure> {
-    if from.is_some_and(|from| *from.party() != offer.originator) {
-        return Err(Failure::bad(format!(
-            "the offer is from somebody else: {}",
-            explain::who(&offer.originator)
-        ))
-        .next("nothing was signed; wait again with `fairx accept`"));
+/// Waits for an offer that may be ours. What a stranger sends is told and declined, and ends nothing: an offer
+/// that does not verify, is for somebody else, names another arbiter, or comes from another party than `from`.
+async fn wanted_offer<'a>(
+    party: &Party,
+    listener: &mut Listener,
+    from: Option<&PublicIdentity>,
+) -> Result<(Verified<Offer>, Watched<'a>), Failure> {
+    loop {
+        let mut transport = Watched::new(Box::new(listener.accept().await), party.teller.clone(), None);
+        let (why, told) = match party.client.next_offer(&mut transport).await {
+            Ok(offer) if from.is_none_or(|from| *from.party() == offer.originator) => {
+                return Ok((offer, transport));
+            }
+            Ok(offer) => (
+                "OFFER_NOT_AS_EXPECTED",
+                format!("it is from somebody else: {}", explain::who(&offer.originator)),
+            ),
+            Err(error @ Error::Peer(_)) => (reason(&error), error.to_string()),
+            Err(error) => return Err(error.into()),
+        };
+        party.teller.own(&format!("declines an offer: {told}; waits on"));
+        party.client.decline(&mut transport, why).await;
     }
+}
+
+/// What the user said about the offer, before any screen.
+fn fits(offer: &Offer, files: &[FileFacts]) -> Result<(), Failure> {
     let described = described(offer);
     match files.iter().find(|file| !described.iter().any(|it| file.is(it))) {
         None => Ok(()),

@@ -1,0 +1,347 @@
+//! How many rulings a second, how fast one, and how close to what this machine can do at all.
+//!
+//! Question: for 1, 16, 64 and 256 callers that check every proof, with and without gRPC between them and the
+//! engine, what are rulings per second and p50/p99? Server and callers share the machine's cores.
+//!
+//! The bound counts only what no implementation could leave out: the Ed25519 operations of both sides, spread
+//! over all cores, and one fsync per commit that each caller has to wait for.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use arbiter::clock::SystemClock;
+use arbiter::engine::{Engine, Filed, Handle};
+use arbiter::grpc::{Api, Server};
+use arbiter::keys::{Keys, Seeds};
+use arbiter::store::rocks::RocksStore;
+use arbiter_protocol::crypto::{self, MemorySigner, Signer as _};
+use arbiter_protocol::evidence::checkpoint::Origin;
+use arbiter_protocol::exchange::item::{Description, Information, Item, Statement};
+use arbiter_protocol::exchange::selection::{Role, select};
+use arbiter_protocol::ids::{Digest, SealingKey};
+use arbiter_protocol::message::agreement::{Acceptance, Agreement, ArbiterIdentity, Offer, Party};
+use arbiter_protocol::message::request::{Action, Request};
+use arbiter_protocol::role::arbiter::Case;
+use arbiter_protocol::ruling::receipt::Receipt;
+use arbiter_protocol::ruling::sequencer::Desk;
+use arbiter_protocol::statement::{Signed, Verified};
+use arbiter_protocol::time::DurationMillis;
+use arbiter_protocol::wire::arbiter as proto;
+use arbiter_protocol::wire::arbiter::arbiter_service_client::ArbiterServiceClient;
+use zeroize::Zeroizing;
+
+/// Callers at the same time.
+const CALLERS: [usize; 4] = [1, 16, 64, 256];
+/// Signature checks that a ruling cannot do without: request, offer, acceptance at the arbiter …
+const ARBITER_VERIFIES: u32 = 3;
+/// … and statement, answer, checkpoint, acceptance and causing request at the caller.
+const CALLER_VERIFIES: u32 = 5;
+/// Verdict and answer; the checkpoint is shared by a batch.
+const SIGNS: u32 = 2;
+
+struct Costs {
+    sign: Duration,
+    verify: Duration,
+    fsync: Duration,
+    cores: u32,
+}
+
+impl Costs {
+    fn signatures(&self) -> Duration {
+        self.verify * (ARBITER_VERIFIES + CALLER_VERIFIES) + self.sign * (SIGNS + 1)
+    }
+
+    /// Rulings per second that signatures and fsync alone allow.
+    fn bound(&self, callers: usize) -> f64 {
+        let work = self.verify * (ARBITER_VERIFIES + CALLER_VERIFIES) + self.sign * SIGNS;
+        let by_cores = f64::from(self.cores) / work.as_secs_f64();
+        // A caller has one ruling under way, and each waits for its signatures and an fsync.
+        let by_latency = callers as f64 / (self.fsync + self.signatures()).as_secs_f64();
+        by_cores.min(by_latency)
+    }
+}
+
+struct Row {
+    way: &'static str,
+    callers: usize,
+    per_second: f64,
+    p50: Duration,
+    p99: Duration,
+}
+
+fn main() {
+    // `cargo test` runs benches too, without arguments that say so: then a few rulings show that it works.
+    let quick = !std::env::args().any(|argument| argument == "--bench");
+    let folder = tempfile::Builder::new().prefix("arbiter-bench").tempdir_in(target()).unwrap();
+    let costs = measure_costs(folder.path(), if quick { 20 } else { 2000 });
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let mut rows = Vec::new();
+    for callers in CALLERS {
+        let rulings = if quick { callers } else { (callers * 250).clamp(1000, 12_000) };
+        rows.push(runtime.block_on(run(folder.path(), Way::Engine, callers, rulings)));
+        rows.push(runtime.block_on(run(folder.path(), Way::Grpc, callers, rulings)));
+    }
+    print_table(&costs, &rows);
+}
+
+#[derive(Clone, Copy)]
+enum Way {
+    Engine,
+    Grpc,
+}
+
+async fn run(folder: &Path, way: Way, callers: usize, rulings: usize) -> Row {
+    let seed = |byte| Zeroizing::new([byte; 32]);
+    let keys = Keys::from_seeds(&Seeds { arbiter: seed(1), log: seed(2), veil: seed(3) });
+    let arbiter = keys.identity(Origin::parse("bench.example/log").unwrap());
+    let data = tempfile::tempdir_in(folder).unwrap();
+    let store = Arc::new(RocksStore::open(&data.path().join("data"), &arbiter).unwrap());
+    let desk = Desk {
+        arbiter: arbiter.clone(),
+        build: Digest::of(&[b"bench"]),
+        clock_uncertainty: DurationMillis(500),
+    };
+    let engine = Engine::start(desk, keys, store, Box::new(SystemClock)).unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let server = Server::start(Api::default(), listener, engine.clone()).await.unwrap();
+    let address = format!("http://{}", server.address());
+
+    let warm_up = 20;
+    let cases: Arc<Vec<Filing>> =
+        Arc::new((0..rulings + warm_up).map(|number| Filing::new(&arbiter, number)).collect());
+    let next = Arc::new(AtomicUsize::new(warm_up));
+    let caller = Caller::new(way, &engine, &address).await;
+    for filing in &cases[..warm_up] {
+        caller.clone().rule(filing).await;
+    }
+    let started = Instant::now();
+    let tasks: Vec<_> = (0..callers)
+        .map(|_| {
+            let (cases, next, caller) = (Arc::clone(&cases), Arc::clone(&next), caller.clone());
+            tokio::spawn(async move {
+                let mut times = Vec::new();
+                let mut caller = caller.another().await;
+                while let Some(filing) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let asked = Instant::now();
+                    caller.rule(filing).await;
+                    times.push(asked.elapsed());
+                }
+                times
+            })
+        })
+        .collect();
+    let mut times = Vec::new();
+    for task in tasks {
+        times.extend(task.await.unwrap());
+    }
+    let took = started.elapsed();
+    server.stop().await.unwrap();
+    engine.stop().await;
+    times.sort();
+    Row {
+        way: match way {
+            Way::Engine => "engine",
+            Way::Grpc => "gRPC",
+        },
+        callers,
+        per_second: times.len() as f64 / took.as_secs_f64(),
+        p50: times[times.len() / 2],
+        p99: times[times.len() * 99 / 100],
+    }
+}
+
+/// Everything a party files to resolve one P1 exchange.
+struct Filing {
+    request: Verified<Request>,
+    agreement: Agreement,
+}
+
+impl Filing {
+    fn new(arbiter: &ArbiterIdentity, number: usize) -> Self {
+        let signer = |byte| MemorySigner::from_seed(&Zeroizing::new([byte; 32]));
+        let (originator, responder) = (signer(11), signer(12));
+        let party = |signer: &MemorySigner, byte, name: &str| Party {
+            signing_key: signer.public_key(),
+            sealing_key: SealingKey::from_bytes([byte; 32]),
+            name: name.into(),
+        };
+        let item = Item::new(Description::Signature(Statement {
+            title: "Contract of sale".into(),
+            text: String::new(),
+            subject: Information {
+                sha256: Digest::of(&[b"contract"]),
+                size_bytes: 48_213,
+                media_type: "application/pdf".into(),
+                name: "contract.pdf".into(),
+            },
+        }));
+        let mut nonce = [0; 32];
+        nonce[..8].copy_from_slice(&(number as u64).to_be_bytes());
+        let offer = Verified::sign(
+            Offer {
+                nonce,
+                originator: party(&originator, 21, "Northwind Machines GmbH"),
+                responder: party(&responder, 22, "Tailspin Tooling ApS"),
+                arbiter: arbiter.clone(),
+                selection: select(&item.properties, &item.properties).unwrap(),
+                originator_item: item.clone(),
+                responder_item: item,
+                complain_by: None,
+            },
+            &originator,
+        );
+        let acceptance = Verified::sign(Acceptance { exchange_id: offer.exchange_id(), nonce }, &responder);
+        let agreement = Agreement::join(offer, acceptance).unwrap();
+        let request = Request {
+            exchange_id: agreement.exchange_id(),
+            agreement_id: Some(agreement.id()),
+            role: Role::Responder,
+            action: Action::Resolve,
+        };
+        Self { request: Verified::sign(request, &responder), agreement }
+    }
+
+    fn wire(&self) -> proto::Case {
+        proto::Case::file(&self.request, self.agreement.offer(), Some(self.agreement.acceptance()))
+    }
+
+    /// What every caller does with an answer: checks all of it.
+    fn check(&self, receipt: &Receipt) {
+        receipt.verify(self.agreement.offer(), Some(self.request.digest())).unwrap();
+    }
+}
+
+#[derive(Clone)]
+enum Caller {
+    Engine(Handle),
+    Grpc(ArbiterServiceClient<tonic::transport::Channel>, String),
+}
+
+impl Caller {
+    async fn new(way: Way, engine: &Handle, address: &str) -> Self {
+        match way {
+            Way::Engine => Self::Engine(engine.clone()),
+            Way::Grpc => {
+                let channel = tonic::transport::Endpoint::from_shared(address.to_owned()).unwrap();
+                let channel = channel.connect().await.unwrap();
+                Self::Grpc(ArbiterServiceClient::new(channel), address.to_owned())
+            }
+        }
+    }
+
+    /// A caller of its own, with its own connection.
+    async fn another(&self) -> Self {
+        match self {
+            Self::Engine(engine) => Self::Engine(engine.clone()),
+            Self::Grpc(_, address) => {
+                let channel = tonic::transport::Endpoint::from_shared(address.clone()).unwrap();
+                Self::Grpc(ArbiterServiceClient::new(channel.connect().await.unwrap()), address.clone())
+            }
+        }
+    }
+
+    async fn rule(&mut self, filing: &Filing) {
+        let receipt = match self {
+            Self::Engine(engine) => {
+                // Admission is part of a ruling; without gRPC it happens here.
+                let case = Case::admit(
+                    &engine.desk().arbiter,
+                    Signed::parse(filing.request.envelope().clone()).unwrap(),
+                    Signed::parse(filing.agreement.offer().envelope().clone()).unwrap(),
+                    Some(Signed::parse(filing.agreement.acceptance().envelope().clone()).unwrap()),
+                )
+                .unwrap();
+                match engine.file(case, None).await.unwrap() {
+                    Filed::Receipt(receipt) => *receipt,
+                    Filed::Content(_) => unreachable!("a resolve is answered with a receipt"),
+                }
+            }
+            Self::Grpc(client, _) => {
+                let request = proto::GenerateItemRequest { case: Some(filing.wire()) };
+                let response = client.generate_item(request).await.unwrap().into_inner();
+                response.receipt.unwrap().try_into().unwrap()
+            }
+        };
+        filing.check(&receipt);
+    }
+}
+
+fn measure_costs(folder: &Path, rounds: u32) -> Costs {
+    use std::io::Write as _;
+    let signer = MemorySigner::from_seed(&Zeroizing::new([1; 32]));
+    let message = [7; 512];
+    let signature = signer.sign(&message);
+    let key = signer.public_key();
+    let mut file = std::fs::File::create(folder.join("fsync")).unwrap();
+    Costs {
+        sign: median(rounds, || {
+            std::hint::black_box(signer.sign(&message));
+        }),
+        verify: median(rounds, || assert!(crypto::verify(&key, &message, &signature))),
+        // What a commit of one ruling appends to the write-ahead log, roughly.
+        fsync: median(rounds.min(500), || {
+            file.write_all(&[9; 6000]).unwrap();
+            file.sync_data().unwrap();
+        }),
+        cores: u32::try_from(std::thread::available_parallelism().unwrap().get()).unwrap(),
+    }
+}
+
+fn median(rounds: u32, mut work: impl FnMut()) -> Duration {
+    let mut times: Vec<_> = (0..rounds.max(1))
+        .map(|_| {
+            let started = Instant::now();
+            work();
+            started.elapsed()
+        })
+        .collect();
+    times.sort();
+    times[times.len() / 2]
+}
+
+fn print_table(costs: &Costs, rows: &[Row]) {
+    let us = |duration: Duration| duration.as_secs_f64() * 1e6;
+    println!("\nRulings, every proof checked by the caller; callers and arbiter share {} cores", costs.cores);
+    println!(
+        "one operation: sign {:.0} us, verify {:.0} us, fsync {:.0} us; \
+         one ruling: {} verifies and {} signs at least",
+        us(costs.sign),
+        us(costs.verify),
+        us(costs.fsync),
+        ARBITER_VERIFIES + CALLER_VERIFIES,
+        SIGNS,
+    );
+    println!(
+        "{:>8} {:>8} {:>11} {:>10} {:>10} {:>10} {:>7}",
+        "way", "callers", "rulings/s", "p50 us", "p99 us", "bound/s", "share"
+    );
+    for row in rows {
+        let bound = costs.bound(row.callers);
+        println!(
+            "{:>8} {:>8} {:>11.0} {:>10.0} {:>10.0} {:>10.0} {:>6.0}%",
+            row.way,
+            row.callers,
+            row.per_second,
+            us(row.p50),
+            us(row.p99),
+            bound,
+            100.0 * row.per_second / bound,
+        );
+    }
+    let alone = costs.fsync + costs.signatures();
+    for row in rows.iter().filter(|row| row.callers == 1) {
+        println!(
+            "one caller, {}: p50 is {:.1} times one fsync and its signatures ({:.0} us)",
+            row.way,
+            row.p50.as_secs_f64() / alone.as_secs_f64(),
+            us(alone),
+        );
+    }
+}
+
+/// On the disk that builds are on: a temporary folder in memory would make fsync free.
+fn target() -> &'static Path {
+    Path::new(env!("CARGO_TARGET_TMPDIR"))
+}

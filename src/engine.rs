@@ -1,0 +1,467 @@
+//! The single writer: everything that is decided goes through here, in order (decision D6).
+//!
+//! ```text
+//!  file(case) ─▶ queue ─▶ writer thread:  decide all that is queued ─▶ one commit ─▶ release
+//!                                                                                    │
+//!  Receipt ◀── sign, prove (in the task of the caller, after the commit) ◀───────────┘
+//! ```
+//!
+//! A batch is what queued up while the commit before it ran; there is no timer. Invariants
+//! - Nothing decided in a batch, not even a refusal, is told before the commit of that batch has returned.
+//! - A start commits once, so every replay is covered by a commit of this process (decision D8).
+//! - A failed commit ends the engine: every waiter gets [`EngineError::Stopped`], nothing is signed (R-505).
+//! - Time never goes back, for refusals too (R-409).
+
+mod start;
+mod writer;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arbiter_protocol::error::Refused;
+use arbiter_protocol::evidence::checkpoint::Checkpoint;
+use arbiter_protocol::evidence::merkle;
+use arbiter_protocol::exchange::kind::information::FitContent;
+use arbiter_protocol::ids::{Digest, LeafIndex};
+use arbiter_protocol::role::arbiter::{Case, Decision, decide};
+use arbiter_protocol::ruling::receipt::Receipt;
+use arbiter_protocol::ruling::sequencer::{ContentId, Desk, Logged, Record, Reply, Seals};
+use arbiter_protocol::statement::Payload;
+use arbiter_protocol::time::UnixMillis;
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::clock::{Clock, NeverBack};
+use crate::keys::Keys;
+use crate::keys::guard::{CheckpointGuard, Remembering, StatementGuard};
+use crate::store::{ContentHead, Store, StoreError};
+
+pub use start::StartError;
+
+/// Cases that may wait for the writer; one more is told to come back.
+pub const QUEUE: usize = 4096;
+/// Cases that one commit may hold.
+pub const BATCH: usize = 1024;
+
+/// Starts engines.
+#[derive(Debug)]
+pub struct Engine;
+
+impl Engine {
+    /// Checks the stored log, commits once, and starts the writer on its own thread.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use arbiter::{clock::SystemClock, engine::Engine, keys::{Keys, Seeds}, store::mem::MemStore};
+    /// use arbiter_protocol::evidence::checkpoint::Origin;
+    /// use arbiter_protocol::{ids::Digest, ruling::sequencer::Desk, time::DurationMillis};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let seed = |byte| zeroize::Zeroizing::new([byte; 32]);
+    /// let keys = Keys::from_seeds(&Seeds { arbiter: seed(1), log: seed(2), veil: seed(3) });
+    /// let arbiter = keys.identity(Origin::parse("arbiter.example/evidence")?);
+    /// let store = Arc::new(MemStore::new(&arbiter)?);
+    /// let desk = Desk { arbiter, build: Digest::of(&[b"build"]), clock_uncertainty: DurationMillis(500) };
+    ///
+    /// let engine = Engine::start(desk, keys, store, Box::new(SystemClock))?;
+    /// assert_eq!(engine.log_size(), 1); // leaf 0 begins the log
+    /// assert!(engine.checkpoint()?.starts_with("arbiter.example/evidence\n1\n"));
+    /// engine.stop().await;
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn start(
+        desk: Desk,
+        keys: Keys,
+        store: Arc<dyn Store>,
+        clock: Box<dyn Clock>,
+    ) -> Result<Handle, StartError> {
+        start::start(desk, keys, store, clock)
+    }
+}
+
+/// Access to a running engine. Clones are cheap and mean the same engine.
+#[derive(Clone)]
+pub struct Handle {
+    shared: Arc<Shared>,
+    queue: mpsc::Sender<Message>,
+}
+
+/// What the arbiter answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Filed {
+    /// A deposited content, to be read with [`Handle::content`] and [`Handle::chunk`].
+    Content(ContentId),
+    /// A verdict or an attestation.
+    Receipt(Box<Receipt>),
+}
+
+/// What a deposit needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precheck {
+    /// The answer exists already: no content is needed, just file the case.
+    Answered,
+    /// Receive the content, then file the case with it.
+    ContentWanted,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum EngineError {
+    /// A stored entry cannot be read. Nothing was decided; the operator has to run `fsck`.
+    #[error("a stored entry cannot be read; the operator has been told")]
+    Damaged,
+    /// A proof was asked for a tree that is not there (yet).
+    #[error("there is no such leaf or tree: the log has {size} leaves")]
+    OutOfRange {
+        /// The current size of the log.
+        size: u64,
+    },
+    /// Too many cases wait. Nothing was decided; ask again later.
+    #[error("too many cases are waiting; ask again later")]
+    Overloaded,
+    /// A rule forbids it.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// The engine has stopped. Whether the case was decided is known after the next start: ask again.
+    #[error("the arbiter is stopping; ask again")]
+    Stopped,
+}
+
+/// How an engine ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// A commit failed or an invariant broke: the process must exit with an error.
+    Failed,
+    /// It was asked to stop, and has finished everything that was queued.
+    Stopped,
+}
+
+/// Counts since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// New attestations.
+    pub attestations: u64,
+    /// Commits, the one at the start included.
+    pub commits: u64,
+    /// Leaves in the log, those of earlier runs included.
+    pub leaves: u64,
+    /// Cases refused by a rule.
+    pub refused: u64,
+    /// Cases answered with a statement that was there already.
+    pub replays: u64,
+    /// New verdicts that abort.
+    pub verdicts_aborted: u64,
+    /// New verdicts that replace.
+    pub verdicts_replaced: u64,
+}
+
+/// What all handles and the writer share.
+struct Shared {
+    desk: Desk,
+    keys: Keys,
+    store: Arc<dyn Store>,
+    clock: NeverBack,
+    state: watch::Sender<State>,
+    tally: Tally,
+    /// Owns the newest tree that a returned commit holds: what the log shows to the world.
+    published: Mutex<Published>,
+    /// Owns the source of content ids.
+    contents: Mutex<ContentIds>,
+    /// The newest signed checkpoint, so that a batch signs one only once.
+    checkpoints: Mutex<Option<(Vec<u8>, [u8; 64])>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Running,
+    Ended(Ended),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Published {
+    commits: u64,
+    size: u64,
+    root: Digest,
+}
+
+/// Content ids are `commits << 24 | n`: a start commits once, so no two runs share a number of commits,
+/// and no 2^24 deposits fit between two commits.
+#[derive(Clone, Copy, Debug, Default)]
+struct ContentIds {
+    commits: u64,
+    used: u64,
+}
+
+#[derive(Debug, Default)]
+struct Tally {
+    attestations: AtomicU64,
+    commits: AtomicU64,
+    refused: AtomicU64,
+    replays: AtomicU64,
+    verdicts_aborted: AtomicU64,
+    verdicts_replaced: AtomicU64,
+}
+
+enum Message {
+    File(Box<Job>),
+    Stop,
+}
+
+struct Job {
+    case: Case,
+    content: Option<(FitContent, ContentId)>,
+    reply: oneshot::Sender<Result<Granted, EngineError>>,
+}
+
+/// A decision that is durable: from here on it may be signed.
+struct Granted {
+    reply: Reply,
+    record: Arc<Record>,
+}
+
+impl Handle {
+    /// Files a case and waits for the durable answer. `content` is the proof that a deposit fits, and where
+    /// its chunks are. The engine removes them if no record names them, except after
+    /// [`EngineError::Overloaded`]: then it never saw the case.
+    pub async fn file(
+        &self,
+        case: Case,
+        content: Option<(FitContent, ContentId)>,
+    ) -> Result<Filed, EngineError> {
+        let request = case.request().digest();
+        let (reply, granted) = oneshot::channel();
+        let job = Box::new(Job { case, content, reply });
+        self.queue.try_send(Message::File(job)).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => EngineError::Overloaded,
+            mpsc::error::TrySendError::Closed(_) => EngineError::Stopped,
+        })?;
+        let granted = granted.await.map_err(|_| EngineError::Stopped)??;
+        self.shared.release(&granted, request)
+    }
+
+    /// Whether a deposit would be accepted now, before a byte of it is received. Not a promise.
+    pub fn precheck(&self, case: &Case) -> Result<Precheck, EngineError> {
+        let shared = &self.shared;
+        let record = shared.read(shared.store.record(&case.exchange_id()))?;
+        let next = LeafIndex(self.log_size());
+        match decide(case, record.known(), self.now(), next, None)? {
+            Decision::Attest(_) => Ok(Precheck::ContentWanted),
+            _ => Ok(Precheck::Answered),
+        }
+    }
+
+    /// The arbiter's time; never goes back.
+    pub fn now(&self) -> UnixMillis {
+        self.shared.clock.now()
+    }
+
+    /// Who this arbiter is.
+    pub fn desk(&self) -> &Desk {
+        &self.shared.desk
+    }
+
+    /// A name for a new content that no other content has or had.
+    pub fn new_content_id(&self) -> ContentId {
+        let commits = self.shared.published().commits;
+        let mut ids = lock(&self.shared.contents);
+        if ids.commits < commits {
+            *ids = ContentIds { commits, used: 0 };
+        }
+        let id = ids.commits.checked_mul(1 << 24).and_then(|base| base.checked_add(ids.used));
+        ids.used = ids.used.saturating_add(1);
+        assert!(ids.used < 1 << 24, "invariant: fewer than 2^24 deposits between two commits");
+        ContentId(id.expect("invariant: fewer than 2^40 commits"))
+    }
+
+    /// Puts one sealed chunk of a deposit that is being received.
+    pub fn put_chunk(&self, content: ContentId, chunk: u64, sealed: &[u8]) -> Result<(), EngineError> {
+        self.shared.read(self.shared.store.put_chunk(content, chunk, sealed))
+    }
+
+    /// Completes a deposit that was received.
+    pub fn put_content(&self, content: ContentId, head: &ContentHead) -> Result<(), EngineError> {
+        self.shared.read(self.shared.store.put_content(content, head))
+    }
+
+    /// Forgets a deposit that was never filed.
+    pub fn remove_content(&self, content: ContentId) -> Result<(), EngineError> {
+        self.shared.read(self.shared.store.remove_content(content))
+    }
+
+    /// What opens a content, and how many chunks it has.
+    pub fn content(&self, content: ContentId) -> Result<ContentHead, EngineError> {
+        let head = self.shared.read(self.shared.store.content(content))?;
+        head.ok_or_else(|| self.shared.missing("content", content.0))
+    }
+
+    /// One sealed chunk.
+    pub fn chunk(&self, content: ContentId, chunk: u64) -> Result<Vec<u8>, EngineError> {
+        let sealed = self.shared.read(self.shared.store.chunk(content, chunk))?;
+        sealed.ok_or_else(|| self.shared.missing("chunk of content", content.0))
+    }
+
+    /// How many leaves the log has.
+    pub fn log_size(&self) -> u64 {
+        self.shared.published().size
+    }
+
+    /// The newest checkpoint as a signed note.
+    pub fn checkpoint(&self) -> Result<String, EngineError> {
+        let Published { size, root, .. } = self.shared.published();
+        let origin = self.desk().arbiter.log_origin.clone();
+        self.shared.sealed(|seals| seals.checkpoint(&Checkpoint { origin, size, root }))
+    }
+
+    /// One leaf.
+    pub fn entry(&self, index: u64) -> Result<Vec<u8>, EngineError> {
+        let leaf = self.entries(index, 1)?.pop();
+        leaf.ok_or(EngineError::OutOfRange { size: self.log_size() })
+    }
+
+    /// Leaves from `first` on, at most `count`; none where the log ends.
+    pub fn entries(&self, first: u64, count: usize) -> Result<Vec<Vec<u8>>, EngineError> {
+        let left = self.log_size().saturating_sub(first);
+        let count = count.min(usize::try_from(left).unwrap_or(usize::MAX));
+        self.shared.read(self.shared.store.leaves(first, count))
+    }
+
+    /// Proves that leaf `index` is in the tree of the first `size` leaves.
+    pub fn inclusion_proof(&self, index: u64, size: u64) -> Result<Vec<Digest>, EngineError> {
+        let known = self.log_size();
+        if index >= size || size > known {
+            return Err(EngineError::OutOfRange { size: known });
+        }
+        self.shared.prove(index, size)
+    }
+
+    /// Proves that the tree of `new` leaves begins with the tree of `old` leaves.
+    pub fn consistency_proof(&self, old: u64, new: u64) -> Result<Vec<Digest>, EngineError> {
+        let known = self.log_size();
+        if old == 0 || old > new || new > known {
+            return Err(EngineError::OutOfRange { size: known });
+        }
+        let store = &self.shared.store;
+        self.shared.read(merkle::consistency_proof(old, new, |node| store.required_node(node)))
+    }
+
+    /// Counts since the start.
+    pub fn counters(&self) -> Counters {
+        let tally = &self.shared.tally;
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Counters {
+            attestations: read(&tally.attestations),
+            commits: read(&tally.commits),
+            leaves: self.log_size(),
+            refused: read(&tally.refused),
+            replays: read(&tally.replays),
+            verdicts_aborted: read(&tally.verdicts_aborted),
+            verdicts_replaced: read(&tally.verdicts_replaced),
+        }
+    }
+
+    /// Takes no more cases, finishes those that wait, and returns when the writer has ended.
+    pub async fn stop(&self) -> Ended {
+        // An error means that the writer has ended already.
+        let _ = self.queue.send(Message::Stop).await;
+        self.ended().await
+    }
+
+    /// Waits for the end of the writer, however it comes.
+    pub async fn ended(&self) -> Ended {
+        let mut state = self.shared.state.subscribe();
+        loop {
+            if let State::Ended(ended) = *state.borrow_and_update() {
+                return ended;
+            }
+            if state.changed().await.is_err() {
+                return Ended::Failed;
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn published(&self) -> Published {
+        *lock(&self.published)
+    }
+
+    /// Makes the receipt for a durable answer.
+    fn release(&self, granted: &Granted, request: Digest) -> Result<Filed, EngineError> {
+        let record = &granted.record;
+        match granted.reply {
+            Reply::Content(content) => Ok(Filed::Content(content)),
+            Reply::Attestation => {
+                let logged = record.attestation.as_ref().ok_or(EngineError::Damaged)?;
+                self.receipt(record, logged, request, logged.statement.leaf_index)
+            }
+            Reply::Verdict => {
+                let logged = record.verdict.as_ref().ok_or(EngineError::Damaged)?;
+                self.receipt(record, logged, request, logged.statement.leaf_index)
+            }
+        }
+    }
+
+    fn receipt<T: Payload + Clone>(
+        &self,
+        record: &Record,
+        logged: &Logged<T>,
+        request: Digest,
+        index: LeafIndex,
+    ) -> Result<Filed, EngineError> {
+        let proof = self.prove(index.0, logged.tree_size)?;
+        let receipt = self.sealed(|seals| seals.issue(&self.desk, record, logged, request, index, proof))?;
+        Ok(Filed::Receipt(Box::new(receipt)))
+    }
+
+    fn prove(&self, index: u64, size: u64) -> Result<Vec<Digest>, EngineError> {
+        self.read(merkle::inclusion_proof(index, size, |node| self.store.required_node(node)))
+    }
+
+    /// Lends the guarded keys to `make`. A guard that refuses is a bug of ours: the engine ends (R-504).
+    fn sealed<T, E: std::fmt::Display>(
+        &self,
+        make: impl FnOnce(Seals<'_>) -> Result<T, E>,
+    ) -> Result<T, EngineError> {
+        let _alarm = Alarm(&self.state);
+        if *self.state.borrow() == State::Ended(Ended::Failed) {
+            return Err(EngineError::Stopped); // R-505
+        }
+        let arbiter = StatementGuard::new(self.keys.arbiter(), &*self.store);
+        let log = CheckpointGuard::new(self.keys.log(), &*self.store);
+        let log = Remembering::new(&log, &self.checkpoints);
+        make(Seals { arbiter: &arbiter, log: &log, veil: self.keys.veil() }).map_err(|error| {
+            tracing::error!(%error, "a receipt could not be made");
+            EngineError::Damaged
+        })
+    }
+
+    /// Turns a failure of the store into what the caller may know; the operator gets the rest.
+    fn read<T>(&self, result: Result<T, StoreError>) -> Result<T, EngineError> {
+        result.map_err(|error| {
+            tracing::error!(%error, "the store failed; run arbiter fsck");
+            EngineError::Damaged
+        })
+    }
+
+    fn missing(&self, what: &str, id: u64) -> EngineError {
+        tracing::error!(what, id, "the store lost an entry; run arbiter fsck");
+        EngineError::Damaged
+    }
+}
+
+/// Tells everybody that the engine has failed, if the thread that holds it panics.
+struct Alarm<'a>(&'a watch::Sender<State>);
+
+impl Drop for Alarm<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.send_replace(State::Ended(Ended::Failed));
+        }
+    }
+}
+
+/// A poisoned lock is taken as it is: every value behind one is replaced whole.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

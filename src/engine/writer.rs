@@ -1,0 +1,180 @@
+//! The writer's loop: take what is queued, decide it, commit once, release.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use arbiter_protocol::ids::ExchangeId;
+use arbiter_protocol::message::verdict::Ruling;
+use arbiter_protocol::ruling::sequencer::{Batch, Closed, ContentId, Head, Record, Reply};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{BATCH, Ended, EngineError, Granted, Job, Message, Published, Shared, lock};
+use crate::store::{Commit, StoreError, StoredHead};
+
+/// The only one that commits.
+pub(super) struct Writer {
+    pub(super) shared: Arc<Shared>,
+    pub(super) queue: mpsc::Receiver<Message>,
+    /// The end of the log as the next batch sees it.
+    pub(super) head: Head,
+    /// The same as the store has it.
+    pub(super) stored: Option<StoredHead>,
+}
+
+/// A decided case that waits for the commit.
+struct Waiting {
+    exchange: ExchangeId,
+    durable: Arc<Record>,
+    decided: Result<Reply, EngineError>,
+    deposited: Option<ContentId>,
+    reply: oneshot::Sender<Result<Granted, EngineError>>,
+}
+
+impl Writer {
+    /// Runs until it is told to stop, every handle is gone, or a commit fails.
+    pub(super) fn run(mut self) -> Ended {
+        while let Some(first) = self.queue.blocking_recv() {
+            let mut jobs = Vec::new();
+            let mut next = Some(first);
+            while let Some(message) = next.take() {
+                match message {
+                    Message::File(job) => jobs.push(*job),
+                    // What is queued before this still gets its answer; nothing comes after.
+                    Message::Stop => self.queue.close(),
+                }
+                if jobs.len() < BATCH {
+                    next = self.queue.try_recv().ok();
+                }
+            }
+            if let Err(error) = self.decide_and_commit(jobs) {
+                tracing::error!(%error, "a commit failed: nothing more is signed; start the arbiter again");
+                // Waiters see their channel close and are told that the engine has stopped.
+                self.queue.close();
+                return Ended::Failed;
+            }
+        }
+        Ended::Stopped
+    }
+
+    /// Decides and commits; answers only after the commit has returned.
+    fn decide_and_commit(&mut self, jobs: Vec<Job>) -> Result<(), StoreError> {
+        let shared = Arc::clone(&self.shared);
+        let mut batch = Batch::new(&shared.desk, shared.keys.veil(), self.head.clone());
+        let mut waiting = Vec::with_capacity(jobs.len());
+        let mut seen: BTreeMap<ExchangeId, Arc<Record>> = BTreeMap::new();
+        for job in jobs {
+            waiting.extend(decide(&shared, &mut batch, &mut seen, job));
+        }
+        let new = batch.len();
+        let changed = if batch.is_empty() {
+            BTreeMap::new()
+        } else {
+            self.commit(batch.close())?.into_iter().map(|(id, record)| (id, Arc::new(record))).collect()
+        };
+        self.count(&changed, new, &waiting);
+        for waiter in waiting {
+            let record = changed.get(&waiter.exchange).unwrap_or(&waiter.durable);
+            self.drop_unnamed(waiter.deposited, record);
+            let granted = waiter.decided.map(|reply| Granted { reply, record: Arc::clone(record) });
+            // A caller that went away can ask again and gets the same.
+            let _ = waiter.reply.send(granted);
+        }
+        Ok(())
+    }
+
+    /// Makes a batch durable and shows it to readers of the log.
+    pub(super) fn commit(&mut self, closed: Closed) -> Result<BTreeMap<ExchangeId, Record>, StoreError> {
+        let (size, root) = (closed.head.frontier.size(), closed.head.frontier.root());
+        let commits = self.stored.as_ref().map_or(0, |head| head.commits).saturating_add(1);
+        let commit = Commit {
+            expected: self.stored.clone(),
+            head: StoredHead { commits, size, root, time: closed.head.time },
+            records: closed.records,
+            leaves: closed.leaves,
+            nodes: closed.nodes,
+        };
+        self.shared.store.commit(&commit)?;
+        self.head = closed.head;
+        self.stored = Some(commit.head);
+        *lock(&self.shared.published) = Published { commits, size, root };
+        self.shared.tally.commits.fetch_add(1, Ordering::Relaxed);
+        Ok(commit.records)
+    }
+
+    /// A deposit that came too late, twice, or was refused leaves content that nobody will fetch.
+    fn drop_unnamed(&self, content: Option<ContentId>, record: &Record) {
+        let Some(content) = content.filter(|content| record.content != Some(*content)) else { return };
+        if let Err(error) = self.shared.store.remove_content(content) {
+            tracing::warn!(%error, content = content.0, "unused content stays until the next start");
+        }
+    }
+
+    fn count(&self, changed: &BTreeMap<ExchangeId, Arc<Record>>, new: usize, waiting: &[Waiting]) {
+        let tally = &self.shared.tally;
+        let first_new = self.head.frontier.size().saturating_sub(u64::try_from(new).unwrap_or(u64::MAX));
+        for (exchange, record) in changed {
+            let verdict = record.verdict.as_ref().filter(|it| it.statement.leaf_index.0 >= first_new);
+            if let Some(logged) = verdict {
+                let verdict = &logged.statement;
+                let count = match verdict.ruling {
+                    Ruling::Aborted => &tally.verdicts_aborted,
+                    Ruling::Replaced(_) => &tally.verdicts_replaced,
+                };
+                count.fetch_add(1, Ordering::Relaxed);
+                let (rule, leaf) = (&verdict.rule, verdict.leaf_index.0);
+                tracing::info!(%exchange, rule, leaf, requested_by = %verdict.requested_by, "ruled");
+            }
+            let attestation = record.attestation.as_ref().filter(|it| it.statement.leaf_index.0 >= first_new);
+            if let Some(logged) = attestation {
+                tally.attestations.fetch_add(1, Ordering::Relaxed);
+                let (leaf, role) = (logged.statement.leaf_index.0, logged.statement.depositor);
+                tracing::info!(%exchange, rule = "R-407", leaf, requested_by = %role, "attested");
+            }
+        }
+        let mut answered = 0u64;
+        for waiter in waiting {
+            match &waiter.decided {
+                Ok(Reply::Attestation | Reply::Verdict) => answered = answered.saturating_add(1),
+                Err(EngineError::Refused(refused)) => {
+                    tally.refused.fetch_add(1, Ordering::Relaxed);
+                    tracing::debug!(exchange = %waiter.exchange, reason = refused.reason(), "refused");
+                }
+                Ok(Reply::Content(_)) | Err(_) => {}
+            }
+        }
+        let new = u64::try_from(new).unwrap_or(u64::MAX);
+        tally.replays.fetch_add(answered.saturating_sub(new), Ordering::Relaxed);
+    }
+}
+
+/// Decides one case into the batch. A record that cannot be read is that caller's answer, not the others'.
+fn decide(
+    shared: &Shared,
+    batch: &mut Batch<'_>,
+    seen: &mut BTreeMap<ExchangeId, Arc<Record>>,
+    job: Job,
+) -> Option<Waiting> {
+    let Job { case, content, reply } = job;
+    let exchange = case.exchange_id();
+    let durable = match seen.get(&exchange) {
+        Some(record) => Arc::clone(record),
+        None => match shared.read(shared.store.record(&exchange)) {
+            Ok(record) => Arc::new(record),
+            Err(error) => {
+                let _ = reply.send(Err(error));
+                return None;
+            }
+        },
+    };
+    seen.entry(exchange).or_insert_with(|| Arc::clone(&durable));
+    let fits = content.as_ref().map(|(fit, id)| (fit, *id));
+    let decided = batch.file(&case, Record::clone(&durable), shared.clock.now(), fits);
+    Some(Waiting {
+        exchange,
+        durable,
+        decided: decided.map_err(EngineError::Refused),
+        deposited: content.map(|(_, id)| id),
+        reply,
+    })
+}

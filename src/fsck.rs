@@ -1,0 +1,197 @@
+//! Checks a whole store again, from the evidence up, and names the first fault.
+//!
+//! ```text
+//!  leaves ─▶ form, place, time, chain of each exchange ─▶ tree ─▶ every node, root, head       (fsck::log)
+//!  records ─▶ party signatures ─▶ rules decide again ─▶ same statement ─▶ same leaf, same tree
+//!          └▶ deposited content is whole                                                     (fsck::records)
+//! ```
+//!
+//! Nothing is written and nothing is signed. Invariants
+//! - The fault reported is the one with the lowest leaf index; faults without an index come last.
+//! - Every leaf but the first belongs to exactly one statement of one record, and the other way round.
+//! - A check of what is stored never trusts another stored value that the tree does not commit to.
+
+mod log;
+mod records;
+
+use std::fmt;
+
+use arbiter_protocol::error::{Invalid, Rejected};
+use arbiter_protocol::ids::{Digest, ExchangeId};
+use arbiter_protocol::message::agreement::ArbiterIdentity;
+use arbiter_protocol::ruling::sequencer::Veil;
+use thiserror::Error;
+
+use crate::store::{Store, StoreError};
+
+/// What a check found.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Leaves in the log.
+    pub leaves: u64,
+    /// Root of the tree that the leaves give; absent if they give none.
+    pub root: Option<Digest>,
+    /// Attestations checked and good.
+    pub attestations: u64,
+    /// Verdicts checked and good.
+    pub verdicts: u64,
+    /// The first fault.
+    pub fault: Option<Fault>,
+}
+
+/// Something that cannot be as an honest, undamaged arbiter leaves it.
+#[derive(Debug)]
+pub struct Fault {
+    /// The leaf at fault, or of the statement at fault. `None` if it cannot be told, or concerns no leaf.
+    pub index: Option<u64>,
+    /// The exchange, where it is known.
+    pub exchange: Option<ExchangeId>,
+    /// What is wrong.
+    pub problem: Problem,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.index {
+            Some(index) => write!(f, "leaf {index}")?,
+            None => f.write_str("store")?,
+        }
+        if let Some(exchange) = self.exchange {
+            write!(f, " (exchange {exchange})")?;
+        }
+        write!(f, ": {}", self.problem)
+    }
+}
+
+/// How far a check is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// So many leaves are checked.
+    Leaves {
+        /// Checked.
+        done: u64,
+        /// In the log.
+        total: u64,
+    },
+    /// So many records are checked.
+    Records {
+        /// Checked.
+        done: u64,
+    },
+}
+
+/// What can be wrong.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Problem {
+    /// A statement that there can be only once is there twice.
+    #[error("it is the second {what} of its exchange (R-401)")]
+    Again {
+        /// `verdict` or `attestation`.
+        what: &'static str,
+    },
+    /// A deposit was attested for an exchange that was ruled.
+    #[error("it attests a deposit for an exchange that was ruled already (R-407)")]
+    AfterVerdict,
+    /// A leaf does not follow the leaf of the same exchange that it must follow.
+    #[error("its sequence number or link does not follow the previous leaf of its exchange")]
+    Chain,
+    /// The deposited content is not whole.
+    #[error("the deposited content is not whole: {problem}")]
+    Content {
+        /// What is missing.
+        problem: &'static str,
+    },
+    /// A record counts other leaves than it has.
+    #[error("the record counts other leaves than it has statements")]
+    Count,
+    /// The rules decide otherwise.
+    #[error("the rules give another decision for this evidence (F13)")]
+    Decision,
+    /// A statement of a party does not verify.
+    #[error("a party's statement in the record: {0}")]
+    Evidence(Rejected),
+    /// Leaf 0 is not the beginning of this arbiter's log, or the beginning is elsewhere.
+    #[error("the log does not begin, or begins again, for this arbiter here (R-502)")]
+    Genesis,
+    /// The head cannot be right.
+    #[error("the head says {what} that the leaves do not give")]
+    Head {
+        /// `a root` or `a time`.
+        what: &'static str,
+    },
+    /// A leaf names another key or rule version than this arbiter's.
+    #[error("it names another key or rule version than this arbiter's")]
+    Issuer,
+    /// A leaf does not decode.
+    #[error("it is not a leaf: {0}")]
+    Leaf(Invalid),
+    /// A record's copy of a leaf is not the logged leaf, or the leaf does not describe the statement.
+    #[error("the leaf does not describe the statement in the record")]
+    LeafMismatch,
+    /// A tree node is not what the leaves give.
+    #[error("tree node {index} of level {level} is not what the leaves give")]
+    Node {
+        /// Height.
+        level: u8,
+        /// Position.
+        index: u64,
+    },
+    /// A record is kept under another exchange than it is about.
+    #[error("the record is kept under another exchange than it is about")]
+    OtherExchange,
+    /// A leaf says that it is elsewhere.
+    #[error("it says that it is leaf {says}")]
+    Place {
+        /// What it says.
+        says: u64,
+    },
+    /// A record without any statement.
+    #[error("the record holds no statement")]
+    RecordEmpty,
+    /// The salted record does not give the commitment in the leaf.
+    #[error("the record does not give the commitment in the leaf")]
+    SealedRecord,
+    /// The store could not give an entry.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A leaf is older than the one before it.
+    #[error("it is older than the leaf before it (R-409)")]
+    Time,
+    /// The tree named in a record is not a tree of this log that holds the leaf.
+    #[error("the tree that the record names is not one of this log that holds the leaf")]
+    Tree,
+    /// A leaf whose statement is nowhere.
+    #[error("no record holds the statement of this leaf")]
+    Unclaimed,
+}
+
+/// Checks everything. With `veil`, pseudonyms and the commitments to sealed records too.
+pub fn check(
+    store: &dyn Store,
+    arbiter: &ArbiterIdentity,
+    veil: Option<&dyn Veil>,
+    progress: &mut dyn FnMut(Progress),
+) -> Report {
+    let mut report = Report::default();
+    match store.head() {
+        Err(error) => report.found(None, None, error.into()),
+        Ok(None) => report.found(None, None, Problem::Genesis),
+        Ok(Some(head)) => {
+            report.leaves = head.size;
+            let good = log::check(store, &head, arbiter, &mut report, progress);
+            records::check(store, arbiter, veil, &good, &mut report, progress);
+        }
+    }
+    report
+}
+
+impl Report {
+    /// Keeps the fault with the lowest index; of two with the same, the first found.
+    fn found(&mut self, index: Option<u64>, exchange: Option<ExchangeId>, problem: Problem) {
+        let place = |index: Option<u64>| index.unwrap_or(u64::MAX);
+        if self.fault.as_ref().is_none_or(|known| place(index) < place(known.index)) {
+            self.fault = Some(Fault { index, exchange, problem });
+        }
+    }
+}

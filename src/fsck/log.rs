@@ -1,0 +1,139 @@
+//! The log by itself: every leaf, every node, the root, the head.
+
+use std::collections::BTreeMap;
+
+use arbiter_protocol::evidence::leaf::{Event, Leaf, issuer_id};
+use arbiter_protocol::evidence::merkle::{Frontier, leaf_hash};
+use arbiter_protocol::ids::{Digest, LeafIndex};
+use arbiter_protocol::message::agreement::ArbiterIdentity;
+use arbiter_protocol::role::arbiter::RULES;
+use arbiter_protocol::ruling::sequencer::genesis_token;
+use arbiter_protocol::time::UnixMillis;
+
+use super::{Problem, Progress, Report};
+use crate::store::{Store, StoredHead};
+
+/// The part of the log that is good: all leaves before the first fault.
+pub(super) struct Good {
+    /// How many leaves are good.
+    pub(super) leaves: u64,
+    /// How many leaves the head says there are.
+    pub(super) stored: u64,
+    /// The leaves of each exchange, by its pseudonym.
+    pub(super) exchanges: BTreeMap<[u8; 16], Chain>,
+}
+
+/// The leaves of one exchange.
+#[derive(Default)]
+pub(super) struct Chain {
+    /// The first of them.
+    pub(super) first: u64,
+    last: Option<LeafIndex>,
+    count: u32,
+    verdict: bool,
+    attestation: bool,
+}
+
+struct Walk<'a> {
+    arbiter: &'a ArbiterIdentity,
+    frontier: Frontier,
+    time: UnixMillis,
+    good: Good,
+}
+
+const PAGE: usize = 512;
+
+/// Checks leaf after leaf up to the first fault.
+pub(super) fn check(
+    store: &dyn Store,
+    head: &StoredHead,
+    arbiter: &ArbiterIdentity,
+    report: &mut Report,
+    progress: &mut dyn FnMut(Progress),
+) -> Good {
+    let good = Good { leaves: 0, stored: head.size, exchanges: BTreeMap::new() };
+    let mut walk = Walk { arbiter, frontier: Frontier::new(), time: UnixMillis(0), good };
+    while walk.good.leaves < head.size {
+        let first = walk.good.leaves;
+        // A damaged leaf hides the page: then one by one, to find out which.
+        let page = store.leaves(first, PAGE).or_else(|_| store.leaves(first, 1));
+        let page = match page {
+            Ok(page) => page,
+            Err(error) => {
+                report.found(Some(first), None, error.into());
+                return walk.good;
+            }
+        };
+        for bytes in page {
+            if let Err(problem) = walk.leaf(store, &bytes) {
+                report.found(Some(walk.good.leaves), None, problem);
+                return walk.good;
+            }
+            walk.good.leaves = walk.good.leaves.saturating_add(1);
+        }
+        progress(Progress::Leaves { done: walk.good.leaves, total: head.size });
+    }
+    let root = walk.frontier.root();
+    report.root = Some(root);
+    if head.size == 0 {
+        report.found(None, None, Problem::Genesis);
+    }
+    if root != head.root {
+        report.found(None, None, Problem::Head { what: "a root" });
+    }
+    if walk.time > head.time {
+        report.found(None, None, Problem::Head { what: "a time" });
+    }
+    walk.good
+}
+
+impl Walk<'_> {
+    fn leaf(&mut self, store: &dyn Store, bytes: &[u8]) -> Result<(), Problem> {
+        let index = self.good.leaves;
+        let leaf = Leaf::decode(bytes).map_err(Problem::Leaf)?;
+        if leaf.index.0 != index {
+            return Err(Problem::Place { says: leaf.index.0 });
+        }
+        for (node, hash) in self.frontier.append(leaf_hash(bytes)) {
+            if store.required_node(node)? != hash {
+                return Err(Problem::Node { level: node.level, index: node.index });
+            }
+        }
+        if leaf.time < self.time {
+            return Err(Problem::Time);
+        }
+        self.time = leaf.time;
+        let rules = Digest::of(&[RULES.as_bytes()]);
+        if leaf.issuer != issuer_id(&self.arbiter.key) || leaf.policy != rules {
+            return Err(Problem::Issuer);
+        }
+        let begins = leaf.event == Event::Genesis;
+        if begins != (index == 0) || (begins && leaf.token != genesis_token(self.arbiter)) {
+            return Err(Problem::Genesis);
+        }
+        if begins { Ok(()) } else { self.chain(&leaf) }
+    }
+
+    /// at most one verdict and one attestation, linked to each other.
+    fn chain(&mut self, leaf: &Leaf) -> Result<(), Problem> {
+        let new = Chain { first: leaf.index.0, ..Chain::default() };
+        let chain = self.good.exchanges.entry(leaf.exchange.0).or_insert(new);
+        if leaf.sequence != chain.count || leaf.previous != chain.last {
+            return Err(Problem::Chain);
+        }
+        if chain.verdict && !leaf.event.is_verdict() {
+            return Err(Problem::AfterVerdict);
+        }
+        let (seen, what) = if leaf.event.is_verdict() {
+            (&mut chain.verdict, "verdict")
+        } else {
+            (&mut chain.attestation, "attestation")
+        };
+        if std::mem::replace(seen, true) {
+            return Err(Problem::Again { what });
+        }
+        chain.count = chain.count.saturating_add(1);
+        chain.last = Some(leaf.index);
+        Ok(())
+    }
+}

@@ -1,0 +1,298 @@
+//! The records: every statement is decided again from what the parties signed.
+
+use std::collections::BTreeSet;
+
+use arbiter_protocol::evidence::leaf::{Event, Leaf, RecordField, record_root};
+use arbiter_protocol::exchange::item::Description;
+use arbiter_protocol::ids::{Digest, ExchangeId, LeafIndex};
+use arbiter_protocol::limits;
+use arbiter_protocol::message::agreement::{Acceptance, ArbiterIdentity, Offer};
+use arbiter_protocol::message::request::Request;
+use arbiter_protocol::message::verdict::{Attestation, Verdict};
+use arbiter_protocol::role::arbiter::{Case, Decision, Known, decide};
+use arbiter_protocol::ruling::receipt::{Evidence, Ruled, record_values};
+use arbiter_protocol::ruling::sequencer::{ContentId, Logged, Record, Veil};
+use arbiter_protocol::statement::{Envelope, Payload, Signed, digest_of};
+use arbiter_protocol::time::UnixMillis;
+use prost::Message as _;
+
+use super::log::Good;
+use super::{Problem, Progress, Report};
+use crate::keys::guard::durable_root;
+use crate::store::Store;
+use crate::store::schema::unsigned;
+
+struct Walk<'a> {
+    store: &'a dyn Store,
+    arbiter: &'a ArbiterIdentity,
+    veil: Option<&'a dyn Veil>,
+    good: &'a Good,
+    /// Leaves whose statement was found.
+    claimed: BTreeSet<u64>,
+    contents: BTreeSet<ContentId>,
+    /// Of the tree whose root was computed last: most records of a batch name the same.
+    tree: Option<(u64, Digest)>,
+}
+
+/// What a statement's leaf must say.
+struct Expected {
+    index: LeafIndex,
+    event: Event,
+    rule: String,
+    time: UnixMillis,
+}
+
+const PAGE: usize = 256;
+
+/// Checks every record, as far as its leaves are good, and that no good leaf is without one.
+pub(super) fn check(
+    store: &dyn Store,
+    arbiter: &ArbiterIdentity,
+    veil: Option<&dyn Veil>,
+    good: &Good,
+    report: &mut Report,
+    progress: &mut dyn FnMut(Progress),
+) {
+    let (claimed, contents) = (BTreeSet::new(), BTreeSet::new());
+    let mut walk = Walk { store, arbiter, veil, good, claimed, contents, tree: None };
+    let (mut after, mut done) = (None, 0u64);
+    loop {
+        let page = match store.exchanges(after, PAGE) {
+            Ok(page) => page,
+            Err(error) => return report.found(None, None, error.into()),
+        };
+        let Some(last) = page.last() else { break };
+        after = Some(*last);
+        for exchange in page {
+            walk.record(exchange, report);
+            done = done.saturating_add(1);
+        }
+        progress(Progress::Records { done });
+    }
+    let unclaimed = (1..good.leaves).find(|index| !walk.claimed.contains(index));
+    if let Some(index) = unclaimed {
+        report.found(Some(index), None, Problem::Unclaimed);
+    }
+}
+
+impl Walk<'_> {
+    fn record(&mut self, exchange: ExchangeId, report: &mut Report) {
+        let chain = self.veil.and_then(|veil| self.good.exchanges.get(&veil.pseudonym(&exchange).0));
+        let first = chain.map(|chain| chain.first);
+        let record = match self.store.record(&exchange) {
+            Ok(record) => record,
+            Err(error) => return report.found(first, Some(exchange), error.into()),
+        };
+        let attested = record
+            .attestation
+            .as_ref()
+            .map(|logged| (logged.statement.leaf_index.0, self.attestation(exchange, &record, logged)));
+        let ruled = record
+            .verdict
+            .as_ref()
+            .map(|logged| (logged.statement.leaf_index.0, self.verdict(exchange, &record, logged)));
+        let mut indices = Vec::new();
+        for (index, checked) in [attested, ruled].into_iter().flatten() {
+            indices.push(index);
+            if let Err(problem) = checked {
+                // What stands where the log is damaged cannot be told apart from that damage.
+                if index < self.good.leaves || index >= self.good.stored {
+                    let place = (index < self.good.leaves).then_some(index).or(first);
+                    report.found(place, Some(exchange), problem);
+                }
+                return;
+            }
+        }
+        report.attestations = report.attestations.saturating_add(u64::from(record.attestation.is_some()));
+        report.verdicts = report.verdicts.saturating_add(u64::from(record.verdict.is_some()));
+        let place = indices.iter().min().copied().or(first);
+        if indices.is_empty() {
+            return report.found(place, Some(exchange), Problem::RecordEmpty);
+        }
+        let counted = usize::try_from(record.leaves).ok() == Some(indices.len());
+        if !counted || record.last_leaf.map(|leaf| leaf.0) != indices.iter().max().copied() {
+            report.found(place, Some(exchange), Problem::Count);
+        }
+        if record.attestation.is_none() && record.content.is_some() {
+            report.found(place, Some(exchange), Problem::Content { problem: "nobody attested it" });
+        }
+    }
+
+    fn attestation(
+        &mut self,
+        exchange: ExchangeId,
+        record: &Record,
+        logged: &Logged<Attestation>,
+    ) -> Result<(), Problem> {
+        let statement = &logged.statement;
+        let case = self.admit(exchange, logged)?;
+        let again = decide(&case, Known::default(), statement.time, statement.leaf_index, None);
+        if again != Ok(Decision::Attest(statement.clone())) {
+            return Err(Problem::Decision);
+        }
+        let expected = Expected {
+            index: statement.leaf_index,
+            event: Event::DepositAccepted,
+            rule: String::from("R-407"),
+            time: statement.time,
+        };
+        self.logged(exchange, logged, None, &expected)?;
+        self.content(&case, statement, record.content)
+    }
+
+    fn verdict(
+        &mut self,
+        exchange: ExchangeId,
+        record: &Record,
+        logged: &Logged<Verdict>,
+    ) -> Result<(), Problem> {
+        let statement = &logged.statement;
+        let case = self.admit(exchange, logged)?;
+        let known = Known { verdict: None, ..record.known() };
+        let again = decide(&case, known, statement.time, statement.leaf_index, None);
+        if again != Ok(Decision::Rule(statement.clone())) {
+            return Err(Problem::Decision);
+        }
+        let event = Ruled::event_of(statement);
+        let relied_on = record.attestation.as_ref().filter(|_| event == Event::VerdictReplaced);
+        let expected = Expected {
+            index: statement.leaf_index,
+            event,
+            rule: statement.rule.clone(),
+            time: statement.time,
+        };
+        self.logged(exchange, logged, relied_on, &expected)
+    }
+
+    /// Verifies what the parties signed.
+    fn admit<T>(&self, exchange: ExchangeId, logged: &Logged<T>) -> Result<Case, Problem> {
+        let invalid = |invalid: arbiter_protocol::error::Invalid| Problem::Evidence(invalid.into());
+        let request = Signed::<Request>::parse(logged.request.clone()).map_err(invalid)?;
+        let offer = Signed::<Offer>::parse(logged.offer.clone()).map_err(invalid)?;
+        let acceptance = logged.acceptance.clone().map(Signed::<Acceptance>::parse);
+        let acceptance = acceptance.transpose().map_err(invalid)?;
+        let case = Case::admit(self.arbiter, request, offer, acceptance).map_err(Problem::Evidence)?;
+        if case.exchange_id() == exchange { Ok(case) } else { Err(Problem::OtherExchange) }
+    }
+
+    /// The leaf in the log is the one of this statement, and the tree in the record holds it.
+    fn logged<T: Payload>(
+        &mut self,
+        exchange: ExchangeId,
+        logged: &Logged<T>,
+        relied_on: Option<&Logged<Attestation>>,
+        expected: &Expected,
+    ) -> Result<(), Problem> {
+        let index = expected.index.0;
+        let stored = self.store.leaves(index, 1)?;
+        if stored.first() != Some(&logged.leaf) {
+            return Err(Problem::LeafMismatch);
+        }
+        let leaf = Leaf::decode(&logged.leaf).map_err(Problem::Leaf)?;
+        let token = digest_of(&logged.statement);
+        let fits = leaf.index == expected.index
+            && leaf.event == expected.event
+            && leaf.reason == expected.rule
+            && leaf.time == expected.time
+            && leaf.token == token;
+        if !fits {
+            return Err(Problem::LeafMismatch);
+        }
+        if !self.holds(logged, index)? {
+            return Err(Problem::Tree);
+        }
+        if let Some(veil) = self.veil {
+            if leaf.exchange != veil.pseudonym(&exchange) {
+                return Err(Problem::LeafMismatch);
+            }
+            if sealed_record(veil, &token, logged, relied_on) != Some(leaf.record) {
+                return Err(Problem::SealedRecord);
+            }
+        }
+        if self.claimed.insert(index) {
+            Ok(())
+        } else {
+            Err(Problem::Again { what: "statement of this leaf" })
+        }
+    }
+
+    /// Whether the tree that a record names is one of this log, and after the leaf.
+    fn holds<T>(&mut self, logged: &Logged<T>, index: u64) -> Result<bool, Problem> {
+        let size = logged.tree_size;
+        if size <= index || size > self.good.stored {
+            return Ok(false);
+        }
+        // A tree that reaches into damage cannot be computed; the damage is reported by itself.
+        if size > self.good.leaves {
+            return Ok(true);
+        }
+        let known = self.tree.filter(|(known, _)| *known == size);
+        let root = match known {
+            Some((_, root)) => Some(root),
+            None => durable_root(self.store, size)?,
+        };
+        self.tree = root.map(|root| (size, root));
+        Ok(root == Some(logged.root))
+    }
+
+    /// The attested content is there, whole, and nobody else's.
+    fn content(
+        &mut self,
+        case: &Case,
+        attestation: &Attestation,
+        content: Option<ContentId>,
+    ) -> Result<(), Problem> {
+        let incomplete = |problem| Problem::Content { problem };
+        let content = content.ok_or(incomplete("the record names none"))?;
+        if !self.contents.insert(content) {
+            return Err(incomplete("another record names the same"));
+        }
+        let Description::Information(described) = &case.offer().item(attestation.depositor).description
+        else {
+            return Err(Problem::Decision);
+        };
+        let head = self.store.content(content)?.ok_or(incomplete("its head is missing"))?;
+        let chunk_bytes = u64::try_from(limits::CHUNK_BYTES).unwrap_or(u64::MAX);
+        if head.chunks != described.size_bytes.div_ceil(chunk_bytes) {
+            return Err(incomplete("it has another number of chunks than its size asks for"));
+        }
+        let tag_bytes = limits::SEALED_CHUNK_BYTES.saturating_sub(limits::CHUNK_BYTES);
+        let mut left = described.size_bytes;
+        for chunk in 0..head.chunks {
+            let sealed = self.store.chunk(content, chunk)?.ok_or(incomplete("a chunk is missing"))?;
+            let plain = left.min(chunk_bytes);
+            if sealed.len().checked_sub(tag_bytes).and_then(|it| u64::try_from(it).ok()) != Some(plain) {
+                return Err(incomplete("a chunk has another length than it must have"));
+            }
+            left = left.saturating_sub(plain);
+        }
+        Ok(())
+    }
+}
+
+/// The commitment that the leaf must hold, computed from the record.
+fn sealed_record<T: Payload>(
+    veil: &dyn Veil,
+    token: &Digest,
+    logged: &Logged<T>,
+    relied_on: Option<&Logged<Attestation>>,
+) -> Option<Digest> {
+    let attestation = match relied_on {
+        None => None,
+        Some(attestation) => Some(envelope(&attestation.statement)?),
+    };
+    let evidence =
+        Evidence { request: logged.request.clone(), acceptance: logged.acceptance.clone(), attestation };
+    let statement = envelope(&logged.statement)?;
+    let values = record_values(&logged.offer, &evidence, &statement);
+    let fields: Vec<_> = values
+        .into_iter()
+        .map(|(name, value)| RecordField { name, salt: veil.salt(token, name), value })
+        .collect();
+    Some(record_root(&fields))
+}
+
+/// Only its payload means anything.
+fn envelope<T: Payload>(statement: &T) -> Option<Envelope> {
+    unsigned::<T>(statement.to_wire().encode_to_vec())
+}

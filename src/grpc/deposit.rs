@@ -1,0 +1,196 @@
+//! Deposits on their way in and out: checked and sealed chunk by chunk, never a whole item in memory.
+//!
+//! ```text
+//!  in   bytes ─▶ check against description ─▶ chunks of 64 KiB ─▶ seal to the peer ─▶ store
+//!         │ any error, or the caller goes away                                  │ attested
+//!         └──────────────────▶ the draft is removed                             └▶ the draft is kept
+//!  out  store ─▶ encapsulated key, sealed chunk, sealed chunk, …
+//! ```
+//!
+//! Invariants
+//! - Plain bytes are held for at most one chunk and wiped; what is stored, the arbiter cannot open.
+//! - Every chunk but the last has exactly [`limits::CHUNK_BYTES`] plain bytes.
+//! - A [`Draft`] that no attestation names is removed, however its upload ends.
+//! - These functions block: call them from worker threads only.
+
+use arbiter_protocol::crypto::Sealer;
+use arbiter_protocol::error::Invalid;
+use arbiter_protocol::exchange::item::Information;
+use arbiter_protocol::exchange::kind::Unfit;
+use arbiter_protocol::exchange::kind::information::{ContentCheck, FitContent};
+use arbiter_protocol::exchange::selection::Role;
+use arbiter_protocol::limits;
+use arbiter_protocol::message::agreement::Agreement;
+use arbiter_protocol::ruling::sequencer::ContentId;
+use thiserror::Error;
+use tonic::Status;
+use zeroize::{Zeroize as _, Zeroizing};
+
+use super::status;
+use crate::engine::{EngineError, Handle};
+use crate::store::ContentHead;
+
+/// Why an upload ends without a deposit.
+#[derive(Debug, Error)]
+pub enum UploadError {
+    /// The upload ended early; the depositor is at fault, or the network.
+    #[error("the upload ended after {found} of {agreed} bytes")]
+    Incomplete {
+        /// Bytes that arrived.
+        found: u64,
+        /// Bytes described.
+        agreed: u64,
+    },
+    /// A message or a key is not valid.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// The system gives no randomness.
+    #[error("the system gives no randomness: {0}")]
+    Randomness(getrandom::Error),
+    /// The store behind the engine.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The item is not the one described.
+    #[error(transparent)]
+    Unfit(#[from] Unfit),
+}
+
+impl UploadError {
+    /// As a status.
+    pub fn status(&self) -> Status {
+        match self {
+            Self::Incomplete { found, agreed } => status::incomplete(*found, *agreed),
+            Self::Invalid(it) => status::invalid(it),
+            Self::Randomness(error) => status::randomness(error),
+            Self::Engine(it) => status::engine(it),
+            Self::Unfit(it) => status::unfit(it),
+        }
+    }
+}
+
+/// Stored content that no record names yet. Dropping it removes it.
+pub struct Draft {
+    engine: Handle,
+    content: ContentId,
+    kept: bool,
+}
+
+impl Draft {
+    /// Names the content.
+    pub const fn content(&self) -> ContentId {
+        self.content
+    }
+
+    /// The engine looks after the content from now on.
+    pub fn keep(mut self) {
+        self.kept = true;
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if self.kept {
+            return;
+        }
+        let (engine, content) = (self.engine.clone(), self.content);
+        let remove = move || {
+            if let Err(error) = engine.remove_content(content) {
+                // The store removes it when it is opened again.
+                tracing::warn!(%error, "could not remove an incomplete deposit");
+            }
+        };
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(remove)),
+            Err(_) => remove(),
+        }
+    }
+}
+
+/// An upload in progress.
+pub struct Upload {
+    draft: Draft,
+    sealer: Sealer,
+    check: ContentCheck,
+    agreed: u64,
+    plain: Zeroizing<Vec<u8>>,
+    chunks: u64,
+}
+
+impl Upload {
+    /// Starts an upload by `depositor`, sealed to its peer. Fails before anything is read if the peer's key
+    /// cannot be sealed to.
+    pub fn begin(
+        engine: Handle,
+        agreement: &Agreement,
+        depositor: Role,
+        described: Information,
+    ) -> Result<Self, UploadError> {
+        let mut randomness = Zeroizing::new([0; 32]);
+        getrandom::fill(randomness.as_mut_slice()).map_err(UploadError::Randomness)?;
+        let peer = &agreement.offer().party(depositor.peer()).sealing_key;
+        Ok(Self {
+            sealer: Sealer::new(peer, &agreement.seal_context(depositor), &randomness)?,
+            draft: Draft { content: engine.new_content_id(), engine, kept: false },
+            agreed: described.size_bytes,
+            check: ContentCheck::new(described),
+            plain: Zeroizing::new(Vec::new()),
+            chunks: 0,
+        })
+    }
+
+    /// Takes the next bytes, at most [`limits::CHUNK_BYTES`] and not none: an upload must come to an end.
+    pub fn take(&mut self, mut bytes: Vec<u8>) -> Result<(), UploadError> {
+        let taken = self.take_bytes(&bytes);
+        bytes.zeroize();
+        taken
+    }
+
+    /// Ends the upload: the proof that it fits, and the stored draft.
+    pub fn finish(self) -> Result<(FitContent, Draft), UploadError> {
+        let found = self.check.found();
+        if found < self.agreed {
+            return Err(UploadError::Incomplete { found, agreed: self.agreed });
+        }
+        let fit = self.check.finish()?;
+        let head = ContentHead { encapsulated: *self.sealer.encapsulated(), chunks: self.chunks };
+        self.draft.engine.put_content(self.draft.content, &head)?;
+        Ok((fit, self.draft))
+    }
+
+    /// How far the upload has come: bytes found and agreed.
+    pub const fn progress(&self) -> (u64, u64) {
+        (self.check.found(), self.agreed)
+    }
+
+    fn take_bytes(&mut self, mut rest: &[u8]) -> Result<(), UploadError> {
+        if rest.is_empty() {
+            return Err(Invalid::FieldLength { field: "chunk" }.into());
+        }
+        if rest.len() > limits::CHUNK_BYTES {
+            return Err(Invalid::TooLarge { what: "chunk", maximum: limits::CHUNK_BYTES }.into());
+        }
+        self.check.update(rest)?;
+        while !rest.is_empty() {
+            let room = limits::CHUNK_BYTES.saturating_sub(self.plain.len());
+            let (now, later) = rest.split_at(room.min(rest.len()));
+            // Grown once to a whole chunk: a buffer that moves would leave plain bytes behind.
+            self.plain.reserve_exact(room);
+            self.plain.extend_from_slice(now);
+            rest = later;
+            let last = rest.is_empty() && self.check.found() == self.agreed;
+            if last || self.plain.len() == limits::CHUNK_BYTES {
+                self.put(last)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, last: bool) -> Result<(), UploadError> {
+        let sealed = self.sealer.seal(&self.plain, last)?;
+        self.plain.as_mut_slice().zeroize();
+        self.plain.truncate(0);
+        self.draft.engine.put_chunk(self.draft.content, self.chunks, &sealed)?;
+        self.chunks = self.chunks.saturating_add(1);
+        Ok(())
+    }
+}

@@ -1,0 +1,372 @@
+//! The network face: the services of `proto/arbiter/v1`, health and reflection on one listener.
+//!
+//! ```text
+//!  TCP ─▶ TLS ─▶ gate ─┬─ ArbiterService ────┬─▶ admission ─▶ engine
+//!                      ├─ EvidenceLogService ┘
+//!                      ├─ grpc.health.v1
+//!                      └─ grpc.reflection.v1, v1alpha
+//! ```
+//!
+//! [`Server::start`] is all that the program, the tests and the benches need: it serves any store on any
+//! listener and ends with [`Server::stop`].
+//!
+//! Invariants
+//! - `tonic` is named in this module only.
+//! - Admission, deposits and reads of the log run on worker threads, not on those that serve connections.
+//! - A message larger than [`MESSAGE_BYTES`] is refused before it is read into memory.
+
+pub mod deposit;
+pub mod gate;
+mod log;
+mod service;
+pub mod shutdown;
+pub mod status;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arbiter_protocol::evidence::note::VerifierKey;
+use arbiter_protocol::limits;
+use arbiter_protocol::wire::DESCRIPTORS;
+use arbiter_protocol::wire::arbiter as proto;
+use arbiter_protocol::wire::arbiter::arbiter_service_server::ArbiterServiceServer;
+use arbiter_protocol::wire::arbiter::evidence_log_service_server::EvidenceLogServiceServer;
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tonic::Status;
+use tonic::transport::server::TcpIncoming;
+use tonic::transport::{Certificate, Identity, ServerTlsConfig};
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+
+use crate::admission::Admission;
+use crate::engine::Handle;
+use gate::Gate;
+
+/// Largest message that is read: a case of three envelopes, or a chunk, and room for later fields.
+pub const MESSAGE_BYTES: usize = 256 * 1024;
+const _: () = assert!(3 * limits::ENVELOPE_BYTES < MESSAGE_BYTES && limits::CHUNK_BYTES < MESSAGE_BYTES);
+
+/// Largest block of headers. Ours are a few hundred bytes.
+const HEADER_BYTES: u32 = 16 * 1024;
+/// A connection over which nothing comes is asked after this long whether somebody is there …
+const KEEPALIVE: Duration = Duration::from_secs(60);
+/// … and must answer within this, as a TLS handshake must end within it.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How the API is served.
+#[derive(Clone, Debug)]
+pub struct Api {
+    /// What the operator promises, in words.
+    pub terms: String,
+    /// Largest item that is taken as a deposit.
+    pub max_deposit_bytes: u64,
+    /// Requests served at one time.
+    pub max_requests: u32,
+    /// Requests at one time on one connection.
+    pub max_streams: u32,
+    /// How long a request, or a pause in an upload, may last.
+    pub request_timeout: Duration,
+    /// How long requests in flight may last while draining.
+    pub drain: Duration,
+    /// TLS; without it plaintext.
+    pub tls: Option<Tls>,
+}
+
+impl Default for Api {
+    /// Plaintext, limits as in the default configuration.
+    fn default() -> Self {
+        Self {
+            terms: String::new(),
+            max_deposit_bytes: 1 << 30,
+            max_requests: 1024,
+            max_streams: 256,
+            request_timeout: Duration::from_secs(30),
+            drain: Duration::from_secs(10),
+            tls: None,
+        }
+    }
+}
+
+/// TLS material as PEM. It has no `Debug` that shows the key.
+#[derive(Clone)]
+pub struct Tls {
+    /// Certificate chain.
+    pub cert: Vec<u8>,
+    /// Its secret key.
+    pub key: Vec<u8>,
+    /// Authority that clients must show a certificate of.
+    pub client_ca: Option<Vec<u8>>,
+}
+
+impl std::fmt::Debug for Tls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tls").field("client_ca", &self.client_ca.is_some()).finish_non_exhaustive()
+    }
+}
+
+impl Tls {
+    /// Whether a server could be started with it.
+    pub fn check(&self) -> Result<(), ServeError> {
+        tonic::transport::Server::builder().tls_config(self.config()).map(drop).map_err(ServeError::tls)
+    }
+
+    fn config(&self) -> ServerTlsConfig {
+        let config =
+            ServerTlsConfig::new().identity(Identity::from_pem(&self.cert, &self.key)).timeout(PATIENCE);
+        match &self.client_ca {
+            None => config,
+            Some(ca) => config.client_ca_root(Certificate::from_pem(ca)),
+        }
+    }
+}
+
+/// Serving failed. The operator or the machine is at fault.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// The TLS material cannot be used.
+    #[error("TLS certificate, key or client CA cannot be used: {0}")]
+    Tls(String),
+    /// The listener failed.
+    #[error("serving failed: {0}")]
+    Transport(String),
+}
+
+impl ServeError {
+    fn tls(error: tonic::transport::Error) -> Self {
+        Self::Tls(causes(&error))
+    }
+}
+
+/// What both services share. Clones are the same service.
+#[derive(Clone)]
+pub(crate) struct Service(Arc<Shared>);
+
+struct Shared {
+    api: Api,
+    engine: Handle,
+    admission: Admission,
+    gate: Gate,
+    log_key: String,
+    first_leaf: u64,
+}
+
+impl Service {
+    fn engine(&self) -> &Handle {
+        &self.0.engine
+    }
+
+    fn admission(&self) -> &Admission {
+        &self.0.admission
+    }
+
+    fn max_deposit_bytes(&self) -> u64 {
+        self.0.api.max_deposit_bytes
+    }
+
+    fn request_timeout(&self) -> Duration {
+        self.0.api.request_timeout
+    }
+
+    /// Who this arbiter is and what it takes.
+    fn info(&self) -> proto::GetArbiterInfoResponse {
+        let Shared { api, log_key, engine, .. } = &*self.0;
+        let arbiter = &engine.desk().arbiter;
+        proto::GetArbiterInfoResponse {
+            key: arbiter.key.to_vec(),
+            log_key: log_key.clone(),
+            log_origin: arbiter.log_origin.to_string(),
+            rules: arbiter.rules.clone(),
+            terms: api.terms.clone(),
+            limits: Some(proto::Limits {
+                deposit_bytes: api.max_deposit_bytes,
+                chunk_bytes: u32::try_from(limits::CHUNK_BYTES).unwrap_or(u32::MAX),
+                statement_bytes: u32::try_from(limits::STATEMENT_BYTES).unwrap_or(u32::MAX),
+            }),
+            clock: engine.now().0,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+
+    /// The counters of the gate, and the leaves made since the start.
+    fn counters(&self) -> Vec<proto::Counter> {
+        let leaves = self.engine().log_size().saturating_sub(self.0.first_leaf);
+        let counters = self.0.gate.counters().into_iter().chain([("leaves".to_owned(), leaves)]);
+        counters.map(|(name, value)| proto::Counter { name, value }).collect()
+    }
+}
+
+/// A running server.
+pub struct Server {
+    address: SocketAddr,
+    gate: Gate,
+    health: HealthReporter,
+    drain: Duration,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<Result<(), tonic::transport::Error>>,
+}
+
+impl Server {
+    /// Serves `engine` on `listener`, until [`Server::stop`]. The engine stays the caller's.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use arbiter::clock::SystemClock;
+    /// use arbiter::engine::Engine;
+    /// use arbiter::grpc::{Api, Server};
+    /// use arbiter::keys::{Keys, Seeds};
+    /// use arbiter::store::mem::MemStore;
+    /// use arbiter_protocol::evidence::checkpoint::Origin;
+    /// use arbiter_protocol::{ids::Digest, ruling::sequencer::Desk, time::DurationMillis};
+    ///
+    /// # tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+    /// let seed = |byte| zeroize::Zeroizing::new([byte; 32]);
+    /// let keys = Keys::from_seeds(&Seeds { arbiter: seed(1), log: seed(2), veil: seed(3) });
+    /// let arbiter = keys.identity(Origin::parse("arbiter.example/evidence")?);
+    /// let store = Arc::new(MemStore::new(&arbiter)?);
+    /// let desk = Desk { arbiter, build: Digest::of(&[b"build"]), clock_uncertainty: DurationMillis(1000) };
+    /// let engine = Engine::start(desk, keys, store, Box::new(SystemClock))?;
+    ///
+    /// let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    /// let server = Server::start(Api::default(), listener, engine.clone()).await?;
+    /// println!("arbiter at http://{}", server.address());
+    /// server.stop().await?;
+    /// engine.stop().await;
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub async fn start(api: Api, listener: TcpListener, engine: Handle) -> Result<Self, ServeError> {
+        let address = listener.local_addr().map_err(|error| ServeError::Transport(error.to_string()))?;
+        let gate = Gate::new(api.max_requests, api.request_timeout);
+        let mut builder = tonic::transport::Server::builder();
+        if let Some(tls) = &api.tls {
+            builder = builder.tls_config(tls.config()).map_err(ServeError::tls)?;
+        }
+        let mut builder = builder
+            .max_concurrent_streams(api.max_streams)
+            .http2_max_header_list_size(HEADER_BYTES)
+            .http2_keepalive_interval(Some(KEEPALIVE))
+            .http2_keepalive_timeout(Some(PATIENCE))
+            .layer(gate.clone());
+
+        let drain = api.drain;
+        let arbiter = engine.desk().arbiter.clone();
+        let log_key = VerifierKey::new(arbiter.log_origin.as_str(), arbiter.log_key)
+            .expect("invariant: the log's own key and origin are well formed");
+        let service = Service(Arc::new(Shared {
+            admission: Admission::new(arbiter),
+            log_key: log_key.to_string(),
+            first_leaf: engine.log_size(),
+            gate: gate.clone(),
+            api,
+            engine,
+        }));
+        let parties = ArbiterServiceServer::new(service.clone()).max_decoding_message_size(MESSAGE_BYTES);
+        let log = EvidenceLogServiceServer::new(service).max_decoding_message_size(MESSAGE_BYTES);
+        let (health, health_service) = tonic_health::server::health_reporter();
+        for name in SERVICES {
+            health.set_service_status(name, ServingStatus::Serving).await;
+        }
+        let (stop, stopped) = oneshot::channel();
+        let serving = builder
+            .add_service(parties)
+            .add_service(log)
+            .add_service(health_service)
+            .add_service(reflection().build_v1().map_err(|error| ServeError::Transport(error.to_string()))?)
+            .add_service(
+                reflection().build_v1alpha().map_err(|error| ServeError::Transport(error.to_string()))?,
+            )
+            .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), async move {
+                // A dropped `Server` stops as well.
+                let _ = stopped.await;
+            });
+        let task = tokio::spawn(serving);
+        Ok(Self { address, gate, health, drain, stop, task })
+    }
+
+    /// Where the server listens.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Says NOT_SERVING and refuses new requests with reason DRAINING. Those in flight go on.
+    pub async fn refuse_new(&self) {
+        for name in SERVICES.into_iter().chain([""]) {
+            self.health.set_service_status(name, ServingStatus::NotServing).await;
+        }
+        self.gate.close();
+    }
+
+    /// Refuses new requests, gives those in flight their time, then closes every connection. The engine is
+    /// the caller's: it is stopped after this.
+    pub async fn stop(self) -> Result<(), ServeError> {
+        self.refuse_new().await;
+        if tokio::time::timeout(self.drain, self.gate.empty()).await.is_err() {
+            tracing::warn!("requests in flight took longer than the drain time and are cut off");
+        }
+        let _ = self.stop.send(());
+        let mut task = self.task;
+        match tokio::time::timeout(FAREWELL, &mut task).await {
+            Ok(Ok(served)) => served.map_err(|error| ServeError::Transport(causes(&error))),
+            Ok(Err(panicked)) => Err(ServeError::Transport(panicked.to_string())),
+            Err(_) => {
+                // Health watches and connections cut off above: they end with the process.
+                task.abort();
+                Ok(())
+            }
+        }
+    }
+
+    /// Ends only if serving fails by itself.
+    pub async fn failed(&mut self) -> ServeError {
+        match (&mut self.task).await {
+            Ok(Ok(())) => ServeError::Transport("the listener was closed".to_owned()),
+            Ok(Err(error)) => ServeError::Transport(causes(&error)),
+            Err(panicked) => ServeError::Transport(panicked.to_string()),
+        }
+    }
+}
+
+/// The services whose health is reported one by one.
+const SERVICES: [&str; 2] = ["arbiter.v1.ArbiterService", "arbiter.v1.EvidenceLogService"];
+
+/// After draining, connections get this long to close: nothing is in flight on them any more.
+const FAREWELL: Duration = Duration::from_millis(500);
+
+/// Reflection of what is served; the descriptors hold more, such as the peers' own protocol.
+fn reflection() -> tonic_reflection::server::Builder<'static> {
+    let builder = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
+    SERVICES
+        .into_iter()
+        .chain(["grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"])
+        .fold(builder, |builder, name| builder.with_service_name(name))
+}
+
+/// Runs a blocking function on a worker thread.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Status> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => Ok(done),
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_) => Err(status::stopped()),
+    }
+}
+
+/// All causes of an error in one line: the gRPC library says only "transport error" by itself.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}

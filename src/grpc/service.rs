@@ -1,0 +1,309 @@
+//! `ArbiterService`: what the two peers ask. Decode, admission, engine, encode; no rule is decided here.
+//!
+//! ```text
+//!  Case ─▶ admission ─▶ is it the action of this method? ─▶ engine ─▶ Receipt
+//!  VerifyTransfer: Case ─▶ … ─▶ precheck ─▶ chunks ─▶ Upload ─▶ engine ─▶ Receipt
+//!  FetchDeposit:   Case ─▶ … ─▶ engine ─▶ encapsulated key, sealed chunks
+//! ```
+//!
+//! Invariants
+//! - Who may ask is decided by the signature inside the case, never by the connection.
+//! - A deposit that cannot be taken is refused before its content is read.
+//! - Once a deposit was filed its outcome is awaited, even if the caller is gone: content that a record
+//!   names is never removed, content that none names always is.
+//! - One log line a ruling, with ids and rules, never with items or keys.
+
+use std::pin::Pin;
+
+use arbiter_protocol::error::Invalid;
+use arbiter_protocol::evidence::leaf::Leaf;
+use arbiter_protocol::exchange::item::Description;
+use arbiter_protocol::exchange::kind::information::FitContent;
+use arbiter_protocol::message::request::Action;
+use arbiter_protocol::role::arbiter::Case;
+use arbiter_protocol::ruling::receipt::Receipt;
+use arbiter_protocol::ruling::sequencer::ContentId;
+use arbiter_protocol::wire::arbiter as proto;
+use arbiter_protocol::wire::arbiter::arbiter_service_server::ArbiterService;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_stream::Stream;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::deposit::{Draft, Upload};
+use super::gate::Permit;
+use super::{Service, blocking, status};
+use crate::admission::NotAdmitted;
+use crate::engine::{EngineError, Filed, Precheck};
+
+#[tonic::async_trait]
+impl ArbiterService for Service {
+    async fn get_arbiter_info(
+        &self,
+        _request: Request<proto::GetArbiterInfoRequest>,
+    ) -> Result<Response<proto::GetArbiterInfoResponse>, Status> {
+        Ok(Response::new(self.info()))
+    }
+
+    async fn verify_transfer(
+        &self,
+        request: Request<Streaming<proto::VerifyTransferRequest>>,
+    ) -> Result<Response<proto::VerifyTransferResponse>, Status> {
+        let mut parts = request.into_inner();
+        let Some(proto::verify_transfer_request::Part::Case(case)) = self.next_part(&mut parts).await? else {
+            return Err(status::invalid(&Invalid::FieldMissing { field: "case" }));
+        };
+        let case = self.admit("VerifyTransfer", Action::Deposit, Some(case)).await?;
+        let about = About::new(&case);
+        let (engine, asked) = (self.engine().clone(), case.clone());
+        let receipt = match blocking(move || engine.precheck(&asked)).await? {
+            Ok(Precheck::Answered) => self.file(case).await?,
+            Ok(Precheck::ContentWanted) => self.deposit(case, &mut parts).await?,
+            Err(error) => return Err(about.refuse(&error)),
+        };
+        Ok(Response::new(proto::VerifyTransferResponse { receipt: Some((&*receipt).into()) }))
+    }
+
+    async fn generate_item(
+        &self,
+        request: Request<proto::GenerateItemRequest>,
+    ) -> Result<Response<proto::GenerateItemResponse>, Status> {
+        let receipt = self.rule("GenerateItem", Action::Resolve, request.into_inner().case).await?;
+        Ok(Response::new(proto::GenerateItemResponse { receipt: Some((&*receipt).into()) }))
+    }
+
+    async fn abort_exchange(
+        &self,
+        request: Request<proto::AbortExchangeRequest>,
+    ) -> Result<Response<proto::AbortExchangeResponse>, Status> {
+        let receipt = self.rule("AbortExchange", Action::Abort, request.into_inner().case).await?;
+        Ok(Response::new(proto::AbortExchangeResponse { receipt: Some((&*receipt).into()) }))
+    }
+
+    async fn get_verdict(
+        &self,
+        request: Request<proto::GetVerdictRequest>,
+    ) -> Result<Response<proto::GetVerdictResponse>, Status> {
+        let receipt = self.rule("GetVerdict", Action::Query, request.into_inner().case).await?;
+        Ok(Response::new(proto::GetVerdictResponse { receipt: Some((&*receipt).into()) }))
+    }
+
+    type FetchDepositStream =
+        Pin<Box<dyn Stream<Item = Result<proto::FetchDepositResponse, Status>> + Send + 'static>>;
+
+    async fn fetch_deposit(
+        &self,
+        request: Request<proto::FetchDepositRequest>,
+    ) -> Result<Response<Self::FetchDepositStream>, Status> {
+        let permit = request.extensions().get::<Permit>().cloned();
+        let case = self.admit("FetchDeposit", Action::Fetch, request.into_inner().case).await?;
+        let exchange = case.exchange_id();
+        let role = case.request().role;
+        let about = About::new(&case);
+        let content = match self.engine().file(case, None).await {
+            Ok(Filed::Content(content)) => content,
+            Ok(Filed::Receipt(_)) => return Err(status::unexpected("FetchDeposit")),
+            Err(error) => return Err(about.refuse(&error)),
+        };
+        tracing::info!(%exchange, requested_by = %role, rule = "R-408", content = content.0, "deposit released");
+        let (sender, receiver) = mpsc::channel(2);
+        tokio::spawn(self.clone().send_deposit(content, sender, permit));
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+
+    async fn get_counters(
+        &self,
+        _request: Request<proto::GetCountersRequest>,
+    ) -> Result<Response<proto::GetCountersResponse>, Status> {
+        Ok(Response::new(proto::GetCountersResponse { counters: self.counters() }))
+    }
+}
+
+impl Service {
+    /// Verifies a case and that it asks for what the method does.
+    async fn admit(
+        &self,
+        method: &'static str,
+        action: Action,
+        case: Option<proto::Case>,
+    ) -> Result<Case, Status> {
+        let case = case.ok_or_else(|| status::invalid(&Invalid::FieldMissing { field: "case" }))?;
+        let case = self.admission().admit(case).await.map_err(|error| match error {
+            NotAdmitted::Rejected(rejected) => status::rejected(&rejected),
+            NotAdmitted::Stopped => status::stopped(),
+        })?;
+        if case.request().action != action {
+            return Err(status::action_mismatch(method));
+        }
+        Ok(case)
+    }
+
+    /// The methods that take a case and give a receipt.
+    async fn rule(
+        &self,
+        method: &'static str,
+        action: Action,
+        case: Option<proto::Case>,
+    ) -> Result<Box<Receipt>, Status> {
+        let case = self.admit(method, action, case).await?;
+        self.file(case).await
+    }
+
+    /// Files a case that has no content.
+    async fn file(&self, case: Case) -> Result<Box<Receipt>, Status> {
+        let about = About::new(&case);
+        about.answer(self.engine().file(case, None).await)
+    }
+
+    /// Takes the content of a deposit that the engine would attest, and files it.
+    async fn deposit(
+        &self,
+        case: Case,
+        parts: &mut Streaming<proto::VerifyTransferRequest>,
+    ) -> Result<Box<Receipt>, Status> {
+        let mut upload = self.begin(&case)?;
+        loop {
+            let (found, agreed) = upload.progress();
+            // Whatever ends the stream early, nothing of the upload is kept.
+            let part = self.next_part(parts).await.map_err(|error| match error.code() {
+                tonic::Code::InvalidArgument | tonic::Code::DeadlineExceeded => error,
+                _ => status::incomplete(found, agreed),
+            })?;
+            let bytes = match part {
+                None => break,
+                Some(proto::verify_transfer_request::Part::Chunk(bytes)) => bytes,
+                Some(proto::verify_transfer_request::Part::Case(_)) => {
+                    return Err(status::invalid(&Invalid::FieldValue { field: "part" }));
+                }
+            };
+            upload = blocking(move || upload.take(bytes).map(|()| upload))
+                .await?
+                .map_err(|error| error.status())?;
+        }
+        let (fit, draft) = blocking(move || upload.finish()).await?.map_err(|error| error.status())?;
+        // A task of its own: a caller that goes away now must not decide what becomes of the content.
+        tokio::spawn(self.clone().settle(case, fit, draft)).await.map_err(|_| status::stopped())?
+    }
+
+    fn begin(&self, case: &Case) -> Result<Upload, Status> {
+        let agreement = case.agreement().ok_or_else(|| status::unexpected("VerifyTransfer"))?;
+        let role = case.request().role;
+        let described = match &case.offer().item(role).description {
+            Description::Information(described) => described.clone(),
+            Description::Signature(_) => return Err(status::unexpected("VerifyTransfer")),
+        };
+        let maximum = self.max_deposit_bytes();
+        if described.size_bytes > maximum {
+            return Err(status::quota(described.size_bytes, maximum));
+        }
+        Upload::begin(self.engine().clone(), agreement, role, described).map_err(|error| error.status())
+    }
+
+    /// Files a complete deposit.
+    async fn settle(self, case: Case, fit: FitContent, draft: Draft) -> Result<Box<Receipt>, Status> {
+        let about = About::new(&case);
+        let filed = self.engine().file(case, Some((fit, draft.content()))).await;
+        match filed {
+            // Never queued: the engine does not know of the content.
+            Err(EngineError::Overloaded) => drop(draft),
+            // The engine removes what no record names, now or at the next start.
+            _ => draft.keep(),
+        }
+        about.answer(filed)
+    }
+
+    /// The next part of an upload, within the time that a caller may be silent.
+    async fn next_part(
+        &self,
+        parts: &mut Streaming<proto::VerifyTransferRequest>,
+    ) -> Result<Option<proto::verify_transfer_request::Part>, Status> {
+        let limit = self.request_timeout();
+        let message =
+            timeout(limit, parts.message()).await.map_err(|_| status::timed_out(limit.as_secs()))?;
+        match message {
+            Ok(None) => Ok(None),
+            Ok(Some(proto::VerifyTransferRequest { part: Some(part) })) => Ok(Some(part)),
+            Ok(Some(_)) => Err(status::invalid(&Invalid::FieldMissing { field: "part" })),
+            Err(error) => Err(status::enrich_upload(error)),
+        }
+    }
+
+    /// Streams a deposit. The permit is held as long as the stream; a reader that is too slow loses it.
+    async fn send_deposit(
+        self,
+        content: ContentId,
+        sender: mpsc::Sender<Result<proto::FetchDepositResponse, Status>>,
+        permit: Option<Permit>,
+    ) {
+        let _permit = permit;
+        use proto::fetch_deposit_response::Part;
+        let limit = self.request_timeout();
+        let send = |part: Result<Part, Status>| {
+            let message = part.map(|part| proto::FetchDepositResponse { part: Some(part) });
+            sender.send_timeout(message, limit)
+        };
+        let engine = self.engine().clone();
+        let head = match flat(blocking(move || engine.content(content)).await) {
+            Ok(head) => head,
+            Err(status) => return drop(send(Err(status)).await),
+        };
+        if send(Ok(Part::EncapsulatedKey(head.encapsulated.to_vec()))).await.is_err() {
+            return;
+        }
+        for index in 0..head.chunks {
+            let engine = self.engine().clone();
+            let sealed = flat(blocking(move || engine.chunk(content, index)).await);
+            let failed = sealed.is_err();
+            if send(sealed.map(Part::SealedChunk)).await.is_err() || failed {
+                return;
+            }
+        }
+    }
+}
+
+fn flat<T>(read: Result<Result<T, EngineError>, Status>) -> Result<T, Status> {
+    read?.map_err(|error| status::engine(&error))
+}
+
+/// What a log line says about a case.
+struct About {
+    exchange: arbiter_protocol::ids::ExchangeId,
+    role: arbiter_protocol::exchange::selection::Role,
+    action: Action,
+}
+
+impl About {
+    fn new(case: &Case) -> Self {
+        let request = case.request();
+        Self { exchange: case.exchange_id(), role: request.role, action: request.action }
+    }
+
+    /// Passes an answer of the engine on and leaves a line about it.
+    fn answer(&self, filed: Result<Filed, EngineError>) -> Result<Box<Receipt>, Status> {
+        match filed {
+            Ok(Filed::Receipt(receipt)) => {
+                self.log(&receipt);
+                Ok(receipt)
+            }
+            Ok(Filed::Content(_)) => Err(status::unexpected("a ruling")),
+            Err(error) => Err(self.refuse(&error)),
+        }
+    }
+
+    /// The engine writes the line about a new ruling; this one is about who got it, replays included.
+    fn log(&self, receipt: &Receipt) {
+        let Self { exchange, role, action } = self;
+        // Always decodes: the leaf is our own.
+        let Ok(leaf) = Leaf::decode(&receipt.leaf) else { return };
+        let (event, rule, leaf) = (leaf.event, leaf.reason, leaf.index.0);
+        tracing::debug!(%exchange, %role, ?action, ?event, rule, leaf, "answered");
+    }
+
+    fn refuse(&self, error: &EngineError) -> Status {
+        let Self { exchange, role, action } = self;
+        let status = status::engine(error);
+        tracing::debug!(%exchange, %role, ?action, %error, "refused");
+        status
+    }
+}

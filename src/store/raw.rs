@@ -1,0 +1,250 @@
+//! What both stores share: the [`Store`] contract written once over raw keys and values.
+//!
+//! ```text
+//!  Store ◀── impl for every Raw ── schema (encoding, check bytes)
+//!              Raw ◀── RocksStore, MemStore: get, scan, write
+//! ```
+//! A store below only has to keep bytes; what they mean, and when they are damaged, is decided here.
+
+use std::sync::{Mutex, PoisonError};
+
+use arbiter_protocol::evidence::merkle::NodeId;
+use arbiter_protocol::ids::{Digest, ExchangeId};
+use arbiter_protocol::message::agreement::ArbiterIdentity;
+use arbiter_protocol::ruling::sequencer::{ContentId, Record};
+
+use super::schema::{self, Family, Write, damaged};
+use super::{Commit, ContentHead, Store, StoreError, StoredHead};
+
+/// Whether a write must survive power loss when it returns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Durability {
+    /// Durable with the next write that is.
+    Later,
+    /// Durable on return, together with everything written before.
+    Now,
+}
+
+/// An entry as it is stored.
+pub(super) type Pair = (Vec<u8>, Vec<u8>);
+
+/// Keeps bytes under keys, in order.
+pub(super) trait Raw: Send + Sync + 'static {
+    /// The stored bytes of one entry.
+    fn get(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+    /// Entries in key order from `from` on, at most `count`.
+    fn scan(&self, family: Family, from: &[u8], count: usize) -> Result<Vec<Pair>, StoreError>;
+    /// Makes all changes or none.
+    fn write(&self, writes: Vec<Write>, durability: Durability) -> Result<(), StoreError>;
+    /// The one writer at a time.
+    fn turn(&self) -> &Turn;
+}
+
+/// Serialises commits. The lock owns whether an earlier commit failed: then nobody knows what is stored, and
+/// nothing is written any more (R-505).
+#[derive(Debug, Default)]
+pub(super) struct Turn(Mutex<bool>);
+
+/// Whether a folder may be new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Expect {
+    /// It must hold a log.
+    Existing,
+    /// It may be empty.
+    NewOrExisting,
+}
+
+/// Checks that the bytes below are ours and of this arbiter, or makes them so; removes garbage.
+pub(super) fn prepare(raw: &impl Raw, arbiter: &ArbiterIdentity, expect: Expect) -> Result<(), StoreError> {
+    let expected = schema::fingerprint(arbiter);
+    match format_version(raw)? {
+        Some(schema::FORMAT) => {}
+        Some(found) => return Err(StoreError::Format { found, known: schema::FORMAT }),
+        None => {
+            for family in Family::ALL {
+                if let Some((key, _)) = raw.scan(family, &[], 1)?.first() {
+                    return Err(damaged(family, key, "there, but the folder has no format version"));
+                }
+            }
+            if expect == Expect::Existing {
+                return Err(StoreError::Io(String::from("the data folder holds no log")));
+            }
+            let version = Write::Put {
+                family: Family::Meta,
+                key: schema::FORMAT_KEY.to_vec(),
+                value: schema::FORMAT.to_be_bytes().to_vec(),
+            };
+            let identity = Write::put(Family::Meta, schema::IDENTITY_KEY.to_vec(), expected.as_bytes());
+            raw.write(vec![version, identity], Durability::Now)?;
+        }
+    }
+    let found = value(raw, Family::Meta, schema::IDENTITY_KEY)?
+        .ok_or_else(|| damaged(Family::Meta, schema::IDENTITY_KEY, "missing"))?;
+    if found != expected.as_bytes() {
+        let found = String::from_utf8_lossy(&found).into_owned();
+        return Err(StoreError::OtherArbiter { found, expected });
+    }
+    remove_garbage(raw)
+}
+
+/// The format version, readable in every version.
+pub(super) fn format_version(raw: &impl Raw) -> Result<Option<u32>, StoreError> {
+    let Some(bytes) = raw.get(Family::Meta, schema::FORMAT_KEY)? else { return Ok(None) };
+    let bytes = bytes.try_into().map_err(|_| damaged(Family::Meta, schema::FORMAT_KEY, "not 4 bytes"))?;
+    Ok(Some(u32::from_be_bytes(bytes)))
+}
+
+/// Contents whose deposit was cut off by a crash.
+fn remove_garbage(raw: &impl Raw) -> Result<(), StoreError> {
+    let mut removed = 0u64;
+    loop {
+        let found = raw.scan(Family::Unnamed, &[], PAGE)?;
+        if found.is_empty() {
+            break;
+        }
+        let mut writes = Vec::new();
+        for (key, _) in found {
+            let id = key.as_slice().try_into().map(u64::from_be_bytes);
+            let id = id.map_err(|_| damaged(Family::Unnamed, &key, "its key is not 8 bytes"))?;
+            writes.extend(removal(ContentId(id)));
+            removed = removed.saturating_add(1);
+        }
+        raw.write(writes, Durability::Now)?;
+    }
+    if removed > 0 {
+        tracing::info!(removed, "removed contents whose deposit was never completed");
+    }
+    Ok(())
+}
+
+fn removal(content: ContentId) -> [Write; 3] {
+    let key = schema::content_key(content);
+    [
+        Write::RemoveAll { family: Family::Chunks, start: key.clone() },
+        Write::Remove { family: Family::Contents, key: key.clone() },
+        Write::Remove { family: Family::Unnamed, key },
+    ]
+}
+
+/// One entry without its check bytes.
+fn value(raw: &impl Raw, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+    raw.get(family, key)?.map(|stored| schema::unprotect(family, key, stored)).transpose()
+}
+
+impl<R: Raw> Store for R {
+    fn head(&self) -> Result<Option<StoredHead>, StoreError> {
+        let Some(bytes) = value(self, Family::Meta, schema::HEAD_KEY)? else { return Ok(None) };
+        let head = schema::decode_head(&bytes);
+        head.map(Some).ok_or_else(|| damaged(Family::Meta, schema::HEAD_KEY, "not a head"))
+    }
+
+    fn record(&self, exchange: &ExchangeId) -> Result<Record, StoreError> {
+        match value(self, Family::Records, exchange.as_bytes())? {
+            None => Ok(Record::default()),
+            Some(bytes) => schema::decode_record(exchange, &bytes),
+        }
+    }
+
+    fn node(&self, node: NodeId) -> Result<Option<Digest>, StoreError> {
+        let key = schema::node_key(node);
+        let Some(bytes) = value(self, Family::Nodes, &key)? else { return Ok(None) };
+        let hash = Digest::parse(&bytes, "node");
+        hash.map(Some).map_err(|_| damaged(Family::Nodes, &key, "not 32 bytes"))
+    }
+
+    fn leaves(&self, first: u64, count: usize) -> Result<Vec<Vec<u8>>, StoreError> {
+        let size = self.head()?.map_or(0, |head| head.size);
+        let available = usize::try_from(size.saturating_sub(first)).unwrap_or(usize::MAX);
+        let count = count.min(available);
+        let mut found = self.scan(Family::Leaves, &schema::leaf_key(first), count)?.into_iter();
+        let mut leaves = Vec::new();
+        for index in (first..).take(count) {
+            let key = schema::leaf_key(index);
+            let pair = found.next().filter(|(found, _)| *found == key);
+            let (_, stored) = pair.ok_or_else(|| damaged(Family::Leaves, &key, "missing"))?;
+            leaves.push(schema::unprotect(Family::Leaves, &key, stored)?);
+        }
+        Ok(leaves)
+    }
+
+    fn commit(&self, commit: &Commit) -> Result<(), StoreError> {
+        let mut failed = self.turn().0.lock().unwrap_or_else(PoisonError::into_inner);
+        if *failed {
+            return Err(StoreError::Io(String::from("an earlier commit failed; start again")));
+        }
+        if self.head()? != commit.expected {
+            return Err(StoreError::HeadMoved);
+        }
+        let before = commit.expected.as_ref().map_or(0, |head| head.commits);
+        assert_eq!(Some(commit.head.commits), before.checked_add(1), "invariant: commits are counted");
+        let result = self.write(schema::writes(commit), Durability::Now);
+        *failed = result.is_err();
+        result
+    }
+
+    fn exchanges(&self, after: Option<ExchangeId>, count: usize) -> Result<Vec<ExchangeId>, StoreError> {
+        // The least key above `after` is `after` followed by a zero byte.
+        let from = after.map_or_else(Vec::new, |after| [&after.as_bytes()[..], &[0]].concat());
+        let found = self.scan(Family::Records, &from, count)?;
+        let id = |key: &[u8]| {
+            ExchangeId::parse(key, "exchange_id")
+                .map_err(|_| damaged(Family::Records, key, "its key is not 32 bytes"))
+        };
+        found.iter().map(|(key, _)| id(key)).collect()
+    }
+
+    fn put_chunk(&self, content: ContentId, chunk: u64, sealed: &[u8]) -> Result<(), StoreError> {
+        let mark = Write::put(Family::Unnamed, schema::content_key(content), &[]);
+        let chunk = Write::put(Family::Chunks, schema::chunk_key(content, chunk), sealed);
+        self.write(vec![mark, chunk], Durability::Later)
+    }
+
+    fn put_content(&self, content: ContentId, head: &ContentHead) -> Result<(), StoreError> {
+        let key = schema::content_key(content);
+        let mark = Write::put(Family::Unnamed, key.clone(), &[]);
+        let head = Write::put(Family::Contents, key, &schema::encode_content(head));
+        self.write(vec![mark, head], Durability::Later)
+    }
+
+    fn content(&self, content: ContentId) -> Result<Option<ContentHead>, StoreError> {
+        let key = schema::content_key(content);
+        let Some(bytes) = value(self, Family::Contents, &key)? else { return Ok(None) };
+        let head = schema::decode_content(&bytes);
+        head.map(Some).ok_or_else(|| damaged(Family::Contents, &key, "not the head of a content"))
+    }
+
+    fn chunk(&self, content: ContentId, chunk: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        value(self, Family::Chunks, &schema::chunk_key(content, chunk))
+    }
+
+    fn remove_content(&self, content: ContentId) -> Result<(), StoreError> {
+        self.write(removal(content).to_vec(), Durability::Later)
+    }
+}
+
+const PAGE: usize = 1000;
+
+/// Access below the contract, for tests that damage a store.
+#[cfg(any(test, feature = "testing"))]
+pub trait Tamper {
+    /// Every entry of a family, as stored.
+    fn entries(&self, family: Family) -> Vec<(Vec<u8>, Vec<u8>)>;
+    /// Replaces or removes the stored bytes of an entry, durably.
+    fn replace(&self, family: Family, key: &[u8], stored: Option<Vec<u8>>);
+}
+
+#[cfg(any(test, feature = "testing"))]
+impl<R: Raw> Tamper for R {
+    fn entries(&self, family: Family) -> Vec<(Vec<u8>, Vec<u8>)> {
+        self.scan(family, &[], usize::MAX).expect("invariant: a test's store can be read")
+    }
+
+    fn replace(&self, family: Family, key: &[u8], stored: Option<Vec<u8>>) {
+        let key = key.to_vec();
+        let write = match stored {
+            Some(value) => Write::Put { family, key, value },
+            None => Write::Remove { family, key },
+        };
+        self.write(vec![write], Durability::Now).expect("invariant: a test's store can be written");
+    }
+}

@@ -1,0 +1,362 @@
+//! How state becomes bytes: families, keys, values, and the format version.
+//!
+//! | family | key (big endian) | value | trusted for |
+//! | --- | --- | --- | --- |
+//! | `meta` | `format` | version, 4 bytes, never protected so that every version can read it | refusing to guess |
+//! | `meta` | `identity` | fingerprint of the arbiter, hexadecimal text | refusing another arbiter's folder |
+//! | `meta` | `head` | commits, size, root, time | availability: the root is rebuilt at start |
+//! | `records` | exchange id | [`Record`] as protobuf | availability: `fsck` decides it again |
+//! | `leaves` | index | the leaf exactly as hashed | availability: the root commits to it |
+//! | `nodes` | level, index | 32-byte hash | availability: the root commits to it |
+//! | `contents` | content id | encapsulated key, number of chunks | availability: sealed to the recipient |
+//! | `chunks` | content id, chunk | sealed bytes | availability: sealed to the recipient |
+//! | `unnamed` | content id | empty; there while no record names the content | removing garbage |
+//!
+//! Every value but `format` starts with 8 check bytes of SHA-256 over family, key and value, so that a value
+//! that was altered or moved is noticed when it is read, before anything is signed. They stop accidents;
+//! against an attacker with write access stand the signed tree and `fsck`.
+//!
+//! Invariants: one encoding a value (decode-then-encode gives the same bytes); a damaged value is an error
+//! that names the entry, never a default.
+
+use arbiter_protocol::evidence::merkle::NodeId;
+use arbiter_protocol::ids::{Digest, ExchangeId, LeafIndex, PublicKey};
+use arbiter_protocol::message::agreement::ArbiterIdentity;
+use arbiter_protocol::message::wire;
+use arbiter_protocol::ruling::sequencer::{ContentId, Logged, Record, genesis_token};
+use arbiter_protocol::statement::{Envelope, Payload, Signed};
+use arbiter_protocol::time::UnixMillis;
+use prost::Message as _;
+
+use super::{Commit, ContentHead, StoreError, StoredHead};
+
+/// The version of everything in this module.
+pub const FORMAT: u32 = 1;
+
+/// A column family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Family {
+    /// Sealed bytes.
+    Chunks,
+    /// What opens sealed bytes.
+    Contents,
+    /// Leaves as hashed.
+    Leaves,
+    /// Version, identity, head.
+    Meta,
+    /// Complete tree nodes.
+    Nodes,
+    /// Records of exchanges.
+    Records,
+    /// Contents that no record names.
+    Unnamed,
+}
+
+impl Family {
+    /// Every family of this version.
+    pub const ALL: [Self; 7] =
+        [Self::Chunks, Self::Contents, Self::Leaves, Self::Meta, Self::Nodes, Self::Records, Self::Unnamed];
+
+    /// The name on disk.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Chunks => "chunks",
+            Self::Contents => "contents",
+            Self::Leaves => "leaves",
+            Self::Meta => "meta",
+            Self::Nodes => "nodes",
+            Self::Records => "records",
+            Self::Unnamed => "unnamed",
+        }
+    }
+}
+
+/// The key of the format version.
+pub const FORMAT_KEY: &[u8] = b"format";
+/// The key of the arbiter's fingerprint.
+pub const IDENTITY_KEY: &[u8] = b"identity";
+/// The key of the head.
+pub const HEAD_KEY: &[u8] = b"head";
+
+/// What a data folder calls its owner: everything that an agreement names about an arbiter, hashed.
+pub fn fingerprint(arbiter: &ArbiterIdentity) -> String {
+    genesis_token(arbiter).to_string()
+}
+
+/// Key of a leaf.
+pub fn leaf_key(index: u64) -> Vec<u8> {
+    index.to_be_bytes().to_vec()
+}
+
+/// Key of a node.
+pub fn node_key(node: NodeId) -> Vec<u8> {
+    [&[node.level][..], &node.index.to_be_bytes()].concat()
+}
+
+/// Key of a content, and the start of the keys of its chunks.
+pub fn content_key(content: ContentId) -> Vec<u8> {
+    content.0.to_be_bytes().to_vec()
+}
+
+/// Key of a chunk.
+pub fn chunk_key(content: ContentId, chunk: u64) -> Vec<u8> {
+    [content.0.to_be_bytes(), chunk.to_be_bytes()].concat()
+}
+
+/// Puts the check bytes before a value.
+pub fn protect(family: Family, key: &[u8], value: &[u8]) -> Vec<u8> {
+    [&check(family, key, value)[..], value].concat()
+}
+
+/// Takes the check bytes off a value, if they are right.
+pub fn unprotect(family: Family, key: &[u8], stored: Vec<u8>) -> Result<Vec<u8>, StoreError> {
+    let mut value = stored;
+    let Some(value_start) = value.get(CHECK_BYTES..) else {
+        return Err(damaged(family, key, "too short"));
+    };
+    if value.get(..CHECK_BYTES) != Some(&check(family, key, value_start)[..]) {
+        return Err(damaged(family, key, "altered: its check bytes do not fit"));
+    }
+    value.drain(..CHECK_BYTES);
+    Ok(value)
+}
+
+/// The error for an entry whose bytes cannot be what was written.
+pub fn damaged(family: Family, key: &[u8], how: &str) -> StoreError {
+    let number = |bytes: &[u8]| bytes.try_into().map(u64::from_be_bytes).unwrap_or_default();
+    let entry = match family {
+        Family::Leaves | Family::Contents | Family::Unnamed => number(key).to_string(),
+        Family::Chunks => {
+            let (content, chunk) = key.split_at_checked(8).unwrap_or_default();
+            format!("{} of content {}", number(chunk), number(content))
+        }
+        Family::Meta => String::from_utf8_lossy(key).into_owned(),
+        Family::Nodes => {
+            let (level, index) = key.split_at_checked(1).unwrap_or_default();
+            format!("{} of level {}", number(index), level.first().copied().unwrap_or_default())
+        }
+        Family::Records => hex::encode(key),
+    };
+    StoreError::Damaged { what: family.one(), detail: format!("{entry}: {how}") }
+}
+
+impl Family {
+    /// What one entry is called in errors.
+    const fn one(self) -> &'static str {
+        match self {
+            Self::Chunks => "chunk",
+            Self::Contents => "content",
+            Self::Leaves => "leaf",
+            Self::Meta => "entry",
+            Self::Nodes => "node",
+            Self::Records => "record",
+            Self::Unnamed => "mark of unnamed content",
+        }
+    }
+}
+
+/// One change.
+#[derive(Clone, Debug)]
+pub enum Write {
+    /// Sets an entry.
+    Put {
+        /// Where.
+        family: Family,
+        /// Which entry.
+        key: Vec<u8>,
+        /// The protected value.
+        value: Vec<u8>,
+    },
+    /// Removes an entry, if it is there.
+    Remove {
+        /// Where.
+        family: Family,
+        /// Which entry.
+        key: Vec<u8>,
+    },
+    /// Removes every entry whose key starts like this.
+    RemoveAll {
+        /// Where.
+        family: Family,
+        /// How the keys start.
+        start: Vec<u8>,
+    },
+}
+
+impl Write {
+    /// Sets an entry.
+    pub fn put(family: Family, key: Vec<u8>, value: &[u8]) -> Self {
+        let value = protect(family, &key, value);
+        Self::Put { family, key, value }
+    }
+}
+
+/// Everything that a commit writes.
+pub fn writes(commit: &Commit) -> Vec<Write> {
+    let count = u64::try_from(commit.leaves.len()).expect("invariant: a batch has few leaves");
+    let first = commit.head.size.checked_sub(count).expect("invariant: new leaves end at the new size");
+    let mut writes = Vec::new();
+    for (exchange, record) in &commit.records {
+        writes.push(Write::put(Family::Records, exchange.to_vec(), &encode_record(record)));
+        writes.extend(named(record));
+    }
+    for (index, leaf) in (first..).zip(&commit.leaves) {
+        writes.push(Write::put(Family::Leaves, leaf_key(index), leaf));
+    }
+    for (node, hash) in &commit.nodes {
+        writes.push(Write::put(Family::Nodes, node_key(*node), hash.as_bytes()));
+    }
+    writes.push(Write::put(Family::Meta, HEAD_KEY.to_vec(), &encode_head(&commit.head)));
+    writes
+}
+
+/// A content that a record names is no garbage any more.
+fn named(record: &Record) -> Option<Write> {
+    record.content.map(|content| Write::Remove { family: Family::Unnamed, key: content_key(content) })
+}
+
+/// The value of the head: commits, size, root, time.
+pub fn encode_head(head: &StoredHead) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    bytes.extend_from_slice(&head.commits.to_be_bytes());
+    bytes.extend_from_slice(&head.size.to_be_bytes());
+    bytes.extend_from_slice(head.root.as_bytes());
+    bytes.extend_from_slice(&head.time.0.to_be_bytes());
+    bytes
+}
+
+/// Reads what [`encode_head`] writes.
+pub fn decode_head(bytes: &[u8]) -> Option<StoredHead> {
+    let (commits, rest) = bytes.split_first_chunk()?;
+    let (size, rest) = rest.split_first_chunk()?;
+    let (root, time) = rest.split_first_chunk()?;
+    Some(StoredHead {
+        commits: u64::from_be_bytes(*commits),
+        size: u64::from_be_bytes(*size),
+        root: Digest::from_bytes(*root),
+        time: UnixMillis(u64::from_be_bytes(time.try_into().ok()?)),
+    })
+}
+
+/// The value of a content.
+pub fn encode_content(head: &ContentHead) -> Vec<u8> {
+    [&head.encapsulated[..], &head.chunks.to_be_bytes()].concat()
+}
+
+/// Reads what [`encode_content`] writes.
+pub fn decode_content(bytes: &[u8]) -> Option<ContentHead> {
+    let (encapsulated, chunks) = bytes.split_first_chunk()?;
+    Some(ContentHead { encapsulated: *encapsulated, chunks: u64::from_be_bytes(chunks.try_into().ok()?) })
+}
+
+/// The value of a record.
+pub fn encode_record(record: &Record) -> Vec<u8> {
+    StoredRecord {
+        version: FORMAT,
+        verdict: record.verdict.as_ref().map(store_logged),
+        attestation: record.attestation.as_ref().map(store_logged),
+        content: record.content.map(|content| content.0),
+        leaves: record.leaves,
+        last_leaf: record.last_leaf.map(|index| index.0),
+    }
+    .encode_to_vec()
+}
+
+/// Reads what [`encode_record`] writes, and nothing else.
+pub fn decode_record(exchange: &ExchangeId, bytes: &[u8]) -> Result<Record, StoreError> {
+    let damaged = |how: &str| damaged(Family::Records, exchange.as_bytes(), how);
+    let stored = StoredRecord::decode(bytes).map_err(|_| damaged("not a record"))?;
+    if stored.version != FORMAT || stored.encode_to_vec() != bytes {
+        return Err(damaged("of another version or not in canonical form"));
+    }
+    let verdict = stored.verdict.map(load_logged).transpose().map_err(damaged)?;
+    let attestation = stored.attestation.map(load_logged).transpose().map_err(damaged)?;
+    Ok(Record {
+        verdict,
+        attestation,
+        content: stored.content.map(ContentId),
+        leaves: stored.leaves,
+        last_leaf: stored.last_leaf.map(LeafIndex),
+    })
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct StoredRecord {
+    #[prost(uint32, tag = "1")]
+    version: u32,
+    #[prost(message, optional, tag = "2")]
+    verdict: Option<StoredStatement>,
+    #[prost(message, optional, tag = "3")]
+    attestation: Option<StoredStatement>,
+    #[prost(uint64, optional, tag = "4")]
+    content: Option<u64>,
+    #[prost(uint32, tag = "5")]
+    leaves: u32,
+    #[prost(uint64, optional, tag = "6")]
+    last_leaf: Option<u64>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct StoredStatement {
+    /// The payload of the statement; the signature is made again when needed.
+    #[prost(bytes = "vec", tag = "1")]
+    payload: Vec<u8>,
+    /// Envelopes of the parties, with their signatures.
+    #[prost(bytes = "vec", tag = "2")]
+    offer: Vec<u8>,
+    #[prost(bytes = "vec", tag = "3")]
+    request: Vec<u8>,
+    #[prost(bytes = "vec", optional, tag = "4")]
+    acceptance: Option<Vec<u8>>,
+    #[prost(bytes = "vec", tag = "5")]
+    leaf: Vec<u8>,
+    #[prost(uint64, tag = "6")]
+    tree_size: u64,
+    #[prost(bytes = "vec", tag = "7")]
+    root: Vec<u8>,
+}
+
+fn store_logged<T: Payload>(logged: &Logged<T>) -> StoredStatement {
+    StoredStatement {
+        payload: logged.statement.to_wire().encode_to_vec(),
+        offer: logged.offer.encode(),
+        request: logged.request.encode(),
+        acceptance: logged.acceptance.as_ref().map(Envelope::encode),
+        leaf: logged.leaf.clone(),
+        tree_size: logged.tree_size,
+        root: logged.root.to_vec(),
+    }
+}
+
+fn load_logged<T: Payload + Clone>(stored: StoredStatement) -> Result<Logged<T>, &'static str> {
+    let envelope = |bytes: &[u8]| Envelope::decode(bytes).map_err(|_| "a party's statement does not decode");
+    let unsigned = unsigned::<T>(stored.payload).ok_or("its statement is too large")?;
+    let statement = Signed::<T>::parse(unsigned).map_err(|_| "its statement does not decode")?;
+    Ok(Logged {
+        statement: statement.unverified().clone(),
+        offer: envelope(&stored.offer)?,
+        request: envelope(&stored.request)?,
+        acceptance: stored.acceptance.as_deref().map(envelope).transpose()?,
+        leaf: stored.leaf,
+        tree_size: stored.tree_size,
+        root: Digest::parse(&stored.root, "root").map_err(|_| "its root is not 32 bytes")?,
+    })
+}
+
+/// An envelope around a payload whose signature nobody may look at.
+pub(crate) fn unsigned<T: Payload>(payload: Vec<u8>) -> Option<Envelope> {
+    let signature =
+        wire::Signature { key_id: PublicKey::from_bytes([0; 32]).to_vec(), signature: vec![0; 64] };
+    let envelope = wire::Envelope { payload_type: T::TYPE.to_owned(), payload, signatures: vec![signature] };
+    Envelope::from_wire(envelope).ok()
+}
+
+const CHECK_BYTES: usize = 8;
+
+fn check(family: Family, key: &[u8], value: &[u8]) -> [u8; CHECK_BYTES] {
+    // No family name holds a zero byte, and all keys of a family have one length or are fixed names.
+    let digest = Digest::of(&[family.name().as_bytes(), &[0], key, &[0], value]);
+    let mut check = [0; CHECK_BYTES];
+    check.iter_mut().zip(digest.as_bytes()).for_each(|(to, from)| *to = *from);
+    check
+}

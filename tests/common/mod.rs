@@ -1,0 +1,409 @@
+//! A world for tests: an arbiter in this process behind a real gRPC server, and two peers with keys.
+
+#![allow(dead_code, reason = "each test program uses a part of it")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use arbiter::clock::Clock;
+use arbiter::engine::{Engine, Handle};
+use arbiter::grpc::{Api, Server};
+use arbiter::keys::{Keys, Seeds};
+use arbiter::store::mem::MemStore;
+use arbiter::store::{Commit, ContentHead, Store, StoreError, StoredHead};
+use arbiter_protocol::crypto::{MemorySigner, SealingSecret, Signer as _};
+use arbiter_protocol::evidence::checkpoint::Origin;
+use arbiter_protocol::evidence::merkle::NodeId;
+use arbiter_protocol::exchange::item::{Description, Information, Item, Statement};
+use arbiter_protocol::exchange::selection::{Role, select};
+use arbiter_protocol::ids::{Digest, ExchangeId};
+use arbiter_protocol::message::agreement::{Acceptance, Agreement, ArbiterIdentity, Offer, Party};
+use arbiter_protocol::message::request::{Action, Request};
+use arbiter_protocol::message::wire;
+use arbiter_protocol::ruling::receipt::{Proven, Receipt};
+use arbiter_protocol::ruling::sequencer::{ContentId, Desk, Record};
+use arbiter_protocol::statement::{Envelope, Payload, Verified, pae};
+use arbiter_protocol::time::{DurationMillis, UnixMillis};
+use arbiter_protocol::wire::arbiter as proto;
+use arbiter_protocol::wire::arbiter::arbiter_service_client::ArbiterServiceClient;
+use arbiter_protocol::wire::arbiter::evidence_log_service_client::EvidenceLogServiceClient;
+use tokio::net::TcpListener;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+use zeroize::Zeroizing;
+
+/// When every test begins: 2026-11-20T00:00:00Z.
+pub const START: UnixMillis = UnixMillis(1_795_132_800_000);
+
+pub type Parties = ArbiterServiceClient<Channel>;
+pub type Auditors = EvidenceLogServiceClient<Channel>;
+
+/// A clock that tests set.
+#[derive(Clone)]
+pub struct TestClock(Arc<AtomicU64>);
+
+impl TestClock {
+    pub fn set(&self, now: UnixMillis) {
+        self.0.store(now.0, Ordering::SeqCst);
+    }
+}
+
+impl Clock for TestClock {
+    fn now(&self) -> UnixMillis {
+        UnixMillis(self.0.load(Ordering::SeqCst))
+    }
+}
+
+/// A store whose disk can break.
+pub struct TestStore {
+    inner: MemStore,
+    pub broken: AtomicBool,
+}
+
+impl Store for TestStore {
+    fn head(&self) -> Result<Option<StoredHead>, StoreError> {
+        self.inner.head()
+    }
+    fn record(&self, exchange: &ExchangeId) -> Result<Record, StoreError> {
+        self.inner.record(exchange)
+    }
+    fn node(&self, node: NodeId) -> Result<Option<Digest>, StoreError> {
+        self.inner.node(node)
+    }
+    fn leaves(&self, first: u64, count: usize) -> Result<Vec<Vec<u8>>, StoreError> {
+        self.inner.leaves(first, count)
+    }
+    fn commit(&self, commit: &Commit) -> Result<(), StoreError> {
+        if self.broken.load(Ordering::SeqCst) {
+            return Err(StoreError::Io("No space left on device".into()));
+        }
+        self.inner.commit(commit)
+    }
+    fn exchanges(&self, after: Option<ExchangeId>, count: usize) -> Result<Vec<ExchangeId>, StoreError> {
+        self.inner.exchanges(after, count)
+    }
+    fn put_chunk(&self, content: ContentId, chunk: u64, sealed: &[u8]) -> Result<(), StoreError> {
+        self.inner.put_chunk(content, chunk, sealed)
+    }
+    fn put_content(&self, content: ContentId, head: &ContentHead) -> Result<(), StoreError> {
+        self.inner.put_content(content, head)
+    }
+    fn content(&self, content: ContentId) -> Result<Option<ContentHead>, StoreError> {
+        self.inner.content(content)
+    }
+    fn chunk(&self, content: ContentId, chunk: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        self.inner.chunk(content, chunk)
+    }
+    fn remove_content(&self, content: ContentId) -> Result<(), StoreError> {
+        self.inner.remove_content(content)
+    }
+}
+
+/// A party with its secrets.
+pub struct Peer {
+    pub signer: MemorySigner,
+    pub secret: SealingSecret,
+    pub party: Party,
+}
+
+impl Peer {
+    pub fn new(byte: u8, name: &str) -> Self {
+        let signer = MemorySigner::from_seed(&Zeroizing::new([byte; 32]));
+        let secret = SealingSecret::from_seed(&Zeroizing::new([byte + 100; 32]));
+        let party = Party {
+            signing_key: signer.public_key(),
+            sealing_key: secret.public_key(),
+            name: name.to_owned(),
+        };
+        Self { signer, secret, party }
+    }
+}
+
+/// The parties, and the arbiter that they agree on.
+pub struct Cast {
+    pub arbiter: ArbiterIdentity,
+    pub alice: Peer,
+    pub bob: Peer,
+    pub mallory: Peer,
+    nonces: AtomicU64,
+}
+
+/// An arbiter that serves, what it runs on, and the cast.
+pub struct World {
+    pub clock: TestClock,
+    pub engine: Handle,
+    pub server: Server,
+    pub store: Arc<TestStore>,
+    cast: Cast,
+}
+
+impl std::ops::Deref for World {
+    type Target = Cast;
+
+    fn deref(&self) -> &Cast {
+        &self.cast
+    }
+}
+
+impl World {
+    pub async fn new() -> Self {
+        Self::with(Api::default()).await
+    }
+
+    pub async fn with(api: Api) -> Self {
+        let seed = |byte| Zeroizing::new([byte; 32]);
+        let keys = Keys::from_seeds(&Seeds { arbiter: seed(1), log: seed(2), veil: seed(3) });
+        let arbiter = keys.identity(Origin::parse("arbiter.example/evidence").unwrap());
+        let store =
+            Arc::new(TestStore { inner: MemStore::new(&arbiter).unwrap(), broken: AtomicBool::new(false) });
+        let desk = Desk {
+            arbiter: arbiter.clone(),
+            build: Digest::of(&[b"test"]),
+            clock_uncertainty: DurationMillis(1000),
+        };
+        let clock = TestClock(Arc::new(AtomicU64::new(START.0)));
+        let engine = Engine::start(desk, keys, store.clone(), Box::new(clock.clone())).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = Server::start(api, listener, engine.clone()).await.unwrap();
+        Self { clock, engine, server, store, cast: Cast::new(arbiter) }
+    }
+
+    pub async fn channel(&self) -> Channel {
+        let endpoint = Endpoint::from_shared(format!("http://{}", self.server.address())).unwrap();
+        endpoint.connect().await.unwrap()
+    }
+
+    pub async fn parties(&self) -> Parties {
+        ArbiterServiceClient::new(self.channel().await)
+    }
+
+    pub async fn auditors(&self) -> Auditors {
+        EvidenceLogServiceClient::new(self.channel().await)
+    }
+}
+
+impl Cast {
+    pub fn new(arbiter: ArbiterIdentity) -> Self {
+        Self {
+            arbiter,
+            alice: Peer::new(11, "Alice"),
+            bob: Peer::new(12, "Bob"),
+            mallory: Peer::new(13, "Mallory"),
+            nonces: AtomicU64::new(0),
+        }
+    }
+
+    pub fn nonce(&self) -> [u8; 32] {
+        let n = self.nonces.fetch_add(1, Ordering::SeqCst);
+        *Digest::of(&[b"nonce", &n.to_be_bytes()]).as_bytes()
+    }
+
+    /// An offer by Alice to Bob, before it is signed.
+    pub fn draft(&self, ours: Item, theirs: Item, complain_by: Option<UnixMillis>) -> Offer {
+        Offer {
+            nonce: self.nonce(),
+            originator: self.alice.party.clone(),
+            responder: self.bob.party.clone(),
+            arbiter: self.arbiter.clone(),
+            selection: select(&ours.properties, &theirs.properties).unwrap(),
+            originator_item: ours,
+            responder_item: theirs,
+            complain_by,
+        }
+    }
+
+    /// Signs an offer as Alice and accepts it as Bob.
+    pub fn agree(&self, offer: Offer) -> Agreement {
+        let offer = Verified::sign(offer, &self.alice.signer);
+        let acceptance = Acceptance { exchange_id: offer.exchange_id(), nonce: self.nonce() };
+        Agreement::join(offer, Verified::sign(acceptance, &self.bob.signer)).unwrap()
+    }
+
+    /// P1: both sign a contract.
+    pub fn contract(&self) -> Agreement {
+        let subject = describe(b"%PDF-1.7 contract", "application/pdf");
+        self.agree(self.draft(signature("We sell.", &subject), signature("We buy.", &subject), None))
+    }
+
+    /// P2: Alice sends a file, Bob a receipt.
+    pub fn delivery(&self, file: &Information, complain_by: UnixMillis) -> Agreement {
+        let item = Item::new(Description::Information(file.clone()));
+        self.agree(self.draft(item, signature("Received.", file), Some(complain_by)))
+    }
+
+    /// P2 the other way round: Bob sends the file, Alice the receipt.
+    pub fn collection(&self, file: &Information, complain_by: UnixMillis) -> Agreement {
+        let item = Item::new(Description::Information(file.clone()));
+        self.agree(self.draft(signature("Received.", file), item, Some(complain_by)))
+    }
+
+    pub fn peer(&self, role: Role) -> &Peer {
+        match role {
+            Role::Originator => &self.alice,
+            Role::Responder => &self.bob,
+        }
+    }
+
+    pub fn request(&self, agreement: &Agreement, role: Role, action: Action) -> Verified<Request> {
+        let request = Request {
+            exchange_id: agreement.exchange_id(),
+            agreement_id: Some(agreement.id()),
+            role,
+            action,
+        };
+        Verified::sign(request, &self.peer(role).signer)
+    }
+
+    /// What the party in `role` files.
+    pub fn case(&self, agreement: &Agreement, role: Role, action: Action) -> proto::Case {
+        let request = self.request(agreement, role, action);
+        proto::Case::file(&request, agreement.offer(), Some(agreement.acceptance()))
+    }
+
+    /// What the originator files who saw no acceptance.
+    pub fn case_without_acceptance(&self, agreement: &Agreement, action: Action) -> proto::Case {
+        let request = Request {
+            exchange_id: agreement.exchange_id(),
+            agreement_id: None,
+            role: Role::Originator,
+            action,
+        };
+        proto::Case::file(&Verified::sign(request, &self.alice.signer), agreement.offer(), None)
+    }
+}
+
+pub fn describe(content: &[u8], media_type: &str) -> Information {
+    Information {
+        sha256: Digest::of(&[content]),
+        size_bytes: u64::try_from(content.len()).unwrap(),
+        media_type: media_type.into(),
+        name: "file".into(),
+    }
+}
+
+pub fn signature(text: &str, subject: &Information) -> Item {
+    Item::new(Description::Signature(Statement {
+        title: "Statement".into(),
+        text: text.into(),
+        subject: subject.clone(),
+    }))
+}
+
+/// `size` bytes without a pattern that repeats by chunks, of a type without magic bytes.
+pub fn content(size: usize) -> Vec<u8> {
+    (0u64..).flat_map(|n| *Digest::of(&[&n.to_be_bytes()]).as_bytes()).take(size).collect()
+}
+
+/// An upload in messages of at most `step` bytes.
+pub fn upload(case: proto::Case, content: &[u8], step: usize) -> Vec<proto::VerifyTransferRequest> {
+    let mut messages = vec![first(case)];
+    messages.extend(content.chunks(step).map(chunk));
+    messages
+}
+
+pub fn first(case: proto::Case) -> proto::VerifyTransferRequest {
+    proto::VerifyTransferRequest { part: Some(proto::verify_transfer_request::Part::Case(case)) }
+}
+
+pub fn chunk(bytes: &[u8]) -> proto::VerifyTransferRequest {
+    proto::VerifyTransferRequest { part: Some(proto::verify_transfer_request::Part::Chunk(bytes.to_vec())) }
+}
+
+pub async fn deposit(
+    parties: &mut Parties,
+    messages: Vec<proto::VerifyTransferRequest>,
+) -> Result<proto::Receipt, Status> {
+    let reply = parties.verify_transfer(tokio_stream::iter(messages)).await?;
+    Ok(reply.into_inner().receipt.unwrap())
+}
+
+pub async fn resolve(parties: &mut Parties, case: proto::Case) -> Result<proto::Receipt, Status> {
+    let request = proto::GenerateItemRequest { case: Some(case) };
+    Ok(parties.generate_item(request).await?.into_inner().receipt.unwrap())
+}
+
+pub async fn abort(parties: &mut Parties, case: proto::Case) -> Result<proto::Receipt, Status> {
+    let request = proto::AbortExchangeRequest { case: Some(case) };
+    Ok(parties.abort_exchange(request).await?.into_inner().receipt.unwrap())
+}
+
+pub async fn query(parties: &mut Parties, case: proto::Case) -> Result<proto::Receipt, Status> {
+    let request = proto::GetVerdictRequest { case: Some(case) };
+    Ok(parties.get_verdict(request).await?.into_inner().receipt.unwrap())
+}
+
+/// The encapsulated key and the sealed chunks, or the error.
+pub async fn fetch(parties: &mut Parties, case: proto::Case) -> Result<(Vec<u8>, Vec<Vec<u8>>), Status> {
+    use proto::fetch_deposit_response::Part;
+    let request = proto::FetchDepositRequest { case: Some(case) };
+    let mut stream = parties.fetch_deposit(request).await?.into_inner();
+    let (mut key, mut chunks) = (Vec::new(), Vec::new());
+    while let Some(message) = stream.message().await? {
+        match message.part.unwrap() {
+            Part::EncapsulatedKey(bytes) => {
+                assert!(key.is_empty() && chunks.is_empty(), "the key comes first and once");
+                key = bytes;
+            }
+            Part::SealedChunk(bytes) => chunks.push(bytes),
+        }
+    }
+    Ok((key, chunks))
+}
+
+/// Checks a receipt as a stranger would, as the answer to the request in `case`.
+pub fn prove(receipt: proto::Receipt, agreement: &Agreement, case: &proto::Case) -> Proven {
+    let request = Envelope::from_wire(case.request.clone().unwrap()).unwrap().digest();
+    let receipt = Receipt::try_from(receipt).unwrap();
+    receipt.verify(agreement.offer(), Some(request)).unwrap()
+}
+
+/// An envelope over any bytes, signed by `signer`.
+pub fn sign_bytes(signer: &MemorySigner, payload_type: &str, payload: Vec<u8>) -> wire::Envelope {
+    let signature = signer.sign(&pae(payload_type, &payload));
+    wire::Envelope {
+        payload_type: payload_type.to_owned(),
+        payload,
+        signatures: vec![wire::Signature {
+            key_id: signer.public_key().to_vec(),
+            signature: signature.to_vec(),
+        }],
+    }
+}
+
+pub fn sign_request(signer: &MemorySigner, payload: Vec<u8>) -> wire::Envelope {
+    sign_bytes(signer, Request::TYPE, payload)
+}
+
+/// The error's code and reason; every error must have exactly one reason of our domain.
+pub fn reason(status: &Status) -> (Code, String) {
+    let info = status.get_details_error_info().unwrap_or_else(|| panic!("no reason in {status:?}"));
+    assert_eq!(info.domain, "arbiter.v1");
+    assert!(!status.message().is_empty());
+    (status.code(), info.reason)
+}
+
+/// Whether the error has this code and this reason.
+#[track_caller]
+pub fn assert_reason<T: std::fmt::Debug>(result: Result<T, Status>, code: Code, expected: &str) -> Status {
+    let status = result.expect_err(expected);
+    assert_eq!(reason(&status), (code, expected.to_owned()), "{}", status.message());
+    status
+}
+
+/// A value of the error's metadata.
+pub fn metadata(status: &Status, name: &str) -> Option<String> {
+    status.get_details_error_info()?.metadata.get(name).cloned()
+}
+
+/// Waits until `holds`; a state that never comes fails the test.
+pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    for _ in 0..2000 {
+        if holds() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("never: {what}");
+}

@@ -1,0 +1,421 @@
+//! `demo peer`: a party that cheats, as a process of its own with its own identity.
+//!
+//! ```text
+//!  testing::Cheater ◀─ Told ─▶ gRPC ─▶ the honest peer        then, for some plays, calls to the arbiter
+//! ```
+//! It writes what it got: a bundle like everybody's, and the file, if it got one.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow};
+use arbiter_client::Identity;
+use arbiter_client::arbiter::grpc::GrpcArbiter;
+use arbiter_client::arbiter::{ArbiterPort as _, Filing, PortError};
+use arbiter_client::bundle::Bundle;
+use arbiter_client::clock::{Clock as _, SystemClock};
+use arbiter_client::identity::{ArbiterPin, KeyFile, PublicIdentity};
+use arbiter_client::items;
+use arbiter_client::protocol::crypto::MemorySigner;
+use arbiter_client::protocol::exchange::item::Description;
+use arbiter_client::protocol::exchange::selection::{Role, select};
+use arbiter_client::protocol::message::agreement::{Acceptance, Agreement, Offer, Party};
+use arbiter_client::protocol::message::request::{Action, Request};
+use arbiter_client::protocol::message::transfer::Transfer;
+use arbiter_client::protocol::message::verdict::Ruling;
+use arbiter_client::protocol::ruling::receipt::{Receipt, Ruled};
+use arbiter_client::protocol::statement::{Envelope, Signed, Verified};
+use arbiter_client::protocol::time::DurationMillis;
+use arbiter_client::testing::{Cheat, Cheater, Loot};
+use arbiter_client::transport::grpc::{Dialer, Listener};
+use arbiter_client::transport::{Event, NotSent, PeerMessage, Transport, Want};
+use async_trait::async_trait;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::paper::now;
+
+/// Longer than every run.
+const LONGEST: Duration = Duration::from_secs(20);
+/// How long before the deadline the late taker files its complaint.
+const LAST_MOMENT: DurationMillis = DurationMillis(700);
+
+/// What the cheater does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Play {
+    /// Aborts at the arbiter, after a pause, although the offer was accepted.
+    Abort,
+    /// Sends a signature on another text, or another file; tries the arbiter with the file too.
+    Alter,
+    /// Withholds from the peer, and takes from the arbiter at the last moment.
+    Late,
+    /// Takes the peer's item and says nothing more.
+    Quiet,
+    /// Never sends.
+    Withhold,
+}
+
+/// The command line of a cheater.
+#[derive(Debug, clap::Args)]
+pub struct Peer {
+    /// A home that `fairx init` made.
+    #[arg(long)]
+    home: PathBuf,
+    #[arg(long)]
+    play: Play,
+    /// Where the bundle goes.
+    #[arg(long)]
+    bundle: PathBuf,
+    /// Wait for an offer there.
+    #[arg(long)]
+    listen: Option<SocketAddr>,
+    /// Make an offer there …
+    #[arg(long)]
+    connect: Option<String>,
+    /// … to this party …
+    #[arg(long)]
+    to: Option<PublicIdentity>,
+    /// … about this file …
+    #[arg(long)]
+    file: Option<PathBuf>,
+    /// … which is delivered until then; without, it is a contract.
+    #[arg(long)]
+    complain_ms: Option<u64>,
+    /// From the agreement to the call to the arbiter. Without: the peer ends the connection first.
+    #[arg(long)]
+    pause_ms: Option<u64>,
+}
+
+/// Plays the cheater to its end.
+pub async fn play(arguments: Peer) -> Result<()> {
+    let keys = KeyFile::load(&arguments.home.join("identity.toml"))?;
+    let pin = ArbiterPin::load(&arguments.home.join("arbiter"))?;
+    let party = keys.party().clone();
+    let (signer, sealing) = keys.into_keys();
+    let signer = Arc::new(signer);
+    let teller = Teller { me: party.name.clone() };
+    let cheat = match arguments.play {
+        Play::Alter => Cheat::AlteredItem,
+        Play::Quiet => Cheat::QuietAfterReceiving,
+        Play::Abort | Play::Late | Play::Withhold => Cheat::WithholdItem,
+    };
+    let identity = Identity::new(signer.clone(), sealing, party.name.clone());
+    let cheater = Cheater::new(identity, cheat, arguments.file.clone()).for_time(LONGEST);
+    let pause = arguments.pause_ms.map(Duration::from_millis);
+    let told = |line: Box<dyn Transport>| Told {
+        line,
+        teller: teller.clone(),
+        peer: "peer".to_owned(),
+        pause,
+        until: None,
+        over: false,
+    };
+    // A listener that is dropped ends its connections: it must live to the end.
+    let (role, mut loot, mut line, _listener) = match arguments.listen {
+        Some(address) => {
+            let mut listener = Listener::bind(address).await?;
+            teller.tell(&format!("listening on {}", listener.local_addr()));
+            let mut line = told(Box::new(listener.accept().await));
+            let loot = cheater.respond(&mut line).await?;
+            (Role::Responder, loot, line, Some(listener))
+        }
+        None => {
+            let offer = offer(&arguments, &party, &pin).await?;
+            let address = arguments.connect.as_deref().context("--listen or --connect")?;
+            let mut line = told(Box::new(Dialer::new(&format!("http://{address}"))?));
+            (Role::Originator, cheater.originate(offer, &mut line).await?, line, None)
+        }
+    };
+    let court = Court { pin, signer, role, teller: teller.clone() };
+    match arguments.play {
+        Play::Abort => court.abort(&mut loot).await?,
+        Play::Alter => court.deposit_altered(&loot, &arguments).await?,
+        Play::Late => court.take_late(&mut loot, &arguments).await?,
+        Play::Quiet | Play::Withhold => {}
+    }
+    line.listen_to_the_end().await;
+    keep(&loot, role, &arguments)?;
+    teller.tell(&format!("ends, and holds {}", held(&loot, role)));
+    Ok(())
+}
+
+/// The offer that an honest party would make too.
+async fn offer(arguments: &Peer, party: &Party, pin: &ArbiterPin) -> Result<Offer> {
+    let file = arguments.file.as_deref().context("--file")?;
+    let responder = arguments.to.as_ref().context("--to")?.party().clone();
+    let described = items::describe(file, None).await?;
+    let (ours, theirs) = match arguments.complain_ms {
+        None => {
+            let item = items::signature("Contract of sale", "I agree to what this file says.", described);
+            (item.clone(), item)
+        }
+        Some(_) => {
+            let receipt = items::signature("Receipt", "I have received this file.", described.clone());
+            (items::file(described), receipt)
+        }
+    };
+    let mut nonce = [0; 32];
+    getrandom::fill(&mut nonce).map_err(|error| anyhow!("no randomness: {error}"))?;
+    Ok(Offer {
+        nonce,
+        originator: party.clone(),
+        responder,
+        arbiter: pin.identity.clone(),
+        selection: select(&ours.properties, &theirs.properties)?,
+        originator_item: ours,
+        responder_item: theirs,
+        complain_by: arguments.complain_ms.map(|span| SystemClock.now().after(DurationMillis(span))),
+    })
+}
+
+/// What the cheater asks of the arbiter.
+struct Court {
+    pin: ArbiterPin,
+    signer: Arc<MemorySigner>,
+    role: Role,
+    teller: Teller,
+}
+
+impl Court {
+    async fn abort(&self, loot: &mut Loot) -> Result<()> {
+        self.teller.to_arbiter("asks to end the exchange without items, although it was accepted");
+        let filing = self.filing(loot, Action::Abort)?;
+        let answer = self.port()?.abort(&filing).await;
+        self.answered(&filing, answer, loot)
+    }
+
+    /// Only files can be deposited; a cheater that signs has nothing more to try.
+    async fn deposit_altered(&self, loot: &Loot, arguments: &Peer) -> Result<()> {
+        let Some(Description::Information(_)) = own_description(loot, self.role) else { return Ok(()) };
+        let mut bytes = std::fs::read(arguments.file.as_deref().context("--file")?)?;
+        if let Some(byte) = bytes.last_mut() {
+            *byte ^= 1;
+        }
+        let swapped = arguments.home.join("swapped.pdf");
+        std::fs::write(&swapped, bytes)?;
+        self.teller.to_arbiter("deposits the swapped file");
+        let filing = self.filing(loot, Action::Deposit)?;
+        match self.port()?.deposit(&filing, &swapped).await {
+            Ok(_) => self.teller.from_arbiter("attestation: the swapped file was TAKEN"),
+            Err(error) => self.teller.from_arbiter(&error.to_string()),
+        }
+        Ok(())
+    }
+
+    async fn take_late(&self, loot: &mut Loot, arguments: &Peer) -> Result<()> {
+        let by = loot.offer.as_ref().and_then(|offer| offer.complain_by).context("no deadline")?;
+        let file = arguments.file.as_deref().context("--file")?;
+        sleep(Duration::from_millis(by.before(LAST_MOMENT).0.saturating_sub(SystemClock.now().0))).await;
+        self.teller.to_arbiter("deposits the file that the peer never got");
+        let filing = self.filing(loot, Action::Deposit)?;
+        let answer = self.port()?.deposit(&filing, file).await;
+        self.answered(&filing, answer, loot)?;
+        self.teller.to_arbiter("asks to replace the peer's receipt");
+        let filing = self.filing(loot, Action::Resolve)?;
+        let answer = self.port()?.resolve(&filing).await;
+        self.answered(&filing, answer, loot)
+    }
+
+    fn answered(&self, filing: &Filing, answer: Result<Receipt, PortError>, loot: &mut Loot) -> Result<()> {
+        let receipt = match answer {
+            Ok(receipt) => receipt,
+            Err(error) => {
+                self.teller.from_arbiter(&error.to_string());
+                return Ok(());
+            }
+        };
+        let proven = receipt.verify(&filing.offer, Some(filing.request.digest()))?;
+        let what = match &proven.ruled {
+            Ruled::Attestation(_) => "attestation: holds the file".to_owned(),
+            Ruled::Verdict(verdict) => match &verdict.ruling {
+                Ruling::Aborted => "verdict: aborted".to_owned(),
+                Ruling::Replaced(list) => {
+                    let roles: Vec<_> = list.iter().map(|it| it.role.to_string()).collect();
+                    format!("verdict: replaces the signature of the {}", roles.join(" and the "))
+                }
+            },
+        };
+        self.teller.from_arbiter(&format!("{what}, log {}; proof checked here", proven.leaf.index));
+        loot.receipts.push(receipt);
+        Ok(())
+    }
+
+    fn filing(&self, loot: &Loot, action: Action) -> Result<Filing> {
+        let offer = loot.offer.clone().context("there is no offer")?;
+        let agreement = loot.agreement.as_ref();
+        let request = Request {
+            exchange_id: offer.exchange_id(),
+            agreement_id: agreement.map(Agreement::id),
+            role: self.role,
+            action,
+        };
+        Ok(Filing {
+            request: Verified::sign(request, &*self.signer),
+            acceptance: agreement.map(|agreement| agreement.acceptance().clone()),
+            offer,
+        })
+    }
+
+    fn port(&self) -> Result<GrpcArbiter> {
+        Ok(GrpcArbiter::new(&self.pin.url, None)?)
+    }
+}
+
+fn own_description(loot: &Loot, role: Role) -> Option<&Description> {
+    Some(&loot.offer.as_ref()?.item(role).description)
+}
+
+/// Writes the loot as a bundle and a received file, where an honest party has them too.
+fn keep(loot: &Loot, role: Role, arguments: &Peer) -> Result<()> {
+    let Some(offer) = &loot.offer else { return Ok(()) };
+    let theirs = loot.transfer.as_ref().map(|transfer| transfer.envelope().clone());
+    let transfers = match role {
+        Role::Originator => [None, theirs],
+        Role::Responder => [theirs, None],
+    };
+    let acceptance = loot.agreement.as_ref().map(|agreement| agreement.acceptance().envelope().clone());
+    let bundle = Bundle::new(offer.envelope().clone(), acceptance, transfers, loot.receipts.clone());
+    bundle.write(&arguments.bundle)?;
+    if let (Some(content), Description::Information(described)) =
+        (&loot.content, &offer.item(role.peer()).description)
+    {
+        let folder = arguments.home.join("received").join(offer.exchange_id().to_string());
+        std::fs::create_dir_all(&folder)?;
+        std::fs::write(folder.join(Path::new(&described.name).file_name().context("no name")?), content)?;
+    }
+    Ok(())
+}
+
+fn held(loot: &Loot, role: Role) -> String {
+    let Some(offer) = &loot.offer else { return "nothing".to_owned() };
+    match (loot.has_item(), loot.receipts.is_empty()) {
+        (true, _) => arbiter_client::plain::item(offer.item(role.peer())),
+        (false, false) => "the arbiter's answer".to_owned(),
+        (false, true) => "nothing".to_owned(),
+    }
+}
+
+/// Prints lines as `fairx` does.
+#[derive(Clone)]
+struct Teller {
+    me: String,
+}
+
+impl Teller {
+    fn tell(&self, text: &str) {
+        println!(" {} UTC  {:<24} {text}", now(), self.me);
+    }
+
+    fn directed(&self, from: &str, to: &str, text: &str) {
+        println!(" {} UTC  {from} -> {to} {text}", now());
+    }
+
+    fn to_arbiter(&self, text: &str) {
+        self.directed(&self.me, "arbiter", text);
+    }
+
+    fn from_arbiter(&self, text: &str) {
+        self.directed("arbiter", &self.me, text);
+    }
+}
+
+/// A transport that tells what passes, and closes when it is time for the next step of the cheat.
+struct Told {
+    line: Box<dyn Transport>,
+    teller: Teller,
+    peer: String,
+    pause: Option<Duration>,
+    until: Option<Instant>,
+    over: bool,
+}
+
+impl Told {
+    /// After the cheat: hears what the peer still says, until it closes.
+    async fn listen_to_the_end(&mut self) {
+        let over = Instant::now() + LONGEST;
+        (self.pause, self.until) = (None, None);
+        while !self.over {
+            tokio::select! {
+                () = sleep_until(over) => return,
+                _ = self.next(Want::Events) => {}
+            }
+        }
+    }
+
+    fn passes(&mut self, envelope: &Envelope) {
+        if let (true, Ok(offer)) = (envelope.holds::<Offer>(), Signed::<Offer>::parse(envelope.clone())) {
+            let offer = offer.unverified();
+            let names = [&offer.originator.name, &offer.responder.name];
+            self.peer = names.into_iter().find(|name| **name != self.teller.me).cloned().unwrap_or_default();
+        }
+        if envelope.holds::<Acceptance>() && self.until.is_none() {
+            self.until = self.pause.map(|pause| Instant::now() + pause);
+        }
+    }
+}
+
+#[async_trait]
+impl Transport for Told {
+    async fn next(&mut self, want: Want) -> Event {
+        let event = match self.until {
+            None => self.line.next(want).await,
+            Some(until) => tokio::select! {
+                biased;
+                // The cheater takes it for the end of the connection, which stays open.
+                () = sleep_until(until) => return Event::Closed,
+                event = self.line.next(want) => event,
+            },
+        };
+        if let Event::Message(PeerMessage::Statement(envelope)) = &event {
+            self.passes(envelope);
+        }
+        self.over = event == Event::Closed;
+        let (me, peer) = (self.teller.me.clone(), self.peer.clone());
+        let told = match &event {
+            Event::Connected => Some("connected".to_owned()),
+            Event::Lost => Some("connection lost".to_owned()),
+            Event::Closed => Some("closes: needs nothing more".to_owned()),
+            Event::Message(message) => told(message),
+            Event::Room => None,
+        };
+        match (&event, told) {
+            (Event::Connected | Event::Lost, Some(text)) => self.teller.tell(&text),
+            (_, Some(text)) => self.teller.directed(&peer, &me, &text),
+            (_, None) => {}
+        }
+        event
+    }
+
+    fn send(&mut self, message: PeerMessage) -> Result<(), NotSent> {
+        let text = told(&message);
+        if let PeerMessage::Statement(envelope) = &message {
+            self.passes(envelope);
+        }
+        self.line.send(message)?;
+        if let Some(text) = text {
+            self.teller.directed(&self.teller.me, &self.peer, &text);
+        }
+        Ok(())
+    }
+
+    fn is_connected(&self) -> bool {
+        self.line.is_connected()
+    }
+
+    async fn close(&mut self) {
+        self.line.close().await;
+    }
+}
+
+fn told(message: &PeerMessage) -> Option<String> {
+    match message {
+        PeerMessage::Statement(envelope) if envelope.holds::<Offer>() => Some("offer".to_owned()),
+        PeerMessage::Statement(envelope) if envelope.holds::<Acceptance>() => Some("acceptance".to_owned()),
+        PeerMessage::Statement(envelope) if envelope.holds::<Transfer>() => Some("transfer".to_owned()),
+        PeerMessage::Statement(_) => Some("a statement".to_owned()),
+        PeerMessage::Content(content) if content.last => Some("file, sealed, to its last byte".to_owned()),
+        PeerMessage::Content(_) => None,
+        PeerMessage::Declined(reason) => Some(format!("says {}", arbiter_client::plain::clip(reason, 40))),
+    }
+}

@@ -1,0 +1,120 @@
+//! The runs: what is played, and how it must end.
+
+/// One run of a story.
+#[derive(Debug)]
+pub struct Run {
+    /// Which story.
+    pub story: &'static str,
+    /// What goes wrong in it.
+    pub cheat: &'static str,
+    /// What happens, in one sentence.
+    pub plot: &'static str,
+    /// How it must end.
+    pub ends: Ends,
+    /// Whether both behave and nothing breaks: the arbiter must then not be called at all.
+    pub honest: bool,
+}
+
+/// Who must hold the other's item in the end. There is no third fair way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ends {
+    /// Both hold what was agreed, or the arbiter's replacement of it.
+    Both,
+    /// Neither holds anything, and never will.
+    Nobody,
+    /// One of the two, depending on who is faster.
+    Either,
+}
+
+const fn run(story: &'static str, cheat: &'static str, ends: Ends, plot: &'static str) -> Run {
+    Run { story, cheat, plot, ends, honest: false }
+}
+
+const fn honest(story: &'static str, cheat: &'static str, plot: &'static str) -> Run {
+    Run { story, cheat, plot, ends: Ends::Both, honest: true }
+}
+
+/// Every run, in the order of playing.
+pub const RUNS: &[Run] = &[
+    honest(
+        "contract",
+        "honest",
+        "Northwind and Tailspin sign a contract and swap their signatures. Nobody asks the arbiter.",
+    ),
+    run(
+        "contract",
+        "quiet",
+        Ends::Both,
+        "Tailspin takes Northwind's signature and goes quiet. The arbiter replaces the missing signature.",
+    ),
+    run(
+        "contract",
+        "race",
+        Ends::Either,
+        "Northwind aborts behind Tailspin's back while Tailspin asks for its due. One verdict, the same for both.",
+    ),
+    run(
+        "contract",
+        "altered",
+        Ends::Both,
+        "First Tailspin's copy differs by one byte: refused before anything is signed. Then Tailspin signs another text.",
+    ),
+    run(
+        "contract",
+        "arbiter-killed",
+        Ends::Both,
+        "Tailspin goes quiet, and the arbiter is killed again and again while it rules on Northwind's complaint.",
+    ),
+    run(
+        "contract",
+        "peer-killed",
+        Ends::Both,
+        "Northwind is killed right after its signature left. Started again, it goes on where it stopped.",
+    ),
+    honest(
+        "delivery",
+        "honest",
+        "Adler delivers a notice to Contoso against a signed receipt. Nobody asks the arbiter.",
+    ),
+    honest(
+        "delivery",
+        "honest-request",
+        "The other way round: Contoso offers its receipt for a notice that Adler described, and gets the notice.",
+    ),
+    run(
+        "delivery",
+        "receipt-withheld",
+        Ends::Both,
+        "Contoso reads the notice and withholds the receipt. Adler deposits the notice; the arbiter replaces the receipt.",
+    ),
+    run(
+        "delivery",
+        "sender-withholds",
+        Ends::Nobody,
+        "Adler never sends the notice. Contoso waits for the complaint deadline and gets an abort token.",
+    ),
+    run(
+        "delivery",
+        "text-swapped",
+        Ends::Nobody,
+        "Adler sends another text than agreed, to Contoso and to the arbiter. Both refuse it by its hash.",
+    ),
+    run(
+        "delivery",
+        "late-taker",
+        Ends::Both,
+        "Adler keeps the notice from Contoso and takes the receipt from the arbiter at the last moment.",
+    ),
+    run(
+        "delivery",
+        "arbiter-killed",
+        Ends::Both,
+        "Contoso withholds the receipt, and the arbiter is killed again and again during deposit and ruling.",
+    ),
+    run(
+        "delivery",
+        "peer-killed",
+        Ends::Both,
+        "Adler is killed right after the notice left. Started again, it gets its receipt.",
+    ),
+];

@@ -1,0 +1,315 @@
+//! The stage of one run: its folder, its arbiter, its two parties.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use arbiter_client::arbiter::grpc::GrpcArbiter;
+use arbiter_client::identity::ArbiterPin;
+use tokio::time::sleep;
+
+use crate::document;
+use crate::paper::{Actor, Paper, now};
+use crate::process::{self, Process, Said};
+use crate::runs::Run;
+
+/// What can be damaged to see whether the judge notices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Sabotage {
+    /// Every received file gets another byte.
+    File,
+    /// The bundles are deleted.
+    Bundle,
+    /// A statement in the bundles is altered.
+    Statement,
+    /// The arbiter is called once more.
+    Call,
+}
+
+/// The programs, and where runs are kept.
+pub struct Tools {
+    arbiter: PathBuf,
+    fairx: PathBuf,
+    demo: PathBuf,
+    folder: PathBuf,
+    /// What to damage.
+    pub sabotage: Option<Sabotage>,
+}
+
+impl Tools {
+    /// The programs beside this one: in `target/debug`, if this is `target/debug/examples/demo`.
+    pub fn find(sabotage: Option<Sabotage>, keep: Option<PathBuf>) -> Result<Self> {
+        let demo = std::env::current_exe().context("where is this program?")?;
+        let built =
+            demo.parent().and_then(Path::parent).context("the demo must be in target/debug/examples")?;
+        let target = built.parent().context("the demo must be in target/debug/examples")?;
+        // Programs are started with these paths, and bundles are named by them.
+        let folder = std::path::absolute(keep.unwrap_or_else(|| target.join("demo")))?;
+        let (arbiter, fairx) = (built.join("arbiter"), built.join("fairx"));
+        for program in [&arbiter, &fairx] {
+            if !program.is_file() {
+                bail!("{} is missing: build it with `make build`", program.display());
+            }
+        }
+        Ok(Self { arbiter, fairx, demo, folder, sabotage })
+    }
+
+    /// Where all runs are kept.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// `fairx describe`: the line that describes a file.
+    pub async fn describe(&self, file: &Path) -> Result<String> {
+        let line = process::run_well(&self.fairx, &["describe".as_ref(), file.as_os_str()]).await?;
+        Ok(line.trim().to_owned())
+    }
+
+    /// `fairx verify --offline`: the exit code and the last line.
+    pub async fn verify(&self, bundle: &Path, pin: &Path, file: &Path) -> Result<(Option<i32>, String)> {
+        let arguments: [&std::ffi::OsStr; 7] = [
+            "verify".as_ref(),
+            bundle.as_ref(),
+            "--offline".as_ref(),
+            "--arbiter".as_ref(),
+            pin.as_ref(),
+            "--file".as_ref(),
+            file.as_ref(),
+        ];
+        let (code, output) = process::run(&self.fairx, &arguments).await?;
+        Ok((code, output.lines().last().unwrap_or("it said nothing").to_owned()))
+    }
+}
+
+/// Calls by method, as the arbiter counts them.
+pub type Calls = BTreeMap<String, u64>;
+
+/// One of the two parties.
+pub struct Player {
+    /// How it appears.
+    pub actor: Actor,
+    /// Its home folder.
+    pub home: PathBuf,
+    /// Its public line.
+    pub id: String,
+}
+
+/// A run's folder, arbiter and parties.
+pub struct Stage {
+    /// Where everything of this run is.
+    pub folder: PathBuf,
+    /// Where to tell.
+    pub paper: Paper,
+    /// The programs.
+    pub tools: Arc<Tools>,
+    /// The two parties.
+    pub players: [Player; 2],
+    /// The document.
+    pub document: PathBuf,
+    arbiter: Option<Process>,
+    address: String,
+    before: Calls,
+    /// How often the arbiter was killed.
+    pub killed: u32,
+}
+
+/// The arbiter in event lines.
+pub const ARBITER: Actor = Actor { name: "arbiter", short: "arbiter", cheats: false };
+
+impl Stage {
+    /// An empty folder, a new arbiter, two parties that pinned it.
+    pub async fn set(run: &Run, tools: &Arc<Tools>, paper: Paper) -> Result<Self> {
+        let folder = tools.folder.join(format!("{}-{}", run.story, run.cheat));
+        if folder.exists() {
+            std::fs::remove_dir_all(&folder)?;
+        }
+        std::fs::create_dir_all(&folder)?;
+        let names = match run.story {
+            "contract" => [("Northwind Machines", "Northwind"), ("Tailspin Tooling", "Tailspin")],
+            _ => [("Adler & Partner", "Adler"), ("Contoso Logistics", "Contoso")],
+        };
+        let file = if run.story == "contract" { "contract.pdf" } else { "termination-notice.pdf" };
+        let players = names.map(|(name, short)| Player {
+            actor: Actor { name, short, cheats: false },
+            home: folder.join(short.to_lowercase()),
+            id: String::new(),
+        });
+        let home = folder.join("arbiter");
+        let init = [
+            "init".as_ref(),
+            "--dir".as_ref(),
+            home.as_os_str(),
+            "--origin".as_ref(),
+            "demo.example/log".as_ref(),
+        ];
+        process::run_well(&tools.arbiter, &init).await?;
+        let mut stage = Self {
+            folder,
+            paper,
+            tools: tools.clone(),
+            players,
+            document: document(file),
+            arbiter: None,
+            address: "127.0.0.1:0".to_owned(),
+            before: Calls::new(),
+            killed: 0,
+        };
+        stage.start_arbiter().await?;
+        for player in &mut stage.players {
+            let url = format!("http://{}", stage.address);
+            let home = player.home.as_os_str();
+            let init = [
+                "--home".as_ref(),
+                home,
+                "init".as_ref(),
+                "--name".as_ref(),
+                player.actor.name.as_ref(),
+                "--arbiter".as_ref(),
+                url.as_ref(),
+            ];
+            process::run_well(&tools.fairx, &init).await?;
+            let id = process::run_well(&tools.fairx, &["--home".as_ref(), home, "id".as_ref()]).await?;
+            player.id = id.trim().to_owned();
+        }
+        // Pinning asks the arbiter who it is. What counts is what comes after.
+        stage.before = stage.counters().await?;
+        Ok(stage)
+    }
+
+    /// Starts the arbiter, always on the same port.
+    pub async fn start_arbiter(&mut self) -> Result<()> {
+        let home = self.folder.join("arbiter");
+        let arguments = [
+            "serve".as_ref(),
+            "--config".as_ref(),
+            home.as_os_str(),
+            "--listen".as_ref(),
+            self.address.as_ref(),
+        ];
+        let log = self.folder.join("arbiter.log");
+        let (paper, again) = (self.paper.clone(), self.killed > 0);
+        let listen = move |said: &Said| paper.logged(&ARBITER, again, said);
+        let mut arbiter = Process::start("arbiter", &self.tools.arbiter, &arguments, &log, listen).await?;
+        let ready = arbiter.until("arbiter ready").await?;
+        let address = ready.split_whitespace().find_map(|word| word.strip_prefix("address="));
+        self.address = address.context("the arbiter does not say where it listens")?.to_owned();
+        self.arbiter = Some(arbiter);
+        Ok(())
+    }
+
+    /// SIGSTOP for the arbiter: what is asked now waits in front of it.
+    pub fn pause_arbiter(&self) -> Result<()> {
+        self.arbiter.as_ref().context("the arbiter does not run")?.pause()?;
+        self.paper.act(&ARBITER, "paused (SIGSTOP): what it is asked now waits in front of it");
+        Ok(())
+    }
+
+    /// SIGKILL for the arbiter, and a new one on the same data after a while: when that was.
+    pub async fn kill_arbiter(&mut self) -> Result<String> {
+        let mut arbiter = self.arbiter.take().context("the arbiter does not run")?;
+        arbiter.kill()?;
+        self.killed += 1;
+        self.paper.act(&ARBITER, "KILLED (SIGKILL)");
+        arbiter.gone().await?;
+        // Long enough that its clients notice.
+        sleep(Duration::from_millis(100)).await;
+        let again = now();
+        self.paper.act(&ARBITER, "started again");
+        self.start_arbiter().await?;
+        // A new process counts from zero.
+        self.before.clear();
+        Ok(again)
+    }
+
+    /// SIGTERM: requests in flight end first.
+    pub async fn stop_arbiter(&mut self) -> Result<()> {
+        let Some(mut arbiter) = self.arbiter.take() else { return Ok(()) };
+        arbiter.stop().await
+    }
+
+    /// Calls since the parties were ready, from the arbiter's own counters; after a kill, since its start.
+    pub async fn calls(&self) -> Result<Calls> {
+        let now = self.counters().await?;
+        let since = |name: &String| self.before.get(name).copied().unwrap_or_default();
+        let calls = now.iter().map(|(name, count)| (name.clone(), count.saturating_sub(since(name))));
+        Ok(calls.filter(|(_, count)| *count > 0).collect())
+    }
+
+    async fn counters(&self) -> Result<Calls> {
+        let counters = GrpcArbiter::new(&format!("http://{}", self.address), None)?.counters().await?;
+        let calls = counters
+            .into_iter()
+            .filter_map(|(name, count)| Some((name.strip_prefix("calls/")?.to_owned(), count)));
+        // Asking for the counters is the judge's own call.
+        Ok(calls.filter(|(name, _)| name != "GetCounters").collect())
+    }
+
+    /// `fsck` on the arbiter's data; it must be stopped.
+    pub async fn fsck(&self) -> Result<(Option<i32>, String)> {
+        let home = self.folder.join("arbiter");
+        let (code, output) =
+            process::run(&self.tools.arbiter, &["fsck".as_ref(), "--config".as_ref(), home.as_os_str()])
+                .await?;
+        Ok((code, output.lines().last().unwrap_or("it said nothing").to_owned()))
+    }
+
+    /// Whether both know the document before.
+    pub fn is_contract(&self) -> bool {
+        self.document.ends_with("contract.pdf")
+    }
+
+    /// Where a party's evidence goes.
+    pub fn bundle(&self, player: usize, label: &str) -> Result<PathBuf> {
+        let short = self.player(player)?.actor.short.to_lowercase();
+        Ok(self.folder.join(format!("{short}{label}.fxe")))
+    }
+
+    /// A party.
+    pub fn player(&self, player: usize) -> Result<&Player> {
+        self.players.get(player).context("invariant: there are two parties")
+    }
+
+    /// From now on this party's lines are marked.
+    pub fn cheats(&mut self, player: usize) {
+        if let Some(player) = self.players.get_mut(player) {
+            player.actor.cheats = true;
+        }
+    }
+
+    /// The arbiter that everybody pinned.
+    pub fn pin(&self) -> Result<ArbiterPin> {
+        Ok(ArbiterPin::load(&self.pin_file())?)
+    }
+
+    /// The pin of the first party.
+    pub fn pin_file(&self) -> PathBuf {
+        let short = self.players.first().map(|player| player.actor.short.to_lowercase());
+        self.folder.join(short.unwrap_or_default()).join("arbiter")
+    }
+
+    /// Starts `fairx` for an honest party.
+    pub async fn fairx(&self, player: usize, arguments: &[&str]) -> Result<Process> {
+        self.start(player, &self.tools.fairx, arguments).await
+    }
+
+    /// Starts this program once more for a party that cheats.
+    pub async fn cheater(&self, player: usize, arguments: &[&str]) -> Result<Process> {
+        self.start(player, &self.tools.demo, &[&["peer"], arguments].concat()).await
+    }
+
+    async fn start(&self, player: usize, program: &Path, arguments: &[&str]) -> Result<Process> {
+        let player = self.player(player)?;
+        let home = player.home.display().to_string();
+        let (paper, by) = (self.paper.clone(), player.actor.clone());
+        let mut known: Vec<Actor> = self.players.iter().map(|player| player.actor.clone()).collect();
+        known.push(ARBITER);
+        let log = self.folder.join(format!("{}.log", by.short.to_lowercase()));
+        let all: Vec<&str> = match program == self.tools.fairx {
+            true => [&["--home", &home], arguments].concat(),
+            false => [arguments, &["--home", &home]].concat(),
+        };
+        Process::start(by.name, program, &all, &log, move |line| paper.said(&by, &known, line)).await
+    }
+}

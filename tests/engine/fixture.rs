@@ -1,0 +1,252 @@
+//! What the engine tests share: two stores to run on, an arbiter, and parties that file cases.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arbiter::clock::ManualClock;
+use arbiter::engine::{Engine, EngineError, Filed, Handle, Precheck, StartError};
+use arbiter::keys::{Keys, Seeds};
+use arbiter::store::mem::{Disk, MemStore};
+use arbiter::store::rocks::RocksStore;
+use arbiter::store::{ContentHead, Store};
+use arbiter_protocol::crypto::{MemorySigner, Sealer, SealingSecret, Signer as _};
+use arbiter_protocol::evidence::checkpoint::Origin;
+use arbiter_protocol::exchange::item::{Description, Information, Item, Statement};
+use arbiter_protocol::exchange::kind::information::{ContentCheck, FitContent};
+use arbiter_protocol::exchange::selection::Role;
+use arbiter_protocol::ids::{Digest, ExchangeId};
+use arbiter_protocol::limits;
+use arbiter_protocol::message::agreement::{Acceptance, Agreement, ArbiterIdentity, Offer, Party};
+use arbiter_protocol::message::request::{Action, Request};
+use arbiter_protocol::role::arbiter::Case;
+use arbiter_protocol::ruling::receipt::{Proven, Receipt};
+use arbiter_protocol::ruling::sequencer::{ContentId, Desk};
+use arbiter_protocol::statement::{Payload, Signed, Verified};
+use arbiter_protocol::time::{DurationMillis, UnixMillis};
+use zeroize::Zeroizing;
+
+/// When every test begins: 2026-11-20T00:00:00Z.
+pub const START: u64 = 1_795_132_800_000;
+/// Until when complaints are in time.
+pub const DEADLINE: u64 = START + 60_000;
+
+fn seed(byte: u8) -> Zeroizing<[u8; 32]> {
+    Zeroizing::new([byte; 32])
+}
+
+pub fn keys() -> Keys {
+    Keys::from_seeds(&Seeds { arbiter: seed(101), log: seed(102), veil: seed(103) })
+}
+
+pub fn arbiter() -> ArbiterIdentity {
+    keys().identity(Origin::parse("arbiter.test/log").unwrap())
+}
+
+pub fn desk() -> Desk {
+    Desk { arbiter: arbiter(), build: Digest::of(&[b"test build"]), clock_uncertainty: DurationMillis(500) }
+}
+
+/// A place where a store can be opened again after its process ended.
+pub trait Place: Send + Sync {
+    type Store: Store;
+    fn open(&self) -> Self::Store;
+}
+
+pub struct Memory(pub Disk);
+
+impl Place for Memory {
+    type Store = MemStore;
+    fn open(&self) -> MemStore {
+        self.0.crash();
+        MemStore::open(&self.0, &arbiter()).unwrap()
+    }
+}
+
+pub struct Folder(pub tempfile::TempDir);
+
+impl Place for Folder {
+    type Store = RocksStore;
+    fn open(&self) -> RocksStore {
+        RocksStore::open(self.0.path(), &arbiter()).unwrap()
+    }
+}
+
+pub fn memory() -> Memory {
+    Memory(Disk::default())
+}
+
+pub fn folder() -> Folder {
+    Folder(tempfile::tempdir().unwrap())
+}
+
+/// A running engine and its clock.
+pub struct World {
+    pub engine: Handle,
+    pub clock: ManualClock,
+}
+
+pub fn try_start(store: impl Store, now: u64) -> Result<World, StartError> {
+    let clock = ManualClock::new(UnixMillis(now));
+    let engine = Engine::start(desk(), keys(), Arc::new(store), Box::new(clock.clone()))?;
+    Ok(World { engine, clock })
+}
+
+pub fn start(place: &impl Place) -> World {
+    try_start(place.open(), START).unwrap()
+}
+
+/// Which protocol, and who holds the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    P1,
+    /// The originator gives a file.
+    P2,
+    /// The responder gives a file.
+    P2Swapped,
+}
+
+/// An agreement with everybody's keys.
+pub struct Exchange {
+    pub agreement: Agreement,
+    pub content: Vec<u8>,
+    originator: MemorySigner,
+    responder: MemorySigner,
+}
+
+fn information(content: &[u8]) -> Information {
+    Information {
+        sha256: Digest::of(&[content]),
+        size_bytes: u64::try_from(content.len()).unwrap(),
+        media_type: "text/plain".into(),
+        name: "goods.txt".into(),
+    }
+}
+
+fn party(signer: &MemorySigner, byte: u8, name: &str) -> Party {
+    let sealing_key = SealingSecret::from_seed(&seed(byte)).public_key();
+    Party { signing_key: signer.public_key(), sealing_key, name: name.into() }
+}
+
+impl Exchange {
+    /// Exchange number `n`; its file is a bit longer than one chunk.
+    pub fn new(kind: Kind, n: u64) -> Self {
+        let content = format!("goods number {n} ").into_bytes().repeat(limits::CHUNK_BYTES / 14);
+        Self::with_content(kind, n, content)
+    }
+
+    pub fn with_content(kind: Kind, n: u64, content: Vec<u8>) -> Self {
+        let originator = MemorySigner::from_seed(&seed(1));
+        let responder = MemorySigner::from_seed(&seed(2));
+        let file = || Item::new(Description::Information(information(&content)));
+        let signature = |title: &str| {
+            let subject = information(&content);
+            Item::new(Description::Signature(Statement { title: title.into(), text: String::new(), subject }))
+        };
+        let (originator_item, responder_item) = match kind {
+            Kind::P1 => (signature("Sale, seller"), signature("Sale, buyer")),
+            Kind::P2 => (file(), signature("Receipt")),
+            Kind::P2Swapped => (signature("Receipt"), file()),
+        };
+        let selected = arbiter_protocol::exchange::selection::select(
+            &originator_item.properties,
+            &responder_item.properties,
+        );
+        let mut nonce = [0; 32];
+        nonce[..8].copy_from_slice(&n.to_be_bytes());
+        let offer = Offer {
+            nonce,
+            originator: party(&originator, 11, "Ada"),
+            responder: party(&responder, 12, "Bob"),
+            arbiter: arbiter(),
+            originator_item,
+            responder_item,
+            selection: selected.unwrap(),
+            complain_by: (kind != Kind::P1).then_some(UnixMillis(DEADLINE)),
+        };
+        let offer = Verified::sign(offer, &originator);
+        let acceptance = Acceptance { exchange_id: offer.exchange_id(), nonce };
+        let acceptance = Verified::sign(acceptance, &responder);
+        let agreement = Agreement::join(offer, acceptance).unwrap();
+        Self { agreement, content, originator, responder }
+    }
+
+    pub fn id(&self) -> ExchangeId {
+        self.agreement.exchange_id()
+    }
+
+    /// What the party in `role` files.
+    pub fn case(&self, role: Role, action: Action) -> Case {
+        let signer = if role == Role::Originator { &self.originator } else { &self.responder };
+        let request =
+            Request { exchange_id: self.id(), agreement_id: Some(self.agreement.id()), role, action };
+        let again = |envelope: &arbiter_protocol::statement::Envelope| envelope.clone();
+        Case::admit(
+            &arbiter(),
+            Signed::parse(again(Verified::sign(request, signer).envelope())).unwrap(),
+            Signed::parse(again(self.agreement.offer().envelope())).unwrap(),
+            Some(Signed::parse(again(self.agreement.acceptance().envelope())).unwrap()),
+        )
+        .unwrap()
+    }
+
+    /// The role that gives the file.
+    pub fn first(&self) -> Role {
+        self.agreement.offer().selection.first_sender
+    }
+
+    /// Verifies a receipt in full, as the answer to `case`.
+    pub fn prove(&self, receipt: &Receipt, case: &Case) -> Proven {
+        receipt.verify(self.agreement.offer(), Some(case.request().digest())).unwrap()
+    }
+
+    pub fn fit(&self) -> FitContent {
+        let mut check = ContentCheck::new(information(&self.content));
+        check.update(&self.content).unwrap();
+        check.finish().unwrap()
+    }
+
+    /// Puts the file as sealed chunks, as the API does while it streams in.
+    pub fn upload(&self, engine: &Handle) -> ContentId {
+        static RANDOM: AtomicU64 = AtomicU64::new(0);
+        let id = engine.new_content_id();
+        let mut random = seed(0);
+        random[..8].copy_from_slice(&RANDOM.fetch_add(1, Ordering::SeqCst).to_be_bytes());
+        let recipient = self.agreement.offer().party(self.first().peer()).sealing_key;
+        let context = self.agreement.seal_context(self.first());
+        let mut sealer = Sealer::new(&recipient, &context, &random).unwrap();
+        let parts: Vec<_> = self.content.chunks(limits::CHUNK_BYTES).collect();
+        let mut chunks = 0;
+        for part in &parts {
+            let last = chunks + 1 == u64::try_from(parts.len()).unwrap();
+            engine.put_chunk(id, chunks, &sealer.seal(part, last).unwrap()).unwrap();
+            chunks += 1;
+        }
+        let encapsulated = *sealer.encapsulated();
+        engine.put_content(id, &ContentHead { encapsulated, chunks }).unwrap();
+        id
+    }
+
+    /// Files a case that gets a receipt, and verifies it.
+    pub async fn file(&self, engine: &Handle, role: Role, action: Action) -> Result<Receipt, EngineError> {
+        let case = self.case(role, action);
+        let content = match action {
+            Action::Deposit if engine.precheck(&case)? == Precheck::ContentWanted => {
+                Some((self.fit(), self.upload(engine)))
+            }
+            _ => None,
+        };
+        match engine.file(case.clone(), content).await? {
+            Filed::Receipt(receipt) => {
+                self.prove(&receipt, &case);
+                Ok(*receipt)
+            }
+            Filed::Content(_) => panic!("no receipt"),
+        }
+    }
+}
+
+/// The statement's digest: the same digest is the same verdict.
+pub fn statement<T: Payload>(receipt: &Receipt) -> Digest {
+    assert!(receipt.statement.holds::<T>());
+    receipt.statement.digest()
+}
