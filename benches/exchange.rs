@@ -4,6 +4,15 @@
 //! journals durable), and how does that compare with sending the same bytes over the same transport twice?
 //! Both peers run in this process on loopback. The arbiter does not run at all.
 
+#![allow(
+    clippy::as_conversions,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a benchmark may fail"
+)]
+#![allow(missing_docs, reason = "a program")]
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -43,10 +52,22 @@ fn main() {
     sends.sort();
     let ms = |duration: Duration| duration.as_secs_f64() * 1e3;
     let (exchange, send) = (exchanges[exchanges.len() / 2], sends[sends.len() / 2]);
-    println!("\nHonest exchange of a 1 MiB file for a receipt, both peers and journals, no arbiter; {rounds} rounds");
+    println!(
+        "\nHonest exchange of a 1 MiB file for a receipt, both peers and journals, no arbiter; {rounds} rounds"
+    );
     println!("{:<44} {:>10} {:>10}", "", "p50 ms", "worst ms");
-    println!("{:<44} {:>10.1} {:>10.1}", "exchange, offer to both outcomes", ms(exchange), ms(exchanges[exchanges.len() - 1]));
-    println!("{:<44} {:>10.1} {:>10.1}", "the same bytes, same transport, twice", ms(send), ms(sends[sends.len() - 1]));
+    println!(
+        "{:<44} {:>10.1} {:>10.1}",
+        "exchange, offer to both outcomes",
+        ms(exchange),
+        ms(exchanges[exchanges.len() - 1])
+    );
+    println!(
+        "{:<44} {:>10.1} {:>10.1}",
+        "the same bytes, same transport, twice",
+        ms(send),
+        ms(sends[sends.len() - 1])
+    );
     println!("the exchange takes {:.1} times the sending", exchange.as_secs_f64() / send.as_secs_f64());
 }
 

@@ -6,6 +6,15 @@
 //! The bound counts only what no implementation could leave out: the Ed25519 operations of both sides, spread
 //! over all cores, and one fsync per commit that each caller has to wait for.
 
+#![allow(
+    clippy::as_conversions,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a benchmark may fail"
+)]
+#![allow(missing_docs, reason = "a program")]
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

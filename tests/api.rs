@@ -341,7 +341,8 @@ async fn an_offer_that_breaks_a_rule_has_its_own_reason() {
 
     let precondition = Code::FailedPrecondition;
     let alice = world.alice.party.clone();
-    let cases: [(Code, &str, &dyn Fn(&mut wire::Offer)); 14] = [
+    type Bend<'a> = &'a dyn Fn(&mut wire::Offer);
+    let cases: [(Code, &str, Bend); 14] = [
         (precondition, "OTHER_ARBITER", &|it| {
             it.arbiter.as_mut().unwrap().key = world.mallory.party.signing_key.to_vec()
         }),

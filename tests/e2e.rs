@@ -26,7 +26,7 @@ fn the_judge_of_the_demo_notices_damage() {
     let run = ["--story", "delivery", "--cheat", "honest"];
     let good = demo(folder.path(), &run);
     assert!(good.status.success(), "{}", said(&good));
-    assert!(said(&good).contains("1 runs, all fair"), "{}", said(&good));
+    assert!(said(&good).contains("1 run, all fair"), "{}", said(&good));
 
     for (damage, noticed) in [
         ("file", "UNFAIR: Adler & Partner holds its due and Contoso Logistics nothing"),

@@ -5,6 +5,8 @@
 mod damage;
 #[path = "engine/fixture.rs"]
 mod fixture;
+#[path = "engine/gate.rs"]
+mod gate;
 
 use std::sync::Arc;
 
@@ -262,6 +264,20 @@ async fn a_failed_commit_gives_no_answer_and_the_restart_is_consistent() {
         assert_eq!(before.file(&world.engine, Originator, Action::Abort).await, Ok(kept));
         end(world).await;
         assert_eq!(clean(&place.open()).verdicts, 2);
+    }
+}
+
+/// D8: what a process replays is covered by a commit of its own, which moves the time but adds no leaf.
+#[tokio::test]
+async fn every_start_commits_once() {
+    let place = folder();
+    for start_number in 1..4 {
+        let store = place.open();
+        let world = try_start(store, START + start_number).unwrap();
+        assert_eq!((world.engine.counters().commits, world.engine.log_size()), (1, 1));
+        end(world).await;
+        let head = place.open().head().unwrap().unwrap();
+        assert_eq!((head.commits, head.size, head.time), (start_number, 1, UnixMillis(START + start_number)));
     }
 }
 

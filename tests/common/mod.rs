@@ -1,6 +1,7 @@
 //! A world for tests: an arbiter in this process behind a real gRPC server, and two peers with keys.
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
+#![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

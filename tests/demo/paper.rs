@@ -245,13 +245,24 @@ impl Paper {
                 self.paint(tone, word)
             ));
         }
+        for (run, findings) in rows {
+            if let Some(fault) = &findings.fault {
+                let fault = format!("{} {}: {fault}", run.story, run.cheat);
+                lines.extend(
+                    plain::wrap(&fault, WIDTH - 4)
+                        .iter()
+                        .map(|line| format!("   {}", self.paint(Tone::Bad, line))),
+                );
+            }
+        }
         let unfair = rows.iter().filter(|(_, findings)| findings.fault.is_some()).count();
         let told = match unfair {
             0 => self.paint(Tone::Good, "all fair"),
             _ => self.paint(Tone::Bad, &format!("{unfair} UNFAIR")),
         };
         lines.push(String::new());
-        lines.push(format!(" {} runs, {told}, in {:.1} s", rows.len(), took.as_secs_f64()));
+        let runs = if rows.len() == 1 { "run" } else { "runs" };
+        lines.push(format!(" {} {runs}, {told}, in {:.1} s", rows.len(), took.as_secs_f64()));
         lines
     }
 

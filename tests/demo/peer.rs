@@ -197,8 +197,8 @@ impl Court {
         self.teller.to_arbiter("deposits the swapped file");
         let filing = self.filing(loot, Action::Deposit)?;
         match self.port()?.deposit(&filing, &swapped).await {
-            Ok(_) => self.teller.from_arbiter("attestation: the swapped file was TAKEN"),
-            Err(error) => self.teller.from_arbiter(&error.to_string()),
+            Ok(_) => self.teller.by_arbiter("attestation: the swapped file was TAKEN"),
+            Err(error) => self.teller.by_arbiter(&error.to_string()),
         }
         Ok(())
     }
@@ -221,7 +221,7 @@ impl Court {
         let receipt = match answer {
             Ok(receipt) => receipt,
             Err(error) => {
-                self.teller.from_arbiter(&error.to_string());
+                self.teller.by_arbiter(&error.to_string());
                 return Ok(());
             }
         };
@@ -236,7 +236,7 @@ impl Court {
                 }
             },
         };
-        self.teller.from_arbiter(&format!("{what}, log {}; proof checked here", proven.leaf.index));
+        self.teller.by_arbiter(&format!("{what}, log {}; proof checked here", proven.leaf.index));
         loot.receipts.push(receipt);
         Ok(())
     }
@@ -315,7 +315,7 @@ impl Teller {
         self.directed(&self.me, "arbiter", text);
     }
 
-    fn from_arbiter(&self, text: &str) {
+    fn by_arbiter(&self, text: &str) {
         self.directed("arbiter", &self.me, text);
     }
 }

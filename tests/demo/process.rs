@@ -114,12 +114,13 @@ impl Process {
         self.signal(Signal::SIGSTOP)
     }
 
-    /// SIGKILL. Fails if it has ended by itself.
-    pub fn kill(&mut self) -> Result<()> {
-        match self.child.try_wait()? {
-            None => Ok(self.child.start_kill()?),
-            Some(status) => Err(self.fault(&format!("ended before it could be killed, with {status}"))),
+    /// SIGKILL. Whether it still ran.
+    pub fn kill(&mut self) -> Result<bool> {
+        let running = self.child.try_wait()?.is_none();
+        if running {
+            self.child.start_kill()?;
         }
+        Ok(running)
     }
 
     /// After a kill: waits until it is gone.

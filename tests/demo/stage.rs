@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use arbiter_client::arbiter::grpc::GrpcArbiter;
 use arbiter_client::identity::ArbiterPin;
+use nix::fcntl::{Flock, FlockArg};
 use tokio::time::sleep;
 
 use crate::document;
@@ -34,6 +35,8 @@ pub struct Tools {
     fairx: PathBuf,
     demo: PathBuf,
     folder: PathBuf,
+    /// Two demos in one folder would play havoc with each other.
+    _lock: Flock<std::fs::File>,
     /// What to damage.
     pub sabotage: Option<Sabotage>,
 }
@@ -53,7 +56,12 @@ impl Tools {
                 bail!("{} is missing: build it with `make build`", program.display());
             }
         }
-        Ok(Self { arbiter, fairx, demo, folder, sabotage })
+        std::fs::create_dir_all(&folder)?;
+        let lock = std::fs::File::create(folder.join("lock"))?;
+        let Ok(lock) = Flock::lock(lock, FlockArg::LockExclusiveNonblock) else {
+            bail!("another demo plays in {}: wait for it, or use --keep DIR", folder.display());
+        };
+        Ok(Self { arbiter, fairx, demo, folder, _lock: lock, sabotage })
     }
 
     /// Where all runs are kept.
@@ -209,7 +217,11 @@ impl Stage {
     /// SIGKILL for the arbiter, and a new one on the same data after a while: when that was.
     pub async fn kill_arbiter(&mut self) -> Result<String> {
         let mut arbiter = self.arbiter.take().context("the arbiter does not run")?;
-        arbiter.kill()?;
+        ensure!(
+            arbiter.kill()?,
+            "the arbiter ended by itself; see {}",
+            self.folder.join("arbiter.log").display()
+        );
         self.killed += 1;
         self.paper.act(&ARBITER, "KILLED (SIGKILL)");
         arbiter.gone().await?;

@@ -23,6 +23,8 @@ const SECOND: usize = 1;
 const DONE: i32 = 0;
 const REFUSED: i32 = 1;
 const ABORTED: i32 = 3;
+/// How often an exchange may be faster than the kill of a peer.
+const ATTEMPTS: u32 = 5;
 /// Kills of the arbiter in one run, and how long after a question left: before, during or after the ruling.
 const KILLS: [Duration; 4] =
     [Duration::from_millis(10), Duration::ZERO, Duration::from_millis(1), Duration::from_millis(2)];
@@ -99,8 +101,8 @@ async fn contract_quiet(stage: &mut Stage, kill: bool) -> Result<Vec<Deal>> {
 async fn contract_race(stage: &mut Stage) -> Result<Vec<Deal>> {
     stage.cheats(FIRST);
     let (mut accepting, address) = accept(stage, SECOND, &HASTY, "").await?;
-    // The cheater's pause is the other's patience: they ask at the same moment.
-    let mut aborting = cheater_offers(stage, "abort", &address, &["--pause-ms", "800"]).await?;
+    // The cheater's pause is the other's patience, nearly: they ask at the same moment.
+    let mut aborting = cheater_offers(stage, "abort", &address, &["--pause-ms", "802"]).await?;
     let code = accepting.end().await?;
     aborting.end_with(DONE).await?;
     match code {
@@ -189,6 +191,16 @@ async fn sender_cheats(stage: &mut Stage, play: &str, code: i32) -> Result<Vec<D
 
 /// The party that sends first is killed right after its item left, and goes on.
 async fn peer_killed(stage: &mut Stage, kind: Kind) -> Result<Vec<Deal>> {
+    for _ in 0..ATTEMPTS {
+        if let Some(deals) = peer_killed_once(stage, kind).await? {
+            return Ok(deals);
+        }
+    }
+    bail!("the exchange was always finished before the peer could be killed")
+}
+
+/// `None` if the exchange was faster than the kill.
+async fn peer_killed_once(stage: &mut Stage, kind: Kind) -> Result<Option<Vec<Deal>>> {
     let (mut accepting, address) = accept(stage, SECOND, &PATIENT, "").await?;
     let (mut offering, left) = match kind {
         Kind::Contract => (offer_contract(stage, &address, &PATIENT, "").await?, "transfer of"),
@@ -198,7 +210,11 @@ async fn peer_killed(stage: &mut Stage, kind: Kind) -> Result<Vec<Deal>> {
     let id = signed.rsplit(' ').next().context("no exchange id")?.to_owned();
     offering.until(left).await?;
     let actor = stage.player(FIRST)?.actor.clone();
-    offering.kill()?;
+    if !offering.kill()? {
+        stage.paper.act(&actor, "was finished before it could be killed: once more");
+        accepting.end_with(DONE).await?;
+        return Ok(None);
+    }
     stage.paper.act(&actor, "KILLED (SIGKILL) right after its item left");
     offering.gone().await?;
     sleep(Duration::from_millis(400)).await;
@@ -208,7 +224,7 @@ async fn peer_killed(stage: &mut Stage, kind: Kind) -> Result<Vec<Deal>> {
     let mut resumed = stage.fairx(FIRST, &[resume.as_slice(), PATIENT.as_slice()].concat()).await?;
     resumed.end_with(DONE).await?;
     accepting.end_with(DONE).await?;
-    Ok(vec![deal(stage, Ends::Both)?])
+    Ok(Some(vec![deal(stage, Ends::Both)?]))
 }
 
 /// Kills the arbiter each time the honest party asks it, while there are kills left; the client asks again.

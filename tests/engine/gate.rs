@@ -1,0 +1,196 @@
+//! What the writer does while a commit is on its way: nobody learns anything, the queue is bounded.
+
+use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use arbiter::engine::{BATCH, Ended, EngineError, Filed, Handle, QUEUE};
+use arbiter::store::mem::MemStore;
+use arbiter::store::{Commit, ContentHead, Store, StoreError, StoredHead};
+use arbiter_protocol::error::Refused;
+use arbiter_protocol::evidence::merkle::NodeId;
+use arbiter_protocol::exchange::selection::Role::{Originator, Responder};
+use arbiter_protocol::ids::{Digest, ExchangeId};
+use arbiter_protocol::message::request::Action;
+use arbiter_protocol::role::arbiter::Case;
+use arbiter_protocol::ruling::sequencer::{ContentId, Record};
+use tokio::task::JoinHandle;
+
+use crate::fixture::{Exchange, Kind, START, World, arbiter, try_start};
+
+/// A store whose commits wait for the test: each reports its number of leaves, then waits to be let through.
+struct Gate {
+    store: MemStore,
+    entered: Sender<usize>,
+    open: Mutex<Receiver<()>>,
+}
+
+/// The test's side of a [`Gate`].
+struct Keeper {
+    entered: Receiver<usize>,
+    open: Sender<()>,
+}
+
+impl Keeper {
+    /// Waits for a commit to begin; gives its number of leaves.
+    fn arrival(&self) -> usize {
+        self.entered.recv().unwrap()
+    }
+
+    fn pass(&self) {
+        self.open.send(()).unwrap();
+    }
+}
+
+fn gated() -> (World, Keeper) {
+    let ((entered, arrivals), (open, passes)) = (channel(), channel());
+    let store = Gate { store: MemStore::new(&arbiter()).unwrap(), entered, open: Mutex::new(passes) };
+    let keeper = Keeper { entered: arrivals, open };
+    keeper.pass();
+    let world = try_start(store, START).unwrap();
+    assert_eq!(keeper.arrival(), 1, "the first commit begins the log");
+    (world, keeper)
+}
+
+impl Store for Gate {
+    fn head(&self) -> Result<Option<StoredHead>, StoreError> {
+        self.store.head()
+    }
+    fn record(&self, exchange: &ExchangeId) -> Result<Record, StoreError> {
+        self.store.record(exchange)
+    }
+    fn node(&self, node: NodeId) -> Result<Option<Digest>, StoreError> {
+        self.store.node(node)
+    }
+    fn leaves(&self, first: u64, count: usize) -> Result<Vec<Vec<u8>>, StoreError> {
+        self.store.leaves(first, count)
+    }
+    fn commit(&self, commit: &Commit) -> Result<(), StoreError> {
+        self.entered.send(commit.leaves.len()).unwrap();
+        self.open.lock().unwrap().recv().unwrap();
+        self.store.commit(commit)
+    }
+    fn exchanges(&self, after: Option<ExchangeId>, count: usize) -> Result<Vec<ExchangeId>, StoreError> {
+        self.store.exchanges(after, count)
+    }
+    fn put_chunk(&self, content: ContentId, chunk: u64, sealed: &[u8]) -> Result<(), StoreError> {
+        self.store.put_chunk(content, chunk, sealed)
+    }
+    fn put_content(&self, content: ContentId, head: &ContentHead) -> Result<(), StoreError> {
+        self.store.put_content(content, head)
+    }
+    fn content(&self, content: ContentId) -> Result<Option<ContentHead>, StoreError> {
+        self.store.content(content)
+    }
+    fn chunk(&self, content: ContentId, chunk: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        self.store.chunk(content, chunk)
+    }
+    fn remove_content(&self, content: ContentId) -> Result<(), StoreError> {
+        self.store.remove_content(content)
+    }
+}
+
+/// Files in a task of its own, which runs up to where it waits: these tests have one thread beside the writer.
+async fn queue(engine: &Handle, case: Case) -> JoinHandle<Result<Filed, EngineError>> {
+    let engine = engine.clone();
+    let task = tokio::spawn(async move { engine.file(case, None).await });
+    tokio::task::yield_now().await;
+    task
+}
+
+fn contract(n: u64) -> Exchange {
+    Exchange::with_content(Kind::P1, n, b"contract".to_vec())
+}
+
+/// neither a verdict, nor a refusal that rests on it, nor its leaf is seen before its commit returns.
+#[tokio::test]
+async fn nothing_of_a_batch_is_known_before_its_commit_returns() {
+    let (world, keeper) = gated();
+    let [first, exchange] = [contract(1), contract(2)];
+    let deposit = Exchange::new(Kind::P2, 3);
+    let opening = queue(&world.engine, first.case(Originator, Action::Abort)).await;
+    assert_eq!(keeper.arrival(), 1);
+    // One batch: a verdict, its replay to the peer, another verdict, and a refusal because of it.
+    let ruled = queue(&world.engine, exchange.case(Originator, Action::Abort)).await;
+    let replayed = queue(&world.engine, exchange.case(Responder, Action::Resolve)).await;
+    let aborted = queue(&world.engine, deposit.case(Originator, Action::Abort)).await;
+    let refused = queue(&world.engine, deposit.case(Originator, Action::Deposit)).await;
+    keeper.pass();
+    assert!(opening.await.unwrap().is_ok());
+    assert_eq!(keeper.arrival(), 2);
+    // An answer sent too early would have been queued for its task before the commit was entered.
+    for _ in 0..16 {
+        tokio::task::yield_now().await;
+    }
+    let waiting = [&ruled, &replayed, &aborted, &refused];
+    assert!(waiting.iter().all(|task| !task.is_finished()));
+    assert_eq!(world.engine.log_size(), 2);
+    assert!(world.engine.checkpoint().unwrap().contains("\n2\n"));
+    assert_eq!(world.engine.entries(2, 9).unwrap(), Vec::<Vec<u8>>::new());
+    let counters = world.engine.counters();
+    assert_eq!((counters.verdicts_aborted, counters.replays, counters.refused), (1, 0, 0));
+
+    keeper.pass();
+    let statement = |filed| match filed {
+        Ok(Filed::Receipt(receipt)) => receipt.statement,
+        other => panic!("{other:?}"),
+    };
+    let verdict = statement(ruled.await.unwrap());
+    assert_eq!(statement(replayed.await.unwrap()), verdict);
+    assert!(aborted.await.unwrap().is_ok());
+    assert_eq!(refused.await.unwrap(), Err(EngineError::Refused(Refused::AlreadyRuled)));
+    assert_eq!(world.engine.log_size(), 4);
+    let counters = world.engine.counters();
+    assert_eq!((counters.verdicts_aborted, counters.replays, counters.refused), (3, 1, 1));
+    assert_eq!(counters.commits, 3);
+    assert_eq!(world.engine.stop().await, Ended::Stopped);
+}
+
+/// The queue holds [`QUEUE`] cases, one more is told to come back; what waits is answered.
+#[tokio::test]
+async fn a_full_queue_refuses_and_loses_nothing() {
+    let (world, keeper) = gated();
+    let exchange = contract(1);
+    let first = queue(&world.engine, exchange.case(Originator, Action::Abort)).await;
+    assert_eq!(keeper.arrival(), 1);
+    let again = exchange.case(Responder, Action::Query);
+    let mut waiting = Vec::new();
+    for _ in 0..QUEUE {
+        waiting.push(queue(&world.engine, again.clone()).await);
+    }
+    assert!(waiting.iter().all(|task| !task.is_finished()));
+    assert_eq!(world.engine.file(again.clone(), None).await, Err(EngineError::Overloaded));
+    keeper.pass();
+    assert!(first.await.unwrap().is_ok());
+    let mut answers = Vec::new();
+    for task in waiting {
+        answers.push(task.await.unwrap().unwrap());
+    }
+    assert!(answers.iter().all(|answer| *answer == answers[0]), "one question, one answer");
+    assert_eq!(world.engine.counters().commits, 2, "replays commit nothing");
+    assert_eq!(world.engine.file(again, None).await.unwrap(), answers[0]);
+}
+
+/// A commit holds at most [`BATCH`] cases; the rest is in the next.
+#[tokio::test]
+async fn a_batch_is_what_waits_up_to_its_limit() {
+    let (world, keeper) = gated();
+    let first = queue(&world.engine, contract(0).case(Originator, Action::Abort)).await;
+    assert_eq!(keeper.arrival(), 1);
+    let exchanges: Vec<_> = (1..).map(contract).take(BATCH + 1).collect();
+    let mut waiting = Vec::new();
+    for exchange in &exchanges {
+        waiting.push(queue(&world.engine, exchange.case(Originator, Action::Abort)).await);
+    }
+    keeper.pass();
+    assert_eq!(keeper.arrival(), BATCH);
+    keeper.pass();
+    assert_eq!(keeper.arrival(), 1);
+    keeper.pass();
+    assert!(first.await.unwrap().is_ok());
+    for (exchange, task) in exchanges.iter().zip(waiting) {
+        let Ok(Filed::Receipt(receipt)) = task.await.unwrap() else { panic!("no receipt") };
+        exchange.prove(&receipt, &exchange.case(Originator, Action::Abort));
+    }
+    let counters = world.engine.counters();
+    assert_eq!((counters.commits, counters.verdicts_aborted), (4, u64::try_from(BATCH).unwrap() + 2));
+}
