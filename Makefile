@@ -6,7 +6,7 @@ STORY  ?= all
 CHEAT  ?= all
 TARGET  = $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)/debug
 
-.PHONY: help system build demo test fmt lint unit doc bench install audit proto
+.PHONY: help system build demo test fmt bindings lint unit doc stories bench install audit proto lint-proto
 
 help: ## Show the targets.
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -20,13 +20,16 @@ build: system ## Build the programs.
 demo: build ## Play the stories with real processes. STORY=contract CHEAT=quiet plays one, LIST=1 lists them.
 	@$(TARGET)/examples/demo $(if $(LIST),--list,--story $(STORY) --cheat $(CHEAT))
 
-test: system fmt bindings lint unit doc ## Everything that CI runs.
+test: system fmt bindings lint unit doc stories ## Everything that CI runs.
 
 fmt:
 	$(CARGO) fmt --all -- --check
 
 bindings:
 	$(CARGO) run --quiet --locked --manifest-path proto/codegen/Cargo.toml -- check
+
+stories: build
+	@$(TARGET)/examples/demo --story all --cheat all
 
 lint:
 	$(CARGO) clippy $(FLAGS) --all-targets -- -D warnings
@@ -46,11 +49,13 @@ install: system ## Put arbiter and fairx into PREFIX/bin.
 	install -d $(PREFIX)/bin
 	install -s $(TARGET)/arbiter $(TARGET)/fairx $(PREFIX)/bin
 
+lint-proto:
+	npx --yes @bufbuild/buf@1.75.0 lint proto
+
 audit: ## Check dependencies against known vulnerabilities and licences (installs two cargo tools).
 	$(CARGO) install --locked cargo-deny cargo-audit
 	$(CARGO) deny check licenses bans sources
 	$(CARGO) audit $(if $(wildcard ../shared/advisory-db),--db ../shared/advisory-db --no-fetch --stale)
 
-proto: ## Lint the API and regenerate the checked-in bindings.
-	npx --yes @bufbuild/buf lint proto
+proto: lint-proto ## Lint the API and regenerate the checked-in bindings.
 	$(CARGO) run --locked --manifest-path proto/codegen/Cargo.toml -- update

@@ -87,7 +87,9 @@ fn main() {
     let costs = measure_costs(folder.path(), if quick { 20 } else { 2000 });
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let mut rows = Vec::new();
-    for callers in CALLERS {
+    // A number among the arguments picks one row, for profiling.
+    let asked: Option<usize> = std::env::args().find_map(|argument| argument.parse().ok());
+    for callers in CALLERS.into_iter().filter(|callers| asked.is_none_or(|asked| asked == *callers)) {
         let rulings = if quick { callers } else { (callers * 250).clamp(1000, 12_000) };
         rows.push(runtime.block_on(run(folder.path(), Way::Engine, callers, rulings)));
         rows.push(runtime.block_on(run(folder.path(), Way::Grpc, callers, rulings)));

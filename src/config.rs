@@ -18,11 +18,18 @@ use std::time::Duration;
 use arbiter_protocol::evidence::checkpoint::Origin;
 use arbiter_protocol::limits;
 use arbiter_protocol::time::DurationMillis;
-use clap::{Args, ValueEnum};
+use clap::ValueEnum;
+use figment::error::Kind;
 use figment::providers::{Env, Format as _, Serialized, Toml};
 use figment::{Figment, Source};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+mod flags;
+
+pub use flags::Overrides;
+
+use flags::Defaults;
 
 /// The file that `init` writes and that is read if no other is named.
 pub const FILE_NAME: &str = "arbiter.toml";
@@ -43,14 +50,29 @@ pub struct Settings {
     pub terms: String,
     /// How far the clock may be off; stands in every leaf.
     pub clock_uncertainty_ms: u64,
+    /// Start even if the clock is more than a year ahead of the newest time in the log. For one start.
+    pub accept_clock: bool,
     /// Largest item that is taken as a deposit.
     pub max_deposit_bytes: u64,
+    /// Room for all deposits together, stored or on their way, each in whole chunks of 64 KiB.
+    pub max_total_deposit_bytes: u64,
+    /// Connections at one time; more are closed at once. Health and reflection are limited by this and by
+    /// `max_streams` only: they answer while `max_requests` is reached. RocksDB keeps up to 512 files open: raise
+    /// the process's limit of open files together with this.
+    pub max_connections: u32,
     /// Requests served at one time; more are asked to come back.
     pub max_requests: u32,
+    /// Of these, deposits on their way in, and as many on their way out, so that however many of them are slow,
+    /// rulings are answered. A quarter of `max_requests` if it is not set.
+    #[serde(default)]
+    pub max_uploads: Option<u32>,
     /// Requests at one time on one connection.
     pub max_streams: u32,
     /// A request, or the pause between two chunks of a deposit, may last this long.
     pub request_timeout_seconds: u64,
+    /// A deposit of `size` bytes, in or out, may keep the arbiter waiting for
+    /// `request_timeout_seconds + size / min_bytes_per_second` in all, and at any time for what it has moved.
+    pub min_bytes_per_second: u64,
     /// After SIGTERM requests in flight may last this long.
     pub drain_seconds: u64,
     /// Certificate chain (PEM). With `tls_key` it turns TLS on.
@@ -81,128 +103,6 @@ pub enum LogFormat {
     Json,
 }
 
-/// Settings given as flags. Each has an `ARBITER_` variable and a key in the file of the same name.
-#[derive(Clone, Debug, Default, Args, Serialize)]
-pub struct Overrides {
-    /// Address and port to listen on [default: 127.0.0.1:7373]
-    #[arg(long, value_name = "ADDRESS")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub listen: Option<SocketAddr>,
-    /// Folder of the evidence log, records and deposits [default: `data` beside the file]
-    #[arg(long, value_name = "DIR")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub data: Option<PathBuf>,
-    /// File with the secret keys [default: `arbiter.key` beside the file]
-    #[arg(long, value_name = "FILE")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub key_file: Option<PathBuf>,
-    /// Origin of the evidence log, part of the identity [no default]
-    #[arg(long, value_name = "NAME")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub origin: Option<String>,
-    /// What the operator promises, in words
-    #[arg(long, value_name = "TEXT")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub terms: Option<String>,
-    /// How far the clock may be off [default: 1000]
-    #[arg(long, value_name = "MS")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub clock_uncertainty_ms: Option<u64>,
-    /// Largest item taken as a deposit [default: 1073741824]
-    #[arg(long, value_name = "BYTES")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_deposit_bytes: Option<u64>,
-    /// Requests served at one time [default: 1024]
-    #[arg(long, value_name = "N")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_requests: Option<u32>,
-    /// Requests at one time on one connection [default: 256]
-    #[arg(long, value_name = "N")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_streams: Option<u32>,
-    /// Longest request, or pause between two chunks of a deposit [default: 30]
-    #[arg(long, value_name = "S")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub request_timeout_seconds: Option<u64>,
-    /// How long requests in flight may last after SIGTERM [default: 10]
-    #[arg(long, value_name = "S")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub drain_seconds: Option<u64>,
-    /// Certificate chain (PEM); with --tls-key it turns TLS on
-    #[arg(long, value_name = "FILE")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tls_cert: Option<PathBuf>,
-    /// Secret key of the certificate (PEM)
-    #[arg(long, value_name = "FILE")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tls_key: Option<PathBuf>,
-    /// Clients must show a certificate of this authority (PEM)
-    #[arg(long, value_name = "FILE")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tls_client_ca: Option<PathBuf>,
-    /// Serve plaintext beyond loopback; only behind a proxy that speaks TLS
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub allow_plaintext: Option<bool>,
-    /// Form of the log lines on stderr [default: text]
-    #[arg(long, value_name = "FORM")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub log_format: Option<LogFormat>,
-    /// Which log lines, e.g. `info,arbiter=debug` [default: info]
-    #[arg(long, value_name = "FILTER")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub log_filter: Option<String>,
-}
-
-/// What is left to the program if nobody says anything. `origin` has no default: it is who the arbiter is.
-#[derive(Serialize)]
-struct Defaults {
-    listen: &'static str,
-    data: PathBuf,
-    key_file: PathBuf,
-    terms: &'static str,
-    clock_uncertainty_ms: u64,
-    max_deposit_bytes: u64,
-    max_requests: u32,
-    max_streams: u32,
-    request_timeout_seconds: u64,
-    drain_seconds: u64,
-    allow_plaintext: bool,
-    log_format: LogFormat,
-    log_filter: &'static str,
-}
-
-impl Defaults {
-    fn beside(folder: &Path) -> Self {
-        Self {
-            // Loopback: nobody is served by accident. 7373 is not assigned to anybody well known.
-            listen: "127.0.0.1:7373",
-            // Beside the file, so that one folder is one arbiter.
-            data: folder.join("data"),
-            key_file: folder.join("arbiter.key"),
-            // The rules are the promise; an operator may promise more.
-            terms: "Rules by the published rule version. No further promise.",
-            // NTP over the public internet keeps well within a second.
-            clock_uncertainty_ms: 1000,
-            // 1 GiB: documents and data sets, and a full upload stays below a usual free disk.
-            max_deposit_bytes: 1 << 30,
-            // Each request holds at most about 150 KiB: 1024 of them stay below 160 MiB.
-            max_requests: 1024,
-            // One peer with 256 calls in flight still leaves three quarters to others.
-            max_streams: 256,
-            // A ruling takes milliseconds. Who is silent for half a minute is gone.
-            request_timeout_seconds: 30,
-            // Within the 30 s that supervisors usually wait before SIGKILL.
-            drain_seconds: 10,
-            // Statements are not secret to the arbiter, but they are to the network.
-            allow_plaintext: false,
-            log_format: LogFormat::Text,
-            // One line a ruling, and what an operator must know.
-            log_filter: "info",
-        }
-    }
-}
-
 /// A setting is wrong. The operator is at fault, and the text says what to do.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -217,6 +117,9 @@ pub enum ConfigError {
         /// Why.
         source: std::io::Error,
     },
+    /// No file was named, there is none here, and nothing else says which arbiter this is.
+    #[error("no {FILE_NAME} here: use --config DIR, or make an arbiter: arbiter init --dir DIR")]
+    Nowhere,
     /// The file is not TOML.
     #[error("{} line {line} is not TOML: {problem}", path.display())]
     Syntax {
@@ -292,17 +195,22 @@ impl Settings {
         let path = file.map_or_else(|| PathBuf::from(FILE_NAME), Path::to_path_buf);
         let folder = path.parent().unwrap_or(Path::new("")).to_path_buf();
         let mut figment = Figment::from(Serialized::defaults(Defaults::beside(&folder)));
+        let mut here = true;
         match std::fs::read_to_string(&path) {
             Ok(text) => {
                 check_syntax(&path, &text)?;
                 figment = figment.merge(Toml::file_exact(&path));
             }
-            Err(error) if file.is_none() && error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) if file.is_none() && error.kind() == std::io::ErrorKind::NotFound => here = false,
             Err(source) => return Err(ConfigError::File { path, source }),
         }
         let figment = figment.merge(environment()).merge(Serialized::defaults(overrides));
-        let mut settings: Self = figment.extract()?;
+        let mut settings: Self = figment.extract().map_err(|error| match error.kind {
+            Kind::MissingField(_) if !here => ConfigError::Nowhere,
+            _ => error.into(),
+        })?;
         settings.resolve_paths(&figment);
+        settings.max_uploads.get_or_insert((settings.max_requests / 4).max(1));
         settings.check()?;
         Ok(settings)
     }
@@ -320,6 +228,11 @@ impl Settings {
     /// How long a request may last.
     pub const fn request_timeout(&self) -> Duration {
         Duration::from_secs(self.request_timeout_seconds)
+    }
+
+    /// Deposits on their way in, and as many on their way out.
+    pub fn max_uploads(&self) -> u32 {
+        self.max_uploads.unwrap_or(self.max_requests)
     }
 
     /// How long draining may last.
@@ -361,9 +274,18 @@ impl Settings {
         self.log_origin()?;
         for (setting, value, maximum, expected) in [
             ("max_deposit_bytes", self.max_deposit_bytes, limits::ITEM_BYTES, "it must be 1 to 2^40"),
+            ("max_total_deposit_bytes", self.max_total_deposit_bytes, 1 << 60, "it must be 1 to 2^60"),
+            ("max_connections", self.max_connections.into(), 1 << 20, "it must be 1 to 1048576"),
             ("max_requests", self.max_requests.into(), 1 << 20, "it must be 1 to 1048576"),
+            (
+                "max_uploads",
+                self.max_uploads().into(),
+                self.max_requests.into(),
+                "it must be 1 to max_requests",
+            ),
             ("max_streams", self.max_streams.into(), 1 << 16, "it must be 1 to 65536"),
             ("request_timeout_seconds", self.request_timeout_seconds, 3600, "it must be 1 to 3600"),
+            ("min_bytes_per_second", self.min_bytes_per_second, 1 << 40, "it must be 1 to 2^40"),
             ("drain_seconds", self.drain_seconds, 3600, "it must be 1 to 3600"),
             ("clock_uncertainty_ms", self.clock_uncertainty_ms, 3_600_000, "it must be 1 to 3600000"),
         ] {

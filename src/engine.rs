@@ -12,11 +12,13 @@
 //! - A failed commit ends the engine: every waiter gets [`EngineError::Stopped`], nothing is signed (R-505).
 //! - Time never goes back, for refusals too (R-409).
 
+mod contents;
+mod release;
 mod start;
 mod writer;
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use arbiter_protocol::error::Refused;
 use arbiter_protocol::evidence::checkpoint::Checkpoint;
@@ -25,16 +27,17 @@ use arbiter_protocol::exchange::kind::information::FitContent;
 use arbiter_protocol::ids::{Digest, LeafIndex};
 use arbiter_protocol::role::arbiter::{Case, Decision, decide};
 use arbiter_protocol::ruling::receipt::Receipt;
-use arbiter_protocol::ruling::sequencer::{ContentId, Desk, Logged, Record, Reply, Seals};
-use arbiter_protocol::statement::Payload;
+use arbiter_protocol::ruling::sequencer::{ContentId, Desk, Record, Reply};
 use arbiter_protocol::time::UnixMillis;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::clock::{Clock, NeverBack};
 use crate::keys::Keys;
-use crate::keys::guard::{CheckpointGuard, Remembering, StatementGuard};
-use crate::store::{ContentHead, Store, StoreError};
+use crate::keys::guard::Tree;
+use crate::store::{ContentHead, Store};
+use contents::Contents;
+use release::lock;
 
 pub use start::StartError;
 
@@ -78,6 +81,12 @@ impl Engine {
     ) -> Result<Handle, StartError> {
         start::start(desk, keys, store, clock)
     }
+
+    /// Refuses a clock that is more than a year ahead of the newest time in the log: once used, that time
+    /// stays for ever (R-409). Called before [`Engine::start`], unless the operator vouches for the clock.
+    pub fn check_clock(store: &dyn Store, clock: &dyn Clock) -> Result<(), StartError> {
+        start::check_clock(store, clock)
+    }
 }
 
 /// Access to a running engine. Clones are cheap and mean the same engine.
@@ -111,6 +120,19 @@ pub enum EngineError {
     /// A stored entry cannot be read. Nothing was decided; the operator has to run `fsck`.
     #[error("a stored entry cannot be read; the operator has been told")]
     Damaged,
+    /// All deposits together take the room that there is. Nothing was received.
+    #[error(
+        "the deposit has {size_bytes} bytes, and deposits take {held} of {maximum} bytes already: choose another \
+         arbiter, or ask the operator for more room"
+    )]
+    Full {
+        /// The size agreed.
+        size_bytes: u64,
+        /// What all deposits take.
+        held: u64,
+        /// What they may take.
+        maximum: u64,
+    },
     /// A proof was asked for a tree that is not there (yet).
     #[error("there is no such leaf or tree: the log has {size} leaves")]
     OutOfRange {
@@ -166,10 +188,12 @@ struct Shared {
     tally: Tally,
     /// Owns the newest tree that a returned commit holds: what the log shows to the world.
     published: Mutex<Published>,
-    /// Owns the source of content ids.
-    contents: Mutex<ContentIds>,
+    /// Owns the names and the room of deposits.
+    contents: Mutex<Contents>,
     /// The newest signed checkpoint, so that a batch signs one only once.
     checkpoints: Mutex<Option<(Vec<u8>, [u8; 64])>>,
+    /// The tree that was last found in the store before a signature: a batch looks once.
+    stored_tree: Mutex<Option<Tree>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -183,14 +207,6 @@ struct Published {
     commits: u64,
     size: u64,
     root: Digest,
-}
-
-/// Content ids are `commits << 24 | n`: a start commits once, so no two runs share a number of commits,
-/// and no 2^24 deposits fit between two commits.
-#[derive(Clone, Copy, Debug, Default)]
-struct ContentIds {
-    commits: u64,
-    used: u64,
 }
 
 #[derive(Debug, Default)]
@@ -261,17 +277,11 @@ impl Handle {
         &self.shared.desk
     }
 
-    /// A name for a new content that no other content has or had.
-    pub fn new_content_id(&self) -> ContentId {
+    /// A name for a new content that no other content has or had, and room for its `size_bytes`, if all
+    /// deposits together take at most `most_bytes` then. [`Handle::remove_content`] gives the room back.
+    pub fn new_content_id(&self, size_bytes: u64, most_bytes: u64) -> Result<ContentId, EngineError> {
         let commits = self.shared.published().commits;
-        let mut ids = lock(&self.shared.contents);
-        if ids.commits < commits {
-            *ids = ContentIds { commits, used: 0 };
-        }
-        let id = ids.commits.checked_mul(1 << 24).and_then(|base| base.checked_add(ids.used));
-        ids.used = ids.used.saturating_add(1);
-        assert!(ids.used < 1 << 24, "invariant: fewer than 2^24 deposits between two commits");
-        ContentId(id.expect("invariant: fewer than 2^40 commits"))
+        lock(&self.shared.contents).begin(commits, size_bytes, most_bytes)
     }
 
     /// Puts one sealed chunk of a deposit that is being received.
@@ -286,7 +296,7 @@ impl Handle {
 
     /// Forgets a deposit that was never filed.
     pub fn remove_content(&self, content: ContentId) -> Result<(), EngineError> {
-        self.shared.read(self.shared.store.remove_content(content))
+        self.shared.read(self.shared.remove_content(content))
     }
 
     /// What opens a content, and how many chunks it has.
@@ -310,7 +320,7 @@ impl Handle {
     pub fn checkpoint(&self) -> Result<String, EngineError> {
         let Published { size, root, .. } = self.shared.published();
         let origin = self.desk().arbiter.log_origin.clone();
-        self.shared.sealed(|seals| seals.checkpoint(&Checkpoint { origin, size, root }))
+        self.shared.checkpoint(&Checkpoint { origin, size, root })
     }
 
     /// One leaf.
@@ -379,89 +389,4 @@ impl Handle {
             }
         }
     }
-}
-
-impl Shared {
-    fn published(&self) -> Published {
-        *lock(&self.published)
-    }
-
-    /// Makes the receipt for a durable answer.
-    fn release(&self, granted: &Granted, request: Digest) -> Result<Filed, EngineError> {
-        let record = &granted.record;
-        match granted.reply {
-            Reply::Content(content) => Ok(Filed::Content(content)),
-            Reply::Attestation => {
-                let logged = record.attestation.as_ref().ok_or(EngineError::Damaged)?;
-                self.receipt(record, logged, request, logged.statement.leaf_index)
-            }
-            Reply::Verdict => {
-                let logged = record.verdict.as_ref().ok_or(EngineError::Damaged)?;
-                self.receipt(record, logged, request, logged.statement.leaf_index)
-            }
-        }
-    }
-
-    fn receipt<T: Payload + Clone>(
-        &self,
-        record: &Record,
-        logged: &Logged<T>,
-        request: Digest,
-        index: LeafIndex,
-    ) -> Result<Filed, EngineError> {
-        let proof = self.prove(index.0, logged.tree_size)?;
-        let receipt = self.sealed(|seals| seals.issue(&self.desk, record, logged, request, index, proof))?;
-        Ok(Filed::Receipt(Box::new(receipt)))
-    }
-
-    fn prove(&self, index: u64, size: u64) -> Result<Vec<Digest>, EngineError> {
-        self.read(merkle::inclusion_proof(index, size, |node| self.store.required_node(node)))
-    }
-
-    /// Lends the guarded keys to `make`. A guard that refuses is a bug of ours: the engine ends (R-504).
-    fn sealed<T, E: std::fmt::Display>(
-        &self,
-        make: impl FnOnce(Seals<'_>) -> Result<T, E>,
-    ) -> Result<T, EngineError> {
-        let _alarm = Alarm(&self.state);
-        if *self.state.borrow() == State::Ended(Ended::Failed) {
-            return Err(EngineError::Stopped); // R-505
-        }
-        let arbiter = StatementGuard::new(self.keys.arbiter(), &*self.store);
-        let log = CheckpointGuard::new(self.keys.log(), &*self.store);
-        let log = Remembering::new(&log, &self.checkpoints);
-        make(Seals { arbiter: &arbiter, log: &log, veil: self.keys.veil() }).map_err(|error| {
-            tracing::error!(%error, "a receipt could not be made");
-            EngineError::Damaged
-        })
-    }
-
-    /// Turns a failure of the store into what the caller may know; the operator gets the rest.
-    fn read<T>(&self, result: Result<T, StoreError>) -> Result<T, EngineError> {
-        result.map_err(|error| {
-            tracing::error!(%error, "the store failed; run arbiter fsck");
-            EngineError::Damaged
-        })
-    }
-
-    fn missing(&self, what: &str, id: u64) -> EngineError {
-        tracing::error!(what, id, "the store lost an entry; run arbiter fsck");
-        EngineError::Damaged
-    }
-}
-
-/// Tells everybody that the engine has failed, if the thread that holds it panics.
-struct Alarm<'a>(&'a watch::Sender<State>);
-
-impl Drop for Alarm<'_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.send_replace(State::Ended(Ended::Failed));
-        }
-    }
-}
-
-/// A poisoned lock is taken as it is: every value behind one is replaced whole.
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -3,6 +3,8 @@
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test may fail")]
 
 mod common;
+#[path = "api/limits.rs"]
+mod limits_and_ends;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -617,7 +619,7 @@ async fn a_second_acceptance_of_the_same_offer_is_another_agreement() {
 
 /// The id that the next upload will get, and the one before it: ids of one run are consecutive.
 fn next_content(world: &World) -> ContentId {
-    ContentId(world.engine.new_content_id().0 + 1)
+    ContentId(world.engine.new_content_id(1, u64::MAX).unwrap().0 + 1)
 }
 
 async fn gone(world: &World, content: ContentId) {
@@ -890,152 +892,6 @@ async fn ranges_outside_the_log_are_refused() {
         let request = proto::GetConsistencyProofRequest { old_size, new_size };
         assert_reason(auditors.get_consistency_proof(request).await, Code::OutOfRange, "RANGE_INVALID");
     }
-}
-
-// ---- limits, draining, failure
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_full_arbiter_asks_to_come_back_and_is_still_healthy() {
-    let world = World::with(Api { max_requests: 1, ..Api::default() }).await;
-    let bytes = content(2 * limits::CHUNK_BYTES);
-    let agreement = world.delivery(&describe(&bytes, "application/octet-stream"), deadline());
-    let draft = next_content(&world);
-    let (part, rest) = bytes.split_at(limits::CHUNK_BYTES);
-    let (sender, call) = begin_upload(&world, &agreement, part).await;
-    let store = Arc::clone(&world.store);
-    until("the upload is in", || store.chunk(draft, 0).unwrap().is_some()).await;
-
-    let mut parties = world.parties().await;
-    let contract = world.contract();
-    let case = world.case(&contract, Originator, Resolve);
-    let status =
-        assert_reason(resolve(&mut parties, case.clone()).await, Code::ResourceExhausted, "OVERLOADED");
-    assert!(status.get_details_retry_info().unwrap().retry_delay.unwrap() > Duration::ZERO);
-    let mut health = HealthClient::new(world.channel().await);
-    assert_eq!(status_of(&mut health, "").await, ServingStatus::Serving);
-
-    sender.send(chunk(rest)).await.unwrap();
-    drop(sender);
-    call.await.unwrap().unwrap();
-    // The upload has left; its room is free as soon as its reply is through the gate.
-    let receipt = loop {
-        match resolve(&mut parties, case.clone()).await {
-            Ok(receipt) => break receipt,
-            Err(status) => assert_eq!(reason(&status).1, "OVERLOADED"),
-        }
-    };
-    prove(receipt, &contract, &case);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_reader_who_takes_its_time_takes_room_as_long() {
-    let world = World::with(Api { max_requests: 1, ..Api::default() }).await;
-    let mut parties = world.parties().await;
-    // More than the windows of one connection hold, so that the arbiter is not done before the reader is.
-    let bytes = content(40 * limits::CHUNK_BYTES);
-    let agreement = world.delivery(&describe(&bytes, "application/octet-stream"), deadline());
-    let case = |role, action| world.case(&agreement, role, action);
-    deposit(&mut parties, upload(case(Originator, Deposit), &bytes, limits::CHUNK_BYTES)).await.unwrap();
-    while let Err(status) = resolve(&mut parties, case(Originator, Resolve)).await {
-        assert_eq!(reason(&status).1, "OVERLOADED");
-    }
-    let mut stream = loop {
-        match parties.fetch_deposit(proto::FetchDepositRequest { case: Some(case(Responder, Fetch)) }).await {
-            Ok(stream) => break stream.into_inner(),
-            Err(status) => assert_eq!(reason(&status).1, "OVERLOADED"),
-        }
-    };
-    stream.message().await.unwrap().unwrap();
-    for _ in 0..5 {
-        let result = query(&mut parties, case(Originator, Query)).await;
-        assert_reason(result, Code::ResourceExhausted, "OVERLOADED");
-    }
-    drop(stream);
-    let mut left = 0;
-    while let Err(status) = query(&mut parties, case(Originator, Query)).await {
-        assert_eq!(reason(&status).1, "OVERLOADED");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-        left += 1;
-        assert!(left < 2000, "the reader is gone, its room is not free");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn draining_refuses_new_requests_and_finishes_those_in_flight() {
-    let world = World::new().await;
-    let bytes = content(2 * limits::CHUNK_BYTES);
-    let agreement = world.delivery(&describe(&bytes, "application/octet-stream"), deadline());
-    let draft = next_content(&world);
-    let (part, rest) = bytes.split_at(limits::CHUNK_BYTES);
-    let (sender, call) = begin_upload(&world, &agreement, part).await;
-    let store = Arc::clone(&world.store);
-    until("the upload is in", || store.chunk(draft, 0).unwrap().is_some()).await;
-
-    let mut parties = world.parties().await;
-    let mut health = HealthClient::new(world.channel().await);
-    world.server.refuse_new().await;
-    let contract = world.contract();
-    let case = world.case(&contract, Originator, Resolve);
-    let status = assert_reason(resolve(&mut parties, case).await, Code::Unavailable, "DRAINING");
-    assert!(status.get_details_retry_info().unwrap().retry_delay.unwrap() > Duration::ZERO);
-    for service in ["", "arbiter.v1.ArbiterService", "arbiter.v1.EvidenceLogService"] {
-        assert_eq!(status_of(&mut health, service).await, ServingStatus::NotServing);
-    }
-
-    let (engine, clock) = (world.engine.clone(), world.clock.clone());
-    let stopping = tokio::spawn(world.server.stop());
-    sender.send(chunk(rest)).await.unwrap();
-    drop(sender);
-    let receipt = call.await.unwrap().unwrap();
-    assert!(receipt.answer.is_some());
-    stopping.await.unwrap().unwrap();
-    engine.stop().await;
-    drop(clock);
-    assert!(parties.get_counters(proto::GetCountersRequest {}).await.is_err(), "nobody listens");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn draining_is_bounded() {
-    let world = World::with(Api { drain: Duration::from_millis(50), ..Api::default() }).await;
-    let bytes = content(2 * limits::CHUNK_BYTES);
-    let agreement = world.delivery(&describe(&bytes, "application/octet-stream"), deadline());
-    let draft = next_content(&world);
-    let (sender, call) = begin_upload(&world, &agreement, &bytes[..limits::CHUNK_BYTES]).await;
-    let store = Arc::clone(&world.store);
-    until("the upload is in", || store.chunk(draft, 0).unwrap().is_some()).await;
-    // Would wait for ever for an upload that never ends.
-    world.server.stop().await.unwrap();
-    drop(sender);
-    call.abort();
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_caller_that_is_silent_for_too_long_loses_its_upload() {
-    let world = World::with(Api { request_timeout: Duration::from_secs(1), ..Api::default() }).await;
-    let bytes = content(2 * limits::CHUNK_BYTES);
-    let agreement = world.delivery(&describe(&bytes, "application/octet-stream"), deadline());
-    let draft = next_content(&world);
-    let (_sender, call) = begin_upload(&world, &agreement, &bytes[..limits::CHUNK_BYTES]).await;
-    assert_reason(call.await.unwrap(), Code::DeadlineExceeded, "TIMED_OUT");
-    gone(&world, draft).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn after_a_failed_commit_nothing_is_answered_any_more() {
-    let world = World::new().await;
-    let mut parties = world.parties().await;
-    let ruled = world.contract();
-    resolve(&mut parties, world.case(&ruled, Originator, Resolve)).await.unwrap();
-
-    world.store.broken.store(true, Ordering::SeqCst);
-    let agreement = world.contract();
-    let case = world.case(&agreement, Originator, Resolve);
-    let status = assert_reason(resolve(&mut parties, case).await, Code::Unavailable, "STOPPED");
-    assert!(status.get_details_retry_info().is_some());
-    // Not even what is durable: the process is about to end.
-    let case = world.case(&ruled, Originator, Query);
-    assert_reason(query(&mut parties, case).await, Code::Unavailable, "STOPPED");
-    assert_eq!(world.engine.ended().await, arbiter::engine::Ended::Failed);
 }
 
 #[tokio::test(flavor = "multi_thread")]

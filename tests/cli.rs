@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
 use std::time::Duration;
 
-use arbiter::store::schema::Family;
+use arbiter::store::rocks::RocksStore;
+use arbiter::store::schema::{self, Family};
 use arbiter_protocol::evidence::checkpoint::Origin;
 use arbiter_protocol::evidence::note::VerifierKey;
 use arbiter_protocol::exchange::selection::Role::Originator;
@@ -172,7 +173,8 @@ fn init_makes_private_files_and_prints_what_peers_pin() {
 
     let printed = text(&made.stdout);
     let info = text(&home.run(&["info", "--config", "new/arbiter"]).stdout);
-    assert!(printed.ends_with(&info), "{printed}\n{info}");
+    let next = "next     arbiter serve --config new/arbiter\n";
+    assert_eq!(printed, format!("made     new/arbiter\n{info}{next}"));
     let value = |name: &str| {
         let line = info.lines().find(|line| line.starts_with(name)).unwrap();
         line.split_whitespace().nth(1).unwrap().to_owned()
@@ -189,6 +191,45 @@ fn init_makes_private_files_and_prints_what_peers_pin() {
     assert_eq!(json["log_key"], value("log_key"));
     assert_eq!(json["log_origin"], "arbiter.example/log");
     assert_eq!(json["rules"], "arbiter/rules/v1");
+    assert_eq!(json["genesis"], value("genesis"));
+    // Both are in check-config, too.
+    let shown = text(&home.run(&["check-config", "--config", "new/arbiter"]).stdout);
+    for line in info.lines() {
+        assert!(shown.contains(&format!("# {line}\n")), "{line}\n{shown}");
+    }
+}
+
+/// What the operator reads out is what the peers see, and what the log begins with.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_pin_is_what_fairx_shows_and_what_leaf_0_says() {
+    let home = Home::new();
+    let identity = home.identity();
+    let json: serde_json::Value = serde_json::from_slice(&home.run(&["info", "--json"]).stdout).unwrap();
+    let pin = arbiter_client::identity::ArbiterPin::new(identity, "http://127.0.0.1:7373").unwrap();
+    assert_eq!(json["pin"], pin.fingerprint().groups());
+    let info = text(&home.run(&["info"]).stdout);
+    assert!(info.contains(&format!("\npin      {}\n", pin.fingerprint().groups())), "{info}");
+
+    let running = home.serve(&[]);
+    let endpoint = Endpoint::from_shared(format!("http://{}", running.address())).unwrap();
+    let mut auditors = Auditors::new(endpoint.connect().await.unwrap());
+    let entry = auditors.get_entry(proto::GetEntryRequest { index: 0 }).await.unwrap().into_inner();
+    let leaf = arbiter_protocol::evidence::leaf::Leaf::decode(&entry.entry.unwrap().leaf).unwrap();
+    assert_eq!(json["genesis"], leaf.token.to_string());
+    assert_eq!(running.stop().0, Some(0));
+}
+
+#[test]
+fn outside_of_its_folder_an_arbiter_says_what_to_do() {
+    let nowhere = Home(tempfile::tempdir().unwrap());
+    for command in ["info", "check-config", "serve", "fsck"] {
+        assert_fails(
+            &nowhere.run(&[command]),
+            2,
+            "no arbiter.toml here: use --config DIR, or make an arbiter",
+        );
+    }
+    assert_eq!(fs::read_dir(nowhere.0.path()).unwrap().count(), 0);
 }
 
 #[test]
@@ -250,6 +291,10 @@ fn check_config_shows_everything_but_secrets() {
     let parsed: toml::Table = shown.parse().unwrap();
     assert_eq!(parsed["listen"].as_str(), Some("127.0.0.1:7373"));
     assert_eq!(parsed["allow_plaintext"].as_bool(), Some(false));
+    assert_eq!(parsed["max_uploads"].as_integer(), Some(256));
+    let fewer =
+        text(&home.run(&["check-config", "--max-requests", "3"]).stdout).parse::<toml::Table>().unwrap();
+    assert_eq!(fewer["max_uploads"].as_integer(), Some(1));
     assert!(shown.contains(&home.identity().key.to_string()));
     let key_file = fs::read_to_string(home.path("arbiter.key")).unwrap();
     let seeds: Vec<_> = key_file.split('"').skip(1).step_by(2).collect();
@@ -286,7 +331,7 @@ fn paths_in_the_file_are_relative_to_the_file() {
 #[test]
 fn wrong_settings_are_refused_by_name() {
     let home = Home::new();
-    let flags: [(&[&str], &str); 12] = [
+    let flags: [(&[&str], &str); 16] = [
         (&["--key-file", "nowhere.key"], "cannot read key file nowhere.key"),
         (&["--key-file", "data"], "not a small regular file"),
         (&["--config", "nowhere.toml"], "nowhere.toml"),
@@ -296,6 +341,10 @@ fn wrong_settings_are_refused_by_name() {
         (&["--drain-seconds", "0"], "drain_seconds"),
         (&["--max-deposit-bytes", "1099511627777"], "max_deposit_bytes"),
         (&["--max-requests", "0"], "max_requests"),
+        (&["--max-uploads", "1025"], "max_uploads"),
+        (&["--max-connections", "0"], "max_connections"),
+        (&["--max-total-deposit-bytes", "0"], "max_total_deposit_bytes"),
+        (&["--min-bytes-per-second", "0"], "min_bytes_per_second"),
         (&["--log-filter", "info,=="], "log_filter"),
         (&["--tls-cert", "cert.pem"], "tls_key"),
         (&["--tls-client-ca", "ca.pem"], "tls_cert"),
@@ -474,6 +523,63 @@ fn a_data_folder_that_cannot_be_written_is_refused() {
     fs::set_permissions(home.path("data"), fs::Permissions::from_mode(0o700)).unwrap();
 }
 
+/// Changes one stored value while nobody serves.
+fn change(data: &Path, family: Family, key: &[u8], change: impl FnOnce(Vec<u8>) -> Vec<u8>) {
+    let options = rocksdb::Options::default();
+    let names = rocksdb::DB::list_cf(&options, data).unwrap();
+    let db = rocksdb::DB::open_cf(&options, data, &names).unwrap();
+    let family = db.cf_handle(family.name()).unwrap();
+    let stored = db.get_cf(family, key).unwrap().unwrap();
+    db.put_cf(family, key, change(stored)).unwrap();
+}
+
+#[test]
+fn the_data_of_a_newer_version_is_refused_and_left_alone() {
+    let home = Home::new();
+    assert_eq!(home.serve(&[]).stop().0, Some(0));
+    let data = home.path("data");
+    let version = |number: u32| {
+        change(&data, Family::Meta, schema::FORMAT_KEY, |_| number.to_be_bytes().to_vec());
+    };
+    version(schema::FORMAT + 1);
+    // The newer version has a family that this one does not know.
+    let options = rocksdb::Options::default();
+    let names = rocksdb::DB::list_cf(&options, &data).unwrap();
+    let mut db = rocksdb::DB::open_cf(&options, &data, &names).unwrap();
+    db.create_cf("escrows", &options).unwrap();
+    db.put_cf(db.cf_handle("escrows").unwrap(), b"key", b"value").unwrap();
+    drop(db);
+    let part = "it has format version 2, this program reads version 1: upgrade arbiter";
+    for _ in 0..2 {
+        assert_fails(&home.run(&["serve", "--listen", "127.0.0.1:0"]), 1, part);
+        assert_fails(&home.run(&["fsck"]), 2, part);
+    }
+    let names = rocksdb::DB::list_cf(&options, &data).unwrap();
+    let mut db = rocksdb::DB::open_cf(&options, &data, &names).unwrap();
+    assert_eq!(db.get_cf(db.cf_handle("escrows").unwrap(), b"key").unwrap().unwrap(), b"value");
+    db.drop_cf("escrows").unwrap();
+    drop(db);
+    version(schema::FORMAT);
+    assert_eq!(home.run(&["fsck"]).status.code(), Some(0), "and it is unharmed");
+}
+
+#[test]
+fn a_clock_far_ahead_of_the_log_needs_the_operators_word() {
+    let home = Home::new();
+    assert_eq!(home.serve(&[]).stop().0, Some(0));
+    // As if the newest ruling were from 2001.
+    change(&home.path("data"), Family::Meta, schema::HEAD_KEY, |stored| {
+        let value = schema::unprotect(Family::Meta, schema::HEAD_KEY, stored).unwrap();
+        let mut head = schema::decode_head(&value).unwrap();
+        head.time.0 = 1_000_000_000_000;
+        schema::protect(Family::Meta, schema::HEAD_KEY, &schema::encode_head(&head))
+    });
+    let output = home.run(&["serve", "--listen", "127.0.0.1:0"]);
+    assert_fails(&output, 1, "more than a year after the newest time in the log");
+    assert_eq!(home.serve(&["--accept-clock"]).stop().0, Some(0));
+    assert_eq!(home.serve(&[]).stop().0, Some(0), "once is enough");
+}
+
 // ---- TLS
 
 /// An authority, and what it signed.
@@ -586,7 +692,11 @@ fn tls_files_that_cannot_be_used_are_refused_by_name() {
 #[tokio::test(flavor = "multi_thread")]
 async fn fsck_tells_clean_from_damaged_from_unchecked() {
     let home = Home::new();
-    assert_fails(&home.run(&["fsck"]), 2, "holds no log");
+    let never = "this arbiter has never served: there is no log to check in ";
+    assert_fails(&home.run(&["fsck"]), 2, never);
+    // Cut off before the first commit.
+    drop(RocksStore::open(&home.path("data"), &home.identity()).unwrap());
+    assert_fails(&home.run(&["fsck"]), 2, never);
     assert_fails(&home.run(&["fsck", "--data", "nowhere"]), 2, "nowhere");
     assert!(!home.path("nowhere").exists(), "fsck makes nothing");
 
@@ -604,17 +714,10 @@ async fn fsck_tells_clean_from_damaged_from_unchecked() {
 
     // One bit in leaf 2.
     let data = home.path("data");
-    let families = Family::ALL.map(Family::name);
-    let options = rocksdb::Options::default();
-    let names = rocksdb::DB::list_cf(&options, &data).unwrap();
-    let db = rocksdb::DB::open_cf(&options, &data, &names).unwrap();
-    assert!(families.iter().all(|family| names.iter().any(|name| name == family)));
-    let leaves = db.cf_handle(Family::Leaves.name()).unwrap();
-    let key = arbiter::store::schema::leaf_key(2);
-    let mut leaf = db.get_cf(leaves, &key).unwrap().unwrap();
-    leaf[20] ^= 1;
-    db.put_cf(leaves, &key, leaf).unwrap();
-    drop(db);
+    change(&data, Family::Leaves, &schema::leaf_key(2), |mut leaf| {
+        leaf[20] ^= 1;
+        leaf
+    });
     assert_fails(&home.run(&["fsck"]), 1, "fault: leaf 2");
     assert_fails(&home.run(&["serve", "--listen", "127.0.0.1:0"]), 1, "data folder");
 }

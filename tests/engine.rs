@@ -181,7 +181,7 @@ async fn deposit_complain_fetch(place: &impl Place, kind: Kind) {
     for (n, chunk) in (0..).zip(chunks) {
         assert_eq!(world.engine.chunk(ids[0], n), Ok(chunk));
     }
-    let next = world.engine.new_content_id();
+    let next = world.engine.new_content_id(1, u64::MAX).unwrap();
     assert!(!ids.contains(&next), "content ids are not used again after a restart");
     end(world).await;
 }
@@ -367,7 +367,7 @@ async fn the_log_proves_itself_to_auditors() {
 async fn a_damaged_record_harms_only_its_own_exchange() {
     let place = memory();
     let world = start(&place);
-    let [bad, good] = [1, 2].map(|n| Exchange::new(Kind::P1, n));
+    let [bad, good] = [1, 2].map(|n| Exchange::new(Kind::P2, n));
     for exchange in [&bad, &good] {
         exchange.file(&world.engine, Originator, Action::Abort).await.unwrap();
     }
@@ -381,6 +381,12 @@ async fn a_damaged_record_harms_only_its_own_exchange() {
     let damaged = Err(EngineError::Damaged);
     assert_eq!(bad.file(&world.engine, Originator, Action::Abort).await, damaged);
     assert_eq!(world.engine.precheck(&bad.case(Responder, Action::Query)), Err(EngineError::Damaged));
+    // A deposit that meets it leaves nothing behind.
+    let id = bad.upload(&world.engine);
+    assert!(world.engine.content(id).is_ok());
+    let deposit = bad.case(Originator, Action::Deposit);
+    assert_eq!(world.engine.file(deposit, Some((bad.fit(), id))).await, Err(EngineError::Damaged));
+    assert_eq!(world.engine.content(id), Err(EngineError::Damaged), "removed");
     assert!(good.file(&world.engine, Originator, Action::Abort).await.is_ok());
     end(world).await;
 }
@@ -468,7 +474,7 @@ async fn keys_or_logs_of_another_arbiter_are_refused() {
 /// The guard signs only what the store holds, whatever the engine believes.
 #[tokio::test]
 async fn the_guard_signs_only_what_is_durable() {
-    use arbiter::keys::guard::{CheckpointGuard, StatementGuard};
+    use arbiter::keys::guard::{CheckpointGuard, Durable, StatementGuard, Tree};
     use arbiter_protocol::crypto::Signer;
     use arbiter_protocol::evidence::checkpoint::Checkpoint;
     use arbiter_protocol::message::verdict::Answer;
@@ -482,20 +488,31 @@ async fn the_guard_signs_only_what_is_durable() {
     let resolved: Receipt = exchange.file(&world.engine, Originator, Action::Resolve).await.unwrap();
     end(world).await;
     let (store, keys) = (place.open(), keys());
-    let (statements, log) =
-        (StatementGuard::new(keys.arbiter(), &store), CheckpointGuard::new(keys.log(), &store));
+    // What the store holds about the deposit, and about the verdict.
+    let durable = |receipt: &Receipt| {
+        let answer: Answer = open(&receipt.answer);
+        let tree = Tree::read(&store, answer.tree_size).unwrap();
+        Durable::read(&store, &exchange.id(), answer.leaf_index, tree).unwrap()
+    };
+    let (of_deposit, of_verdict) = (durable(&attested), durable(&resolved));
+    let deposits = StatementGuard::new(keys.arbiter(), &of_deposit);
+    let statements = StatementGuard::new(keys.arbiter(), &of_verdict);
     let signs =
         |guard: &dyn Signer, message: &[u8]| catch_unwind(AssertUnwindSafe(|| guard.sign(message))).is_ok();
     let same =
         |envelope: &arbiter_protocol::statement::Envelope| pae(envelope.payload_type(), envelope.payload());
-    for envelope in [&attested.statement, &attested.answer, &resolved.statement, &resolved.answer] {
+    let of_both = [(&deposits, &attested), (&statements, &resolved)];
+    for (guard, envelope) in
+        of_both.iter().flat_map(|(guard, it)| [(guard, &it.statement), (guard, &it.answer)])
+    {
         let message = same(envelope);
-        assert!(signs(&statements, &message));
-        assert_eq!(statements.sign(&message), *envelope.signature());
+        assert!(signs(*guard, &message));
+        assert_eq!(guard.sign(&message), *envelope.signature());
         let mut other = message.clone();
         *other.last_mut().unwrap() ^= 1;
-        assert!(!signs(&statements, &other), "{}", envelope.payload_type());
+        assert!(!signs(*guard, &other), "{}", envelope.payload_type());
     }
+    assert!(!signs(&statements, &same(&attested.answer)), "the answer about another leaf");
     fn open<T: Payload + Clone>(envelope: &arbiter_protocol::statement::Envelope) -> T {
         Signed::<T>::parse(envelope.clone()).unwrap().unverified().clone()
     }
@@ -519,6 +536,9 @@ async fn the_guard_signs_only_what_is_durable() {
     let head = store.head().unwrap().unwrap();
     let origin = arbiter().log_origin;
     let good = Checkpoint { origin, size: head.size, root: head.root };
+    let tree = Durable::only(Tree::read(&store, head.size).unwrap());
+    assert_eq!(Tree::read(&store, head.size + 1).unwrap(), None);
+    let log = CheckpointGuard::new(keys.log(), &tree);
     assert!(signs(&log, good.text().as_bytes()));
     for bad in [
         Checkpoint { size: head.size + 1, ..good.clone() },
@@ -528,6 +548,23 @@ async fn the_guard_signs_only_what_is_durable() {
         assert!(!signs(&log, bad.text().as_bytes()));
     }
     assert!(!signs(&log, b"hello"));
+}
+
+/// a clock far ahead of the log is refused before it is used; the operator can vouch for it.
+#[tokio::test]
+async fn a_clock_that_is_a_year_ahead_is_refused() {
+    const YEAR: u64 = 365 * 24 * 60 * 60 * 1000;
+    let place = memory();
+    let clock = |now| ManualClock::new(UnixMillis(now));
+    assert!(Engine::check_clock(&place.open(), &clock(u64::MAX)).is_ok(), "a new log has no time");
+    end(start(&place)).await;
+    let store = place.open();
+    for good in [1, START, START + YEAR] {
+        assert!(Engine::check_clock(&store, &clock(good)).is_ok());
+    }
+    let refused = Engine::check_clock(&store, &clock(START + YEAR + 1)).unwrap_err();
+    let StartError::ClockFarAhead { clock, latest } = refused else { panic!("{refused}") };
+    assert_eq!((clock, latest), (UnixMillis(START + YEAR + 1), UnixMillis(START)));
 }
 
 /// The clock's declared uncertainty and the build are in every leaf.

@@ -154,7 +154,7 @@ impl Bundle {
     }
 
     /// Everything that a party holds of an exchange.
-    pub fn of(evidence: &crate::client::Evidence) -> Self {
+    pub fn of(evidence: &crate::outcome::Evidence) -> Self {
         let envelope = |transfer: &Verified<Transfer>| transfer.envelope().clone();
         let own = evidence.own_transfer.as_ref().map(envelope);
         let peer = evidence.peer_transfer.as_ref().map(envelope);

@@ -9,33 +9,32 @@
 //! - The approver sees the exact statement before it is signed.
 //! - Nothing leaves before the journal holds it.
 //! - An exchange is carried out by one call at a time.
+//! - No file is promised that could not be deposited with a complaint.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use arbiter_protocol::crypto::{SealingSecret, Signer};
 use arbiter_protocol::exchange::item::{Description, Item};
 use arbiter_protocol::exchange::selection::{Role, select};
 use arbiter_protocol::ids::ExchangeId;
 use arbiter_protocol::message::agreement::{Acceptance, Agreement, ArbiterIdentity, Offer, Party};
-use arbiter_protocol::message::transfer::Transfer;
 use arbiter_protocol::message::verdict::Verdict;
-use arbiter_protocol::role::{Phase, Session, Timing};
-use arbiter_protocol::ruling::receipt::Receipt;
+use arbiter_protocol::role::Session;
 use arbiter_protocol::statement::{Envelope, Payload as _, Signed, Verified, digest_of};
-use arbiter_protocol::time::{DurationMillis, UnixMillis};
+use arbiter_protocol::time::UnixMillis;
 use async_trait::async_trait;
 use tokio::sync::Notify;
 
 use crate::arbiter::counsel::{Answer, Answered, Counsel};
-use crate::arbiter::{ArbiterPort, Misbehaviour, Reason, Retry};
-use crate::clock::{Clock, SystemClock};
+use crate::arbiter::{Misbehaviour, Reason};
+use crate::builder::{ClientBuilder, Settings};
+use crate::clock::Clock;
 use crate::driver::Driver;
 use crate::error::{Error, PeerFault, Usage};
-use crate::journal::{Journal, MemoryStore, Record, RedbStore, Store};
+use crate::journal::{Journal, Record};
+use crate::outcome::{Outcome, Status};
 use crate::transport::{Event, Nobody, PeerMessage, Transport, Want};
 use crate::{items, random};
 
@@ -103,247 +102,6 @@ impl Approver for Unattended {
     }
 }
 
-/// How an exchange ended, with everything that proves it. Every way is fair.
-#[derive(Clone, Debug)]
-pub enum Outcome {
-    /// Neither party gets an item: the arbiter's abort token says so.
-    Aborted(Evidence),
-    /// The items changed hands directly.
-    Completed(Evidence),
-    /// The arbiter's verdict gave what the peer withheld.
-    Resolved(Evidence),
-}
-
-impl Outcome {
-    /// What proves it.
-    pub const fn evidence(&self) -> &Evidence {
-        match self {
-            Self::Aborted(evidence) | Self::Completed(evidence) | Self::Resolved(evidence) => evidence,
-        }
-    }
-}
-
-/// Everything a party holds of an exchange.
-#[derive(Clone)]
-pub struct Evidence {
-    /// The own role.
-    pub role: Role,
-    /// The offer.
-    pub offer: Verified<Offer>,
-    /// The acceptance, once there is one.
-    pub acceptance: Option<Verified<Acceptance>>,
-    /// The own transfer, once it may have left.
-    pub own_transfer: Option<Verified<Transfer>>,
-    /// The peer's transfer. With a signature item this is the item.
-    pub peer_transfer: Option<Verified<Transfer>>,
-    /// The arbiter's receipts, the oldest first, each verified when it came.
-    pub receipts: Vec<Receipt>,
-    /// The file that we give.
-    pub own_file: Option<PathBuf>,
-    /// The file that we got; it fits its description.
-    pub received_file: Option<PathBuf>,
-}
-
-/// Names things; shows neither statements nor files.
-impl fmt::Debug for Evidence {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Evidence")
-            .field("exchange_id", &self.exchange_id())
-            .field("role", &self.role)
-            .field("agreed", &self.acceptance.is_some())
-            .field("own_transfer", &self.own_transfer.is_some())
-            .field("peer_transfer", &self.peer_transfer.is_some())
-            .field("receipts", &self.receipts.len())
-            .field("received_file", &self.received_file.is_some())
-            .finish()
-    }
-}
-
-impl Evidence {
-    /// Names the exchange.
-    pub const fn exchange_id(&self) -> ExchangeId {
-        self.offer.exchange_id()
-    }
-}
-
-/// How far an exchange has come.
-#[derive(Clone, Debug)]
-pub struct Status {
-    /// The phase.
-    pub phase: Phase,
-    /// Whether our item may have left.
-    pub sent: bool,
-    /// When the exchange entered the journal.
-    pub since: UnixMillis,
-    /// The newest remark, e.g. why an item of the peer was refused.
-    pub remark: Option<String>,
-    /// What we hold.
-    pub evidence: Evidence,
-}
-
-/// Puts a [`Client`] together.
-#[derive(Default)]
-pub struct ClientBuilder {
-    arbiter: Option<String>,
-    arbiter_ca: Option<Vec<u8>>,
-    port: Option<Arc<dyn ArbiterPort>>,
-    arbiter_identity: Option<ArbiterIdentity>,
-    identity: Option<Identity>,
-    folder: Option<PathBuf>,
-    store: Option<Arc<dyn Store>>,
-    clock: Option<Arc<dyn Clock>>,
-    approver: Option<Arc<dyn Approver>>,
-    retry: Retry,
-    settings: Settings,
-}
-
-/// How patient a party is.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Settings {
-    pub patience: Duration,
-    pub linger: Duration,
-    pub timing: Timing,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            patience: Duration::from_secs(60),
-            linger: Duration::from_secs(10),
-            timing: Timing { complain_margin: DurationMillis(30_000) },
-        }
-    }
-}
-
-impl ClientBuilder {
-    /// URL of the arbiter, `http://…` or `https://…`. It is called only if the peer misbehaves.
-    #[must_use]
-    pub fn arbiter(mut self, url: impl Into<String>) -> Self {
-        self.arbiter = Some(url.into());
-        self
-    }
-
-    /// PEM certificates of the authority that an `https://` arbiter's certificate must come from.
-    #[must_use]
-    pub fn arbiter_ca(mut self, pem: impl Into<Vec<u8>>) -> Self {
-        self.arbiter_ca = Some(pem.into());
-        self
-    }
-
-    /// Another way to the arbiter than gRPC.
-    #[must_use]
-    pub fn arbiter_port(mut self, port: Arc<dyn ArbiterPort>) -> Self {
-        self.port = Some(port);
-        self
-    }
-
-    /// The pinned arbiter: every offer must name exactly this one.
-    #[must_use]
-    pub fn arbiter_identity(mut self, identity: ArbiterIdentity) -> Self {
-        self.arbiter_identity = Some(identity);
-        self
-    }
-
-    /// Who we are.
-    #[must_use]
-    pub fn identity(mut self, identity: Identity) -> Self {
-        self.identity = Some(identity);
-        self
-    }
-
-    /// The folder for the journal and for received files; made if it is not there.
-    #[must_use]
-    pub fn store(mut self, folder: impl Into<PathBuf>) -> Self {
-        self.folder = Some(folder.into());
-        self
-    }
-
-    /// Another place for the journal than a file in the folder. Received files still need the folder.
-    #[must_use]
-    pub fn journal(mut self, store: Arc<dyn Store>) -> Self {
-        self.store = Some(store);
-        self
-    }
-
-    /// Another clock than the operating system's.
-    #[must_use]
-    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = Some(clock);
-        self
-    }
-
-    /// Who is asked before something is signed. Default: [`Unattended`].
-    #[must_use]
-    pub fn approver(mut self, approver: Arc<dyn Approver>) -> Self {
-        self.approver = Some(approver);
-        self
-    }
-
-    /// How long to go on asking an arbiter that is out of reach.
-    #[must_use]
-    pub const fn retry(mut self, retry: Retry) -> Self {
-        self.retry = retry;
-        self
-    }
-
-    /// Without progress by the peer for this long, turn to the arbiter. Default 60 s.
-    #[must_use]
-    pub const fn patience(mut self, patience: Duration) -> Self {
-        self.settings.patience = patience;
-        self
-    }
-
-    /// Having completed, stay this long for a peer that lost the connection. Default 10 s.
-    #[must_use]
-    pub const fn linger(mut self, linger: Duration) -> Self {
-        self.settings.linger = linger;
-        self
-    }
-
-    /// Time kept for complaints. Default: a margin of 30 s.
-    #[must_use]
-    pub const fn timing(mut self, timing: Timing) -> Self {
-        self.settings.timing = timing;
-        self
-    }
-
-    /// Opens the journal. Connects to nobody: the arbiter is called only when it is needed.
-    pub async fn build(self) -> Result<Client, Error> {
-        let pinned = self.arbiter_identity.ok_or(Usage::Missing("the arbiter's identity"))?;
-        let identity = self.identity.ok_or(Usage::Missing("an identity"))?;
-        let folder = self.folder.ok_or(Usage::Missing("a store folder"))?;
-        let port: Arc<dyn ArbiterPort> = match (self.port, self.arbiter) {
-            (Some(port), _) => port,
-            (None, Some(url)) => Arc::new(crate::arbiter::grpc::GrpcArbiter::new(&url, self.arbiter_ca)?),
-            (None, None) => return Err(Usage::Missing("the arbiter's URL").into()),
-        };
-        let store = match self.store {
-            Some(store) => store,
-            None => Arc::new(RedbStore::open(&folder).await?),
-        };
-        let journal = Journal::new(store);
-        let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock));
-        let counsel = Counsel::new(port, pinned.clone(), journal.clone(), self.retry);
-        Ok(Client(Arc::new(Inner {
-            pinned,
-            identity,
-            folder,
-            journal,
-            clock,
-            counsel,
-            approver: self.approver.unwrap_or_else(|| Arc::new(Unattended)),
-            settings: self.settings,
-            active: Mutex::new(BTreeMap::new()),
-        })))
-    }
-
-    /// Uses a journal in memory: for tests and for deals that need not survive the process.
-    #[must_use]
-    pub fn in_memory(self) -> Self {
-        self.journal(Arc::new(MemoryStore::default()))
-    }
-}
-
 /// One party. Cheap to clone; every clone is the same party.
 #[derive(Clone)]
 pub struct Client(pub(crate) Arc<Inner>);
@@ -356,8 +114,8 @@ pub(crate) struct Inner {
     pub clock: Arc<dyn Clock>,
     pub counsel: Counsel,
     pub settings: Settings,
-    approver: Arc<dyn Approver>,
-    active: Mutex<BTreeMap<ExchangeId, Arc<Notify>>>,
+    pub approver: Arc<dyn Approver>,
+    pub active: Mutex<BTreeMap<ExchangeId, Arc<Notify>>>,
 }
 
 impl Client {
@@ -392,6 +150,10 @@ impl Client {
             complain_by: terms.complain_by,
         };
         offer.check().map_err(Usage::Terms)?;
+        let settings = &self.0.settings;
+        settings.check_deposit(&offer, Role::Originator)?;
+        settings.check_deadline(&offer, Role::Originator, self.0.clock.now())?;
+        let timing = settings.timing_for(&offer, Role::Originator);
         let own_file = self.own_file(&offer.originator_item, file).await?;
         let exchange_id = ExchangeId::from_bytes(*digest_of(&offer).as_bytes());
         if !self.0.approver.approve(&offer, exchange_id, Role::Originator).await {
@@ -403,7 +165,7 @@ impl Client {
             .map_err(Usage::Field)?
             .verify_offer()
             .map_err(|_| Error::Bug("an offer of ours does not verify"))?;
-        let step = Session::open(offer, self.0.settings.timing);
+        let step = Session::open(offer, timing);
         let record = Record::new(step.next, own_file, self.0.clock.now());
         self.0.journal.put(&record).await?;
         Ok(record.session.exchange_id())
@@ -452,6 +214,9 @@ impl Client {
         if self.0.journal.find(&exchange_id).await?.is_some() {
             return Err(Usage::Known(exchange_id).into());
         }
+        let settings = &self.0.settings;
+        settings.check_deposit(&offer, Role::Responder)?;
+        let timing = settings.timing_for(&offer, Role::Responder);
         let own_file = self.own_file(&offer.responder_item, file).await?;
         if !self.0.approver.approve(&offer, exchange_id, Role::Responder).await {
             return Err(Usage::NotApproved.into());
@@ -461,7 +226,7 @@ impl Client {
         let agreement = Agreement::join(offer, acceptance)
             .map_err(|_| Error::Bug("an acceptance of ours does not fit its offer"))?;
         let now = self.0.clock.now();
-        let step = Session::accept(agreement, now, self.0.settings.timing).map_err(|_| PeerFault::TooLate)?;
+        let step = Session::accept(agreement, now, timing).map_err(|_| PeerFault::TooLate)?;
         let mut record = Record::new(step.next, own_file, now);
         record.sign_transfer(self.0.identity.signer());
         self.0.journal.put(&record).await?;
@@ -501,11 +266,21 @@ impl Client {
     }
 
     /// Asks the arbiter for the verdict on an exchange, if there is one, and compares it with everything that
-    /// it said before. Never causes a verdict.
+    /// it said before. Never causes a verdict. The receipt is kept: it is evidence.
+    /// While the exchange is being carried out this is [`Usage::Busy`].
     pub async fn query(&self, id: ExchangeId) -> Result<Option<Verified<Verdict>>, Error> {
-        let record = self.record(&id).await?;
+        // The record must not change meanwhile, and it will hold the receipt.
+        let _active = self.activate(id)?;
+        let mut record = self.record(&id).await?;
         match self.0.counsel.query(&record, &self.0.identity).await {
-            Ok(Answer { result: Answered::Ruled(verdict, _), .. }) => Ok(Some(verdict)),
+            Ok(Answer { result: Answered::Ruled(verdict, agreement), receipts }) => {
+                if record.keep(receipts) {
+                    // A party that never saw the acceptance learns it from the verdict's evidence.
+                    agreement.iter().for_each(|agreement| record.adopt(agreement));
+                    self.0.journal.put(&record).await?;
+                }
+                Ok(Some(verdict))
+            }
             Ok(_) => Err(Error::Bug("a query was answered by something else")),
             Err(Error::Arbiter { reason: Reason::VerdictNotFound, .. }) => Ok(None),
             Err(other) => Err(other),
@@ -529,7 +304,8 @@ impl Client {
 
     async fn record(&self, id: &ExchangeId) -> Result<Record, Error> {
         let record = self.0.journal.find(id).await?.ok_or(Usage::UnknownExchange(*id))?;
-        Ok(record.with_timing(self.0.settings.timing))
+        let timing = self.0.settings.timing_for(record.session.offer(), record.session.role());
+        Ok(record.with_timing(timing))
     }
 
     fn activate(&self, id: ExchangeId) -> Result<Active<'_>, Error> {
@@ -543,7 +319,7 @@ impl Client {
     }
 
     /// The file that we give, checked against what the offer says.
-    async fn own_file(&self, item: &Item, file: Option<&Path>) -> Result<Option<PathBuf>, Error> {
+    pub(crate) async fn own_file(&self, item: &Item, file: Option<&Path>) -> Result<Option<PathBuf>, Error> {
         match (&item.description, file) {
             (Description::Information(described), Some(file)) => {
                 items::check_file(file, described).await?;

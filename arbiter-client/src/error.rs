@@ -137,6 +137,32 @@ pub enum Usage {
     /// The item to give is a file, and no file was named; or the other way round.
     #[error("{0}")]
     Content(&'static str),
+    /// Our file would leave first, and the arbiter takes no deposit of its size: we could not complain.
+    #[error(
+        "the file has {size} bytes and the arbiter takes deposits of at most {limit}: without a deposit a peer that \
+         keeps what it owes could not be complained about; use a smaller file, or an arbiter that takes more"
+    )]
+    TooLargeToComplain {
+        /// Size of the file.
+        size: u64,
+        /// What the arbiter takes.
+        limit: u64,
+    },
+    /// Our file would leave first, and its upload with a complaint would not be done in time (R-304).
+    #[error("the complaint deadline is too close: to give this file takes at least {0} s until then")]
+    DeadlineTooClose(u64),
+    /// The identity is none of the two in the bundle.
+    #[error("this identity is no party of the exchange in the bundle")]
+    NotAParty,
+    /// A bundle without an acceptance: it does not say whether ours left afterwards.
+    #[error("the bundle holds no acceptance: there is nothing yet to complain about")]
+    NotAgreed,
+    /// The peer's signature is in the bundle.
+    #[error("the bundle holds what the peer owes: there is nothing to complain about")]
+    Served,
+    /// A receipt in the bundle does not verify.
+    #[error("a receipt in the bundle does not verify")]
+    BadBundle,
     /// There is no such exchange in the journal.
     #[error("no exchange {0} in the journal")]
     UnknownExchange(ExchangeId),

@@ -1,10 +1,8 @@
-//! Who a party is, and which arbiter it trusts, as files and as single lines of text.
+//! Who a party is, as a file and as a single line of text. Which arbiter it trusts is in [`crate::pin`].
 //!
 //! ```text
 //!  ~/.fairx/identity.toml   secret seeds, mode 0600          ─▶ KeyFile
 //!  fairx-id:v1:...          public half, one line            ◀─▶ PublicIdentity   the peer's `offer --to`
-//!  ~/.fairx/arbiter         one line                         ◀─▶ ArbiterPin
-//!  fairx-arbiter:v1:...     the arbiter's keys, log and URL
 //! ```
 //!
 //! Invariants
@@ -21,17 +19,16 @@ use std::str::FromStr;
 
 use arbiter_protocol::crypto::{self, MemorySigner, SealingSecret, Signer as _};
 use arbiter_protocol::error::Invalid;
-use arbiter_protocol::evidence::checkpoint::Origin;
 use arbiter_protocol::exchange::item::check_line;
 use arbiter_protocol::ids::{Digest, PublicKey, SealingKey};
 use arbiter_protocol::limits;
-use arbiter_protocol::message::agreement::{ArbiterIdentity, Party};
-use arbiter_protocol::ruling::sequencer::genesis_token;
+use arbiter_protocol::message::agreement::Party;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use thiserror::Error;
 use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::fingerprint::Fingerprint;
+pub use crate::pin::ArbiterPin;
 
 /// What goes wrong with identities and pins, and what to do about it.
 #[derive(Debug, Error)]
@@ -230,99 +227,6 @@ impl FromStr for PublicIdentity {
     }
 }
 
-/// An arbiter that a party decided to trust: its identity, and where it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ArbiterPin {
-    /// Keys, log and rules: what agreements name.
-    pub identity: ArbiterIdentity,
-    /// Where to reach it, e.g. `http://127.0.0.1:7700`. Only a way to reach the keys above, so it needs no proof.
-    pub url: String,
-}
-
-impl ArbiterPin {
-    /// Makes a pin; the fields must be such as an offer may hold.
-    pub fn new(identity: ArbiterIdentity, url: &str) -> Result<Self, IdentityError> {
-        let what = "an arbiter";
-        let field = |source| IdentityError::Field { what, source };
-        crypto::check_key(&identity.key, "key").map_err(field)?;
-        crypto::check_key(&identity.log_key, "log_key").map_err(field)?;
-        check_line(&identity.rules, limits::NAME_BYTES, "rules").map_err(field)?;
-        check_line(url, limits::NAME_BYTES, "url").map_err(field)?;
-        if identity.rules.is_empty() {
-            return Err(field(Invalid::FieldMissing { field: "rules" }));
-        }
-        if !url.starts_with("http://") && !url.starts_with("https://") {
-            return Err(field(Invalid::FieldValue { field: "url" }));
-        }
-        Ok(Self { identity, url: url.to_owned() })
-    }
-
-    /// What to compare with the operator by another channel. The same hash is in leaf 0 of its log (R-502).
-    pub fn fingerprint(&self) -> Fingerprint {
-        Fingerprint::of(genesis_token(&self.identity).as_bytes())
-    }
-
-    /// Reads a pin file: one line, comments allowed.
-    pub fn load(path: &Path) -> Result<Self, IdentityError> {
-        let text = read_small(path)?;
-        let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-        match (lines.next(), lines.next()) {
-            (Some(line), None) => line.parse(),
-            _ => Err(IdentityError::Malformed {
-                what: "the arbiter file",
-                why: "it must hold exactly one fairx-arbiter line",
-            }),
-        }
-    }
-
-    /// Reads `text` as a line if it looks like one, and else as the name of a pin file.
-    pub fn line_or_file(text: &str) -> Result<Self, IdentityError> {
-        if text.starts_with(ARBITER_PREFIX) { text.parse() } else { Self::load(Path::new(text)) }
-    }
-
-    /// Writes the pin to a new file.
-    pub fn create(&self, path: &Path) -> Result<(), IdentityError> {
-        let text = format!(
-            "# The arbiter that this party trusts. Fingerprint: {}\n# At {}\n{self}\n",
-            self.fingerprint(),
-            self.url
-        );
-        write_new(path, text.as_bytes(), 0o644)
-    }
-}
-
-impl fmt::Display for ArbiterPin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let arbiter = &self.identity;
-        let text = format!("{}\n{}\n{}", arbiter.log_origin, arbiter.rules, self.url);
-        let bytes = [arbiter.key.as_bytes(), arbiter.log_key.as_bytes(), text.as_bytes()].concat();
-        write!(f, "{ARBITER_PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes))
-    }
-}
-
-impl FromStr for ArbiterPin {
-    type Err = IdentityError;
-
-    fn from_str(text: &str) -> Result<Self, IdentityError> {
-        let what = "a fairx-arbiter line";
-        let bytes = decode(text, ARBITER_PREFIX, what)?;
-        let (key, rest) = bytes.split_at_checked(32).ok_or(cut_off(what))?;
-        let (log_key, text) = rest.split_at_checked(32).ok_or(cut_off(what))?;
-        let field = |field| IdentityError::Field { what, source: Invalid::FieldValue { field } };
-        let text = std::str::from_utf8(text).map_err(|_| field("text"))?;
-        let lines: Vec<_> = text.split('\n').collect();
-        let [origin, rules, url] = lines.as_slice() else { return Err(cut_off(what)) };
-        let parse = |bytes, name| PublicKey::parse(bytes, name).map_err(|_| field(name));
-        let identity = ArbiterIdentity {
-            key: parse(key, "key")?,
-            log_key: parse(log_key, "log_key")?,
-            log_origin: Origin::parse(origin).map_err(|_| field("log_origin"))?,
-            rules: (*rules).to_owned(),
-        };
-        Self::new(identity, url)
-    }
-}
-
 /// Writes a file that must not exist yet, durably.
 pub(crate) fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), IdentityError> {
     let io = |source| io_error(path, source);
@@ -338,7 +242,7 @@ fn io_error(path: &Path, source: std::io::Error) -> IdentityError {
     }
 }
 
-fn read_small(path: &Path) -> Result<String, IdentityError> {
+pub(crate) fn read_small(path: &Path) -> Result<String, IdentityError> {
     let file = std::fs::File::open(path).map_err(|source| io_error(path, source))?;
     let mut text = String::new();
     let limit = u64::try_from(FILE_BYTES).unwrap_or(u64::MAX);
@@ -347,7 +251,7 @@ fn read_small(path: &Path) -> Result<String, IdentityError> {
 }
 
 /// The one form: prefix, base64url without padding, nothing else.
-fn decode(text: &str, prefix: &str, what: &'static str) -> Result<Vec<u8>, IdentityError> {
+pub(crate) fn decode(text: &str, prefix: &str, what: &'static str) -> Result<Vec<u8>, IdentityError> {
     let malformed = |why| IdentityError::Malformed { what, why };
     if text.len() > LINE_BYTES {
         return Err(malformed("it is too long"));
@@ -356,7 +260,7 @@ fn decode(text: &str, prefix: &str, what: &'static str) -> Result<Vec<u8>, Ident
     URL_SAFE_NO_PAD.decode(data).map_err(|_| malformed("it is cut off or altered (not base64url)"))
 }
 
-const fn cut_off(what: &'static str) -> IdentityError {
+pub(crate) const fn cut_off(what: &'static str) -> IdentityError {
     IdentityError::Malformed { what, why: "it is cut off or has too many parts" }
 }
 
@@ -383,7 +287,6 @@ fn seed(value: Option<&str>) -> Option<Zeroizing<[u8; 32]>> {
 }
 
 const ID_PREFIX: &str = "fairx-id:v1:";
-const ARBITER_PREFIX: &str = "fairx-arbiter:v1:";
 /// Larger than any file written here.
 const FILE_BYTES: usize = 4096;
 /// Larger than any line written here.
@@ -397,17 +300,6 @@ mod tests {
 
     fn seeds() -> (Zeroizing<[u8; 32]>, Zeroizing<[u8; 32]>) {
         (Zeroizing::new([1; 32]), Zeroizing::new([2; 32]))
-    }
-
-    fn pin() -> ArbiterPin {
-        let key = |byte| MemorySigner::from_seed(&Zeroizing::new([byte; 32])).public_key();
-        let identity = ArbiterIdentity {
-            key: key(3),
-            log_key: key(4),
-            log_origin: Origin::parse("arbiter.example/evidence").unwrap(),
-            rules: "arbiter/rules/v1".into(),
-        };
-        ArbiterPin::new(identity, "http://127.0.0.1:7700").unwrap()
     }
 
     #[test]
@@ -477,10 +369,6 @@ mod tests {
         {
             assert!(bad.parse::<PublicIdentity>().is_err(), "{bad}");
         }
-        let pin = pin();
-        assert_eq!(pin.to_string().parse::<ArbiterPin>().unwrap(), pin);
-        assert!(pin.to_string()[..100].parse::<ArbiterPin>().is_err());
-        assert!(line.parse::<ArbiterPin>().is_err());
     }
 
     #[test]
@@ -489,17 +377,5 @@ mod tests {
         for bad in ["", " ", "a\nb", "a\"b", "a\\b", " a", "a\u{202e}b", &"x".repeat(201)] {
             assert!(KeyFile::from_seeds(bad, &signing, &sealing).is_err(), "{bad:?}");
         }
-    }
-
-    #[test]
-    fn a_pin_file_holds_one_line() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("arbiter");
-        pin().create(&path).unwrap();
-        assert_eq!(ArbiterPin::load(&path).unwrap(), pin());
-        assert_eq!(ArbiterPin::line_or_file(&pin().to_string()).unwrap(), pin());
-        assert!(matches!(pin().create(&path), Err(IdentityError::Exists(_))));
-        std::fs::write(&path, format!("{0}\n{0}\n", pin())).unwrap();
-        assert!(ArbiterPin::load(&path).is_err());
     }
 }

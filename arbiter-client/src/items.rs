@@ -100,6 +100,7 @@ pub(crate) struct Outgoing {
     check: Option<ContentCheck>,
     sealer: Sealer,
     first: bool,
+    sent: u64,
 }
 
 impl Outgoing {
@@ -119,7 +120,13 @@ impl Outgoing {
             check: Some(ContentCheck::new(described.clone())),
             sealer,
             first: true,
+            sent: 0,
         })
+    }
+
+    /// How many bytes of the file were taken.
+    pub(crate) const fn sent(&self) -> u64 {
+        self.sent
     }
 
     /// The next piece; none after the last.
@@ -128,6 +135,7 @@ impl Outgoing {
         let mut chunk = Vec::with_capacity(limits::CHUNK_BYTES);
         fill(&mut self.file, &mut chunk).await.map_err(|error| Error::file(&self.path, error))?;
         check.update(&chunk).map_err(|unfit| Error::file(&self.path, unfit))?;
+        self.sent = check.found();
         let last = check.found() >= self.size || chunk.is_empty();
         if last {
             check.finish().map_err(|unfit| Error::file(&self.path, unfit))?;
@@ -193,6 +201,11 @@ impl Incoming {
         let chunk = self.opener.open(sealed, last)?;
         self.check.update(&chunk)?;
         Ok(self.file.write_all(&chunk).await.map_err(|error| Error::file(&self.part, error))?)
+    }
+
+    /// How many bytes of the file are here.
+    pub(crate) const fn got(&self) -> u64 {
+        self.check.found()
     }
 
     /// The file fits: make it durable under its name.

@@ -7,9 +7,9 @@
 //!                       └─▶ Counsel ────▶ arbiter     silent while both behave; every answer is checked
 //! ```
 //!
-//! Reading order: [`client`] (what a program calls), [`transport`] (how peers meet), [`arbiter`] (how rulings are
-//! asked for and checked), [`journal`] (what is kept), `driver` (how the state machine of
-//! [`arbiter_protocol::role`] is driven).
+//! Reading order: [`client`] (what a program calls), [`builder`] (its settings), [`transport`] (how peers meet),
+//! [`arbiter`] (how rulings are asked for and checked), [`journal`] (what is kept), `driver` (how the state machine
+//! of [`arbiter_protocol::role`] is driven).
 //!
 //! # A whole exchange
 //!
@@ -51,6 +51,7 @@
 //! ```
 
 pub mod arbiter;
+pub mod builder;
 pub mod bundle;
 pub mod client;
 pub mod clock;
@@ -60,8 +61,11 @@ pub mod error;
 pub mod explain;
 pub mod fingerprint;
 pub mod identity;
+mod import;
 pub mod items;
 pub mod journal;
+pub mod outcome;
+pub mod pin;
 pub mod plain;
 mod random;
 #[cfg(feature = "testing")]
@@ -69,8 +73,24 @@ pub mod testing;
 pub mod transport;
 pub mod verify;
 
-pub use arbiter_protocol as protocol;
-pub use client::{
-    Approver, Client, ClientBuilder, Evidence, Identity, OfferTerms, Outcome, Status, Unattended,
-};
+/// The protocol's types that this library speaks in. The generated wire types are not among them: they change
+/// with the tools that generate them.
+///
+/// ```compile_fail
+/// use arbiter_client::protocol::wire;
+/// ```
+pub mod protocol {
+    pub use arbiter_protocol::{
+        crypto, error, evidence, exchange, ids, limits, message, role, ruling, statement, time,
+    };
+}
+
+pub use builder::ClientBuilder;
+pub use client::{Approver, Client, Identity, OfferTerms, Unattended};
 pub use error::Error;
+pub use outcome::{Evidence, Outcome, Status};
+
+/// The examples of the README are run.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -9,8 +9,7 @@ use arbiter_protocol::time::{DurationMillis, UnixMillis};
 
 /// One line of foreign text, at most `columns` characters; the cut is visible.
 pub fn clip(text: &str, columns: usize) -> String {
-    let harmless: String =
-        text.chars().map(|c| if c.is_control() || deceptive(c) { '\u{fffd}' } else { c }).collect();
+    let harmless: String = text.chars().map(harmless).collect();
     let length = harmless.chars().count();
     if length <= columns {
         return harmless;
@@ -26,7 +25,7 @@ pub fn wrap(text: &str, columns: usize) -> Vec<String> {
     for line in text.split('\n') {
         let mut current = String::new();
         for word in line.split(' ') {
-            let mut word: Vec<char> = word.chars().collect();
+            let mut word: Vec<char> = word.chars().map(harmless).collect();
             let room = columns.saturating_sub(current.chars().count());
             if !current.is_empty() && word.len().saturating_add(1) > room {
                 lines.push(std::mem::take(&mut current));
@@ -117,6 +116,10 @@ pub fn span(span: DurationMillis) -> String {
     }
 }
 
+fn harmless(c: char) -> char {
+    if c.is_control() || deceptive(c) { '\u{fffd}' } else { c }
+}
+
 /// Not allowed in statements, so seen only in text that is not one.
 fn deceptive(c: char) -> bool {
     let mut buffer = [0; 4];
@@ -148,6 +151,7 @@ mod tests {
         assert_eq!(clip("short", 30), "short");
         let long = clip(&"x".repeat(100), 40);
         assert!(long.ends_with("[... 84 more characters]"), "{long}");
+        assert_eq!(wrap("a\u{1b}[31m\nb\u{202e}", 40), ["a\u{fffd}[31m", "b\u{fffd}"]);
         assert_eq!(clip("a\u{1b}[31m\nb\u{202e}", 40), "a\u{fffd}[31m\u{fffd}b\u{fffd}");
     }
 

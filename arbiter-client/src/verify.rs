@@ -12,25 +12,25 @@
 //! - The arbiter's key comes from the caller. A key that only the bundle names is used with a loud warning.
 //! - The verdict is decided again from the evidence (requirement R17): the arbiter's signature alone is not enough.
 
-use std::io::Read;
+mod facts;
+mod report;
 
 use arbiter_protocol::error::Rejected;
 use arbiter_protocol::evidence::leaf::Leaf;
 use arbiter_protocol::exchange::item::{Description, Information};
-use arbiter_protocol::exchange::kind::information::plausible;
 use arbiter_protocol::exchange::selection::Role;
-use arbiter_protocol::ids::{Digest, ExchangeId};
 use arbiter_protocol::message::agreement::{Acceptance, Agreement, ArbiterIdentity, Offer};
 use arbiter_protocol::message::transfer::Transfer;
 use arbiter_protocol::message::verdict::{Answer, Attestation, Verdict};
 use arbiter_protocol::ruling::receipt::{Proven, Receipt, Ruled, Unproven, contradict};
 use arbiter_protocol::statement::{Signed, Verified};
-use serde::Serialize;
-use sha2::{Digest as _, Sha256};
 
-use crate::bundle::{Bundle, Claim};
+use crate::bundle::Bundle;
 use crate::fingerprint::Fingerprint;
 use crate::{explain, plain};
+
+pub use facts::FileFacts;
+pub use report::{Check, Report, Status};
 
 /// Which arbiter the verifier trusts.
 #[derive(Clone, Copy, Debug)]
@@ -39,62 +39,6 @@ pub enum Trust<'a> {
     Pinned(&'a ArbiterIdentity),
     /// None: the bundle's own word is taken, and the report says so.
     BundleOnly,
-}
-
-/// What a file on disk is, for comparing with what the agreement describes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FileFacts {
-    /// How to call it in the report.
-    pub label: String,
-    sha256: Digest,
-    size_bytes: u64,
-    head: Vec<u8>,
-}
-
-/// How a check ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Status {
-    /// It failed: the bundle is bad.
-    Failed,
-    /// It was made and passed.
-    Passed,
-    /// It could not be made, because what it needs failed.
-    Skipped,
-}
-
-/// One check.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Check {
-    /// Stable name, e.g. `offer-signature`, `verdict-rule`.
-    pub name: String,
-    /// How it ended.
-    pub status: Status,
-    /// What was checked, or what is wrong.
-    pub detail: String,
-}
-
-/// Everything that verification found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Report {
-    /// Whether every check passed.
-    pub good: bool,
-    /// The exchange, 64 hex digits; absent if not even the offer could be read.
-    pub exchange_id: Option<String>,
-    /// The exchange's fingerprint, as both parties saw it on their screens.
-    pub fingerprint: Option<String>,
-    /// The outcome shown by verified statements; absent in a bad bundle.
-    pub outcome: Option<Claim>,
-    /// Whether the arbiter was pinned by the caller.
-    pub arbiter_pinned: bool,
-    /// The checks in the order made.
-    pub checks: Vec<Check>,
-    /// What a good bundle proves; empty in a bad one.
-    pub proves: Vec<String>,
-    /// What no bundle, or not this one, proves.
-    pub does_not_prove: Vec<String>,
-    /// What the reader must know before relying on it.
-    pub warnings: Vec<String>,
 }
 
 /// The statements of a good bundle, verified.
@@ -123,35 +67,6 @@ impl Statements {
     /// The verdict with its proof.
     pub fn verdict(&self) -> Option<(&Verified<Verdict>, &Proven)> {
         self.proven.iter().find_map(|proven| Some((proven.ruled.verdict()?, proven)))
-    }
-}
-
-impl FileFacts {
-    /// Reads a file to its end in bounded memory.
-    pub fn read(label: &str, mut content: impl Read) -> std::io::Result<Self> {
-        let (mut hasher, mut head, mut size_bytes) = (Sha256::new(), Vec::new(), 0u64);
-        let mut buffer = vec![0; 64 * 1024];
-        loop {
-            let count = match content.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(count) => count,
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error),
-            };
-            let bytes = buffer.get(..count).unwrap_or_default();
-            hasher.update(bytes);
-            head.extend(bytes.iter().take(HEAD_BYTES.saturating_sub(head.len())));
-            size_bytes = size_bytes.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
-        }
-        let sha256 = Digest::from_bytes(hasher.finalize().into());
-        Ok(Self { label: plain::clip(label, 80), sha256, size_bytes, head })
-    }
-
-    /// Whether the file is what `described` says: hash, size and media type.
-    pub fn is(&self, described: &Information) -> bool {
-        self.sha256 == described.sha256
-            && self.size_bytes == described.size_bytes
-            && plausible(&self.head, &described.media_type)
     }
 }
 
@@ -443,11 +358,6 @@ pub fn described(offer: &Offer) -> Vec<Information> {
     files
 }
 
-/// The exchange of a bundle: the digest of its offer.
-pub fn exchange_id(bundle: &Bundle) -> ExchangeId {
-    ExchangeId::from_bytes(*bundle.offer.digest().as_bytes())
-}
-
 /// Whether the offer in a bundle names this arbiter. Only to choose a pin: nothing is verified.
 pub fn names(bundle: &Bundle, arbiter: &ArbiterIdentity) -> bool {
     Signed::<Offer>::parse(bundle.offer.clone()).is_ok_and(|offer| offer.unverified().arbiter == *arbiter)
@@ -499,6 +409,3 @@ fn stage_detail(what: &str, proven: Option<&Proven>) -> String {
         _ => what.to_owned(),
     }
 }
-
-/// Magic bytes are looked for in this many first bytes.
-const HEAD_BYTES: usize = 512;

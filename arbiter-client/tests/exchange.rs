@@ -139,7 +139,7 @@ async fn no_cheat_pays() {
             }
         }
     }
-    assert_eq!(played, 33, "every pair of deal and cheat that makes sense");
+    assert_eq!(played, 39, "every pair of deal and cheat that makes sense");
 }
 
 async fn one_cheat(deal: Deal, cheat: Cheat, role: Role) {
@@ -183,6 +183,80 @@ async fn one_cheat(deal: Deal, cheat: Cheat, role: Role) {
         Outcome::Aborted(_) => assert!(!arbiter_gave(&bench, &id), "{what}"),
         _ => assert!(has_peers_item(&outcome), "{what}"),
     }
+}
+
+/// F4: a peer that has what it wants and then only repeats itself, or only reconnects, is not waited for.
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_only_repeats_itself_does_not_hold_us() {
+    for (deal, role) in [
+        (Deal::Contract, Role::Responder),
+        (Deal::Contract, Role::Originator),
+        (Deal::FileForSignature, Role::Responder),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let bench = Bench::new(folder.path());
+        let setting = setting(&bench, deal, folder.path());
+        let wire = Wire::default();
+        let (mut a, mut b) = (wire.end(End::First), wire.end(End::Second));
+        let cheater = |name: &str, file| {
+            Cheater::new(identity(name), Cheat::RepeatsForever, file).for_time(Duration::from_secs(3_000))
+        };
+        let reconnects = async {
+            for _ in 0..30 {
+                tokio::time::sleep(Duration::from_secs(40)).await;
+                wire.disconnect();
+            }
+        };
+        let outcome = match role {
+            Role::Responder => {
+                let alice = bench.builder("alice").build().await.unwrap();
+                let id = alice.offer(setting.terms, setting.originator_file.as_deref()).await.unwrap();
+                let cheater = cheater("bob", setting.responder_file);
+                tokio::select! {
+                    outcome = alice.run(id, &mut a) => outcome,
+                    _ = async { tokio::join!(cheater.respond(&mut b), reconnects) } => panic!("{deal:?}: held"),
+                }
+            }
+            Role::Originator => {
+                let bob = bench.builder("bob").build().await.unwrap();
+                let honest = async {
+                    let offer = bob.next_offer(&mut b).await?;
+                    let id = bob.accept(&offer, None).await?;
+                    bob.run(id, &mut b).await
+                };
+                let cheater = cheater("alice", None);
+                let offer = offer_of(&bench, setting.terms, 7);
+                tokio::select! {
+                    outcome = honest => outcome,
+                    _ = async { tokio::join!(cheater.originate(offer, &mut a), reconnects) } => {
+                        panic!("{deal:?}: held")
+                    }
+                }
+            }
+        };
+        let outcome = outcome.unwrap();
+        assert!(matches!(outcome, Outcome::Resolved(_)), "{deal:?} {role}: {outcome:?}");
+        assert!(has_peers_item(&outcome), "{deal:?} {role}");
+    }
+}
+
+/// The user need not wait for patience to end.
+#[tokio::test(start_paused = true)]
+async fn a_user_can_stop_waiting() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = Bench::new(folder.path());
+    let alice = bench.builder("alice").patience(Duration::from_secs(9_000)).build().await.unwrap();
+    let id = alice.offer(setting(&bench, Deal::Contract, folder.path()).terms, None).await.unwrap();
+    assert!(!alice.stop_waiting(id), "nobody waits yet");
+    let started = bench.clock.now();
+    let stop = async {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert!(alice.stop_waiting(id));
+    };
+    let mut nobody = arbiter_client::transport::Nobody;
+    let (outcome, ()) = tokio::join!(alice.run(id, &mut nobody), stop);
+    assert!(matches!(outcome.unwrap(), Outcome::Aborted(_)));
+    assert!(bench.clock.now().0 - started.0 < 10_000);
 }
 
 /// the reason of a refusal is kept for the status.

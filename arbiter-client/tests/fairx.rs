@@ -486,6 +486,8 @@ fn mistakes_of_the_user_are_usage_errors_that_say_what_to_do() {
         (offer(&["request", "--want", "sha256:00,1", "--to", &bob.id]), "fairx describe"),
         (alice.run(&["resume", "0000"]), "fairx status"),
         (alice.run(&["complain", "zz"]), "fairx status"),
+        (alice.run(&["complain"]), "<ID>"),
+        (alice.run(&["complain", "--import", "/nonexistent.fxe"]), "nonexistent"),
         (alice.run(&["init"]), "identity"),
     ] {
         assert_eq!(output.status.code(), Some(2), "{}", text(&output));
@@ -503,4 +505,81 @@ fn a_home_in_use_is_not_shared() {
     assert_eq!(second.status.code(), Some(1), "{}", text(&second));
     assert!(text(&second).contains("another fairx"), "{}", text(&second));
     drop(accepting);
+}
+
+/// Nobody answers: the URL is named, nothing is made, and the advice is to run the same command again.
+#[test]
+fn init_without_an_arbiter_makes_nothing_and_says_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().join("home");
+    let init = |arguments: &[&str]| {
+        Command::new(FAIRX).arg("--home").arg(&home).arg("init").args(arguments).output().unwrap()
+    };
+    let nobody = init(&["--name", "Alice", "--arbiter", "http://127.0.0.1:9"]);
+    assert_eq!(nobody.status.code(), Some(4), "{}", text(&nobody));
+    let said = text(&nobody);
+    assert!(said.contains("http://127.0.0.1:9") && said.contains("nothing was made"), "{said}");
+    assert!(said.contains("run `fairx init` again") && !said.contains("resume"), "{said}");
+    assert!(!home.exists());
+}
+
+/// Who has no identity hears of that first, not of terminals.
+#[test]
+fn an_empty_home_asks_for_an_identity_first() {
+    let (bob, nobody) =
+        (Party::new("Bob"), Party { folder: tempfile::tempdir().unwrap(), id: String::new() });
+    let file = bob.file("contract.pdf", PDF);
+    let offer =
+        ["offer", "contract", "--file", file.to_str().unwrap(), "--to", &bob.id, "--connect", "127.0.0.1:9"];
+    for arguments in [&offer[..], &["accept", "--listen", "127.0.0.1:0"]] {
+        let output = nobody.run(arguments);
+        assert_eq!(output.status.code(), Some(2), "{}", text(&output));
+        assert!(
+            text(&output).contains("fairx init") && !text(&output).contains("terminal"),
+            "{}",
+            text(&output)
+        );
+    }
+}
+
+/// The arbiter's limit is in the pin; a larger file is not offered, not accepted, and nothing is signed.
+#[test]
+fn a_file_larger_than_the_arbiter_takes_is_refused() {
+    let small = pin(3).with_deposit_bytes(20);
+    let (alice, bob) = (Party::with_pin("Alice", &small), Party::with_pin("Bob", &small));
+    let file = alice.file("notice.pdf", PDF);
+    let file = file.to_str().unwrap();
+    let common = ["--to", &bob.id, "--connect", "127.0.0.1:9", "--yes"];
+    let refused = alice.run(&[&["offer", "delivery", "--file", file], &common[..]].concat());
+    assert_eq!(refused.status.code(), Some(2), "{}", text(&refused));
+    assert!(text(&refused).contains("at most 20"), "{}", text(&refused));
+
+    let want = text(&bob.run(&["describe", file]));
+    let accepting = bob.accept(&["--yes", "--give", file]);
+    let _ = alice.offer(&bob.id, &accepting, &["request", "--want", want.trim(), "--complain-by", "1s"]);
+    let (status, said) = accepting.end();
+    assert_eq!(status.code(), Some(2), "{said}");
+    assert!(said.contains("at most 20"), "{said}");
+    assert!(text(&bob.run(&["status"])).contains("no exchange"));
+}
+
+/// A home that lost its journal, but not its key: the bundle is read, verified, and shows that nothing is owed.
+#[test]
+fn complaining_from_a_bundle_needs_something_that_is_owed() {
+    let (alice, bob) = (Party::new("Alice"), Party::new("Bob"));
+    let file = alice.file("contract.pdf", PDF);
+    let accepting = bob.accept(&["--yes"]);
+    let offered = alice.offer(&bob.id, &accepting, &["contract", "--file", file.to_str().unwrap()]);
+    assert_eq!((offered.status.code(), accepting.end().0.code()), (Some(0), Some(0)), "{}", text(&offered));
+    let anew = Party { folder: tempfile::tempdir().unwrap(), id: String::new() };
+    std::fs::create_dir(anew.home()).unwrap();
+    for name in ["identity.toml", "arbiter"] {
+        std::fs::copy(alice.home().join(name), anew.home().join(name)).unwrap();
+    }
+    let bundle = alice.bundle();
+    let served = anew.run(&["complain", "--import", bundle.to_str().unwrap()]);
+    assert_eq!(served.status.code(), Some(2), "{}", text(&served));
+    assert!(text(&served).contains("nothing to complain about"), "{}", text(&served));
+    let known = alice.run(&["complain", "--import", bundle.to_str().unwrap()]);
+    assert!(text(&known).contains("fairx resume"), "{}", text(&known));
 }

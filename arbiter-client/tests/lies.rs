@@ -3,11 +3,14 @@
 
 mod common;
 
-use arbiter_client::arbiter::{Misbehaviour, Offence};
+use arbiter_client::arbiter::{ArbiterPort as _, Filing, Misbehaviour, Offence};
 use arbiter_client::protocol::evidence::checkpoint::SignedCheckpoint;
 use arbiter_client::protocol::evidence::note::VerifierKey;
+use arbiter_client::protocol::exchange::selection::Role;
 use arbiter_client::protocol::ids::ExchangeId;
-use arbiter_client::testing::{Bench, Lie};
+use arbiter_client::protocol::message::request::{Action, Request};
+use arbiter_client::protocol::statement::Verified;
+use arbiter_client::testing::{Bench, Lie, signer};
 use arbiter_client::transport::Nobody;
 use arbiter_client::{Client, Error, Outcome};
 use common::{Deal, setting};
@@ -85,6 +88,42 @@ async fn two_verdicts_convict() {
     assert_eq!(verdicts.len(), 2);
     assert_eq!(verdicts[0], first.digest());
     assert_ne!(verdicts[0], verdicts[1]);
+}
+
+/// What the arbiter said to a question counts as much as what it said to a complaint: it is kept, and compared.
+#[tokio::test(start_paused = true)]
+async fn a_verdict_that_was_only_asked_for_is_kept_and_convicts() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = Bench::new(folder.path());
+    let alice = alice(&bench).await;
+    let id = offered(&bench, &alice, folder.path()).await;
+    let offer = alice.status(id).await.unwrap().evidence.offer;
+    let bob = bench.builder("bob").build().await.unwrap();
+    bob.accept(&offer, None).await.unwrap();
+    assert!(matches!(bob.complain(id).await.unwrap(), Outcome::Resolved(_)));
+
+    let first = alice.query(id).await.unwrap().expect("there is a verdict");
+    let evidence = alice.status(id).await.unwrap().evidence;
+    assert_eq!(evidence.receipts.len(), 1, "kept");
+    assert!(evidence.acceptance.is_some(), "learnt from the verdict's evidence");
+    assert_eq!(alice.query(id).await.unwrap().map(|it| it.digest()), Some(first.digest()));
+    assert_eq!(alice.status(id).await.unwrap().evidence.receipts.len(), 1, "once is enough");
+
+    bench.arbiter.lie(Lie::SecondVerdict);
+    let request =
+        Request { exchange_id: id, agreement_id: None, role: Role::Originator, action: Action::Abort };
+    let request = Verified::sign(request, &signer("alice"));
+    bench.arbiter.abort(&Filing { request, offer: offer.clone(), acceptance: None }).await.unwrap();
+
+    let result = alice.query(id).await;
+    let Err(Error::Misbehaviour(proof)) = result else { panic!("believed: {result:?}") };
+    assert_eq!(proof.offence, Offence::TwoVerdicts);
+    assert_eq!(proof.receipts.len(), 2);
+    assert_eq!(
+        proof.receipts[0].verify(&offer, None).unwrap().ruled.verdict().unwrap().digest(),
+        first.digest()
+    );
+    assert_eq!(alice.misbehaviours().await.unwrap(), [*proof]);
 }
 
 /// The log is begun anew under the same keys: the newest checkpoint seen gives it away, in another exchange too.

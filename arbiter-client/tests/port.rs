@@ -9,17 +9,19 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arbiter_client::arbiter::{ArbiterPort, Filing, PortError, Reason, Retry, grpc::GrpcArbiter};
+use arbiter_client::identity::ArbiterPin;
 use arbiter_client::protocol::evidence::note::VerifierKey;
-use arbiter_client::protocol::message::request::Request as PartyRequest;
-use arbiter_client::protocol::statement::{Envelope, Signed};
-use arbiter_client::protocol::wire::arbiter as proto;
-use arbiter_client::protocol::wire::arbiter::arbiter_service_server::{ArbiterService, ArbiterServiceServer};
-use arbiter_client::protocol::wire::arbiter::evidence_log_service_server::{
-    EvidenceLogService, EvidenceLogServiceServer,
-};
+use arbiter_client::protocol::exchange::selection::Role;
+use arbiter_client::protocol::message::request::{Action, Request as PartyRequest};
+use arbiter_client::protocol::statement::{Envelope, Signed, Verified};
 use arbiter_client::testing::{Bench, Cheat, Cheater, TestArbiter, identity};
 use arbiter_client::transport::memory::{End, Wire};
 use arbiter_client::{Error, Outcome};
+use arbiter_protocol::wire::arbiter as proto;
+use arbiter_protocol::wire::arbiter::arbiter_service_server::{ArbiterService, ArbiterServiceServer};
+use arbiter_protocol::wire::arbiter::evidence_log_service_server::{
+    EvidenceLogService, EvidenceLogServiceServer,
+};
 use common::{DEALS, Deal, arbiter_gave, content, has_peers_item, setting};
 use tokio::net::TcpListener;
 use tokio_stream::StreamExt as _;
@@ -34,6 +36,8 @@ struct Front {
     failures: Arc<AtomicU32>,
     code: Code,
     requests: Arc<Mutex<Vec<Vec<u8>>>>,
+    /// Takes and gives deposits, and then never says the last word.
+    stuck: bool,
 }
 
 type Reply<T> = Result<Response<T>, Status>;
@@ -89,6 +93,8 @@ impl ArbiterService for Front {
             log_key: log_key.to_string(),
             log_origin: identity.log_origin.to_string(),
             rules: identity.rules,
+            terms: "Answers within a second.\u{1b}[31m".to_owned(),
+            limits: Some(proto::Limits { deposit_bytes: 1_234_567, ..Default::default() }),
             ..Default::default()
         }))
     }
@@ -109,6 +115,9 @@ impl ArbiterService for Front {
             };
             assert!(chunk.len() <= 65_536);
             bytes.extend(chunk);
+        }
+        if self.stuck {
+            std::future::pending::<()>().await;
         }
         let file = tempfile::NamedTempFile::new()?;
         std::fs::write(file.path(), bytes)?;
@@ -153,6 +162,11 @@ impl ArbiterService for Front {
     ) -> Reply<Self::FetchDepositStream> {
         use proto::fetch_deposit_response::Part;
         let filing = self.filing(request.into_inner().case)?;
+        if self.stuck {
+            let key = proto::FetchDepositResponse { part: Some(Part::EncapsulatedKey(vec![0; 32])) };
+            let parts = tokio_stream::once(Ok(key)).chain(tokio_stream::pending());
+            return Ok(Response::new(Box::pin(parts)));
+        }
         let deposit = self.arbiter.fetch(&filing).await.map_err(status)?;
         let first = Part::EncapsulatedKey(deposit.encapsulated);
         let chunks = deposit.chunks.map(|chunk| chunk.map(Part::SealedChunk).map_err(status));
@@ -211,7 +225,12 @@ impl EvidenceLogService for Front {
 
 /// Serves, and gives the URL.
 async fn serve(bench: &Bench, failures: u32, code: Code) -> (Front, String) {
+    serve_front(bench, failures, code, false).await
+}
+
+async fn serve_front(bench: &Bench, failures: u32, code: Code, stuck: bool) -> (Front, String) {
     let front = Front {
+        stuck,
         arbiter: bench.arbiter.clone(),
         failures: Arc::new(AtomicU32::new(failures)),
         code,
@@ -343,4 +362,89 @@ async fn only_what_can_pass_is_repeated() {
     let id = bob.offer(setting(&bench, Deal::Contract, folder.path()).terms, None).await.unwrap();
     let result = bob.complain(id).await;
     assert!(result.as_ref().is_err_and(Error::is_retryable), "{result:?}");
+}
+
+/// A filing of alice's, whatever for.
+fn filing_of(bench: &Bench, terms: arbiter_client::OfferTerms, action: Action) -> Filing {
+    let offer = common::offer_of(bench, terms, 9);
+    let offer = Verified::sign(offer, &arbiter_client::testing::signer("alice"));
+    let offer = Signed::parse(offer.envelope().clone()).unwrap().verify_offer().unwrap();
+    let request =
+        PartyRequest { exchange_id: offer.exchange_id(), agreement_id: None, role: Role::Originator, action };
+    let request = Verified::sign(request, &arbiter_client::testing::signer("alice"));
+    Filing { request, offer, acceptance: None }
+}
+
+/// An arbiter that accepts connections, or even requests, and then says nothing, is out of reach: no call waits
+/// for ever. The file is larger than every window between the two, so that its upload gets stuck as well.
+#[tokio::test]
+async fn a_silent_arbiter_is_out_of_reach() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = Bench::new(folder.path());
+    let setting = setting(&bench, Deal::FileForSignature, folder.path());
+    let large = folder.path().join("large");
+    std::fs::write(&large, vec![0; 8 << 20]).unwrap();
+    let small = setting.originator_file.clone().unwrap();
+
+    let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let silent = format!("http://{}", socket.local_addr().unwrap());
+    let accepting = tokio::spawn(async move {
+        let mut held = Vec::new();
+        while let Ok((connection, _)) = socket.accept().await {
+            held.push(connection);
+        }
+    });
+    let (_, stuck) = serve_front(&bench, 0, Code::Ok, true).await;
+
+    let filing = |action| filing_of(&bench, setting.terms.clone(), action);
+    for url in [&silent, &stuck] {
+        let port = GrpcArbiter::new(url, None).unwrap().answer_within(Duration::from_millis(300));
+        let calls = async {
+            for file in [&small, &large] {
+                let deposited = port.deposit(&filing(Action::Deposit), file).await;
+                assert!(matches!(deposited, Err(PortError::Unavailable { .. })), "{url}: {deposited:?}");
+            }
+            let fetched = match port.fetch(&filing(Action::Fetch)).await {
+                Ok(mut deposit) => deposit.chunks.next().await.expect("no end, only silence").map(|_| ()),
+                Err(why) => Err(why),
+            };
+            assert!(matches!(fetched, Err(PortError::Unavailable { .. })), "{url}: {fetched:?}");
+            if *url == silent {
+                for answer in [
+                    port.abort(&filing(Action::Abort)).await,
+                    port.resolve(&filing(Action::Resolve)).await,
+                    port.query(&filing(Action::Query)).await,
+                ] {
+                    assert!(matches!(answer, Err(PortError::Unavailable { .. })), "{answer:?}");
+                }
+                assert!(matches!(port.consistency(1, 2).await, Err(PortError::Unavailable { .. })));
+                assert!(matches!(port.info().await, Err(PortError::Unavailable { .. })));
+            }
+        };
+        // Only so that a fault shows as a failure instead of a test that never ends.
+        tokio::time::timeout(Duration::from_secs(60), calls).await.expect("a call waits for ever");
+    }
+    accepting.abort();
+}
+
+/// `fairx init` asks the arbiter who it is, shows its terms as its own words, and keeps its limit with the pin.
+#[tokio::test(flavor = "multi_thread")]
+async fn fairx_init_shows_and_keeps_what_the_arbiter_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = Bench::new(folder.path());
+    let (_front, url) = serve(&bench, 0, Code::Ok).await;
+    let home = folder.path().join("home");
+    let (made, home) = tokio::task::spawn_blocking(move || {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_fairx"));
+        command.arg("--home").arg(&home).args(["init", "--name", "Alice", "--arbiter", &url]);
+        (command.output().unwrap(), home)
+    })
+    .await
+    .unwrap();
+    let said = String::from_utf8(made.stdout).unwrap();
+    assert!(made.status.success(), "{said}");
+    assert!(said.contains("  | Answers within a second.") && !said.contains('\u{1b}'), "{said}");
+    assert!(said.contains("at most 1 234 567 bytes"), "{said}");
+    let pin = ArbiterPin::load(&home.join("arbiter")).unwrap();
+    assert_eq!((pin.identity, pin.deposit_bytes), (bench.arbiter.identity(), Some(1_234_567)));
 }

@@ -7,12 +7,14 @@ use arbiter_protocol::evidence::merkle::{Frontier, NodeId, leaf_hash};
 use arbiter_protocol::ids::Digest;
 use arbiter_protocol::message::agreement::ArbiterIdentity;
 use arbiter_protocol::ruling::sequencer::{Batch, Desk, Head, genesis_token};
-use arbiter_protocol::time::UnixMillis;
+use arbiter_protocol::time::{DurationMillis, UnixMillis};
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 
+use super::contents::Contents;
+use super::release::Alarm;
 use super::writer::Writer;
-use super::{Alarm, ContentIds, Handle, Published, QUEUE, Shared, State, Tally};
+use super::{Handle, Published, QUEUE, Shared, State, Tally};
 use crate::clock::{Clock, NeverBack};
 use crate::keys::Keys;
 use crate::store::{Store, StoreError, StoredHead};
@@ -42,6 +44,17 @@ pub enum StartError {
         /// What is wrong.
         problem: &'static str,
     },
+    /// The clock of the machine is far ahead of the log. Time never goes back: signed once, it stays (R-409).
+    #[error(
+        "the clock of this machine says {clock}, more than a year after the newest time in the log, {latest}; the \
+         arbiter's time could never go back again. Set the clock, or start once with --accept-clock if it is right"
+    )]
+    ClockFarAhead {
+        /// What the machine says.
+        clock: UnixMillis,
+        /// The newest time in the log.
+        latest: UnixMillis,
+    },
     /// The keys are not those that the desk names.
     #[error("the key file holds other keys than those of this arbiter")]
     OtherKeys,
@@ -54,6 +67,19 @@ pub enum StartError {
     /// The system gives no thread.
     #[error("cannot start the writer: {0}")]
     Thread(std::io::Error),
+}
+
+/// How far the machine's clock may be ahead of the newest time in the log: a year, in ms.
+const FAR_AHEAD: DurationMillis = DurationMillis(365 * 24 * 60 * 60 * 1000);
+
+/// Refuses a clock that is so far ahead of a log that it is more likely wrong than right.
+pub(super) fn check_clock(store: &dyn Store, clock: &dyn Clock) -> Result<(), StartError> {
+    let Some(head) = store.head()? else { return Ok(()) };
+    let (clock, latest) = (clock.now(), head.time);
+    if clock > latest.after(FAR_AHEAD) {
+        return Err(StartError::ClockFarAhead { clock, latest });
+    }
+    Ok(())
 }
 
 /// How many of the newest leaves are hashed again at every start; `fsck` does all.
@@ -76,6 +102,7 @@ pub(super) fn start(
     let latest = stored.as_ref().map_or(UnixMillis(0), |head| head.time);
     let clock = NeverBack::new(clock, latest, desk.clock_uncertainty);
     let head = Head { frontier, time: clock.now() };
+    let contents = Contents::kept(store.content_chunks()?);
     let published = Published { commits: 0, size: head.frontier.size(), root: head.frontier.root() };
     let (queue, receiver) = mpsc::channel(QUEUE);
     let shared = Arc::new(Shared {
@@ -86,8 +113,9 @@ pub(super) fn start(
         state: watch::Sender::new(State::Running),
         tally: Tally::default(),
         published: Mutex::new(published),
-        contents: Mutex::new(ContentIds::default()),
+        contents: Mutex::new(contents),
         checkpoints: Mutex::new(None),
+        stored_tree: Mutex::new(None),
     });
     let mut writer = Writer { shared: Arc::clone(&shared), queue: receiver, head, stored };
     first_commit(&mut writer)?;

@@ -9,7 +9,8 @@ use arbiter_protocol::message::verdict::Ruling;
 use arbiter_protocol::ruling::sequencer::{Batch, Closed, ContentId, Head, Record, Reply};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{BATCH, Ended, EngineError, Granted, Job, Message, Published, Shared, lock};
+use super::release::lock;
+use super::{BATCH, Ended, EngineError, Granted, Job, Message, Published, Shared};
 use crate::store::{Commit, StoreError, StoredHead};
 
 /// The only one that commits.
@@ -75,7 +76,7 @@ impl Writer {
         self.count(&changed, new, &waiting);
         for waiter in waiting {
             let record = changed.get(&waiter.exchange).unwrap_or(&waiter.durable);
-            self.drop_unnamed(waiter.deposited, record);
+            self.keep_or_drop(waiter.deposited, record);
             let granted = waiter.decided.map(|reply| Granted { reply, record: Arc::clone(record) });
             // A caller that went away can ask again and gets the same.
             let _ = waiter.reply.send(granted);
@@ -103,10 +104,12 @@ impl Writer {
     }
 
     /// A deposit that came too late, twice, or was refused leaves content that nobody will fetch.
-    fn drop_unnamed(&self, content: Option<ContentId>, record: &Record) {
-        let Some(content) = content.filter(|content| record.content != Some(*content)) else { return };
-        if let Err(error) = self.shared.store.remove_content(content) {
-            tracing::warn!(%error, content = content.0, "unused content stays until the next start");
+    fn keep_or_drop(&self, content: Option<ContentId>, record: &Record) {
+        let Some(content) = content else { return };
+        if record.content == Some(content) {
+            lock(&self.shared.contents).keep(content);
+        } else {
+            remove_unused(&self.shared, content);
         }
     }
 
@@ -148,6 +151,12 @@ impl Writer {
     }
 }
 
+fn remove_unused(shared: &Shared, content: ContentId) {
+    if let Err(error) = shared.remove_content(content) {
+        tracing::warn!(%error, content = content.0, "unused content stays until the next start");
+    }
+}
+
 /// Decides one case into the batch. A record that cannot be read is that caller's answer, not the others'.
 fn decide(
     shared: &Shared,
@@ -162,6 +171,9 @@ fn decide(
         None => match shared.read(shared.store.record(&exchange)) {
             Ok(record) => Arc::new(record),
             Err(error) => {
+                if let Some((_, id)) = content {
+                    remove_unused(shared, id);
+                }
                 let _ = reply.send(Err(error));
                 return None;
             }

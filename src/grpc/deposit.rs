@@ -118,19 +118,22 @@ pub struct Upload {
 
 impl Upload {
     /// Starts an upload by `depositor`, sealed to its peer. Fails before anything is read if the peer's key
-    /// cannot be sealed to.
+    /// cannot be sealed to, or if all deposits together would take more than `most_bytes`.
     pub fn begin(
         engine: Handle,
         agreement: &Agreement,
         depositor: Role,
         described: Information,
+        most_bytes: u64,
     ) -> Result<Self, UploadError> {
         let mut randomness = Zeroizing::new([0; 32]);
         getrandom::fill(randomness.as_mut_slice()).map_err(UploadError::Randomness)?;
         let peer = &agreement.offer().party(depositor.peer()).sealing_key;
+        let sealer = Sealer::new(peer, &agreement.seal_context(depositor), &randomness)?;
+        let content = engine.new_content_id(described.size_bytes, most_bytes)?;
         Ok(Self {
-            sealer: Sealer::new(peer, &agreement.seal_context(depositor), &randomness)?,
-            draft: Draft { content: engine.new_content_id(), engine, kept: false },
+            sealer,
+            draft: Draft { content, engine, kept: false },
             agreed: described.size_bytes,
             check: ContentCheck::new(described),
             plain: Zeroizing::new(Vec::new()),
@@ -157,7 +160,7 @@ impl Upload {
         Ok((fit, self.draft))
     }
 
-    /// How far the upload has come: bytes found and agreed.
+    /// How far the upload is: bytes found and agreed.
     pub const fn progress(&self) -> (u64, u64) {
         (self.check.found(), self.agreed)
     }

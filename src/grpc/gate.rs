@@ -2,12 +2,15 @@
 //!
 //! ```text
 //!  request ─▶ count ─▶ draining? ─▶ room? ─▶ service (within its time) ─▶ error without a reason? ─▶ reply
+//!                                     └ uploads and fetches: room of their own, too
 //! ```
 //!
 //! Invariants
 //! - Every call of a method is counted before anything else happens to it.
 //! - At most `maximum` requests are in the service at one time. A request leaves when its reply has been
 //!   made and, for streams, sent: see [`Permit`].
+//! - At most `transfers` of them are uploads and as many are fetches, the two that last as long as bytes move:
+//!   however many are stuck, rulings are answered.
 //! - Health and reflection pass: an arbiter that is overloaded or draining can still say so.
 
 use std::collections::BTreeMap;
@@ -30,7 +33,7 @@ use super::status;
 /// Every method that is counted.
 const METHODS: [&str; 12] = [
     "/arbiter.v1.ArbiterService/AbortExchange",
-    "/arbiter.v1.ArbiterService/FetchDeposit",
+    FETCH,
     "/arbiter.v1.ArbiterService/GenerateItem",
     "/arbiter.v1.ArbiterService/GetArbiterInfo",
     "/arbiter.v1.ArbiterService/GetCounters",
@@ -46,10 +49,13 @@ const METHODS: [&str; 12] = [
 /// The one method that may last as long as bytes arrive; it watches the pauses itself.
 const UPLOAD: &str = "/arbiter.v1.ArbiterService/VerifyTransfer";
 
+/// The method whose reply lasts as long as bytes are taken.
+const FETCH: &str = "/arbiter.v1.ArbiterService/FetchDeposit";
+
 /// Room for one request. A service that streams its reply keeps it until the stream ends.
 #[derive(Clone, Debug)]
 pub struct Permit {
-    _room: Arc<OwnedSemaphorePermit>,
+    _room: Arc<(OwnedSemaphorePermit, Option<OwnedSemaphorePermit>)>,
 }
 
 /// The gate. Clones share the counters.
@@ -60,18 +66,23 @@ pub struct Gate(Arc<State>);
 struct State {
     calls: BTreeMap<&'static str, AtomicU64>,
     room: Arc<Semaphore>,
+    uploads: Arc<Semaphore>,
+    fetches: Arc<Semaphore>,
     maximum: u32,
     timeout: Duration,
     draining: AtomicBool,
 }
 
 impl Gate {
-    /// A gate for at most `maximum` requests at one time, each at most `timeout` long.
-    pub fn new(maximum: u32, timeout: Duration) -> Self {
-        let permits = usize::try_from(maximum).unwrap_or(Semaphore::MAX_PERMITS);
+    /// A gate for at most `maximum` requests at one time, each at most `timeout` long; of these at most
+    /// `transfers` uploads and as many fetches.
+    pub fn new(maximum: u32, transfers: u32, timeout: Duration) -> Self {
+        let room = |count| Arc::new(Semaphore::new(usize::try_from(count).unwrap_or(Semaphore::MAX_PERMITS)));
         Self(Arc::new(State {
             calls: METHODS.into_iter().map(|path| (path, AtomicU64::new(0))).collect(),
-            room: Arc::new(Semaphore::new(permits)),
+            room: room(maximum),
+            uploads: room(transfers),
+            fetches: room(transfers),
             maximum,
             timeout,
             draining: AtomicBool::new(false),
@@ -109,12 +120,22 @@ impl Gate {
         if let Some(calls) = self.0.calls.get(path) {
             calls.fetch_add(1, Ordering::Relaxed);
         }
-        let room = Arc::clone(&self.0.room).try_acquire_owned().map_err(|_| status::overloaded());
+        let room = self.room(path).ok_or_else(status::overloaded);
         // Asked after the room was taken: `close`, then `empty`, leaves nobody between the two.
         if self.0.draining.load(Ordering::SeqCst) {
             return Err(status::draining());
         }
         Ok(Permit { _room: Arc::new(room?) })
+    }
+
+    fn room(&self, path: &str) -> Option<(OwnedSemaphorePermit, Option<OwnedSemaphorePermit>)> {
+        let enter = |room: &Arc<Semaphore>| Arc::clone(room).try_acquire_owned().ok();
+        let transfer = match path {
+            UPLOAD => Some(enter(&self.0.uploads)?),
+            FETCH => Some(enter(&self.0.fetches)?),
+            _ => None,
+        };
+        Some((enter(&self.0.room)?, transfer))
     }
 }
 

@@ -9,12 +9,14 @@
 //! - Paging (AIP-158): negative sizes are refused, large ones coerced; a token is opaque; only an empty
 //!   `next_page_token` ends a listing.
 
+use arbiter_protocol::ids::Digest;
 use arbiter_protocol::wire::arbiter as proto;
 use arbiter_protocol::wire::arbiter::evidence_log_service_server::EvidenceLogService;
 use tonic::{Code, Request, Response, Status};
 
 use super::status::{self, Problem, reason};
 use super::{Service, blocking};
+use crate::engine::{EngineError, Handle};
 
 /// Entries in a page if the caller does not say.
 const PAGE_DEFAULT: u64 = 100;
@@ -82,10 +84,7 @@ impl EvidenceLogService for Service {
                 .with("size", size)
                 .status());
         }
-        let engine = self.engine().clone();
-        let hashes = blocking(move || engine.inclusion_proof(index, tree_size)).await?;
-        let hashes = hashes.map_err(|error| status::engine(&error))?;
-        let hashes = hashes.iter().map(|hash| hash.to_vec()).collect();
+        let hashes = self.hashes(move |engine| engine.inclusion_proof(index, tree_size)).await?;
         Ok(Response::new(proto::GetInclusionProofResponse { hashes }))
     }
 
@@ -104,15 +103,22 @@ impl EvidenceLogService for Service {
                 .with("size", size)
                 .status());
         }
-        let engine = self.engine().clone();
-        let hashes = blocking(move || engine.consistency_proof(old_size, new_size)).await?;
-        let hashes = hashes.map_err(|error| status::engine(&error))?;
-        let hashes = hashes.iter().map(|hash| hash.to_vec()).collect();
+        let hashes = self.hashes(move |engine| engine.consistency_proof(old_size, new_size)).await?;
         Ok(Response::new(proto::GetConsistencyProofResponse { hashes }))
     }
 }
 
 impl Service {
+    /// A proof as it travels.
+    async fn hashes(
+        &self,
+        prove: impl FnOnce(&Handle) -> Result<Vec<Digest>, EngineError> + Send + 'static,
+    ) -> Result<Vec<Vec<u8>>, Status> {
+        let engine = self.engine().clone();
+        let hashes = blocking(move || prove(&engine)).await?.map_err(|error| status::engine(&error))?;
+        Ok(hashes.iter().map(|hash| hash.to_vec()).collect())
+    }
+
     /// Leaves from `first` on, at most `count`.
     async fn entries(&self, first: u64, count: u64) -> Result<Vec<proto::Entry>, Status> {
         let engine = self.engine().clone();

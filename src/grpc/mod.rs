@@ -1,10 +1,10 @@
 //! The network face: the services of `proto/arbiter/v1`, health and reflection on one listener.
 //!
 //! ```text
-//!  TCP ─▶ TLS ─▶ gate ─┬─ ArbiterService ────┬─▶ admission ─▶ engine
-//!                      ├─ EvidenceLogService ┘
-//!                      ├─ grpc.health.v1
-//!                      └─ grpc.reflection.v1, v1alpha
+//!  TCP ─▶ room? ─▶ TLS ─▶ gate ─┬─ ArbiterService ────┬─▶ admission ─▶ engine
+//!                               ├─ EvidenceLogService ┘
+//!                               ├─ grpc.health.v1                     not counted by the gate, but their
+//!                               └─ grpc.reflection.v1, v1alpha        connections and streams are limited
 //! ```
 //!
 //! [`Server::start`] is all that the program, the tests and the benches need: it serves any store on any
@@ -17,7 +17,9 @@
 
 pub mod deposit;
 pub mod gate;
+mod incoming;
 mod log;
+mod pace;
 mod service;
 pub mod shutdown;
 pub mod status;
@@ -37,7 +39,6 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tonic::Status;
-use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Certificate, Identity, ServerTlsConfig};
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
@@ -45,6 +46,8 @@ use tonic_health::server::HealthReporter;
 use crate::admission::Admission;
 use crate::engine::Handle;
 use gate::Gate;
+use incoming::Incoming;
+use pace::Pace;
 
 /// Largest message that is read: a case of three envelopes, or a chunk, and room for later fields.
 pub const MESSAGE_BYTES: usize = 256 * 1024;
@@ -64,12 +67,20 @@ pub struct Api {
     pub terms: String,
     /// Largest item that is taken as a deposit.
     pub max_deposit_bytes: u64,
+    /// Room for all deposits together, in bytes.
+    pub max_total_deposit_bytes: u64,
+    /// Connections at one time; more are closed at once.
+    pub max_connections: u32,
     /// Requests served at one time.
     pub max_requests: u32,
+    /// Of these, deposits on their way in, and as many on their way out.
+    pub max_uploads: u32,
     /// Requests at one time on one connection.
     pub max_streams: u32,
-    /// How long a request, or a pause in an upload, may last.
+    /// How long a request, or a pause in a deposit, may last.
     pub request_timeout: Duration,
+    /// How fast a deposit must move, in or out, after a first `request_timeout`.
+    pub min_bytes_per_second: u64,
     /// How long requests in flight may last while draining.
     pub drain: Duration,
     /// TLS; without it plaintext.
@@ -82,9 +93,13 @@ impl Default for Api {
         Self {
             terms: String::new(),
             max_deposit_bytes: 1 << 30,
+            max_total_deposit_bytes: 64 << 30,
+            max_connections: 384,
             max_requests: 1024,
+            max_uploads: 256,
             max_streams: 256,
             request_timeout: Duration::from_secs(30),
+            min_bytes_per_second: 32 * 1024,
             drain: Duration::from_secs(10),
             tls: None,
         }
@@ -168,8 +183,13 @@ impl Service {
         self.0.api.max_deposit_bytes
     }
 
-    fn request_timeout(&self) -> Duration {
-        self.0.api.request_timeout
+    fn max_total_deposit_bytes(&self) -> u64 {
+        self.0.api.max_total_deposit_bytes
+    }
+
+    /// Full patience with a peer that sends or takes a deposit.
+    fn pace(&self) -> Pace {
+        Pace::new(self.0.api.request_timeout, self.0.api.min_bytes_per_second)
     }
 
     /// Who this arbiter is and what it takes.
@@ -183,7 +203,7 @@ impl Service {
             rules: arbiter.rules.clone(),
             terms: api.terms.clone(),
             limits: Some(proto::Limits {
-                deposit_bytes: api.max_deposit_bytes,
+                deposit_bytes: api.max_deposit_bytes.min(api.max_total_deposit_bytes),
                 chunk_bytes: u32::try_from(limits::CHUNK_BYTES).unwrap_or(u32::MAX),
                 statement_bytes: u32::try_from(limits::STATEMENT_BYTES).unwrap_or(u32::MAX),
             }),
@@ -241,7 +261,7 @@ impl Server {
     /// ```
     pub async fn start(api: Api, listener: TcpListener, engine: Handle) -> Result<Self, ServeError> {
         let address = listener.local_addr().map_err(|error| ServeError::Transport(error.to_string()))?;
-        let gate = Gate::new(api.max_requests, api.request_timeout);
+        let gate = Gate::new(api.max_requests, api.max_uploads, api.request_timeout);
         let mut builder = tonic::transport::Server::builder();
         if let Some(tls) = &api.tls {
             builder = builder.tls_config(tls.config()).map_err(ServeError::tls)?;
@@ -253,7 +273,7 @@ impl Server {
             .http2_keepalive_timeout(Some(PATIENCE))
             .layer(gate.clone());
 
-        let drain = api.drain;
+        let (drain, max_connections) = (api.drain, api.max_connections);
         let arbiter = engine.desk().arbiter.clone();
         let log_key = VerifierKey::new(arbiter.log_origin.as_str(), arbiter.log_key)
             .expect("invariant: the log's own key and origin are well formed");
@@ -280,7 +300,7 @@ impl Server {
             .add_service(
                 reflection().build_v1alpha().map_err(|error| ServeError::Transport(error.to_string()))?,
             )
-            .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), async move {
+            .serve_with_incoming_shutdown(Incoming::new(listener, max_connections), async move {
                 // A dropped `Server` stops as well.
                 let _ = stopped.await;
             });

@@ -9,6 +9,7 @@
 //! Invariants
 //! - Who may ask is decided by the signature inside the case, never by the connection.
 //! - A deposit that cannot be taken is refused before its content is read.
+//! - A peer that sends or takes a deposit too slowly is told so and loses its place: see [`Pace`].
 //! - Once a deposit was filed its outcome is awaited, even if the caller is gone: content that a record
 //!   names is never removed, content that none names always is.
 //! - One log line a ruling, with ids and rules, never with items or keys.
@@ -26,13 +27,13 @@ use arbiter_protocol::ruling::sequencer::ContentId;
 use arbiter_protocol::wire::arbiter as proto;
 use arbiter_protocol::wire::arbiter::arbiter_service_server::ArbiterService;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::deposit::{Draft, Upload};
 use super::gate::Permit;
+use super::pace::Pace;
 use super::{Service, blocking, status};
 use crate::admission::NotAdmitted;
 use crate::engine::{EngineError, Filed, Precheck};
@@ -51,7 +52,9 @@ impl ArbiterService for Service {
         request: Request<Streaming<proto::VerifyTransferRequest>>,
     ) -> Result<Response<proto::VerifyTransferResponse>, Status> {
         let mut parts = request.into_inner();
-        let Some(proto::verify_transfer_request::Part::Case(case)) = self.next_part(&mut parts).await? else {
+        let mut pace = self.pace();
+        let first = next_part(&mut parts, &mut pace, 0).await?;
+        let Some(proto::verify_transfer_request::Part::Case(case)) = first else {
             return Err(status::invalid(&Invalid::FieldMissing { field: "case" }));
         };
         let case = self.admit("VerifyTransfer", Action::Deposit, Some(case)).await?;
@@ -59,7 +62,7 @@ impl ArbiterService for Service {
         let (engine, asked) = (self.engine().clone(), case.clone());
         let receipt = match blocking(move || engine.precheck(&asked)).await? {
             Ok(Precheck::Answered) => self.file(case).await?,
-            Ok(Precheck::ContentWanted) => self.deposit(case, &mut parts).await?,
+            Ok(Precheck::ContentWanted) => self.deposit(case, &mut parts, pace).await?,
             Err(error) => return Err(about.refuse(&error)),
         };
         Ok(Response::new(proto::VerifyTransferResponse { receipt: Some((&*receipt).into()) }))
@@ -107,7 +110,8 @@ impl ArbiterService for Service {
             Err(error) => return Err(about.refuse(&error)),
         };
         tracing::info!(%exchange, requested_by = %role, rule = "R-408", content = content.0, "deposit released");
-        let (sender, receiver) = mpsc::channel(2);
+        // Two parts on their way, and the last word.
+        let (sender, receiver) = mpsc::channel(3);
         tokio::spawn(self.clone().send_deposit(content, sender, permit));
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
@@ -161,12 +165,13 @@ impl Service {
         &self,
         case: Case,
         parts: &mut Streaming<proto::VerifyTransferRequest>,
+        mut pace: Pace,
     ) -> Result<Box<Receipt>, Status> {
         let mut upload = self.begin(&case)?;
         loop {
             let (found, agreed) = upload.progress();
             // Whatever ends the stream early, nothing of the upload is kept.
-            let part = self.next_part(parts).await.map_err(|error| match error.code() {
+            let part = next_part(parts, &mut pace, found).await.map_err(|error| match error.code() {
                 tonic::Code::InvalidArgument | tonic::Code::DeadlineExceeded => error,
                 _ => status::incomplete(found, agreed),
             })?;
@@ -197,7 +202,8 @@ impl Service {
         if described.size_bytes > maximum {
             return Err(status::quota(described.size_bytes, maximum));
         }
-        Upload::begin(self.engine().clone(), agreement, role, described).map_err(|error| error.status())
+        let most = self.max_total_deposit_bytes();
+        Upload::begin(self.engine().clone(), agreement, role, described, most).map_err(|error| error.status())
     }
 
     /// Files a complete deposit.
@@ -213,22 +219,6 @@ impl Service {
         about.answer(filed)
     }
 
-    /// The next part of an upload, within the time that a caller may be silent.
-    async fn next_part(
-        &self,
-        parts: &mut Streaming<proto::VerifyTransferRequest>,
-    ) -> Result<Option<proto::verify_transfer_request::Part>, Status> {
-        let limit = self.request_timeout();
-        let message =
-            timeout(limit, parts.message()).await.map_err(|_| status::timed_out(limit.as_secs()))?;
-        match message {
-            Ok(None) => Ok(None),
-            Ok(Some(proto::VerifyTransferRequest { part: Some(part) })) => Ok(Some(part)),
-            Ok(Some(_)) => Err(status::invalid(&Invalid::FieldMissing { field: "part" })),
-            Err(error) => Err(status::enrich_upload(error)),
-        }
-    }
-
     /// Streams a deposit. The permit is held as long as the stream; a reader that is too slow loses it.
     async fn send_deposit(
         self,
@@ -237,28 +227,52 @@ impl Service {
         permit: Option<Permit>,
     ) {
         let _permit = permit;
+        // Kept for the last word: a stream that just ended would look complete.
+        let Ok(last_word) = sender.clone().reserve_owned().await else { return };
+        if let Err(status) = self.send_parts(content, &sender).await {
+            last_word.send(Err(status));
+        }
+    }
+
+    async fn send_parts(
+        &self,
+        content: ContentId,
+        sender: &mpsc::Sender<Result<proto::FetchDepositResponse, Status>>,
+    ) -> Result<(), Status> {
         use proto::fetch_deposit_response::Part;
-        let limit = self.request_timeout();
-        let send = |part: Result<Part, Status>| {
-            let message = part.map(|part| proto::FetchDepositResponse { part: Some(part) });
-            sender.send_timeout(message, limit)
+        let (mut pace, mut moved) = (self.pace(), 0u64);
+        let mut send = async |part: Part, moved: u64| {
+            let message = proto::FetchDepositResponse { part: Some(part) };
+            // An error is a reader that has gone: what it is told does not matter any more.
+            pace.wait(moved, sender.send(Ok(message)))
+                .await?
+                .map_err(|_| Status::cancelled("the reader left"))
         };
         let engine = self.engine().clone();
-        let head = match flat(blocking(move || engine.content(content)).await) {
-            Ok(head) => head,
-            Err(status) => return drop(send(Err(status)).await),
-        };
-        if send(Ok(Part::EncapsulatedKey(head.encapsulated.to_vec()))).await.is_err() {
-            return;
-        }
+        let head = flat(blocking(move || engine.content(content)).await)?;
+        send(Part::EncapsulatedKey(head.encapsulated.to_vec()), moved).await?;
         for index in 0..head.chunks {
             let engine = self.engine().clone();
-            let sealed = flat(blocking(move || engine.chunk(content, index)).await);
-            let failed = sealed.is_err();
-            if send(sealed.map(Part::SealedChunk)).await.is_err() || failed {
-                return;
-            }
+            let sealed = flat(blocking(move || engine.chunk(content, index)).await)?;
+            let size = u64::try_from(sealed.len()).unwrap_or(u64::MAX);
+            send(Part::SealedChunk(sealed), moved).await?;
+            moved = moved.saturating_add(size);
         }
+        Ok(())
+    }
+}
+
+/// The next part of an upload that has brought `found` bytes so far.
+async fn next_part(
+    parts: &mut Streaming<proto::VerifyTransferRequest>,
+    pace: &mut Pace,
+    found: u64,
+) -> Result<Option<proto::verify_transfer_request::Part>, Status> {
+    match pace.wait(found, parts.message()).await? {
+        Ok(None) => Ok(None),
+        Ok(Some(proto::VerifyTransferRequest { part: Some(part) })) => Ok(Some(part)),
+        Ok(Some(_)) => Err(status::invalid(&Invalid::FieldMissing { field: "part" })),
+        Err(error) => Err(status::enrich_upload(error)),
     }
 }
 

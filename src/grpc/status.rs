@@ -6,7 +6,9 @@
 //! | [`Refused::NotAParty`] | PERMISSION_DENIED | precondition |
 //! | [`Refused::VerdictNotFound`] | NOT_FOUND | precondition |
 //! | other [`Refused`], [`Unfit`] | FAILED_PRECONDITION | precondition |
+//! | no room for deposits | FAILED_PRECONDITION | precondition |
 //! | overload | RESOURCE_EXHAUSTED | when to come back |
+//! | too slow | DEADLINE_EXCEEDED | |
 //! | draining, stopped | UNAVAILABLE | when to come back |
 //! | outside a range of the log | OUT_OF_RANGE, NOT_FOUND | |
 //! | the store | INTERNAL | |
@@ -14,7 +16,9 @@
 //! Invariants
 //! - Every error has exactly one `ErrorInfo` with a stable reason; programs match on it, never on the text.
 //! - Every value that varies in the text is in the metadata too.
-//! - RESOURCE_EXHAUSTED and UNAVAILABLE mean: the same request may succeed later. Nothing else does.
+//! - RESOURCE_EXHAUSTED, UNAVAILABLE and DEADLINE_EXCEEDED mean: send the same request again. The first two say
+//!   that it may succeed later; after DEADLINE_EXCEEDED, UNAVAILABLE and a lost connection a ruling may exist
+//!   already, and the same request brings it. No other code means that.
 
 use std::time::Duration;
 
@@ -50,7 +54,7 @@ pub mod reason {
     pub const PAGE_SIZE_INVALID: &str = "PAGE_SIZE_INVALID";
     /// `page_token` is not from an earlier answer.
     pub const PAGE_TOKEN_INVALID: &str = "PAGE_TOKEN_INVALID";
-    /// The item is larger than this arbiter takes as a deposit.
+    /// The item is larger than this arbiter takes as a deposit, or all deposits together take its room.
     pub const QUOTA_EXCEEDED: &str = "QUOTA_EXCEEDED";
     /// The system gives no randomness to seal a deposit with.
     pub const RANDOMNESS_FAILED: &str = "RANDOMNESS_FAILED";
@@ -60,10 +64,12 @@ pub mod reason {
     pub const STOPPED: &str = "STOPPED";
     /// The arbiter cannot read what it stored.
     pub const STORE_FAILED: &str = "STORE_FAILED";
-    /// The caller was silent for too long.
+    /// The caller was silent for too long, or the arbiter took too long.
     pub const TIMED_OUT: &str = "TIMED_OUT";
     /// The message is larger than any valid one.
     pub const TOO_LARGE: &str = "TOO_LARGE";
+    /// A deposit moved more slowly than this arbiter allows; what moved is not kept.
+    pub const TOO_SLOW: &str = "TOO_SLOW";
 }
 
 /// One error on its way out.
@@ -196,6 +202,16 @@ pub fn quota(size_bytes: u64, maximum: u64) -> Status {
         .status()
 }
 
+/// No room for the deposit. To ask again does not help: what is deposited stays.
+fn full(error: &EngineError, size_bytes: u64, held: u64, maximum: u64) -> Status {
+    Problem::new(Code::FailedPrecondition, reason::QUOTA_EXCEEDED, error.to_string())
+        .with("size_bytes", size_bytes)
+        .with("held", held)
+        .with("maximum", maximum)
+        .precondition(reason::QUOTA_EXCEEDED, "deposits")
+        .status()
+}
+
 /// The request in the case is for another method.
 pub fn action_mismatch(method: &str) -> Status {
     let message = format!("the signed request in the case does not ask for {method}; sign one that does");
@@ -225,10 +241,31 @@ pub fn stopped() -> Status {
     Problem::new(Code::Unavailable, reason::STOPPED, message).retry(Duration::from_secs(2)).status()
 }
 
-/// The caller, or the way to it, is too slow.
+/// The request was not answered in time. Whose fault that is cannot be told from here.
 pub fn timed_out(seconds: u64) -> Status {
-    let message = format!("nothing arrived for {seconds} s; send the request again");
+    let message = format!(
+        "the request did not arrive or was not answered within {seconds} s; send the same request again: if it \
+         was ruled meanwhile, that ruling is the answer"
+    );
     Problem::new(Code::DeadlineExceeded, reason::TIMED_OUT, message).with("seconds", seconds).status()
+}
+
+/// Nothing moved in a deposit: the caller, or the way to it, is too slow.
+pub fn silent(seconds: u64) -> Status {
+    let message = format!("no byte of the deposit moved for {seconds} s; start again");
+    Problem::new(Code::DeadlineExceeded, reason::TIMED_OUT, message).with("seconds", seconds).status()
+}
+
+/// A deposit moves, but too slowly.
+pub fn too_slow(moved: u64, minimum: u64) -> Status {
+    let message = format!(
+        "only {moved} bytes of the deposit moved so far, and it must be at least {minimum} bytes a second; start \
+         again over a faster connection"
+    );
+    Problem::new(Code::DeadlineExceeded, reason::TOO_SLOW, message)
+        .with("moved", moved)
+        .with("minimum", minimum)
+        .status()
 }
 
 /// What the engine answers. The cause of a damage is for the operator, who was told.
@@ -239,6 +276,7 @@ pub fn engine(error: &EngineError) -> Status {
                 "the arbiter cannot read what it stored; its operator must look at the log and run fsck";
             Problem::new(Code::Internal, reason::STORE_FAILED, message).status()
         }
+        EngineError::Full { size_bytes, held, maximum } => full(error, *size_bytes, *held, *maximum),
         EngineError::OutOfRange { size } => {
             Problem::new(Code::OutOfRange, reason::RANGE_INVALID, error.to_string())
                 .with("size", size)

@@ -1,11 +1,12 @@
 //! The last look before a signature: what is signed must be what is durable (R-504).
 //!
 //! ```text
-//!  message ──▶ guard ── read again ──▶ store
-//!                │  same? sign          differs? panic
+//!  store ── read again ──▶ Durable ──▶ guard ◀── message
+//!    │ unreadable? error               │  same? sign          differs? panic
 //! ```
-//! The engine signs only after its commit. The guard checks that from the other side: it reads the store,
-//! not the engine's memory. A difference is a bug of ours and ends the process before the signature exists.
+//! The engine signs only after its commit. The guard checks that from the other side: it knows what was read
+//! from the store, not the engine's memory. What cannot be read is an error, found before anything is signed. A
+//! difference is a bug of ours and ends the process before the signature exists.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -13,40 +14,89 @@ use arbiter_protocol::crypto::Signer;
 use arbiter_protocol::evidence::checkpoint::Checkpoint;
 use arbiter_protocol::evidence::leaf::Leaf;
 use arbiter_protocol::evidence::merkle::Frontier;
-use arbiter_protocol::ids::{Digest, PublicKey};
+use arbiter_protocol::ids::{Digest, ExchangeId, LeafIndex, PublicKey};
 use arbiter_protocol::message::verdict::{Answer, Attestation, Verdict};
-use arbiter_protocol::ruling::sequencer::Logged;
+use arbiter_protocol::ruling::sequencer::{Logged, Record};
 use arbiter_protocol::statement::{Payload, pae};
 use prost::Message as _;
 
+use crate::store::schema::{self, Family};
 use crate::store::{Store, StoreError};
+
+/// The first leaves of the log, as the store has them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tree {
+    /// How many.
+    pub size: u64,
+    /// Their root.
+    pub root: Digest,
+}
+
+impl Tree {
+    /// Reads the tree of the first `size` leaves; `None` if the store has not that many.
+    pub fn read(store: &dyn Store, size: u64) -> Result<Option<Self>, StoreError> {
+        Ok(durable_root(store, size)?.map(|root| Self { size, root }))
+    }
+}
+
+/// What the store holds about one answer.
+#[derive(Debug, Default)]
+pub struct Durable {
+    record: Record,
+    leaf: Option<Leaf>,
+    tree: Option<Tree>,
+}
+
+impl Durable {
+    /// Reads the record of an exchange and the leaf at `index`. `tree` was read before: many answers share one.
+    pub fn read(
+        store: &dyn Store,
+        exchange: &ExchangeId,
+        index: LeafIndex,
+        tree: Option<Tree>,
+    ) -> Result<Self, StoreError> {
+        let record = store.record(exchange)?;
+        let not_a_leaf = |_| schema::damaged(Family::Leaves, &schema::leaf_key(index.0), "not a leaf");
+        let stored = store.leaves(index.0, 1)?.pop();
+        let leaf = stored.map(|bytes| Leaf::decode(&bytes).map_err(not_a_leaf)).transpose()?;
+        Ok(Self { record, leaf, tree })
+    }
+
+    /// Only a tree: nothing but checkpoints can be signed.
+    pub fn only(tree: Option<Tree>) -> Self {
+        Self { tree, ..Self::default() }
+    }
+
+    fn holds_statement(&self, message: &[u8]) -> bool {
+        if statement::<Verdict>(message).is_some() {
+            return is_same(self.record.verdict.as_ref(), message);
+        }
+        if statement::<Attestation>(message).is_some() {
+            return is_same(self.record.attestation.as_ref(), message);
+        }
+        let Some(answer) = statement::<Answer>(message) else { return false };
+        let leaf = self.leaf.as_ref();
+        leaf.is_some_and(|leaf| leaf.index == answer.leaf_index && leaf.token == answer.statement)
+            && self.tree == Some(Tree { size: answer.tree_size, root: answer.root })
+    }
+
+    fn holds_checkpoint(&self, message: &[u8]) -> bool {
+        let text = std::str::from_utf8(message).ok();
+        let checkpoint = text.and_then(|text| Checkpoint::parse(text).ok());
+        checkpoint.is_some_and(|it| self.tree == Some(Tree { size: it.size, root: it.root }))
+    }
+}
 
 /// Signs verdicts, attestations and answers, if the store holds what they say.
 pub struct StatementGuard<'a> {
     signer: &'a dyn Signer,
-    store: &'a dyn Store,
+    durable: &'a Durable,
 }
 
 impl<'a> StatementGuard<'a> {
-    /// Guards `signer` with `store`.
-    pub const fn new(signer: &'a dyn Signer, store: &'a dyn Store) -> Self {
-        Self { signer, store }
-    }
-
-    fn is_durable(&self, message: &[u8]) -> Option<bool> {
-        if let Some(verdict) = statement::<Verdict>(message) {
-            let record = self.store.record(&verdict.exchange_id).ok()?;
-            return Some(is_same(record.verdict.as_ref(), message));
-        }
-        if let Some(attestation) = statement::<Attestation>(message) {
-            let record = self.store.record(&attestation.exchange_id).ok()?;
-            return Some(is_same(record.attestation.as_ref(), message));
-        }
-        let answer = statement::<Answer>(message)?;
-        let stored = self.store.leaves(answer.leaf_index.0, 1).ok()?;
-        let leaf = Leaf::decode(stored.first()?).ok()?;
-        let root = durable_root(self.store, answer.tree_size).ok()?;
-        Some(leaf.token == answer.statement && root == Some(answer.root))
+    /// Guards `signer` with what was read.
+    pub const fn new(signer: &'a dyn Signer, durable: &'a Durable) -> Self {
+        Self { signer, durable }
     }
 }
 
@@ -56,11 +106,8 @@ impl Signer for StatementGuard<'_> {
     }
 
     fn sign(&self, message: &[u8]) -> [u8; 64] {
-        assert_eq!(
-            self.is_durable(message),
-            Some(true),
-            "invariant R-504: only a statement that the store holds is signed"
-        );
+        let durable = self.durable.holds_statement(message);
+        assert!(durable, "invariant R-504: only a statement that the store holds is signed");
         self.signer.sign(message)
     }
 }
@@ -68,19 +115,13 @@ impl Signer for StatementGuard<'_> {
 /// Signs checkpoints, if the store holds a tree with that root.
 pub struct CheckpointGuard<'a> {
     signer: &'a dyn Signer,
-    store: &'a dyn Store,
+    durable: &'a Durable,
 }
 
 impl<'a> CheckpointGuard<'a> {
-    /// Guards `signer` with `store`.
-    pub const fn new(signer: &'a dyn Signer, store: &'a dyn Store) -> Self {
-        Self { signer, store }
-    }
-
-    fn is_durable(&self, message: &[u8]) -> Option<bool> {
-        let checkpoint = Checkpoint::parse(std::str::from_utf8(message).ok()?).ok()?;
-        let root = durable_root(self.store, checkpoint.size).ok()?;
-        Some(root == Some(checkpoint.root))
+    /// Guards `signer` with what was read.
+    pub const fn new(signer: &'a dyn Signer, durable: &'a Durable) -> Self {
+        Self { signer, durable }
     }
 }
 
@@ -90,11 +131,8 @@ impl Signer for CheckpointGuard<'_> {
     }
 
     fn sign(&self, message: &[u8]) -> [u8; 64] {
-        assert_eq!(
-            self.is_durable(message),
-            Some(true),
-            "invariant R-504: only a tree that the store holds is signed"
-        );
+        let durable = self.durable.holds_checkpoint(message);
+        assert!(durable, "invariant R-504: only a tree that the store holds is signed");
         self.signer.sign(message)
     }
 }

@@ -66,15 +66,15 @@ pub struct ContentHead {
     pub chunks: u64,
 }
 
-/// Something is wrong with the store, never with a party.
+/// Something is wrong with the store, never with a party. Who shows it says which data folder it is about.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum StoreError {
     /// Another writer committed in between.
-    #[error("another process has written to this data folder")]
+    #[error("another process has written to it")]
     HeadMoved,
     /// Another process has the data folder open.
-    #[error("data folder is in use by another process")]
+    #[error("it is in use by another process")]
     InUse,
     /// The bytes of a key or value cannot be what we wrote.
     #[error("stored {what} is damaged: {detail}")]
@@ -84,8 +84,11 @@ pub enum StoreError {
         /// Which entry and how.
         detail: String,
     },
+    /// There is no log, and nothing else either.
+    #[error("it holds no log")]
+    Empty,
     /// The data folder was made by a newer version, or by something else.
-    #[error("data folder has format version {found}, this program reads version {known}: upgrade arbiter")]
+    #[error("it has format version {found}, this program reads version {known}: upgrade arbiter")]
     Format {
         /// Version found.
         found: u32,
@@ -93,7 +96,7 @@ pub enum StoreError {
         known: u32,
     },
     /// The data folder belongs to another arbiter's keys.
-    #[error("data folder belongs to another arbiter: its log is {found}, the configuration says {expected}")]
+    #[error("it belongs to another arbiter: its log is {found}, the configuration says {expected}")]
     OtherArbiter {
         /// Identity in the store.
         found: String,
@@ -132,6 +135,9 @@ pub trait Store: Send + Sync + 'static {
     fn put_content(&self, content: ContentId, head: &ContentHead) -> Result<(), StoreError>;
     /// The head of a content.
     fn content(&self, content: ContentId) -> Result<Option<ContentHead>, StoreError>;
+    /// How many chunks the complete contents have together. One that cannot be read counts nothing: it is found
+    /// by who fetches it, and by `fsck`.
+    fn content_chunks(&self) -> Result<u64, StoreError>;
     /// One sealed chunk.
     fn chunk(&self, content: ContentId, chunk: u64) -> Result<Option<Vec<u8>>, StoreError>;
     /// Forgets content that no record will name.

@@ -67,7 +67,7 @@ pub(super) fn prepare(raw: &impl Raw, arbiter: &ArbiterIdentity, expect: Expect)
                 }
             }
             if expect == Expect::Existing {
-                return Err(StoreError::Io(String::from("the data folder holds no log")));
+                return Err(StoreError::Empty);
             }
             let version = Write::Put {
                 family: Family::Meta,
@@ -211,6 +211,21 @@ impl<R: Raw> Store for R {
         let Some(bytes) = value(self, Family::Contents, &key)? else { return Ok(None) };
         let head = schema::decode_content(&bytes);
         head.map(Some).ok_or_else(|| damaged(Family::Contents, &key, "not the head of a content"))
+    }
+
+    fn content_chunks(&self) -> Result<u64, StoreError> {
+        let (mut chunks, mut from) = (0u64, Vec::new());
+        loop {
+            let page = self.scan(Family::Contents, &from, PAGE)?;
+            let Some((last, _)) = page.last() else { return Ok(chunks) };
+            // The least key above the last one.
+            from = [last.as_slice(), &[0]].concat();
+            for (key, stored) in page {
+                let value = schema::unprotect(Family::Contents, &key, stored);
+                let head = value.ok().as_deref().and_then(schema::decode_content);
+                chunks = chunks.saturating_add(head.map_or(0, |head| head.chunks));
+            }
+        }
     }
 
     fn chunk(&self, content: ContentId, chunk: u64) -> Result<Option<Vec<u8>>, StoreError> {

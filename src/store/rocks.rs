@@ -43,16 +43,16 @@ impl RocksStore {
     }
 
     fn open_as(path: &Path, arbiter: &ArbiterIdentity, expect: Expect) -> Result<Self, StoreError> {
-        let failed = |error| StoreError::Io(format!("data folder {}: {error}", path.display()));
+        let failed = |error: std::io::Error| StoreError::Io(error.to_string());
+        let other = || StoreError::Io(String::from("it is not empty and holds no log: name another folder"));
         let used = path.join("CURRENT").exists();
         if !used {
             if expect == Expect::Existing {
-                return Err(StoreError::Io(format!("data folder {} holds no log", path.display())));
+                return Err(if is_fresh(path).map_err(failed)? { StoreError::Empty } else { other() });
             }
             DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
             if !is_fresh(path).map_err(failed)? {
-                let problem = "is not empty and holds no log: name another folder";
-                return Err(StoreError::Io(format!("data folder {} {problem}", path.display())));
+                return Err(other());
             }
         }
         let store = Self { db: open_db(path, used)?, turn: Turn::default() };

@@ -34,6 +34,7 @@ pub fn run(bench: &impl Bench) {
     exchanges_are_paged_in_order(bench);
     content_lives_exactly_if_a_record_names_it(bench);
     removed_content_leaves_its_neighbours(bench);
+    chunks_of_all_contents_are_counted(bench);
     many_commits_survive(bench);
 }
 
@@ -184,9 +185,11 @@ fn content_lives_exactly_if_a_record_names_it(bench: &impl Bench) {
     second.records.insert(exchange(1), record(Some(named)));
     store.commit(&second).unwrap();
     assert_eq!(store.content(unnamed).unwrap(), Some(head.clone()));
+    assert_eq!(store.content_chunks().unwrap(), 4, "named or not, but complete");
 
     let store = bench.reopen(store);
     assert_eq!(store.content(named).unwrap(), Some(head));
+    assert_eq!(store.content_chunks().unwrap(), 2);
     assert_eq!(store.chunk(named, 0).unwrap(), Some(b"first".to_vec()));
     assert_eq!(store.chunk(named, 1).unwrap(), Some(Vec::new()));
     assert_eq!(store.chunk(named, 2).unwrap(), None);
@@ -220,6 +223,17 @@ fn removed_content_leaves_its_neighbours(bench: &impl Bench) {
             assert_eq!(store.chunk(content, chunk).unwrap().is_some(), there, "{content:?} {chunk}");
         }
     }
+}
+
+/// More than one page of them.
+fn chunks_of_all_contents_are_counted(bench: &impl Bench) {
+    let store = bench.open();
+    assert_eq!(store.content_chunks().unwrap(), 0);
+    for id in 0..1001 {
+        let head = ContentHead { encapsulated: [0; 32], chunks: 1 + id % 2 };
+        store.put_content(ContentId(id << 20), &head).unwrap();
+    }
+    assert_eq!(store.content_chunks().unwrap(), 1501);
 }
 
 fn many_commits_survive(bench: &impl Bench) {

@@ -59,7 +59,7 @@ impl Clock for TestClock {
 
 /// A store whose disk can break.
 pub struct TestStore {
-    inner: MemStore,
+    pub inner: MemStore,
     pub broken: AtomicBool,
 }
 
@@ -93,6 +93,9 @@ impl Store for TestStore {
     }
     fn content(&self, content: ContentId) -> Result<Option<ContentHead>, StoreError> {
         self.inner.content(content)
+    }
+    fn content_chunks(&self) -> Result<u64, StoreError> {
+        self.inner.content_chunks()
     }
     fn chunk(&self, content: ContentId, chunk: u64) -> Result<Option<Vec<u8>>, StoreError> {
         self.inner.chunk(content, chunk)
@@ -154,21 +157,38 @@ impl World {
     }
 
     pub async fn with(api: Api) -> Self {
-        let seed = |byte| Zeroizing::new([byte; 32]);
-        let keys = Keys::from_seeds(&Seeds { arbiter: seed(1), log: seed(2), veil: seed(3) });
+        let keys = Self::keys();
         let arbiter = keys.identity(Origin::parse("arbiter.example/evidence").unwrap());
-        let store =
-            Arc::new(TestStore { inner: MemStore::new(&arbiter).unwrap(), broken: AtomicBool::new(false) });
+        let inner = MemStore::new(&arbiter).unwrap();
+        let clock = TestClock(Arc::new(AtomicU64::new(START.0)));
+        Self::on(inner, clock, Cast::new(arbiter), api).await
+    }
+
+    /// Another arbiter process on the same disk; the cast stays.
+    pub async fn restarted(self, api: Api) -> Self {
+        let Self { clock, engine, server, store, cast } = self;
+        server.stop().await.unwrap();
+        engine.stop().await;
+        let inner = MemStore::open(store.inner.disk(), &cast.arbiter).unwrap();
+        Self::on(inner, clock, cast, api).await
+    }
+
+    fn keys() -> Keys {
+        let seed = |byte| Zeroizing::new([byte; 32]);
+        Keys::from_seeds(&Seeds { arbiter: seed(1), log: seed(2), veil: seed(3) })
+    }
+
+    async fn on(inner: MemStore, clock: TestClock, cast: Cast, api: Api) -> Self {
+        let store = Arc::new(TestStore { inner, broken: AtomicBool::new(false) });
         let desk = Desk {
-            arbiter: arbiter.clone(),
+            arbiter: cast.arbiter.clone(),
             build: Digest::of(&[b"test"]),
             clock_uncertainty: DurationMillis(1000),
         };
-        let clock = TestClock(Arc::new(AtomicU64::new(START.0)));
-        let engine = Engine::start(desk, keys, store.clone(), Box::new(clock.clone())).unwrap();
+        let engine = Engine::start(desk, Self::keys(), store.clone(), Box::new(clock.clone())).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let server = Server::start(api, listener, engine.clone()).await.unwrap();
-        Self { clock, engine, server, store, cast: Cast::new(arbiter) }
+        Self { clock, engine, server, store, cast }
     }
 
     pub async fn channel(&self) -> Channel {

@@ -208,7 +208,8 @@ impl Exchange {
     /// Puts the file as sealed chunks, as the API does while it streams in.
     pub fn upload(&self, engine: &Handle) -> ContentId {
         static RANDOM: AtomicU64 = AtomicU64::new(0);
-        let id = engine.new_content_id();
+        let size = u64::try_from(self.content.len()).unwrap();
+        let id = engine.new_content_id(size, u64::MAX).unwrap();
         let mut random = seed(0);
         random[..8].copy_from_slice(&RANDOM.fetch_add(1, Ordering::SeqCst).to_be_bytes());
         let recipient = self.agreement.offer().party(self.first().peer()).sealing_key;

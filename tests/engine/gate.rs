@@ -81,6 +81,9 @@ impl Store for Gate {
     fn content(&self, content: ContentId) -> Result<Option<ContentHead>, StoreError> {
         self.store.content(content)
     }
+    fn content_chunks(&self) -> Result<u64, StoreError> {
+        self.store.content_chunks()
+    }
     fn chunk(&self, content: ContentId, chunk: u64) -> Result<Option<Vec<u8>>, StoreError> {
         self.store.chunk(content, chunk)
     }

@@ -10,6 +10,7 @@
 //! - An answer is used only if it is bound to the request, follows from the rules and is in the log.
 //! - The log is the one seen before, grown: the newest checkpoint seen is kept and never goes back.
 //! - What an honest arbiter never says is kept before it is reported.
+//! - A complaint is not given up before its deadline is over for certain, however short the time for retries is.
 
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -26,6 +27,7 @@ use arbiter_protocol::message::verdict::Verdict;
 use arbiter_protocol::role::{Ask, Session};
 use arbiter_protocol::ruling::receipt::{Proven, Receipt, Ruled, contradict};
 use arbiter_protocol::statement::Verified;
+use arbiter_protocol::time::UnixMillis;
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
@@ -33,6 +35,7 @@ use tokio_stream::StreamExt as _;
 
 use crate::arbiter::{ArbiterPort, Deposit, Filing, Misbehaviour, Offence, PortError, Reason, Retry};
 use crate::client::Identity;
+use crate::clock::Clock;
 use crate::error::{Error, StoreError};
 use crate::items::{Incoming, NotReceived, Source};
 use crate::journal::{Journal, Record};
@@ -44,6 +47,9 @@ pub(crate) struct Counsel {
     pinned: ArbiterIdentity,
     journal: Journal,
     retry: Retry,
+    clock: Arc<dyn Clock>,
+    /// Goes on asking until then, however short the time for retries is.
+    at_least: Option<UnixMillis>,
     /// Owns the newest checkpoint: read, compare and write must not interleave.
     newest: Arc<Mutex<()>>,
 }
@@ -70,8 +76,14 @@ impl Counsel {
         pinned: ArbiterIdentity,
         journal: Journal,
         retry: Retry,
+        clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { port, pinned, journal, retry, newest: Arc::default() }
+        Self { port, pinned, journal, retry, clock, at_least: None, newest: Arc::default() }
+    }
+
+    /// With a time until which it does not give up.
+    pub(crate) fn at_least_until(self, time: Option<UnixMillis>) -> Self {
+        Self { at_least: time, ..self }
     }
 
     /// Asks until there is an answer, the time for retries is over, or the arbiter is caught.
@@ -115,7 +127,12 @@ impl Counsel {
             Ask::Complain => {
                 let path = record.own_file.as_deref().ok_or(Error::Bug("no file to deposit"))?;
                 let deposit = filing(Action::Deposit);
-                let receipt = self.patiently(|| self.port.deposit(&deposit, path)).await?;
+                let receipt = match self.patiently(|| self.port.deposit(&deposit, path)).await {
+                    Err(Error::Arbiter { reason: Reason::AlreadyRuled, .. }) => {
+                        return self.ruled_already(record, identity, receipts).await;
+                    }
+                    other => other?,
+                };
                 let proven = self.check(&deposit, &receipt, record, receipts).await?;
                 receipts.push(receipt.clone());
                 if proven.ruled.verdict().is_some() {
@@ -140,6 +157,26 @@ impl Counsel {
         let mut receipts = Vec::new();
         let result = self.verdict(&filing, receipt, record, &mut receipts).await?;
         Ok(Answer { receipts, result })
+    }
+
+    /// A deposit was refused because there is a verdict: that is what decides, so ask for it.
+    async fn ruled_already(
+        &self,
+        record: &Record,
+        identity: &Identity,
+        receipts: &mut Vec<Receipt>,
+    ) -> Result<Answered, Error> {
+        match self.query(record, identity).await {
+            Ok(answer) => {
+                receipts.extend(answer.receipts);
+                Ok(answer.result)
+            }
+            // A refusal that contradicts a refusal: neither is signed, and neither ends a claim.
+            Err(Error::Arbiter { reason: Reason::VerdictNotFound, .. }) => {
+                Ok(Answered::Refused(Reason::AlreadyRuled))
+            }
+            Err(other) => Err(other),
+        }
     }
 
     /// Checks a receipt that must hold a verdict, and adds it to those to be kept.
@@ -258,7 +295,8 @@ impl Counsel {
         }
     }
 
-    /// Repeats a call while the arbiter is out of reach.
+    /// Repeats a call while the arbiter is out of reach. Who has sent first in a protocol with a deadline loses
+    /// the item when it stops too early, so it goes on at least until its time to complain is over.
     async fn patiently<'a, T>(&'a self, call: impl Fn() -> Call<'a, T> + Send) -> Result<T, Error> {
         let started = Instant::now();
         let mut delays = ExponentialBuilder::default()
@@ -274,7 +312,9 @@ impl Counsel {
                 Err(other) => return Err(other.into()),
             };
             let delay = delays.next().unwrap_or(self.retry.longest).max(retry_after.unwrap_or_default());
-            if started.elapsed() + delay > self.retry.total {
+            let longer = started.elapsed() + delay <= self.retry.total
+                || self.at_least.is_some_and(|time| self.clock.now() < time);
+            if !longer {
                 return Err(Error::Retry { after: delay, what: message });
             }
             tracing::warn!(%message, delay_ms = delay.as_millis(), "the arbiter is out of reach, asking again");

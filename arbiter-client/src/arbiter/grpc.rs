@@ -1,11 +1,21 @@
 //! The arbiter over gRPC. The only file that names its generated client.
+//!
+//! ```text
+//!  connect 5 s ─▶ call ─┬─ answer, whole, within `call`          the line: a ping every 10 s,
+//!                       └─ parts sent and fetched, each within `part`      dead after 20 s without pong
+//! ```
+//!
+//! Invariant: no call waits for ever. An arbiter that vanishes, or that only accepts connections, is out of
+//! reach; `Counsel` asks again.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::pin::pin;
 use std::time::Duration;
 
 use arbiter_protocol::error::{Invalid, Rejected};
 use arbiter_protocol::evidence::checkpoint::Origin;
 use arbiter_protocol::evidence::note::VerifierKey;
+use arbiter_protocol::exchange::item::Description;
 use arbiter_protocol::ids::{Digest, PublicKey};
 use arbiter_protocol::limits;
 use arbiter_protocol::message::agreement::ArbiterIdentity;
@@ -18,17 +28,35 @@ use async_trait::async_trait;
 use tokio::fs::File;
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Code, Request, Status};
+use tonic::{Code, Response, Status};
 use tonic_types::StatusExt as _;
 
-use crate::arbiter::{ArbiterPort, Deposit, Filing, PortError, Reason};
+use crate::arbiter::{ArbiterPort, Deposit, Filing, PortError, Reason, upload_time};
 use crate::error::{Error, Usage};
 
-/// A call that should take milliseconds is asked again after this time.
-const CALL: Duration = Duration::from_secs(20);
+/// How long an arbiter may take.
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    /// For a whole call that should take milliseconds.
+    call: Duration,
+    /// For each part of a deposit, to be taken or to be given.
+    part: Duration,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { call: Duration::from_secs(20), part: Duration::from_secs(30) }
+    }
+}
+
+/// Asks a silent line whether it is still there.
+const PING_EVERY: Duration = Duration::from_secs(10);
+/// A line without an answer to that is dead.
+const PONG_WITHIN: Duration = Duration::from_secs(20);
 /// A receipt is two statements, evidence and a proof.
 const MESSAGE_BYTES: usize = 1 << 18;
 /// Window of a stream: several chunks, so that a deposit does not wait for every acknowledgement.
@@ -36,7 +64,10 @@ const WINDOW_BYTES: u32 = 1 << 20;
 
 /// An arbiter at a URL. Connects when first used, and again after a loss.
 #[derive(Clone, Debug)]
-pub struct GrpcArbiter(Channel);
+pub struct GrpcArbiter {
+    channel: Channel,
+    bounds: Bounds,
+}
 
 /// What an arbiter says about itself. To be pinned only after a look at it: nobody vouches for it yet.
 #[derive(Clone, Debug)]
@@ -53,12 +84,6 @@ pub struct ArbiterInfo {
     pub deposit_bytes: u64,
 }
 
-/// Asks the arbiter at a URL who it is, once. What it says is to be compared with its operator's word by
-/// another way, and pinned.
-pub async fn identify(url: &str, ca: Option<Vec<u8>>) -> Result<ArbiterIdentity, Error> {
-    Ok(GrpcArbiter::new(url, ca)?.info().await?.identity)
-}
-
 impl GrpcArbiter {
     /// For `http://…`, or `https://…` with the authority (PEM) that the certificate must come from.
     pub fn new(url: &str, ca: Option<Vec<u8>>) -> Result<Self, Error> {
@@ -66,6 +91,9 @@ impl GrpcArbiter {
         let endpoint = Endpoint::from_shared(url.to_owned()).map_err(unusable)?;
         let endpoint = endpoint
             .connect_timeout(Duration::from_secs(5))
+            .http2_keep_alive_interval(PING_EVERY)
+            .keep_alive_timeout(PONG_WITHIN)
+            .keep_alive_while_idle(true)
             .initial_stream_window_size(WINDOW_BYTES)
             .initial_connection_window_size(WINDOW_BYTES);
         #[cfg(feature = "tls")]
@@ -81,13 +109,21 @@ impl GrpcArbiter {
         if ca.is_some() {
             return Err(Usage::Url("this build has no TLS".to_owned()).into());
         }
-        Ok(Self(endpoint.connect_lazy()))
+        Ok(Self { channel: endpoint.connect_lazy(), bounds: Bounds::default() })
     }
 
-    /// Asks the arbiter who it is.
+    /// Waits at most this long for any answer, or part of a deposit. Default 20 s, and 30 s for a part. A deposit is
+    /// answered after it is durable: its answer gets the time to write it as well.
+    #[must_use]
+    pub fn answer_within(self, most: Duration) -> Self {
+        Self { bounds: Bounds { call: most, part: most }, ..self }
+    }
+
+    /// Asks the arbiter who it is, once. What it says is to be compared with its operator's word by another way,
+    /// and pinned.
     pub async fn info(&self) -> Result<ArbiterInfo, PortError> {
-        let answer = self.service().get_arbiter_info(timed(proto::GetArbiterInfoRequest {})).await;
-        let wire = answer.map_err(port_error)?.into_inner();
+        let mut service = self.service();
+        let wire = self.call(service.get_arbiter_info(proto::GetArbiterInfoRequest {})).await?;
         let field = |field| PortError::Malformed(Invalid::FieldValue { field }.into());
         let log = VerifierKey::parse(&wire.log_key).map_err(|_| field("log_key"))?;
         Ok(ArbiterInfo {
@@ -106,13 +142,18 @@ impl GrpcArbiter {
 
     /// The arbiter's own counters since it started, by name.
     pub async fn counters(&self) -> Result<Vec<(String, u64)>, PortError> {
-        let answer = self.service().get_counters(timed(proto::GetCountersRequest {})).await;
-        let counters = answer.map_err(port_error)?.into_inner().counters;
-        Ok(counters.into_iter().map(|counter| (counter.name, counter.value)).collect())
+        let mut service = self.service();
+        let answer = self.call(service.get_counters(proto::GetCountersRequest {})).await?;
+        Ok(answer.counters.into_iter().map(|counter| (counter.name, counter.value)).collect())
     }
 
     fn service(&self) -> ArbiterServiceClient<Channel> {
-        ArbiterServiceClient::new(self.0.clone()).max_decoding_message_size(MESSAGE_BYTES)
+        ArbiterServiceClient::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES)
+    }
+
+    /// A call with one answer, which must be whole in time.
+    async fn call<T>(&self, call: impl Future<Output = Result<Response<T>, Status>>) -> Result<T, PortError> {
+        Ok(within(self.bounds.call, call).await?.map_err(port_error)?.into_inner())
     }
 }
 
@@ -120,54 +161,62 @@ impl GrpcArbiter {
 impl ArbiterPort for GrpcArbiter {
     async fn abort(&self, filing: &Filing) -> Result<Receipt, PortError> {
         let request = proto::AbortExchangeRequest { case: Some(case(filing)) };
-        let answer = self.service().abort_exchange(timed(request)).await.map_err(port_error)?;
-        receipt(answer.into_inner().receipt)
+        receipt(self.call(self.service().abort_exchange(request)).await?.receipt)
     }
 
     async fn resolve(&self, filing: &Filing) -> Result<Receipt, PortError> {
         let request = proto::GenerateItemRequest { case: Some(case(filing)) };
-        let answer = self.service().generate_item(timed(request)).await.map_err(port_error)?;
-        receipt(answer.into_inner().receipt)
+        receipt(self.call(self.service().generate_item(request)).await?.receipt)
     }
 
     async fn query(&self, filing: &Filing) -> Result<Receipt, PortError> {
         let request = proto::GetVerdictRequest { case: Some(case(filing)) };
-        let answer = self.service().get_verdict(timed(request)).await.map_err(port_error)?;
-        receipt(answer.into_inner().receipt)
+        receipt(self.call(self.service().get_verdict(request)).await?.receipt)
     }
 
     async fn deposit(&self, filing: &Filing, content: &Path) -> Result<Receipt, PortError> {
         let (parts, outgoing) = mpsc::channel(4);
-        let reader = tokio::spawn(read(content.to_owned(), case(filing), parts));
-        let answer = self.service().verify_transfer(ReceiverStream::new(outgoing)).await;
-        // A file that broke off explains a refusal better than the arbiter can.
-        if let Ok(Err(why)) = reader.await {
-            return Err(PortError::Content(why.to_string()));
-        }
+        let mut service = self.service();
+        let mut call = pin!(service.verify_transfer(ReceiverStream::new(outgoing)));
+        let written = match &filing.offer.item(filing.request.role).description {
+            Description::Information(it) => Duration::from_millis(upload_time(it.size_bytes).0),
+            Description::Signature(_) => Duration::ZERO,
+        };
+        let reading = read(content, case(filing), parts, self.bounds.part);
+        let answer = tokio::select! {
+            biased;
+            read = reading => {
+                // A file that broke off explains a refusal better than the arbiter can.
+                read?;
+                within(self.bounds.call + written, call).await?
+            }
+            // Refused before it had heard everything.
+            answer = &mut call => answer,
+        };
         receipt(answer.map_err(port_error)?.into_inner().receipt)
     }
 
     async fn fetch(&self, filing: &Filing) -> Result<Deposit, PortError> {
         let request = proto::FetchDepositRequest { case: Some(case(filing)) };
-        let answer = self.service().fetch_deposit(request).await.map_err(port_error)?;
-        let mut parts = answer.into_inner();
+        let mut parts = self.call(self.service().fetch_deposit(request)).await?;
         let missing = || malformed("encapsulated_key");
-        let first = parts.message().await.map_err(port_error)?.ok_or_else(missing)?;
+        let bound = self.bounds.part;
+        let first = within(bound, parts.message()).await?.map_err(port_error)?.ok_or_else(missing)?;
         let Some(proto::fetch_deposit_response::Part::EncapsulatedKey(encapsulated)) = first.part else {
             return Err(missing());
         };
-        let chunks = parts.map(|part| match part.map_err(port_error)?.part {
-            Some(proto::fetch_deposit_response::Part::SealedChunk(chunk)) => Ok(chunk),
-            _ => Err(malformed("sealed_chunk")),
-        });
+        let chunks =
+            parts.timeout(bound).map(|part| match part.map_err(|_| too_slow())?.map_err(port_error)?.part {
+                Some(proto::fetch_deposit_response::Part::SealedChunk(chunk)) => Ok(chunk),
+                _ => Err(malformed("sealed_chunk")),
+            });
         Ok(Deposit { encapsulated, chunks: Box::pin(chunks) })
     }
 
     async fn consistency(&self, old_size: u64, new_size: u64) -> Result<Vec<Digest>, PortError> {
         let request = proto::GetConsistencyProofRequest { old_size, new_size };
-        let mut log = EvidenceLogServiceClient::new(self.0.clone());
-        let answer = log.get_consistency_proof(timed(request)).await.map_err(port_error)?;
-        let hashes = answer.into_inner().hashes;
+        let mut log = EvidenceLogServiceClient::new(self.channel.clone());
+        let hashes = self.call(log.get_consistency_proof(request)).await?.hashes;
         if hashes.len() > limits::PROOF_HASHES {
             return Err(malformed("hashes"));
         }
@@ -179,16 +228,18 @@ impl ArbiterPort for GrpcArbiter {
 
 /// Sends the case and then the file. Ends early if the arbiter stops listening.
 async fn read(
-    path: PathBuf,
+    path: &Path,
     case: proto::Case,
     parts: mpsc::Sender<proto::VerifyTransferRequest>,
-) -> std::io::Result<()> {
-    let mut file = File::open(&path).await?;
+    bound: Duration,
+) -> Result<(), PortError> {
+    let unreadable = |why: std::io::Error| PortError::Content(why.to_string());
+    let mut file = File::open(path).await.map_err(unreadable)?;
     let mut part = proto::verify_transfer_request::Part::Case(case);
-    while parts.send(proto::VerifyTransferRequest { part: Some(part) }).await.is_ok() {
+    while within(bound, parts.send(proto::VerifyTransferRequest { part: Some(part) })).await?.is_ok() {
         let mut chunk = Vec::with_capacity(limits::CHUNK_BYTES);
         let most = u64::try_from(limits::CHUNK_BYTES).unwrap_or(u64::MAX);
-        (&mut file).take(most).read_to_end(&mut chunk).await?;
+        (&mut file).take(most).read_to_end(&mut chunk).await.map_err(unreadable)?;
         if chunk.is_empty() {
             break;
         }
@@ -201,10 +252,13 @@ fn case(filing: &Filing) -> proto::Case {
     proto::Case::file(&filing.request, &filing.offer, filing.acceptance.as_ref())
 }
 
-fn timed<T>(message: T) -> Request<T> {
-    let mut request = Request::new(message);
-    request.set_timeout(CALL);
-    request
+/// What does not come in time is out of reach: the same request may succeed later.
+async fn within<T>(bound: Duration, work: impl Future<Output = T>) -> Result<T, PortError> {
+    timeout(bound, work).await.map_err(|_| too_slow())
+}
+
+fn too_slow() -> PortError {
+    PortError::Unavailable { message: "the arbiter does not answer in time".to_owned(), retry_after: None }
 }
 
 fn receipt(wire: Option<proto::Receipt>) -> Result<Receipt, PortError> {

@@ -24,6 +24,7 @@ use arbiter_protocol::message::agreement::{Acceptance, Offer};
 use arbiter_protocol::message::request::Request;
 use arbiter_protocol::ruling::receipt::Receipt;
 use arbiter_protocol::statement::Verified;
+use arbiter_protocol::time::DurationMillis;
 use async_trait::async_trait;
 use futures_core::Stream;
 use thiserror::Error;
@@ -114,6 +115,15 @@ impl From<PortError> for Error {
             }
         }
     }
+}
+
+/// How fast a deposit is assumed to reach the arbiter and to be durable there, 1 MiB/s: slower than any office
+/// line, so that a complaint begins early enough.
+pub const UPLOAD_BYTES_PER_SECOND: u64 = 1 << 20;
+
+/// The time kept for a deposit of this size.
+pub(crate) const fn upload_time(bytes: u64) -> DurationMillis {
+    DurationMillis(bytes.saturating_mul(1000).div_ceil(UPLOAD_BYTES_PER_SECOND))
 }
 
 /// How long to go on asking an arbiter that is out of reach.

@@ -59,7 +59,7 @@ reasons! {
     OtherArbiter "OTHER_ARBITER" "R-204: the agreement names another arbiter.",
     OtherExchange "OTHER_EXCHANGE" "The request names another exchange.",
     PartiesNotDistinct "PARTIES_NOT_DISTINCT" "R-202: one key in two roles.",
-    QuotaExceeded "QUOTA_EXCEEDED" "More than the arbiter takes from one party.",
+    QuotaExceeded "QUOTA_EXCEEDED" "Larger than the largest deposit that the arbiter takes, or all its room for deposits is taken.",
     ResolveNotAllowed "RESOLVE_NOT_ALLOWED" "R-406: only the first sender complains.",
     SelectionMismatch "SELECTION_MISMATCH" "R-201: not what the matrix selects.",
     SignatureInvalid "SIGNATURE_INVALID" "A signature does not verify.",

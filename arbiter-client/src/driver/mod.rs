@@ -10,8 +10,10 @@
 //! - `next` is durable before an output is performed; every output may be performed again.
 //! - Nothing that the peer sends ends the exchange: what cannot be used is reported and ignored.
 //! - Nothing waits for the peer alone: patience, deadlines and the arbiter's answer are always heard first.
+//! - A peer is waited for only as long as it brings news (F4): repeating and reconnecting are none.
 //! - What is sent goes through the outbox in order; a lost connection empties it, a new one fills it again.
 
+mod news;
 mod peer;
 
 use std::collections::VecDeque;
@@ -29,10 +31,12 @@ use tokio::time::{Instant, sleep_until};
 use tracing::Instrument as _;
 
 use crate::arbiter::counsel::{Answer, Answered};
-use crate::client::{Inner, Outcome};
+use crate::client::Inner;
+use crate::driver::news::News;
 use crate::error::Error;
 use crate::items::{Incoming, Outgoing};
 use crate::journal::Record;
+use crate::outcome::Outcome;
 use crate::transport::{Event, Transport, Want};
 
 /// Alarms look at the clock this often: a computer that slept must not sleep through a deadline.
@@ -54,8 +58,8 @@ pub(crate) struct Driver<'a> {
     incoming: Option<Arriving>,
     asking: Option<Asking<'a>>,
     alarm: Option<UnixMillis>,
-    /// When the peer last did something useful, or we could last tell it something.
-    progress: Instant,
+    /// When the peer last did something new, or we could last tell it something new.
+    news: News,
     answered: Option<Instant>,
 }
 
@@ -98,7 +102,7 @@ impl<'a> Driver<'a> {
             incoming: None,
             asking: None,
             alarm: None,
-            progress: Instant::now(),
+            news: News::new(),
             answered: None,
         }
     }
@@ -133,7 +137,7 @@ impl<'a> Driver<'a> {
                 Happening::Impatient if self.ended().is_some() => break,
                 Happening::Impatient | Happening::Stopped => {
                     tracing::info!("no longer waiting for the peer");
-                    self.progress = Instant::now();
+                    self.news.now();
                     self.input(Input::GiveUp).await?;
                 }
                 Happening::Peer(event) => self.peer(event).await?,
@@ -170,8 +174,8 @@ impl<'a> Driver<'a> {
         let now = Instant::now();
         let settings = self.inner.settings;
         let patience = match self.record.session.phase() {
-            Phase::Offered | Phase::Waiting => Some(self.progress + settings.patience),
-            Phase::Done(_) => Some(self.progress + settings.linger),
+            Phase::Offered | Phase::Waiting => Some(self.news.last() + settings.patience),
+            Phase::Done(_) => Some(self.news.last() + settings.linger),
             Phase::Asking(_) => None,
         };
         let want = if self.outbox.is_empty() || !self.connected { Want::Events } else { Want::Room };
@@ -228,7 +232,7 @@ impl<'a> Driver<'a> {
             Output::Done(_) => {
                 self.asking = None;
                 self.alarm = None;
-                self.progress = Instant::now();
+                self.news.now();
             }
         }
         Ok(())
@@ -264,20 +268,16 @@ impl<'a> Driver<'a> {
     fn ask(&mut self, ask: Ask) {
         tracing::info!(?ask, "asking the arbiter");
         self.alarm = None;
-        let counsel = self.inner.counsel.clone();
+        let session = &self.record.session;
+        let claim = (ask == Ask::Complain).then(|| self.inner.settings.claim_over(session)).flatten();
+        let counsel = self.inner.counsel.clone().at_least_until(claim);
         let (identity, folder) = (self.inner.identity.clone(), self.inner.folder.clone());
         self.asking = Some(Box::pin(counsel.ask(ask, self.record.clone(), identity, folder)));
     }
 
     /// The arbiter's answer, verified. Receipts are kept whatever else it means.
     async fn answered(&mut self, answer: Answer) -> Result<(), Error> {
-        let mut learned = false;
-        for receipt in answer.receipts {
-            if !self.record.receipts.contains(&receipt) {
-                self.record.receipts.push(receipt);
-                learned = true;
-            }
-        }
+        let learned = self.record.keep(answer.receipts);
         let now = self.inner.clock.now();
         match answer.result {
             Answered::Fetched(fit, path) => {

@@ -28,7 +28,6 @@ impl Driver<'_> {
             Event::Connected => {
                 self.connected = true;
                 self.outbox.clear();
-                self.progress = Instant::now();
                 self.greet();
                 self.repeat().await
             }
@@ -102,24 +101,26 @@ impl Driver<'_> {
                 Out::Statement(envelope) => !envelope.holds::<Transfer>(),
             });
         }
-        let message = match self.outbox.front_mut() {
+        let sent = match self.outbox.front_mut() {
             None => return Ok(()),
             Some(Out::Statement(envelope)) => {
-                let message = PeerMessage::Statement(envelope.clone());
+                let envelope = envelope.clone();
                 self.outbox.pop_front();
-                message
+                let sent = self.transport.send(PeerMessage::Statement(envelope.clone()));
+                sent.map(|()| self.news.statement(&envelope))
             }
             Some(Out::Content(outgoing)) => match outgoing.next().await? {
-                Some(content) => PeerMessage::Content(content),
+                Some(content) => {
+                    let bytes = outgoing.sent();
+                    self.transport.send(PeerMessage::Content(content)).map(|()| self.news.given(bytes))
+                }
                 None => {
                     self.outbox.pop_front();
                     return Ok(());
                 }
             },
         };
-        if self.transport.send(message).is_ok() {
-            self.progress = Instant::now();
-        } else {
+        if sent.is_err() {
             // The transport will report the loss; the next connection is told everything again.
             self.outbox.clear();
         }
@@ -163,7 +164,7 @@ impl Driver<'_> {
         match agreement {
             Err(fault) => Ok(Err(fault.into())),
             Ok(agreement) => {
-                self.progress = Instant::now();
+                self.news.statement(agreement.acceptance().envelope());
                 self.input(Input::Accepted(agreement)).await.map(Ok)
             }
         }
@@ -191,7 +192,7 @@ impl Driver<'_> {
                 Err(unfit) => self.unfit(unfit).await.map(Ok),
             },
             Description::Information(_) if transfer.item == *agreed => {
-                self.progress = Instant::now();
+                self.news.statement(transfer.envelope());
                 self.incoming = Some(Arriving { transfer, content: None });
                 Ok(Ok(()))
             }
@@ -218,7 +219,9 @@ impl Driver<'_> {
                 return Ok(());
             }
         }
-        self.progress = Instant::now();
+        if let Some(incoming) = &arriving.content {
+            self.news.got(incoming.got());
+        }
         if !piece.last {
             self.incoming = Some(arriving);
             return Ok(());

@@ -17,8 +17,8 @@ use arbiter_protocol::wire::arbiter as proto;
 use prost::Message as _;
 
 use crate::arbiter::{Misbehaviour, Offence};
-use crate::client::{Evidence, Status};
 use crate::error::StoreError;
+use crate::outcome::{Evidence, Status};
 
 const VERSION: u32 = 1;
 
@@ -87,6 +87,18 @@ impl Record {
             Timing { complain_margin: DurationMillis(0) },
         );
         self.session = session.unwrap_or_else(|| self.session.clone());
+    }
+
+    /// Adds verified receipts; whether there was anything new. The arbiter answers a repeated question with a
+    /// new receipt for the same statement: one is enough.
+    pub(crate) fn keep(&mut self, receipts: Vec<Receipt>) -> bool {
+        let before = self.receipts.len();
+        for receipt in receipts {
+            if !self.receipts.iter().any(|known| known.statement == receipt.statement) {
+                self.receipts.push(receipt);
+            }
+        }
+        self.receipts.len() > before
     }
 
     pub(crate) fn acceptance(&self) -> Option<Verified<Acceptance>> {

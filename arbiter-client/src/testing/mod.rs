@@ -21,7 +21,8 @@ use zeroize::Zeroizing;
 pub use arbiter::{Lie, TestArbiter};
 pub use peers::{Cheat, Cheater, Loot};
 
-use crate::client::{Client, ClientBuilder, Identity};
+use crate::builder::ClientBuilder;
+use crate::client::{Client, Identity};
 use crate::clock::Clock;
 
 /// A clock that follows tokio's: with tokio's time paused, time passes only by waiting.

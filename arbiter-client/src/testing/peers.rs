@@ -21,13 +21,16 @@ use arbiter_protocol::message::request::{Action, Request};
 use arbiter_protocol::message::transfer::Transfer;
 use arbiter_protocol::ruling::receipt::Receipt;
 use arbiter_protocol::statement::{Envelope, Payload as _, Signed, Verified};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, interval, sleep_until};
 
 use crate::arbiter::{ArbiterPort, Filing};
 use crate::client::Identity;
 use crate::error::Error;
 use crate::random;
 use crate::transport::{Content, Event, PeerMessage, Transport, Want};
+
+/// How often [`Cheat::RepeatsForever`] repeats itself.
+const REPEATS: Duration = Duration::from_secs(5);
 
 /// How a peer cheats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,6 +47,8 @@ pub enum Cheat {
     QuietAfterReceiving,
     /// Sends, in place of its item, statements of another exchange and the peer's own statements.
     ReplayOldStatements,
+    /// Withholds its item, and says what it has said before again and again, also on new connections.
+    RepeatsForever,
     /// Signs a second acceptance, and turns to its arbiter with that one (attack K1). For a responder.
     SecondAcceptance,
     /// Does everything but send its item.
@@ -52,13 +57,14 @@ pub enum Cheat {
 
 impl Cheat {
     /// Every cheat.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::AbortAfterAcceptance,
         Self::AlteredItem,
         Self::QuietAfterAcceptance,
         Self::QuietAfterOffer,
         Self::QuietAfterReceiving,
         Self::ReplayOldStatements,
+        Self::RepeatsForever,
         Self::SecondAcceptance,
         Self::WithholdItem,
     ];
@@ -69,7 +75,7 @@ impl Cheat {
             Self::AbortAfterAcceptance | Self::QuietAfterOffer => role == Role::Originator,
             Self::QuietAfterAcceptance | Self::SecondAcceptance => role == Role::Responder,
             Self::QuietAfterReceiving => !sends_first,
-            Self::AlteredItem | Self::ReplayOldStatements | Self::WithholdItem => true,
+            Self::AlteredItem | Self::ReplayOldStatements | Self::RepeatsForever | Self::WithholdItem => true,
         }
     }
 }
@@ -144,10 +150,18 @@ impl Cheater {
     async fn play(&self, role: Role, loot: Loot, transport: &mut dyn Transport) -> Result<Loot, Error> {
         let mut game =
             Game { cheater: self, role, loot, outbox: VecDeque::new(), arriving: None, sent: false };
+        let mut again = interval(REPEATS);
         let end = Instant::now() + self.time;
         loop {
             let want = if game.outbox.is_empty() { Want::Events } else { Want::Room };
-            let Ok(event) = timeout_at(end, transport.next(want)).await else { break };
+            let event = tokio::select! {
+                () = sleep_until(end) => break,
+                event = transport.next(want) => event,
+                _ = again.tick(), if self.cheat == Cheat::RepeatsForever && game.outbox.is_empty() => {
+                    game.repeat();
+                    continue;
+                }
+            };
             match event {
                 Event::Closed => break,
                 Event::Connected => game.connected(),
@@ -179,6 +193,14 @@ struct Game<'a> {
 impl Game<'_> {
     fn say(&mut self, envelope: &Envelope) {
         self.outbox.push_back(PeerMessage::Statement(envelope.clone()));
+    }
+
+    /// Everything said so far, once more.
+    fn repeat(&mut self) {
+        let offer = self.loot.offer.as_ref().map(|offer| offer.envelope().clone());
+        let acceptance = self.loot.agreement.as_ref().map(|it| it.acceptance().envelope().clone());
+        let said = if self.role == Role::Originator { offer } else { acceptance };
+        said.iter().for_each(|envelope| self.say(envelope));
     }
 
     fn connected(&mut self) {
@@ -288,6 +310,7 @@ impl Game<'_> {
             | Cheat::QuietAfterAcceptance
             | Cheat::QuietAfterOffer
             | Cheat::QuietAfterReceiving
+            | Cheat::RepeatsForever
             | Cheat::SecondAcceptance
             | Cheat::WithholdItem => Ok(()),
         }

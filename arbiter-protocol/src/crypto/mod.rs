@@ -49,9 +49,15 @@ pub fn verify(key: &PublicKey, message: &[u8], signature: &[u8; 64]) -> bool {
 /// Refuses a key that is no curve point, not in canonical form, or of small order (attack K23).
 pub fn check_key(key: &PublicKey, field: &'static str) -> Result<(), Invalid> {
     let weak = Invalid::WeakKey { field };
+    // The sign bit of a point with x = 0 has two forms too; both such points are of small order.
     let point = VerifyingKey::from_bytes(key.as_bytes()).map_err(|_| weak)?;
-    let canonical = point.to_edwards().compress().to_bytes() == *key.as_bytes();
-    if point.is_weak() || !canonical { Err(weak) } else { Ok(()) }
+    if point.is_weak() || !is_reduced(key.as_bytes()) { Err(weak) } else { Ok(()) }
+}
+
+/// Whether the low 255 bits, little endian, are less than the field's prime 2^255 - 19.
+fn is_reduced(bytes: &[u8; 32]) -> bool {
+    let [low, middle @ .., high] = bytes;
+    !(high & 0x7f == 0x7f && *low >= 0xed && middle.iter().all(|byte| *byte == 0xff))
 }
 
 /// Refuses an X25519 key to which nothing can be sealed: of small order, or not in canonical form.
@@ -59,11 +65,9 @@ pub fn check_key(key: &PublicKey, field: &'static str) -> Result<(), Invalid> {
 /// Without this a responder could name a key to which neither peer nor arbiter can seal the first item.
 pub fn check_sealing_key(key: &SealingKey, field: &'static str) -> Result<(), Invalid> {
     let bytes = key.as_bytes();
-    // Little endian: at least 2^255 - 19 means that the same point has a smaller form.
-    let [low, middle @ .., high] = bytes;
-    let not_reduced =
-        *high > 0x7f || (*high == 0x7f && *low >= 0xed && middle.iter().all(|byte| *byte == 0xff));
-    if not_reduced || SMALL_ORDER.contains(bytes) { Err(Invalid::WeakKey { field }) } else { Ok(()) }
+    let [.., high] = bytes;
+    let canonical = *high <= 0x7f && is_reduced(bytes);
+    if !canonical || SMALL_ORDER.contains(bytes) { Err(Invalid::WeakKey { field }) } else { Ok(()) }
 }
 
 /// The reduced u-coordinates of small order on Curve25519 and its twist (RFC 7748 section 7, cr.yp.to/ecdh.html).

@@ -4,11 +4,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use arbiter_client::pin::DEFAULT_URL;
 use clap::{Args, Parser, Subcommand};
 
 /// Fair exchange between two parties: both get what was agreed, or neither does.
 #[derive(Parser)]
-#[command(name = "fairx", version, about, after_help = EXAMPLES)]
+#[command(name = "fairx", version, about, after_help = examples())]
 pub struct Arguments {
     /// Folder with the identity, the arbiter's pin, the journal, received files and evidence.
     #[arg(long, global = true, env = "FAIRX_HOME", value_name = "DIR")]
@@ -18,9 +19,11 @@ pub struct Arguments {
     pub command: Command,
 }
 
-const EXAMPLES: &str = "\
+fn examples() -> String {
+    format!(
+        "\
 Sign a contract with somebody:
-  fairx init --name Alice --arbiter http://127.0.0.1:7700
+  fairx init --name Alice --arbiter {DEFAULT_URL}
   fairx id                                             # give this line to the other party
   fairx accept --listen 127.0.0.1:7801 --file contract.pdf                     (the other party, first)
   fairx offer contract --file contract.pdf --title \"Contract of sale\" --to fairx-id:v1:... --connect 127.0.0.1:7801
@@ -29,7 +32,9 @@ Deliver a file against a signed receipt:
   fairx offer delivery --file notice.pdf --to fairx-id:v1:... --connect 127.0.0.1:7801 --complain-by 10m
 
 Check what somebody shows you:
-  fairx verify evidence.fxe --arbiter arbiter.pin --file contract.pdf";
+  fairx verify evidence.fxe --arbiter arbiter.pin --file contract.pdf"
+    )
+}
 
 /// What to do.
 #[derive(Subcommand)]
@@ -62,7 +67,15 @@ pub enum Command {
     /// Stop waiting for the other party and turn to the arbiter.
     Complain {
         /// The exchange: its id or the first digits of it.
-        id: String,
+        #[arg(required_unless_present = "import")]
+        id: Option<String>,
+        /// Take the exchange from this evidence bundle: for a home that lost its journal. Never while another
+        /// home still carries the exchange out.
+        #[arg(long, value_name = "BUNDLE", conflicts_with = "id")]
+        import: Option<PathBuf>,
+        /// With --import: the file to give, if the exchange asks for one.
+        #[arg(long, value_name = "FILE", requires = "import")]
+        give: Option<PathBuf>,
         #[command(flatten)]
         conduct: Conduct,
     },
@@ -196,13 +209,15 @@ pub struct Conduct {
     /// Turn to the arbiter after this long without progress by the other party.
     #[arg(long, value_parser = duration, default_value = "10m", value_name = "TIME")]
     pub patience: Duration,
-    /// Complain this long before the deadline: enough for slow networks and clocks that differ.
+    /// Complain this long before the deadline, and 1 s more for each MiB that is to be deposited: enough for slow
+    /// networks and clocks that differ.
     #[arg(long, value_parser = duration, default_value = "30s", value_name = "TIME")]
     pub margin: Duration,
     /// Having finished, stay this long for a party that lost the connection.
     #[arg(long, value_parser = duration, default_value = "10s", value_name = "TIME")]
     pub linger: Duration,
-    /// Go on asking an arbiter that is out of reach for this long, then stop; `resume` goes on.
+    /// Go on asking an arbiter that is out of reach for this long, then stop; `resume` goes on. A complaint about a
+    /// file that has left is not given up before its deadline is over, whatever this says.
     #[arg(long, value_parser = duration, default_value = "5m", value_name = "TIME")]
     pub retry_for: Duration,
     /// Where the evidence bundle goes. Default: the evidence folder in the home folder.

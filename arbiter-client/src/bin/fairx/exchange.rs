@@ -6,11 +6,12 @@
 //! ```
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arbiter_client::arbiter::Retry;
 use arbiter_client::arbiter::grpc::GrpcArbiter;
+use arbiter_client::builder::DEPOSIT_LIMIT;
 use arbiter_client::bundle::{Bundle, EXTENSION};
 use arbiter_client::clock::{Clock as _, SystemClock};
 use arbiter_client::error::{Error, PeerFault, Usage};
@@ -119,10 +120,18 @@ pub async fn resume(
     }
 }
 
-/// `fairx complain`.
-pub async fn complain(home: &Home, id: &str, conduct: &Conduct) -> Result<u8, Failure> {
+/// `fairx complain`. The exchange is in the journal, or comes from a bundle with the file that we give.
+pub async fn complain(
+    home: &Home,
+    id: Option<&str>,
+    import: Option<(&Path, Option<&Path>)>,
+    conduct: &Conduct,
+) -> Result<u8, Failure> {
     let party = Party::open_approved(home, conduct).await?;
-    let id = party.find(id).await?;
+    let id = match import {
+        Some((bundle, give)) => party.client.import(&Bundle::read(bundle)?, give).await?,
+        None => party.find(id.unwrap_or_default()).await?,
+    };
     let result = party.client.complain(id).await;
     party.finish(id, result).await
 }
@@ -160,6 +169,9 @@ struct Party {
 impl Party {
     /// Opens the home for signing: there must be somebody, or a program, to approve.
     async fn open(home: &Home, conduct: &Conduct, files: Vec<FileFacts>) -> Result<Self, Failure> {
+        // Who has no identity yet needs no terminal yet.
+        home.identity()?;
+        home.arbiter()?;
         let approval = Approval::prepare(conduct.yes, files)?;
         Self::build(home, conduct, Some(approval)).await
     }
@@ -191,7 +203,8 @@ impl Party {
             .patience(conduct.patience)
             .linger(conduct.linger)
             .retry(Retry { total: conduct.retry_for, ..Retry::default() })
-            .timing(Timing { complain_margin: DurationMillis(margin) });
+            .timing(Timing { complain_margin: DurationMillis(margin) })
+            .deposit_limit(pin.deposit_bytes.unwrap_or(DEPOSIT_LIMIT));
         if let Some(approval) = approval {
             builder = builder.approver(Arc::new(approval));
         }

@@ -28,6 +28,11 @@ impl Failure {
         Self { code: BAD, what: what.into(), next: None }
     }
 
+    /// The arbiter is out of reach.
+    pub fn later(what: impl Into<String>) -> Self {
+        Self { code: LATER, what: what.into(), next: None }
+    }
+
     /// The command makes no sense.
     pub fn usage(what: impl Into<String>) -> Self {
         Self { code: USAGE, what: what.into(), next: None }
@@ -90,6 +95,9 @@ impl From<Error> for Failure {
             }
             Error::File { .. } => (USAGE, None),
             Error::Usage(Usage::NotApproved) => (BAD, None),
+            Error::Usage(Usage::DeadlineTooClose(_)) => {
+                (USAGE, Some("say a later --complain-by, or a smaller --margin"))
+            }
             Error::Usage(Usage::Known(_)) => {
                 (USAGE, Some("`fairx status` lists it, `fairx resume ID` goes on"))
             }

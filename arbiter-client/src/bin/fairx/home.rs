@@ -8,7 +8,10 @@
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
+use arbiter_client::arbiter::PortError;
+use arbiter_client::arbiter::grpc::GrpcArbiter;
 use arbiter_client::identity::{ArbiterPin, IdentityError, KeyFile};
+use arbiter_client::plain;
 use zeroize::Zeroizing;
 
 use crate::args::Init;
@@ -67,12 +70,12 @@ impl Home {
 
 /// `fairx init`.
 pub async fn init(home: &Home, init: Init) -> Result<u8, Failure> {
-    private_folder(home.folder())?;
     // The arbiter first: if it cannot be had, nothing is made yet.
-    let pin = match &init.arbiter {
+    let found = match &init.arbiter {
         Some(text) => Some(find_arbiter(text, init.arbiter_ca.as_deref()).await?),
         None => None,
     };
+    private_folder(home.folder())?;
     let known = match KeyFile::load(&home.identity_path()) {
         Ok(known) => Some(known),
         Err(IdentityError::Missing(_)) => None,
@@ -80,7 +83,7 @@ pub async fn init(home: &Home, init: Init) -> Result<u8, Failure> {
     };
     let identity = match (known, init.name) {
         (Some(_), Some(_)) => return Err(IdentityError::Exists(home.identity_path()).into()),
-        (Some(_), None) if pin.is_none() => {
+        (Some(_), None) if found.is_none() => {
             return Err(Failure::usage(format!(
                 "there is an identity in {} already",
                 home.folder().display()
@@ -94,10 +97,17 @@ pub async fn init(home: &Home, init: Init) -> Result<u8, Failure> {
     say!("identity    {}", home.identity_path().display());
     say!("fingerprint {}", identity.public().fingerprint());
     say!("public line, for the other party:\n{}", identity.public());
-    if let Some(pin) = pin {
+    if let Some((pin, terms)) = found {
         pin.create(&home.arbiter_path())?;
         say!("arbiter     {} at {}", pin.identity.log_origin, pin.url);
         say!("fingerprint {}", pin.fingerprint());
+        if let Some(bytes) = pin.deposit_bytes {
+            say!("deposits    files of at most {}", plain::size(bytes));
+        }
+        if let Some(terms) = terms {
+            say!("its terms, in its own words:");
+            plain::wrap(&terms, 100).iter().take(TERMS_LINES).for_each(|line| say!("  | {line}"));
+        }
         say!(
             "Compare this fingerprint with the arbiter's operator by another channel before you rely on it."
         );
@@ -114,16 +124,35 @@ pub fn id(home: &Home) -> Result<u8, Failure> {
     Ok(0)
 }
 
-async fn find_arbiter(text: &str, ca: Option<&Path>) -> Result<ArbiterPin, Failure> {
+/// An arbiter's terms are a few sentences; what is longer does not push our own words off the screen.
+const TERMS_LINES: usize = 40;
+
+/// The arbiter that the user means, and what it says about its terms if it was asked itself.
+async fn find_arbiter(text: &str, ca: Option<&Path>) -> Result<(ArbiterPin, Option<String>), Failure> {
     if !text.starts_with("http://") && !text.starts_with("https://") {
-        return ArbiterPin::line_or_file(text).map_err(Failure::from);
+        return Ok((ArbiterPin::line_or_file(text)?, None));
     }
     let ca = ca
         .map(std::fs::read)
         .transpose()
         .map_err(|error| Failure::usage(format!("--arbiter-ca: {error}")))?;
-    let identity = arbiter_client::arbiter::grpc::identify(text, ca).await?;
-    Ok(ArbiterPin::new(identity, text)?)
+    let info = match GrpcArbiter::new(text, ca)?.info().await {
+        Ok(info) => info,
+        Err(PortError::Unavailable { message, .. }) => {
+            return Err(Failure::later(format!(
+                "no arbiter answers at {text} ({message}); nothing was made"
+            ))
+            .next("start the arbiter there, or correct the URL, and run `fairx init` again"));
+        }
+        Err(other) => {
+            return Err(Failure::bad(format!(
+                "what answers at {text} is no arbiter that fairx knows: {other}"
+            ))
+            .next("nothing was made; ask the arbiter's operator for its URL"));
+        }
+    };
+    let pin = ArbiterPin::new(info.identity, text)?.with_deposit_bytes(info.deposit_bytes);
+    Ok((pin, Some(info.terms).filter(|terms| !terms.is_empty())))
 }
 
 fn private_folder(folder: &Path) -> Result<(), Failure> {

@@ -50,7 +50,15 @@ async fn run(arguments: Arguments) -> Result<u8, Failure> {
         Command::Offer { template } => exchange::offer(&home, template).await,
         Command::Accept(accept) => exchange::accept(&home, accept).await,
         Command::Status { id } => exchange::status(&home, id.as_deref()).await,
-        Command::Complain { id, conduct } => exchange::complain(&home, &id, &conduct).await,
+        Command::Complain { id, import, give, conduct } => {
+            exchange::complain(
+                &home,
+                id.as_deref(),
+                import.as_deref().map(|it| (it, give.as_deref())),
+                &conduct,
+            )
+            .await
+        }
         Command::Resume { id, connect, listen, conduct } => {
             exchange::resume(&home, &id, connect, listen, &conduct).await
         }

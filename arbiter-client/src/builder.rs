@@ -1,0 +1,247 @@
+//! Putting a client together, and its settings.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use arbiter_protocol::exchange::item::Description;
+use arbiter_protocol::exchange::selection::{Protocol, Role};
+use arbiter_protocol::message::agreement::{ArbiterIdentity, Offer};
+use arbiter_protocol::role::{Session, Timing};
+use arbiter_protocol::time::{DurationMillis, UnixMillis};
+
+use crate::arbiter::counsel::Counsel;
+use crate::arbiter::{ArbiterPort, Retry, upload_time};
+use crate::client::{Approver, Client, Identity, Inner, Unattended};
+use crate::clock::{Clock, SystemClock};
+use crate::error::{Error, Usage};
+use crate::journal::{Journal, MemoryStore, RedbStore, Store};
+
+/// Largest deposit of an arbiter that says nothing else: the default of the service, 1 GiB.
+pub const DEPOSIT_LIMIT: u64 = 1 << 30;
+
+/// Puts a [`Client`] together.
+#[derive(Default)]
+pub struct ClientBuilder {
+    arbiter: Option<String>,
+    arbiter_ca: Option<Vec<u8>>,
+    port: Option<Arc<dyn ArbiterPort>>,
+    arbiter_identity: Option<ArbiterIdentity>,
+    identity: Option<Identity>,
+    folder: Option<PathBuf>,
+    store: Option<Arc<dyn Store>>,
+    clock: Option<Arc<dyn Clock>>,
+    approver: Option<Arc<dyn Approver>>,
+    retry: Retry,
+    settings: Settings,
+}
+
+/// How patient a party is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    pub patience: Duration,
+    pub linger: Duration,
+    pub timing: Timing,
+    pub deposit_limit: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            patience: Duration::from_secs(60),
+            linger: Duration::from_secs(10),
+            timing: Timing { complain_margin: DurationMillis(30_000) },
+            deposit_limit: DEPOSIT_LIMIT,
+        }
+    }
+}
+
+impl Settings {
+    /// The timing of the party in `role`: who may have to deposit a file keeps the time to upload it as well.
+    pub(crate) fn timing_for(&self, offer: &Offer, role: Role) -> Timing {
+        let upload = upload_time(deposit(offer, role).unwrap_or(0));
+        let margin = self.timing.complain_margin.0.saturating_add(upload.0);
+        Timing { complain_margin: DurationMillis(margin) }
+    }
+
+    /// When a complaint is too late for certain, also by a clock that differs. For a first sender.
+    pub(crate) fn claim_over(&self, session: &Session) -> Option<UnixMillis> {
+        let margin = self.timing_for(session.offer(), session.role()).complain_margin;
+        session.offer().complain_by.map(|by| by.after(margin))
+    }
+
+    /// Refuses to offer our file so late that it could never leave.
+    pub(crate) fn check_deadline(&self, offer: &Offer, role: Role, now: UnixMillis) -> Result<(), Usage> {
+        let margin = self.timing_for(offer, role).complain_margin;
+        match offer.complain_by {
+            Some(by) if offer.selection.first_sender == role && now.after(margin).after(margin) > by => {
+                Err(Usage::DeadlineTooClose(margin.0.saturating_mul(2).div_ceil(1000)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses to be bound to give a file that the arbiter would not take: without a deposit there is no
+    /// complaint, and the file would be given for nothing (F2).
+    pub(crate) fn check_deposit(&self, offer: &Offer, role: Role) -> Result<(), Usage> {
+        match deposit(offer, role) {
+            Some(size) if size > self.deposit_limit => {
+                Err(Usage::TooLargeToComplain { size, limit: self.deposit_limit })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Size of the file that the party in `role` must deposit in order to complain, if it may have to.
+fn deposit(offer: &Offer, role: Role) -> Option<u64> {
+    let selection = &offer.selection;
+    match &offer.item(role).description {
+        Description::Information(it)
+            if selection.protocol == Protocol::VerifyThenGenerate && selection.first_sender == role =>
+        {
+            Some(it.size_bytes)
+        }
+        _ => None,
+    }
+}
+
+impl ClientBuilder {
+    /// URL of the arbiter, `http://…` or `https://…`. It is called only if the peer misbehaves.
+    #[must_use]
+    pub fn arbiter(mut self, url: impl Into<String>) -> Self {
+        self.arbiter = Some(url.into());
+        self
+    }
+
+    /// PEM certificates of the authority that an `https://` arbiter's certificate must come from.
+    #[must_use]
+    pub fn arbiter_ca(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.arbiter_ca = Some(pem.into());
+        self
+    }
+
+    /// Another way to the arbiter than gRPC.
+    #[must_use]
+    pub fn arbiter_port(mut self, port: Arc<dyn ArbiterPort>) -> Self {
+        self.port = Some(port);
+        self
+    }
+
+    /// The pinned arbiter: every offer must name exactly this one.
+    #[must_use]
+    pub fn arbiter_identity(mut self, identity: ArbiterIdentity) -> Self {
+        self.arbiter_identity = Some(identity);
+        self
+    }
+
+    /// Who we are.
+    #[must_use]
+    pub fn identity(mut self, identity: Identity) -> Self {
+        self.identity = Some(identity);
+        self
+    }
+
+    /// The folder for the journal and for received files; made if it is not there.
+    #[must_use]
+    pub fn store(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.folder = Some(folder.into());
+        self
+    }
+
+    /// Another place for the journal than a file in the folder. Received files still need the folder.
+    #[must_use]
+    pub fn journal(mut self, store: Arc<dyn Store>) -> Self {
+        self.store = Some(store);
+        self
+    }
+
+    /// Another clock than the operating system's.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
+    /// Who is asked before something is signed. Default: [`Unattended`].
+    #[must_use]
+    pub fn approver(mut self, approver: Arc<dyn Approver>) -> Self {
+        self.approver = Some(approver);
+        self
+    }
+
+    /// How long to go on asking an arbiter that is out of reach.
+    #[must_use]
+    pub const fn retry(mut self, retry: Retry) -> Self {
+        self.retry = retry;
+        self
+    }
+
+    /// Without progress by the peer for this long, turn to the arbiter. Default 60 s.
+    #[must_use]
+    pub const fn patience(mut self, patience: Duration) -> Self {
+        self.settings.patience = patience;
+        self
+    }
+
+    /// Having completed, stay this long for a peer that lost the connection. Default 10 s.
+    #[must_use]
+    pub const fn linger(mut self, linger: Duration) -> Self {
+        self.settings.linger = linger;
+        self
+    }
+
+    /// Time kept for complaints, beside the time to upload the file that is deposited at
+    /// [`UPLOAD_BYTES_PER_SECOND`](crate::arbiter::UPLOAD_BYTES_PER_SECOND). Default: a margin of 30 s.
+    #[must_use]
+    pub const fn timing(mut self, timing: Timing) -> Self {
+        self.settings.timing = timing;
+        self
+    }
+
+    /// Largest deposit that the arbiter takes: its operator's word, kept with the pin. Default
+    /// [`DEPOSIT_LIMIT`]. A larger file of ours is not offered and not accepted where we would send it first:
+    /// we could not complain.
+    #[must_use]
+    pub const fn deposit_limit(mut self, bytes: u64) -> Self {
+        self.settings.deposit_limit = bytes;
+        self
+    }
+
+    /// Opens the journal. Connects to nobody: the arbiter is called only when it is needed.
+    pub async fn build(self) -> Result<Client, Error> {
+        let pinned = self.arbiter_identity.ok_or(Usage::Missing("the arbiter's identity"))?;
+        let identity = self.identity.ok_or(Usage::Missing("an identity"))?;
+        let folder = self.folder.ok_or(Usage::Missing("a store folder"))?;
+        let port: Arc<dyn ArbiterPort> = match (self.port, self.arbiter) {
+            (Some(port), _) => port,
+            (None, Some(url)) => Arc::new(crate::arbiter::grpc::GrpcArbiter::new(&url, self.arbiter_ca)?),
+            (None, None) => return Err(Usage::Missing("the arbiter's URL").into()),
+        };
+        let store = match self.store {
+            Some(store) => store,
+            None => Arc::new(RedbStore::open(&folder).await?),
+        };
+        let journal = Journal::new(store);
+        let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock));
+        let counsel = Counsel::new(port, pinned.clone(), journal.clone(), self.retry, clock.clone());
+        Ok(Client(Arc::new(Inner {
+            pinned,
+            identity,
+            folder,
+            journal,
+            clock,
+            counsel,
+            approver: self.approver.unwrap_or_else(|| Arc::new(Unattended)),
+            settings: self.settings,
+            active: Mutex::new(BTreeMap::new()),
+        })))
+    }
+
+    /// Uses a journal in memory: for tests and for deals that need not survive the process.
+    #[must_use]
+    pub fn in_memory(self) -> Self {
+        self.journal(Arc::new(MemoryStore::default()))
+    }
+}

@@ -1,0 +1,91 @@
+//! How far an exchange has come, how it ended, and what a party then holds.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use arbiter_protocol::exchange::selection::Role;
+use arbiter_protocol::ids::ExchangeId;
+use arbiter_protocol::message::agreement::{Acceptance, Offer};
+use arbiter_protocol::message::transfer::Transfer;
+use arbiter_protocol::role::Phase;
+use arbiter_protocol::ruling::receipt::Receipt;
+use arbiter_protocol::statement::Verified;
+use arbiter_protocol::time::UnixMillis;
+
+/// How an exchange ended, with everything that proves it. Every way is fair.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// Neither party gets an item: the arbiter's abort token says so.
+    Aborted(Evidence),
+    /// The items changed hands directly.
+    Completed(Evidence),
+    /// The arbiter's verdict gave what the peer withheld.
+    Resolved(Evidence),
+}
+
+impl Outcome {
+    /// What proves it.
+    pub const fn evidence(&self) -> &Evidence {
+        match self {
+            Self::Aborted(evidence) | Self::Completed(evidence) | Self::Resolved(evidence) => evidence,
+        }
+    }
+}
+
+/// Everything a party holds of an exchange.
+#[derive(Clone)]
+pub struct Evidence {
+    /// The own role.
+    pub role: Role,
+    /// The offer.
+    pub offer: Verified<Offer>,
+    /// The acceptance, once there is one.
+    pub acceptance: Option<Verified<Acceptance>>,
+    /// The own transfer, once it may have left.
+    pub own_transfer: Option<Verified<Transfer>>,
+    /// The peer's transfer. With a signature item this is the item.
+    pub peer_transfer: Option<Verified<Transfer>>,
+    /// The arbiter's receipts, the oldest first, each verified when it came.
+    pub receipts: Vec<Receipt>,
+    /// The file that we give.
+    pub own_file: Option<PathBuf>,
+    /// The file that we got; it fits its description.
+    pub received_file: Option<PathBuf>,
+}
+
+/// Names things; shows neither statements nor files.
+impl fmt::Debug for Evidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Evidence")
+            .field("exchange_id", &self.exchange_id())
+            .field("role", &self.role)
+            .field("agreed", &self.acceptance.is_some())
+            .field("own_transfer", &self.own_transfer.is_some())
+            .field("peer_transfer", &self.peer_transfer.is_some())
+            .field("receipts", &self.receipts.len())
+            .field("received_file", &self.received_file.is_some())
+            .finish()
+    }
+}
+
+impl Evidence {
+    /// Names the exchange.
+    pub const fn exchange_id(&self) -> ExchangeId {
+        self.offer.exchange_id()
+    }
+}
+
+/// How far an exchange has come.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// The phase.
+    pub phase: Phase,
+    /// Whether our item may have left.
+    pub sent: bool,
+    /// When the exchange entered the journal.
+    pub since: UnixMillis,
+    /// The newest remark, e.g. why an item of the peer was refused.
+    pub remark: Option<String>,
+    /// What we hold.
+    pub evidence: Evidence,
+}

@@ -1,0 +1,58 @@
+//! `fsck`: checks a data folder that nobody serves from.
+
+use std::io::Write;
+
+use super::{CliError, load_keys, print};
+use crate::config::Settings;
+use crate::fsck::{self, Progress, Report};
+use crate::store::rocks::RocksStore;
+use crate::store::{Store as _, StoreError};
+use crate::telemetry;
+
+pub(super) fn check_data(settings: &Settings, out: &mut dyn Write) -> Result<(), CliError> {
+    // On stderr, where it does not disturb: what RocksDB and the store have to say.
+    telemetry::start(settings.log_format, &settings.log_filter)?;
+    let (keys, arbiter) = load_keys(settings)?;
+    let path = &settings.data;
+    let store = RocksStore::open_existing(path, &arbiter).map_err(|source| match source {
+        StoreError::Damaged { .. } => CliError::Fault(source.to_string()),
+        StoreError::Empty => CliError::NeverServed { path: path.clone() },
+        source => CliError::Unchecked { path: path.clone(), source },
+    })?;
+    // Cut off between making the folder and the first commit. With records it would be a fault.
+    if let (Ok(None), Ok([])) = (store.head(), store.exchanges(None, 1).as_deref()) {
+        return Err(CliError::NeverServed { path: path.clone() });
+    }
+    let mut told = 0;
+    let report = fsck::check(&store, &arbiter, Some(keys.veil()), &mut |progress| {
+        // One line every 10,000: an operator sees that it goes on.
+        if let Some(line) = progress_line(progress, &mut told) {
+            tracing::info!("{line}");
+        }
+    });
+    let Report { leaves, attestations, verdicts, .. } = report;
+    match (report.fault, report.root) {
+        (Some(fault), _) => Err(CliError::Fault(fault.to_string())),
+        (None, root) => {
+            let root = root.map_or_else(|| "none".to_owned(), |root| root.to_string());
+            print(
+                out,
+                &format!(
+                    "clean: {leaves} leaves, {verdicts} verdicts, {attestations} attestations, root {root}\n"
+                ),
+            )
+        }
+    }
+}
+
+fn progress_line(progress: Progress, told: &mut u64) -> Option<String> {
+    const STEP: u64 = 10_000;
+    let (done, line) = match progress {
+        Progress::Leaves { done, total } => (done, format!("checked {done} of {total} leaves")),
+        Progress::Records { done } => (done, format!("checked {done} records")),
+    };
+    // A smaller number than before: the next part of the check has begun.
+    let due = done < *told || done.saturating_sub(*told) >= STEP;
+    *told = if due { done } else { *told };
+    (due && done > 0).then_some(line)
+}

@@ -1,0 +1,306 @@
+//! The subcommands of `arbiter`: what can be said on the command line, and what can go wrong.
+//!
+//! ```text
+//!  init ─▶ arbiter.toml, arbiter.key, data/        serve ─▶ config ─▶ keys ─▶ port ─▶ store ─▶ engine ─▶ API
+//! ```
+//!
+//! Results go to stdout, logs and errors to stderr. Exit codes: 0 done, 1 failed (or `fsck` found a fault),
+//! 2 the command line, the configuration or a key file is wrong.
+
+mod check;
+mod identity;
+mod init;
+mod serve;
+
+use std::fs;
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use arbiter_protocol::message::agreement::ArbiterIdentity;
+use clap::{Args, Parser, Subcommand};
+use thiserror::Error;
+
+use crate::config::{ConfigError, FILE_NAME, Overrides, Settings};
+use crate::engine::StartError;
+use crate::grpc::{ServeError, Tls};
+use crate::keys::Keys;
+use crate::keys::file::{self as key_file, KeyFileError};
+use crate::store::StoreError;
+use crate::telemetry;
+
+/// A neutral third party for fair exchange of items between two peers.
+///
+/// It is silent while both peers behave. If one stops, lies or vanishes, the other files its case, and the
+/// arbiter restores fairness by fixed rules, at once and without a human. Every ruling is durable and in a
+/// public evidence log before it is answered.
+#[derive(Debug, Parser)]
+#[command(name = "arbiter", version, arg_required_else_help = true, after_help = AFTER_HELP)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Start an arbiter:
+  arbiter init --dir my-arbiter
+  arbiter serve --config my-arbiter
+
+Settings: flags over ARBITER_* variables over the configuration file over defaults.
+`arbiter check-config` shows what counts.
+
+Exit codes: 0 done, 1 failed or fault found, 2 command line, configuration or key file is wrong.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a new arbiter: configuration, keys and data folder
+    ///
+    /// Writes DIR/arbiter.toml, DIR/arbiter.key (mode 0600) and DIR/data, and prints the identity that peers
+    /// pin. Nothing that exists is overwritten.
+    Init {
+        /// Where to make it; made if it is not there
+        #[arg(long, value_name = "DIR")]
+        dir: PathBuf,
+        /// Origin of the evidence log, a name that nobody else uses, e.g. arbiter.example/evidence
+        /// [default: arbiter.local/ and the start of the key]
+        #[arg(long, value_name = "NAME")]
+        origin: Option<String>,
+    },
+    /// Serve until SIGTERM or SIGINT
+    ///
+    /// Prints one line that starts with `arbiter ready` to stdout once requests are served. SIGTERM and
+    /// SIGINT let requests in flight end first (drain_seconds); a second one ends at once.
+    Serve(Source),
+    /// Load everything that `serve` needs and print the effective configuration
+    ///
+    /// Keys and TLS files are read and checked; no secret is printed. The data folder is not touched.
+    CheckConfig(Source),
+    /// Print the identity that peers pin: key, log key, origin, rules, and the hash over them
+    ///
+    /// `genesis` is the whole hash; it is the token of leaf 0 of the log. `pin` is its start: `fairx init` shows
+    /// the same four groups when it pins this arbiter.
+    Info {
+        #[command(flatten)]
+        files: Files,
+        /// One JSON object instead of lines
+        #[arg(long)]
+        json: bool,
+    },
+    /// Check the data folder against itself, without serving
+    ///
+    /// Rebuilds the evidence log from its entries and rechecks every ruling and signature. Exit code 0: clean.
+    /// 1: a fault was found; the first one is named. 2: nothing was checked, because the folder cannot be read or
+    /// holds no log: a folder that is lost must not look clean. Stop `serve` first.
+    Fsck(Files),
+}
+
+/// Where settings come from.
+#[derive(Debug, Args)]
+struct Source {
+    /// Configuration file, or the folder that `init` made [default: ./arbiter.toml if there is one]
+    #[arg(long, value_name = "FILE", env = "ARBITER_CONFIG")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    overrides: Overrides,
+}
+
+impl Source {
+    fn load(&self) -> Result<Settings, ConfigError> {
+        let file = self.config.as_ref().map(|path| match path.is_dir() {
+            true => path.join(FILE_NAME),
+            false => path.clone(),
+        });
+        Settings::load(file.as_deref(), &self.overrides)
+    }
+}
+
+/// The settings that matter where nothing is served.
+#[derive(Debug, Args)]
+struct Files {
+    /// Configuration file, or the folder that `init` made [default: ./arbiter.toml if there is one]
+    #[arg(long, value_name = "FILE", env = "ARBITER_CONFIG")]
+    config: Option<PathBuf>,
+    /// Folder of the evidence log, records and deposits [default: `data` beside the file]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// File with the secret keys [default: `arbiter.key` beside the file]
+    #[arg(long, value_name = "FILE")]
+    key_file: Option<PathBuf>,
+    /// Origin of the evidence log, part of the identity [no default]
+    #[arg(long, value_name = "NAME")]
+    origin: Option<String>,
+}
+
+impl Files {
+    fn source(self) -> Source {
+        let Self { config, data, key_file, origin } = self;
+        Source { config, overrides: Overrides { data, key_file, origin, ..Overrides::default() } }
+    }
+}
+
+/// Why a subcommand failed. One line, with what to do.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum CliError {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// `fsck` found a folder without a log.
+    #[error(
+        "this arbiter has never served: there is no log to check in {}. If it has, this is another folder, or the \
+         data is lost", path.display()
+    )]
+    NeverServed {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The port is taken or not ours.
+    #[error("cannot listen on {listen}: {source}. Set listen to a free address of this machine")]
+    Bind {
+        /// The address.
+        listen: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The engine stopped by itself.
+    #[error(
+        "the engine stopped: a commit failed, see the log line above. Restore the data folder's disk and start again"
+    )]
+    Engine,
+    /// `init` found something.
+    #[error("{} exists already: nothing is overwritten; name another folder, or move it away", path.display())]
+    Exists {
+        /// What it found.
+        path: PathBuf,
+    },
+    /// `fsck` found a fault.
+    #[error("fault: {0}")]
+    Fault(String),
+    /// Some file.
+    #[error("cannot {verb} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        verb: &'static str,
+        /// With what.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The key file.
+    #[error("setting key_file: {0}")]
+    Keys(#[from] KeyFileError),
+    /// Serving.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    /// The engine did not start.
+    #[error("data folder {}: {source}", path.display())]
+    Start {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: StartError,
+    },
+    /// The machine gives no threads or signals.
+    #[error("the system refuses {what}: {source}")]
+    System {
+        /// What was asked for.
+        what: &'static str,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The data folder.
+    #[error("data folder {}: {source}", path.display())]
+    Store {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: StoreError,
+    },
+    /// `fsck` could not look.
+    #[error("the check could not be made: data folder {}: {source}", path.display())]
+    Unchecked {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: StoreError,
+    },
+}
+
+impl CliError {
+    /// The exit code of the process.
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(_)
+            | Self::Exists { .. }
+            | Self::Keys(_)
+            | Self::NeverServed { .. }
+            | Self::Unchecked { .. } => 2,
+            _ => 1,
+        }
+    }
+}
+
+impl Cli {
+    /// Carries out the subcommand; results go to `out`.
+    pub fn run(self, out: &mut dyn Write) -> Result<(), CliError> {
+        match self.command {
+            Command::Init { dir, origin } => init::init(&dir, origin.as_deref(), out),
+            Command::Serve(source) => serve::serve(&source.load()?, out),
+            Command::CheckConfig(source) => identity::check_config(&source.load()?, out),
+            Command::Info { files, json } => identity::info(&files.source().load()?, json, out),
+            Command::Fsck(files) => check::check_data(&files.source().load()?, out),
+        }
+    }
+}
+
+/// Everything that `serve` needs and that can be checked without touching the data folder.
+struct Prepared {
+    keys: Keys,
+    arbiter: ArbiterIdentity,
+    tls: Option<Tls>,
+}
+
+fn prepare(settings: &Settings) -> Result<Prepared, CliError> {
+    telemetry::filter(&settings.log_filter)?;
+    let tls = load_tls(settings)?;
+    let (keys, arbiter) = load_keys(settings)?;
+    Ok(Prepared { keys, arbiter, tls })
+}
+
+fn load_keys(settings: &Settings) -> Result<(Keys, ArbiterIdentity), CliError> {
+    let keys = key_file::load(&settings.key_file)?;
+    let arbiter = keys.identity(settings.log_origin()?);
+    Ok((keys, arbiter))
+}
+
+fn load_tls(settings: &Settings) -> Result<Option<Tls>, CliError> {
+    let (Some(cert), Some(key)) = (&settings.tls_cert, &settings.tls_key) else { return Ok(None) };
+    let read = |setting, path: &PathBuf| {
+        fs::read(path).map_err(|error| ConfigError::TlsFile {
+            setting,
+            path: path.clone(),
+            reason: error.to_string(),
+        })
+    };
+    let tls = Tls {
+        cert: read("tls_cert", cert)?,
+        key: read("tls_key", key)?,
+        client_ca: settings.tls_client_ca.as_ref().map(|path| read("tls_client_ca", path)).transpose()?,
+    };
+    tls.check().map_err(|error| ConfigError::TlsFile {
+        setting: "tls_cert",
+        path: cert.clone(),
+        reason: error.to_string(),
+    })?;
+    Ok(Some(tls))
+}
+
+/// Who reads our output may have gone; that is no reason to fail.
+fn print(out: &mut dyn Write, text: &str) -> Result<(), CliError> {
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(source) if source.kind() != io::ErrorKind::BrokenPipe => {
+            Err(CliError::Io { verb: "write to", path: PathBuf::from("stdout"), source })
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,137 @@
+//! `serve`: starts everything in order, and ends it in the other.
+//!
+//! ```text
+//!  config ─▶ keys ─▶ port ─▶ store ─▶ clock ─▶ engine ─▶ API ─▶ "arbiter ready" ─▶ signal ─▶ drain ─▶ exit code
+//! ```
+
+use std::fs::File;
+use std::io::{Read as _, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arbiter_protocol::ids::Digest;
+use arbiter_protocol::ruling::sequencer::Desk;
+use sha2::{Digest as _, Sha256};
+
+use super::{CliError, Prepared, prepare, print};
+use crate::clock::SystemClock;
+use crate::config::Settings;
+use crate::engine::{Ended, Engine};
+use crate::grpc::shutdown::Signals;
+use crate::grpc::{Api, Server, Tls};
+use crate::store::rocks::RocksStore;
+use crate::telemetry;
+
+/// Threads for signatures, the store and deposits. Signatures use one a core; the rest waits for the disk.
+const WORKERS: usize = 64;
+
+pub(super) fn serve(settings: &Settings, out: &mut dyn Write) -> Result<(), CliError> {
+    let prepared = prepare(settings)?;
+    telemetry::start(settings.log_format, &settings.log_filter)?;
+    end_on_panic();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .max_blocking_threads(WORKERS)
+        .build()
+        .map_err(|source| CliError::System { what: "threads", source })?;
+    let served = runtime.block_on(serve_until_stopped(settings, prepared, out));
+    // A worker that still waits for the disk must not keep the process.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    served
+}
+
+async fn serve_until_stopped(
+    settings: &Settings,
+    prepared: Prepared,
+    out: &mut dyn Write,
+) -> Result<(), CliError> {
+    let listen = settings.listen;
+    let bound = |source| CliError::Bind { listen, source };
+    let listener = tokio::net::TcpListener::bind(listen).await.map_err(bound)?;
+    let mut signals = Signals::catch().map_err(|source| CliError::System { what: "signals", source })?;
+
+    let Prepared { keys, arbiter, tls } = prepared;
+    let store = RocksStore::open(&settings.data, &arbiter)
+        .map_err(|source| CliError::Store { path: settings.data.clone(), source })?;
+    let store = Arc::new(store);
+    let desk = Desk {
+        arbiter: arbiter.clone(),
+        build: program_digest()?,
+        clock_uncertainty: settings.clock_uncertainty(),
+    };
+    let failed = |source| CliError::Start { path: settings.data.clone(), source };
+    if !settings.accept_clock {
+        Engine::check_clock(&*store, &SystemClock).map_err(failed)?;
+    }
+    let engine = Engine::start(desk, keys, store, Box::new(SystemClock)).map_err(failed)?;
+    let size = engine.log_size();
+    let mut server = Server::start(api(settings, tls), listener, engine.clone()).await?;
+
+    let address = server.address();
+    let (origin, key) = (&arbiter.log_origin, arbiter.key);
+    tracing::info!(%address, %origin, %key, log_size = size, "ready");
+    print(out, &format!("arbiter ready address={address} origin={origin} key={key} log_size={size}\n"))?;
+
+    let failed = tokio::select! {
+        signal = signals.next() => {
+            tracing::info!(signal, "draining");
+            None
+        }
+        error = server.failed() => Some(CliError::Serve(error)),
+        _ = engine.ended() => Some(CliError::Engine),
+    };
+    let stopped = tokio::select! {
+        stopped = server.stop() => stopped.map_err(CliError::Serve),
+        signal = signals.next() => {
+            tracing::warn!(signal, "second signal: ending at once");
+            Ok(())
+        }
+    };
+    let ended = engine.stop().await;
+    tracing::info!(?ended, "stopped");
+    match (failed, ended) {
+        (Some(error), _) => Err(error),
+        (None, Ended::Failed) => Err(CliError::Engine),
+        (None, Ended::Stopped) => stopped,
+    }
+}
+
+fn api(settings: &Settings, tls: Option<Tls>) -> Api {
+    Api {
+        terms: settings.terms.clone(),
+        max_deposit_bytes: settings.max_deposit_bytes,
+        max_total_deposit_bytes: settings.max_total_deposit_bytes,
+        max_connections: settings.max_connections,
+        max_requests: settings.max_requests,
+        max_uploads: settings.max_uploads(),
+        max_streams: settings.max_streams,
+        request_timeout: settings.request_timeout(),
+        min_bytes_per_second: settings.min_bytes_per_second,
+        drain: settings.drain(),
+        tls,
+    }
+}
+
+/// SHA-256 of the running program: leaves name the build that decided.
+fn program_digest() -> Result<Digest, CliError> {
+    let failed = |source| CliError::Io { verb: "read", path: PathBuf::from("/proc/self/exe"), source };
+    let mut program = std::env::current_exe().and_then(File::open).map_err(failed)?;
+    let mut hasher = Sha256::new();
+    let mut part = vec![0; 1 << 20];
+    loop {
+        let read = program.read(&mut part).map_err(failed)?;
+        match part.get(..read) {
+            None | Some([]) => return Ok(Digest::from_bytes(hasher.finalize().into())),
+            Some(bytes) => hasher.update(bytes),
+        }
+    }
+}
+
+/// A panic is a bug of ours. No state can be trusted after it: end the process, and start again.
+fn end_on_panic() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        std::process::abort();
+    }));
+}
