@@ -42,7 +42,7 @@ doc:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(FLAGS) --no-deps
 
 bench: system ## Run the benchmarks and print their tables.
-	$(CARGO) bench $(FLAGS) --profile dev --bench rulings --bench exchange
+	$(CARGO) bench $(FLAGS) --profile dev --bench rulings --bench exchange --bench escrow
 
 install: system ## Put arbiter and fairx into PREFIX/bin.
 	$(CARGO) build --locked -p arbiter -p arbiter-client --features arbiter-client/cli --bins

@@ -2,14 +2,13 @@
 //!
 //! ```text
 //!  main ─▶ cli ─▶ config
-//!            └──▶ grpc ──Case──▶ admission ──▶ engine ──▶ store   one atomic, durable commit
-//!                  ▲                             │
-//!                  └──────── Receipt ◀── keys ◀──┘                 signed only after it
+//!            └──▶ grpc ──Case──▶ engine ──▶ store   one atomic, durable commit
+//!                  ▲               │
+//!                  └── Receipt ◀── keys              signed only after it
 //! ```
 //!
 //! | module | what it is |
 //! | --- | --- |
-//! | [`admission`] | what a caller may send before anything is decided |
 //! | [`cli`], [`config`], [`telemetry`] | how the process is started, set up and watched |
 //! | [`clock`] | the only place that reads the clock of the machine |
 //! | [`engine`] | the single writer: decide, commit, release |
@@ -25,10 +24,9 @@
 //! 4. Time never goes back, over restarts too (R-409).
 //! 5. Peer input only ever yields an error. A panic is a bug of ours and ends the process.
 //!
-//! Modules import only downwards: `main`, `cli` ▶ `grpc` ▶ `admission`, `engine` ▶ `store`, `keys`, `clock`
+//! Modules import only downwards: `main`, `cli` ▶ `grpc` ▶ `engine` ▶ `store`, `keys`, `clock`
 //! ▶ `arbiter-protocol`. Only `store::rocks` names RocksDB, only `keys` holds secrets.
 
-pub mod admission;
 pub mod cli;
 pub mod clock;
 pub mod config;

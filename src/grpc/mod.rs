@@ -1,7 +1,7 @@
 //! The network face: the services of `proto/arbiter/v1`, health and reflection on one listener.
 //!
 //! ```text
-//!  TCP ─▶ room? ─▶ TLS ─▶ gate ─┬─ ArbiterService ────┬─▶ admission ─▶ engine
+//!  TCP ─▶ room? ─▶ TLS ─▶ gate ─┬─ ArbiterService ────┬─▶ engine
 //!                               ├─ EvidenceLogService ┘
 //!                               ├─ grpc.health.v1                     not counted by the gate, but their
 //!                               └─ grpc.reflection.v1, v1alpha        connections and streams are limited
@@ -12,7 +12,9 @@
 //!
 //! Invariants
 //! - `tonic` is named in this module only.
-//! - Admission, deposits and reads of the log run on worker threads, not on those that serve connections.
+//! - A case is verified where its request is served: a tenth of a millisecond of signatures, bounded by the
+//!   sizes and counts of the gate; handing it to another thread and back costs more than it spares.
+//! - Deposits and reads of the log, which may wait for a disk, run on worker threads.
 //! - A message larger than [`MESSAGE_BYTES`] is refused before it is read into memory.
 
 pub mod deposit;
@@ -43,7 +45,6 @@ use tonic::transport::{Certificate, Identity, ServerTlsConfig};
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
-use crate::admission::Admission;
 use crate::engine::Handle;
 use gate::Gate;
 use incoming::Incoming;
@@ -164,7 +165,6 @@ pub(crate) struct Service(Arc<Shared>);
 struct Shared {
     api: Api,
     engine: Handle,
-    admission: Admission,
     gate: Gate,
     log_key: String,
     first_leaf: u64,
@@ -173,10 +173,6 @@ struct Shared {
 impl Service {
     fn engine(&self) -> &Handle {
         &self.0.engine
-    }
-
-    fn admission(&self) -> &Admission {
-        &self.0.admission
     }
 
     fn max_deposit_bytes(&self) -> u64 {
@@ -278,7 +274,6 @@ impl Server {
         let log_key = VerifierKey::new(arbiter.log_origin.as_str(), arbiter.log_key)
             .expect("invariant: the log's own key and origin are well formed");
         let service = Service(Arc::new(Shared {
-            admission: Admission::new(arbiter),
             log_key: log_key.to_string(),
             first_leaf: engine.log_size(),
             gate: gate.clone(),

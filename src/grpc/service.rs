@@ -1,7 +1,7 @@
-//! `ArbiterService`: what the two peers ask. Decode, admission, engine, encode; no rule is decided here.
+//! `ArbiterService`: what the two peers ask. Decode, verify, engine, encode; no rule is decided here.
 //!
 //! ```text
-//!  Case ─▶ admission ─▶ is it the action of this method? ─▶ engine ─▶ Receipt
+//!  Case ─▶ verified ─▶ is it the action of this method? ─▶ engine ─▶ Receipt
 //!  VerifyTransfer: Case ─▶ … ─▶ precheck ─▶ chunks ─▶ Upload ─▶ engine ─▶ Receipt
 //!  FetchDeposit:   Case ─▶ … ─▶ engine ─▶ encapsulated key, sealed chunks
 //! ```
@@ -35,7 +35,6 @@ use super::deposit::{Draft, Upload};
 use super::gate::Permit;
 use super::pace::Pace;
 use super::{Service, blocking, status};
-use crate::admission::NotAdmitted;
 use crate::engine::{EngineError, Filed, Precheck};
 
 #[tonic::async_trait]
@@ -57,7 +56,7 @@ impl ArbiterService for Service {
         let Some(proto::verify_transfer_request::Part::Case(case)) = first else {
             return Err(status::invalid(&Invalid::FieldMissing { field: "case" }));
         };
-        let case = self.admit("VerifyTransfer", Action::Deposit, Some(case)).await?;
+        let case = self.admit("VerifyTransfer", Action::Deposit, Some(case))?;
         let about = About::new(&case);
         let (engine, asked) = (self.engine().clone(), case.clone());
         let receipt = match blocking(move || engine.precheck(&asked)).await? {
@@ -100,7 +99,7 @@ impl ArbiterService for Service {
         request: Request<proto::FetchDepositRequest>,
     ) -> Result<Response<Self::FetchDepositStream>, Status> {
         let permit = request.extensions().get::<Permit>().cloned();
-        let case = self.admit("FetchDeposit", Action::Fetch, request.into_inner().case).await?;
+        let case = self.admit("FetchDeposit", Action::Fetch, request.into_inner().case)?;
         let exchange = case.exchange_id();
         let role = case.request().role;
         let about = About::new(&case);
@@ -126,17 +125,10 @@ impl ArbiterService for Service {
 
 impl Service {
     /// Verifies a case and that it asks for what the method does.
-    async fn admit(
-        &self,
-        method: &'static str,
-        action: Action,
-        case: Option<proto::Case>,
-    ) -> Result<Case, Status> {
+    fn admit(&self, method: &'static str, action: Action, case: Option<proto::Case>) -> Result<Case, Status> {
         let case = case.ok_or_else(|| status::invalid(&Invalid::FieldMissing { field: "case" }))?;
-        let case = self.admission().admit(case).await.map_err(|error| match error {
-            NotAdmitted::Rejected(rejected) => status::rejected(&rejected),
-            NotAdmitted::Stopped => status::stopped(),
-        })?;
+        let arbiter = &self.engine().desk().arbiter;
+        let case = case.admit(arbiter).map_err(|rejected| status::rejected(&rejected))?;
         if case.request().action != action {
             return Err(status::action_mismatch(method));
         }
@@ -150,7 +142,7 @@ impl Service {
         action: Action,
         case: Option<proto::Case>,
     ) -> Result<Box<Receipt>, Status> {
-        let case = self.admit(method, action, case).await?;
+        let case = self.admit(method, action, case)?;
         self.file(case).await
     }
 
