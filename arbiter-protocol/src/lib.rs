@@ -20,6 +20,7 @@
 
 pub mod crypto;
 pub mod error;
+pub mod escrow;
 pub mod evidence;
 pub mod exchange;
 pub mod ids;
