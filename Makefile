@@ -6,7 +6,7 @@ STORY  ?= all
 CHEAT  ?= all
 TARGET  = $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)/debug
 
-.PHONY: help system build demo test fmt bindings lint unit doc stories bench install audit proto lint-proto
+.PHONY: help system build demo test fmt bindings lint unit doc stories bench install audit proto lint-proto release-graph
 
 help: ## Show the targets.
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -20,7 +20,7 @@ build: system ## Build the programs.
 demo: build ## Play the stories with real processes. STORY=contract CHEAT=quiet plays one, LIST=1 lists them.
 	@$(TARGET)/examples/demo $(if $(LIST),--list,--story $(STORY) --cheat $(CHEAT))
 
-test: system fmt bindings lint unit doc stories ## Everything that CI runs.
+test: system fmt bindings lint unit doc stories release-graph lint-proto ## Everything that CI runs.
 
 fmt:
 	$(CARGO) fmt --all -- --check
@@ -50,7 +50,12 @@ install: system ## Put arbiter and fairx into PREFIX/bin.
 	install -s $(TARGET)/arbiter $(TARGET)/fairx $(PREFIX)/bin
 
 lint-proto:
-	npx --yes @bufbuild/buf@1.75.0 lint proto
+	@if command -v npx >/dev/null; then npx --yes @bufbuild/buf@1.75.0 lint proto; \
+	else echo 'no npx: the API is not linted here'; fi
+
+# The testing feature must not be reachable from a release build.
+release-graph:
+	@! $(CARGO) tree --locked -p arbiter -p arbiter-client -e normal,build --prefix none -f '{p} {f}' | grep -E '^(arbiter|arbiter-[a-z]+) .*testing'
 
 audit: ## Check dependencies against known vulnerabilities and licences (installs two cargo tools).
 	$(CARGO) install --locked cargo-deny cargo-audit
