@@ -32,6 +32,12 @@ pub const EVIDENCE_HASHES: usize = 4;
 pub const PROOF_HASHES: usize = 64;
 /// Largest leaf of the log: well below the 65,535 of tlog-tiles.
 pub const LEAF_BYTES: usize = 1024;
+/// Longest text of a signed note; a checkpoint has less than 200 bytes.
+pub const NOTE_TEXT_BYTES: usize = 4096;
+/// Signatures on one note: the number that signed-note asks every verifier to accept.
+pub const NOTE_SIGNATURES: usize = 16;
+/// Longest key name in a note: tlog-cosignature gives its length one byte.
+pub const NOTE_KEY_NAME_BYTES: usize = 255;
 /// Latest time a statement may name, 2^53 ms (year 287396): exact in every JSON reader.
 pub const TIME_MILLIS: u64 = 1 << 53;
 

@@ -62,31 +62,12 @@ impl Record {
 
     /// The session with the timing of this client: the margin is a setting, not a promise.
     pub(crate) fn with_timing(self, timing: Timing) -> Self {
-        let restored = restore(
-            self.session.role(),
-            self.session.offer().clone(),
-            self.acceptance(),
-            self.session.sent(),
-            self.session.phase(),
-            timing,
-        );
-        Self { session: restored.unwrap_or(self.session), ..self }
+        Self { session: self.session.with_timing(timing), ..self }
     }
 
     /// Learns the acceptance from the arbiter, if the peer never sent it.
     pub(crate) fn adopt(&mut self, agreement: &Agreement) {
-        if self.session.agreement().is_some() {
-            return;
-        }
-        let session = restore(
-            self.session.role(),
-            self.session.offer().clone(),
-            Some(agreement.acceptance().clone()),
-            self.session.sent(),
-            self.session.phase(),
-            Timing { complain_margin: DurationMillis(0) },
-        );
-        self.session = session.unwrap_or_else(|| self.session.clone());
+        self.session = self.session.clone().with_agreement(agreement);
     }
 
     /// Adds verified receipts; whether there was anything new. The arbiter answers a repeated question with a
@@ -164,7 +145,7 @@ impl Record {
         };
         let phase = phase_from_wire(wire.phase)?;
         let timing = Timing { complain_margin: DurationMillis(0) };
-        let session = restore(role, offer, acceptance, wire.sent, phase, timing)?;
+        let session = Session::restore(role, offer, acceptance, wire.sent, phase, timing).ok()?;
         let transfer = |bytes: &[u8], sender| match (bytes, session.agreement()) {
             ([], _) => Some(None),
             (_, None) => None,
@@ -223,17 +204,6 @@ pub(crate) fn decode_misbehaviour(bytes: &[u8]) -> Result<Misbehaviour, StoreErr
         })
     };
     decoded().ok_or_else(|| StoreError::Damaged("misbehaviour".to_owned()))
-}
-
-fn restore(
-    role: Role,
-    offer: Verified<Offer>,
-    acceptance: Option<Verified<Acceptance>>,
-    sent: bool,
-    phase: Phase,
-    timing: Timing,
-) -> Option<Session> {
-    Session::restore(role, offer, acceptance, sent, phase, timing).ok()
 }
 
 fn signed<T: Payload>(bytes: &[u8]) -> Option<Signed<T>> {

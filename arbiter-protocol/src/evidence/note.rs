@@ -22,8 +22,9 @@ use ed25519_dalek::{Signature, VerifyingKey};
 use thiserror::Error;
 
 use crate::ids::{Digest, PublicKey};
+use crate::limits;
 
-/// A text and 1 to [`MAX_SIGNATURES`] signatures, not yet verified (signed-note, "Format").
+/// A text and 1 to [`limits::NOTE_SIGNATURES`] signatures, not yet verified (signed-note, "Format").
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Note {
     text: String,
@@ -33,13 +34,13 @@ pub struct Note {
 impl Note {
     /// Puts a note together. The text ends with a newline and has no other control characters.
     pub fn new(text: String, signatures: Vec<NoteSignature>) -> Result<Self, NoteError> {
-        if text.len() > MAX_TEXT_BYTES {
+        if text.len() > limits::NOTE_TEXT_BYTES {
             return Err(NoteError::TextTooLong);
         }
         if !text.ends_with('\n') || text.chars().any(|c| c < ' ' && c != '\n') {
             return Err(NoteError::TextMalformed);
         }
-        if signatures.is_empty() || signatures.len() > MAX_SIGNATURES {
+        if signatures.is_empty() || signatures.len() > limits::NOTE_SIGNATURES {
             return Err(NoteError::SignatureCount);
         }
         Ok(Self { text, signatures })
@@ -50,7 +51,7 @@ impl Note {
         let (text, lines) = note.rsplit_once("\n\n").ok_or(NoteError::Malformed)?;
         let lines = lines.strip_suffix('\n').ok_or(NoteError::Malformed)?;
         // One line more than allowed is enough for `new` to refuse.
-        let lines = lines.split('\n').take(MAX_SIGNATURES + 1);
+        let lines = lines.split('\n').take(limits::NOTE_SIGNATURES + 1);
         let signatures = lines.map(NoteSignature::parse).collect::<Result<_, _>>()?;
         Self::new(format!("{text}\n"), signatures)
     }
@@ -232,8 +233,8 @@ pub enum NoteError {
     /// A key name is empty, too long, or has spaces, control characters or `+`.
     #[error("the key name is empty, too long or has characters that are not allowed")]
     NameMalformed,
-    /// There is no signature, or more than [`MAX_SIGNATURES`].
-    #[error("the note has no signature or more than {MAX_SIGNATURES}")]
+    /// There is no signature, or more than [`limits::NOTE_SIGNATURES`].
+    #[error("the note has no signature or more than {}", limits::NOTE_SIGNATURES)]
     SignatureCount,
     /// A signature of a known key does not verify: the whole note is rejected.
     #[error("a signature by a known key does not verify")]
@@ -247,26 +248,20 @@ pub enum NoteError {
     /// The text has no final newline, or has other control characters.
     #[error("the text does not end with a newline or has control characters")]
     TextMalformed,
-    /// The text is longer than [`MAX_TEXT_BYTES`].
-    #[error("the text is longer than {MAX_TEXT_BYTES} bytes")]
+    /// The text is longer than [`limits::NOTE_TEXT_BYTES`].
+    #[error("the text is longer than {} bytes", limits::NOTE_TEXT_BYTES)]
     TextTooLong,
 }
 
 fn parse_name(name: &str) -> Result<String, NoteError> {
     let allowed = |c: char| c >= ' ' && c != '+' && !c.is_whitespace();
-    if (1..=MAX_NAME_BYTES).contains(&name.len()) && name.chars().all(allowed) {
+    if (1..=limits::NOTE_KEY_NAME_BYTES).contains(&name.len()) && name.chars().all(allowed) {
         Ok(name.to_owned())
     } else {
         Err(NoteError::NameMalformed)
     }
 }
 
-/// Longest text of a note; a checkpoint has less than 200 bytes.
-pub const MAX_TEXT_BYTES: usize = 4_096;
-/// Signatures on one note: the number that signed-note asks every verifier to accept.
-pub const MAX_SIGNATURES: usize = 16;
-/// Longest key name: tlog-cosignature gives its length one byte.
-pub const MAX_NAME_BYTES: usize = 255;
 /// Longest base64 of a key id and signature; the largest known, ML-DSA-44, has 3,244.
 const MAX_SIGNATURE_BASE64_BYTES: usize = 4_096;
 /// The signature type of plain Ed25519.
@@ -349,18 +344,23 @@ mod tests {
     fn limits_hold_at_the_limit_and_not_beyond() {
         let line = signed(TEXT, 1, "log");
         let lines = |count| format!("x\n\n{}", format!("{line}\n").repeat(count));
-        assert!(Note::parse(&lines(MAX_SIGNATURES)).is_ok());
-        assert_eq!(Note::parse(&lines(MAX_SIGNATURES + 1)), Err(NoteError::SignatureCount));
+        assert!(Note::parse(&lines(limits::NOTE_SIGNATURES)).is_ok());
+        assert_eq!(Note::parse(&lines(limits::NOTE_SIGNATURES + 1)), Err(NoteError::SignatureCount));
         assert_eq!(Note::parse("x\n\n"), Err(NoteError::Malformed));
         assert_eq!(Note::new("x\n".to_owned(), vec![]), Err(NoteError::SignatureCount));
         for bad in ["", "x", "x\r\n", "x\ty\n"] {
             assert_eq!(Note::new(bad.to_owned(), vec![line.clone()]), Err(NoteError::TextMalformed));
         }
         let text = |length: usize| format!("{}\n", "x".repeat(length - 1));
-        assert!(Note::new(text(MAX_TEXT_BYTES), vec![line.clone()]).is_ok());
-        assert_eq!(Note::new(text(MAX_TEXT_BYTES + 1), vec![line]), Err(NoteError::TextTooLong));
+        assert!(Note::new(text(limits::NOTE_TEXT_BYTES), vec![line.clone()]).is_ok());
+        assert_eq!(Note::new(text(limits::NOTE_TEXT_BYTES + 1), vec![line]), Err(NoteError::TextTooLong));
         let name = |length| parse_name(&"n".repeat(length)).is_ok();
-        assert!(name(1) && name(MAX_NAME_BYTES) && !name(0) && !name(MAX_NAME_BYTES + 1));
+        assert!(
+            name(1)
+                && name(limits::NOTE_KEY_NAME_BYTES)
+                && !name(0)
+                && !name(limits::NOTE_KEY_NAME_BYTES + 1)
+        );
         assert!(["a b", "a\u{a0}b", "a+b", "a\u{1}b"].iter().all(|bad| parse_name(bad).is_err()));
         let signature = |length: usize| NoteSignature::parse(&format!("— n {}", "A".repeat(length))).is_ok();
         assert!(signature(8) && signature(MAX_SIGNATURE_BASE64_BYTES));

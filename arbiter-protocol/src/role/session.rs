@@ -177,6 +177,22 @@ impl Session {
         Ok(Self { role, opening, sent, phase, timing })
     }
 
+    /// The same session with another timing: the margin is the driver's setting, not part of what is durable.
+    #[must_use]
+    pub fn with_timing(self, timing: Timing) -> Self {
+        Self { timing, ..self }
+    }
+
+    /// Learns the agreement from elsewhere than the peer, e.g. from a receipt. One that is known already
+    /// stays, and one on another offer is ignored.
+    #[must_use]
+    pub fn with_agreement(self, agreement: &Agreement) -> Self {
+        if self.agreement().is_some() || agreement.offer() != self.offer() {
+            return self;
+        }
+        Self { opening: Opening::Agreement(agreement.clone()), ..self }
+    }
+
     /// The own role.
     pub const fn role(&self) -> Role {
         self.role

@@ -123,8 +123,8 @@ impl From<Refused> for Unproven {
 }
 
 impl Receipt {
-    /// Verifies everything, offline, against the arbiter named in the offer, in the order of R-506. With `request`, the receipt
-    /// must answer that request.
+    /// Verifies everything, offline, against the arbiter named in the offer, in the order of R-506. With
+    /// `request`, the receipt must answer that request.
     pub fn verify(&self, offer: &Verified<Offer>, request: Option<Digest>) -> Result<Proven, Unproven> {
         let arbiter = &offer.arbiter;
         let answer = Signed::<Answer>::parse(self.answer.clone())?.verify(&arbiter.key)?;
