@@ -25,6 +25,7 @@ mod label;
 mod nonce;
 mod proof;
 mod rsa;
+pub mod signature_key;
 mod statement;
 mod suite;
 mod transcript;
@@ -41,6 +42,7 @@ pub use error::{EscrowError, PointFault};
 pub use key::{EscrowKey, EscrowSecret};
 pub use label::{Label, Side};
 pub use nonce::NonceRegister;
+pub use signature_key::SignatureKey;
 pub use statement::Statement;
 pub use suite::Suite;
 
@@ -122,6 +124,22 @@ pub fn check(
             Ok(Verified { escrow, nonce: None })
         }
         _ => Err(EscrowError::WrongKind),
+    }
+}
+
+/// Whether `signature`, which is valid for the statement, is the one that the escrow holds: its public part is the same.
+///
+/// There is one Ed25519 signature for a nonce point and one RSA signature for a salt, so equal public parts mean equal
+/// bytes (F12). The only exception is an RSA key that its owner made badly: there the bytes may differ, both valid.
+pub fn holds(escrow: &Escrow, signature: &[u8], statement: &Statement<'_>) -> bool {
+    match (statement.kind(), &escrow.public) {
+        (Kind::Ed25519(it), PublicPart::Ed25519 { nonce }) => {
+            it.split(signature).is_some_and(|(found, _)| found == *nonce)
+        }
+        (Kind::Rsa(it), PublicPart::Rsa { width, salt }) => {
+            *width == it.width() && it.split(signature).is_some_and(|(found, _)| found == *salt)
+        }
+        _ => false,
     }
 }
 

@@ -39,6 +39,14 @@ impl<'a> Statement<'a> {
         Ok(Self(Kind::Rsa(Rsa::new(modulus, exponent, padding, hash, message)?)))
     }
 
+    /// Whether `signature` is a valid signature of this statement, by the strictest rules.
+    pub fn is_signed_by(&self, signature: &[u8]) -> bool {
+        match &self.0 {
+            Kind::Ed25519(it) => it.split(signature).is_some(),
+            Kind::Rsa(it) => it.split(signature).is_some(),
+        }
+    }
+
     pub(super) fn kind(&self) -> &Kind<'a> {
         &self.0
     }
