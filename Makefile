@@ -4,6 +4,8 @@ FLAGS   = --workspace --all-features --locked
 PREFIX ?= /usr/local
 STORY  ?= all
 CHEAT  ?= all
+COMPARE = $(CARGO) run --release --locked --manifest-path arbiter-protocol/benches/comparison/Cargo.toml \
+	--target-dir $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 TARGET  = $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)/debug
 
 .PHONY: help system build demo test fmt bindings lint unit doc stories bench install audit proto lint-proto release-graph
@@ -43,6 +45,8 @@ doc:
 
 bench: system ## Run the benchmarks and print their tables.
 	$(CARGO) bench $(FLAGS) --profile dev --bench rulings --bench exchange --bench escrow
+	$(COMPARE)
+	$(COMPARE) --features parallel
 
 install: system ## Put arbiter and fairx into PREFIX/bin.
 	$(CARGO) build --locked -p arbiter -p arbiter-client --features arbiter-client/cli --bins
@@ -53,9 +57,9 @@ lint-proto:
 	@if command -v npx >/dev/null; then npx --yes @bufbuild/buf@1.75.0 lint proto; \
 	else echo 'no npx: the API is not linted here'; fi
 
-# The testing feature must not be reachable from a release build.
+# The features testing and weaken must not be reachable from a release build.
 release-graph:
-	@! $(CARGO) tree --locked -p arbiter -p arbiter-client -e normal,build --prefix none -f '{p} {f}' | grep -E '^(arbiter|arbiter-[a-z]+) .*testing'
+	@! $(CARGO) tree --locked -p arbiter -p arbiter-client -e normal,build --prefix none -f '{p} {f}' | grep -E '^(arbiter|arbiter-[a-z]+) .*(testing|weaken)'
 
 audit: ## Check dependencies against known vulnerabilities and licences (installs two cargo tools).
 	$(CARGO) install --locked cargo-deny cargo-audit

@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use arbiter_client::clock::{Clock as _, SystemClock};
 use arbiter_client::protocol::crypto::{MemorySigner, SealingSecret, Signer as _};
+use arbiter_client::protocol::escrow::Suite;
 use arbiter_client::protocol::evidence::checkpoint::Origin;
 use arbiter_client::protocol::exchange::item::Item;
 use arbiter_client::protocol::limits;
@@ -27,7 +28,7 @@ use arbiter_client::protocol::role::arbiter::RULES;
 use arbiter_client::protocol::time::DurationMillis;
 use arbiter_client::transport::grpc::{Dialer, Listener};
 use arbiter_client::transport::{Content, Event, PeerMessage, Transport, Want};
-use arbiter_client::{Client, Identity, OfferTerms, Outcome, items};
+use arbiter_client::{Client, Give, Identity, OfferTerms, Outcome, items};
 use zeroize::Zeroizing;
 
 /// The file that is delivered.
@@ -110,12 +111,13 @@ impl Peers {
             originator_item: self.delivery.clone(),
             responder_item: self.receipt.clone(),
             complain_by: Some(SystemClock.now().after(DurationMillis(3_600_000))),
+            suite: Suite::DEFAULT,
         };
-        let id = self.alice.offer(terms, Some(&self.file)).await.unwrap();
+        let id = self.alice.offer(terms, Give::File(self.file.clone())).await.unwrap();
         let bob = async {
             let mut peer = listener.accept().await;
             let offer = self.bob.next_offer(&mut peer).await.unwrap();
-            let id = self.bob.accept(&offer, None).await.unwrap();
+            let id = self.bob.accept(&offer, Give::Nothing).await.unwrap();
             self.bob.run(id, &mut peer).await.unwrap()
         };
         let (one, other) = tokio::join!(self.alice.run(id, &mut dialer), bob);
@@ -134,13 +136,14 @@ impl Peers {
             originator_item: self.receipt.clone(),
             responder_item: self.receipt.clone(),
             complain_by: None,
+            suite: Suite::DEFAULT,
         };
-        let id = self.alice.offer(terms, None).await.unwrap();
+        let id = self.alice.offer(terms, Give::Nothing).await.unwrap();
         let offer = self.alice.status(id).await.unwrap().evidence.offer;
         let content = tokio::fs::read(&self.file).await.unwrap();
         let started = Instant::now();
         let sender = async {
-            deliver(&mut dialer, PeerMessage::Statement(offer.envelope().clone())).await;
+            deliver(&mut dialer, PeerMessage::Statement(offer.envelope().clone(), None)).await;
             for _ in 0..2 {
                 for (number, chunk) in content.chunks(limits::CHUNK_BYTES).enumerate() {
                     let content = Content {

@@ -4,7 +4,9 @@
 //! engine, what are rulings per second and p50/p99? Server and callers share the machine's cores.
 //!
 //! The bound counts only what no implementation could leave out: the Ed25519 operations of both sides, spread
-//! over all cores, and one fsync per commit that each caller has to wait for.
+//! over all cores, and one fsync per commit that each caller has to wait for. Rows `+ escrow` resolve contracts whose
+//! two signatures are taken out of escrow (Ed25519, suite 132/64): their bound counts two openings and two sealings more,
+//! each as long as it takes alone on one core.
 
 #![allow(
     clippy::as_conversions,
@@ -23,20 +25,25 @@ use std::time::{Duration, Instant};
 use arbiter::clock::SystemClock;
 use arbiter::engine::{Engine, Filed, Handle};
 use arbiter::grpc::{Api, Server};
+use arbiter::keys::escrow::{EpochSeed, EscrowKeys};
 use arbiter::keys::{Keys, Seeds};
 use arbiter::store::rocks::RocksStore;
-use arbiter_protocol::crypto::{self, MemorySigner, Signer as _};
+use arbiter_protocol::crypto::{self, MemorySigner, Sealer, SealingSecret, Signer as _};
+use arbiter_protocol::escrow::{SignatureKey, Suite};
 use arbiter_protocol::evidence::checkpoint::Origin;
-use arbiter_protocol::exchange::item::{Description, Information, Item, Statement};
+use arbiter_protocol::exchange::item::{Description, DetachedSignature, Information, Item, Statement};
+use arbiter_protocol::exchange::kind::detached::Place;
 use arbiter_protocol::exchange::selection::{Role, select};
-use arbiter_protocol::ids::{Digest, SealingKey};
-use arbiter_protocol::message::agreement::{Acceptance, Agreement, ArbiterIdentity, Offer, Party};
+use arbiter_protocol::ids::Digest;
+use arbiter_protocol::message::agreement::{
+    Acceptance, Agreement, ArbiterIdentity, EscrowTerms, Offer, Party,
+};
 use arbiter_protocol::message::request::{Action, Request};
-use arbiter_protocol::role::arbiter::Case;
+use arbiter_protocol::role::arbiter::{Case, Escrows};
 use arbiter_protocol::ruling::receipt::Receipt;
 use arbiter_protocol::ruling::sequencer::Desk;
 use arbiter_protocol::statement::{Signed, Verified};
-use arbiter_protocol::time::DurationMillis;
+use arbiter_protocol::time::{DurationMillis, UnixMillis};
 use arbiter_protocol::wire::arbiter as proto;
 use arbiter_protocol::wire::arbiter::arbiter_service_client::ArbiterServiceClient;
 use zeroize::Zeroizing;
@@ -49,11 +56,17 @@ const ARBITER_VERIFIES: u32 = 3;
 const CALLER_VERIFIES: u32 = 5;
 /// Verdict and answer; the checkpoint is shared by a batch.
 const SIGNS: u32 = 2;
+/// Signatures taken out of escrow by one ruling, where there are any.
+const OPENED: u32 = 2;
+/// Callers of the rows with escrows.
+const ESCROW_CALLERS: [usize; 2] = [1, 64];
 
 struct Costs {
     sign: Duration,
     verify: Duration,
     fsync: Duration,
+    open: Duration,
+    seal: Duration,
     cores: u32,
 }
 
@@ -63,21 +76,34 @@ impl Costs {
     }
 
     /// Rulings per second that signatures and fsync alone allow.
-    fn bound(&self, callers: usize) -> f64 {
-        let work = self.verify * (ARBITER_VERIFIES + CALLER_VERIFIES) + self.sign * SIGNS;
+    fn bound(&self, row: &Row) -> f64 {
+        let escrow = self.escrow(row);
+        let work = self.verify * (ARBITER_VERIFIES + CALLER_VERIFIES) + self.sign * SIGNS + escrow;
         let by_cores = f64::from(self.cores) / work.as_secs_f64();
         // A caller has one ruling under way, and each waits for its signatures and an fsync.
-        let by_latency = callers as f64 / (self.fsync + self.signatures()).as_secs_f64();
+        let by_latency = row.callers as f64 / (self.fsync + self.signatures() + escrow).as_secs_f64();
         by_cores.min(by_latency)
+    }
+
+    /// What a ruling of this row opens and seals.
+    fn escrow(&self, row: &Row) -> Duration {
+        if row.escrow { (self.open + self.seal) * OPENED } else { Duration::ZERO }
     }
 }
 
 struct Row {
     way: &'static str,
+    escrow: bool,
     callers: usize,
     per_second: f64,
     p50: Duration,
     p99: Duration,
+}
+
+impl Row {
+    fn name(&self) -> String {
+        format!("{}{}", self.way, if self.escrow { " + escrow" } else { "" })
+    }
 }
 
 fn main() {
@@ -91,8 +117,14 @@ fn main() {
     let asked: Option<usize> = std::env::args().find_map(|argument| argument.parse().ok());
     for callers in CALLERS.into_iter().filter(|callers| asked.is_none_or(|asked| asked == *callers)) {
         let rulings = if quick { callers } else { (callers * 250).clamp(1000, 12_000) };
-        rows.push(runtime.block_on(run(folder.path(), Way::Engine, callers, rulings)));
-        rows.push(runtime.block_on(run(folder.path(), Way::Grpc, callers, rulings)));
+        rows.push(runtime.block_on(run(folder.path(), Way::Engine, callers, filings(rulings))));
+        rows.push(runtime.block_on(run(folder.path(), Way::Grpc, callers, filings(rulings))));
+    }
+    let escrowed = escrowed_filings(if quick { 64 } else { 2000 });
+    for callers in ESCROW_CALLERS.into_iter().filter(|callers| asked.is_none_or(|asked| asked == *callers)) {
+        for way in [Way::Engine, Way::Grpc] {
+            rows.push(runtime.block_on(run(folder.path(), way, callers, Arc::clone(&escrowed))));
+        }
     }
     print_table(&costs, &rows);
 }
@@ -103,10 +135,45 @@ enum Way {
     Grpc,
 }
 
-async fn run(folder: &Path, way: Way, callers: usize, rulings: usize) -> Row {
+/// Before the clock runs.
+const WARM_UP: usize = 20;
+
+fn keys() -> Keys {
     let seed = |byte| Zeroizing::new([byte; 32]);
     let keys = Keys::from_seeds(&Seeds { arbiter: seed(1), log: seed(2), veil: seed(3) });
-    let arbiter = keys.identity(Origin::parse("bench.example/log").unwrap());
+    let epoch = EpochSeed { epoch: 1, seed: seed(4), from: UnixMillis(1), until: UnixMillis(1 << 52) };
+    let escrow = EscrowKeys::new(keys.arbiter(), &[epoch]).unwrap();
+    keys.with_escrow(escrow)
+}
+
+fn arbiter() -> ArbiterIdentity {
+    keys().identity(Origin::parse("bench.example/log").unwrap())
+}
+
+fn filings(rulings: usize) -> Arc<Vec<Filing>> {
+    let arbiter = arbiter();
+    Arc::new((0..rulings + WARM_UP).map(|number| Filing::new(&arbiter, number, None)).collect())
+}
+
+/// On all cores: making two escrows takes longer than ruling.
+fn escrowed_filings(rulings: usize) -> Arc<Vec<Filing>> {
+    let terms = EscrowTerms::new(keys().escrow().epochs().last().unwrap().clone(), Suite::FAST);
+    let (arbiter, numbers) = (arbiter(), (0..rulings + WARM_UP).collect::<Vec<_>>());
+    let cores = std::thread::available_parallelism().unwrap().get();
+    let make = |numbers: &[usize]| {
+        numbers.iter().map(|number| Filing::new(&arbiter, *number, Some(&terms))).collect::<Vec<_>>()
+    };
+    let make = &make;
+    let filings = std::thread::scope(|scope| {
+        let parts = numbers.chunks(numbers.len().div_ceil(cores));
+        let tasks: Vec<_> = parts.map(|part| scope.spawn(move || make(part))).collect();
+        tasks.into_iter().flat_map(|task| task.join().unwrap()).collect()
+    });
+    Arc::new(filings)
+}
+
+async fn run(folder: &Path, way: Way, callers: usize, cases: Arc<Vec<Filing>>) -> Row {
+    let (keys, arbiter) = (keys(), arbiter());
     let data = tempfile::tempdir_in(folder).unwrap();
     let store = Arc::new(RocksStore::open(&data.path().join("data"), &arbiter).unwrap());
     let desk = Desk {
@@ -119,12 +186,9 @@ async fn run(folder: &Path, way: Way, callers: usize, rulings: usize) -> Row {
     let server = Server::start(Api::default(), listener, engine.clone()).await.unwrap();
     let address = format!("http://{}", server.address());
 
-    let warm_up = 20;
-    let cases: Arc<Vec<Filing>> =
-        Arc::new((0..rulings + warm_up).map(|number| Filing::new(&arbiter, number)).collect());
-    let next = Arc::new(AtomicUsize::new(warm_up));
+    let next = Arc::new(AtomicUsize::new(WARM_UP));
     let caller = Caller::new(way, &engine, &address).await;
-    for filing in &cases[..warm_up] {
+    for filing in &cases[..WARM_UP] {
         caller.clone().rule(filing).await;
     }
     let started = Instant::now();
@@ -156,6 +220,7 @@ async fn run(folder: &Path, way: Way, callers: usize, rulings: usize) -> Row {
             Way::Engine => "engine",
             Way::Grpc => "gRPC",
         },
+        escrow: cases[0].escrows.originator.is_some(),
         callers,
         per_second: times.len() as f64 / took.as_secs_f64(),
         p50: times[times.len() / 2],
@@ -167,18 +232,20 @@ async fn run(folder: &Path, way: Way, callers: usize, rulings: usize) -> Row {
 struct Filing {
     request: Verified<Request>,
     agreement: Agreement,
+    escrows: Escrows,
 }
 
 impl Filing {
-    fn new(arbiter: &ArbiterIdentity, number: usize) -> Self {
+    /// With `terms`, both items are detached signatures in escrow.
+    fn new(arbiter: &ArbiterIdentity, number: usize, terms: Option<&EscrowTerms>) -> Self {
         let signer = |byte| MemorySigner::from_seed(&Zeroizing::new([byte; 32]));
         let (originator, responder) = (signer(11), signer(12));
         let party = |signer: &MemorySigner, byte, name: &str| Party {
             signing_key: signer.public_key(),
-            sealing_key: SealingKey::from_bytes([byte; 32]),
+            sealing_key: SealingSecret::from_seed(&Zeroizing::new([byte; 32])).public_key(),
             name: name.into(),
         };
-        let item = Item::new(Description::Signature(Statement {
+        let statement = Statement {
             title: "Contract of sale".into(),
             text: String::new(),
             subject: Information {
@@ -187,7 +254,17 @@ impl Filing {
                 media_type: "application/pdf".into(),
                 name: "contract.pdf".into(),
             },
-        }));
+        };
+        let item = |signer: &MemorySigner| {
+            let statement = statement.clone();
+            if terms.is_none() {
+                return Item::new(Description::Signature(statement));
+            }
+            let key = SignatureKey::ed25519(signer.public_key()).unwrap();
+            let detached = DetachedSignature { statement, key, certificate: Vec::new() };
+            Item::new(Description::DetachedSignature(detached))
+        };
+        let (originator_item, responder_item) = (item(&originator), item(&responder));
         let mut nonce = [0; 32];
         nonce[..8].copy_from_slice(&(number as u64).to_be_bytes());
         let offer = Verified::sign(
@@ -196,10 +273,11 @@ impl Filing {
                 originator: party(&originator, 21, "Northwind Machines GmbH"),
                 responder: party(&responder, 22, "Tailspin Tooling ApS"),
                 arbiter: arbiter.clone(),
-                selection: select(&item.properties, &item.properties).unwrap(),
-                originator_item: item.clone(),
-                responder_item: item,
+                selection: select(&originator_item.properties, &responder_item.properties).unwrap(),
+                originator_item,
+                responder_item,
                 complain_by: None,
+                escrow: terms.cloned(),
             },
             &originator,
         );
@@ -211,11 +289,21 @@ impl Filing {
             role: Role::Responder,
             action: Action::Resolve,
         };
-        Self { request: Verified::sign(request, &responder), agreement }
+        let escrow = |role, signer: &MemorySigner| {
+            let place = Place::of(agreement.offer(), role, agreement.id());
+            let signature = signer.sign(statement.document().as_bytes());
+            terms.map(|_| place.put(&signature, &Zeroizing::new(nonce)).unwrap())
+        };
+        let escrows = Escrows {
+            originator: escrow(Role::Originator, &originator),
+            responder: escrow(Role::Responder, &responder),
+        };
+        Self { request: Verified::sign(request, &responder), agreement, escrows }
     }
 
     fn wire(&self) -> proto::Case {
-        proto::Case::file(&self.request, self.agreement.offer(), Some(self.agreement.acceptance()))
+        let (offer, acceptance) = (self.agreement.offer(), self.agreement.acceptance());
+        proto::Case::file(&self.request, offer, Some(acceptance), &self.escrows)
     }
 
     /// What every caller does with an answer: checks all of it.
@@ -262,9 +350,10 @@ impl Caller {
                     Signed::parse(filing.request.envelope().clone()).unwrap(),
                     Signed::parse(filing.agreement.offer().envelope().clone()).unwrap(),
                     Some(Signed::parse(filing.agreement.acceptance().envelope().clone()).unwrap()),
+                    filing.escrows.clone(),
                 )
                 .unwrap();
-                match engine.file(case, None).await.unwrap() {
+                match engine.resolve(case).await.unwrap() {
                     Filed::Receipt(receipt) => *receipt,
                     Filed::Content(_) => unreachable!("a resolve is answered with a receipt"),
                 }
@@ -286,7 +375,18 @@ fn measure_costs(folder: &Path, rounds: u32) -> Costs {
     let signature = signer.sign(&message);
     let key = signer.public_key();
     let mut file = std::fs::File::create(folder.join("fsync")).unwrap();
+    let escrowed = &escrowed_filings(0)[0];
+    let (offer, keys) = (escrowed.agreement.offer(), keys());
+    let place = Place::of(offer, Role::Responder, escrowed.agreement.id());
+    let escrow = escrowed.escrows.responder.as_ref().unwrap();
+    let secret = keys.escrow().secret(&offer.escrow.as_ref().unwrap().key).unwrap();
     Costs {
+        open: median(rounds, || drop(std::hint::black_box(place.open(escrow, secret).unwrap()))),
+        seal: median(rounds, || {
+            let mut sealer =
+                Sealer::new(&offer.originator.sealing_key, b"", &Zeroizing::new([7; 32])).unwrap();
+            std::hint::black_box(sealer.seal(&signature, true).unwrap());
+        }),
         sign: median(rounds, || {
             std::hint::black_box(signer.sign(&message));
         }),
@@ -316,23 +416,25 @@ fn print_table(costs: &Costs, rows: &[Row]) {
     let us = |duration: Duration| duration.as_secs_f64() * 1e6;
     println!("\nRulings, every proof checked by the caller; callers and arbiter share {} cores", costs.cores);
     println!(
-        "one operation: sign {:.0} us, verify {:.0} us, fsync {:.0} us; \
-         one ruling: {} verifies and {} signs at least",
+        "one operation: sign {:.0} us, verify {:.0} us, fsync {:.0} us, open {:.0} us, seal {:.0} us; \
+         one ruling: {} verifies and {} signs at least, with escrow {OPENED} openings and sealings more",
         us(costs.sign),
         us(costs.verify),
         us(costs.fsync),
+        us(costs.open),
+        us(costs.seal),
         ARBITER_VERIFIES + CALLER_VERIFIES,
         SIGNS,
     );
     println!(
-        "{:>8} {:>8} {:>11} {:>10} {:>10} {:>10} {:>7}",
+        "{:>16} {:>8} {:>11} {:>10} {:>10} {:>10} {:>7}",
         "way", "callers", "rulings/s", "p50 us", "p99 us", "bound/s", "share"
     );
     for row in rows {
-        let bound = costs.bound(row.callers);
+        let bound = costs.bound(row);
         println!(
-            "{:>8} {:>8} {:>11.0} {:>10.0} {:>10.0} {:>10.0} {:>6.0}%",
-            row.way,
+            "{:>16} {:>8} {:>11.0} {:>10.0} {:>10.0} {:>10.0} {:>6.0}%",
+            row.name(),
             row.callers,
             row.per_second,
             us(row.p50),
@@ -341,11 +443,11 @@ fn print_table(costs: &Costs, rows: &[Row]) {
             100.0 * row.per_second / bound,
         );
     }
-    let alone = costs.fsync + costs.signatures();
     for row in rows.iter().filter(|row| row.callers == 1) {
+        let alone = costs.fsync + costs.signatures() + costs.escrow(row);
         println!(
-            "one caller, {}: p50 is {:.1} times one fsync and its signatures ({:.0} us)",
-            row.way,
+            "one caller, {}: p50 is {:.1} times one fsync, its signatures and openings ({:.0} us)",
+            row.name(),
             row.p50.as_secs_f64() / alone.as_secs_f64(),
             us(alone),
         );

@@ -42,7 +42,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Folder of the evidence log, the records and the deposits.
     pub data: PathBuf,
-    /// File with the secret keys, mode 0600.
+    /// File with the secret keys, mode 0600. The keys that open escrows are beside it, one file for each epoch: its name
+    /// with `.escrow-1`, `.escrow-2` and so on.
     pub key_file: PathBuf,
     /// Origin of the evidence log. Part of the arbiter's identity: agreements name it.
     pub origin: String,
@@ -54,7 +55,8 @@ pub struct Settings {
     pub accept_clock: bool,
     /// Largest item that is taken as a deposit.
     pub max_deposit_bytes: u64,
-    /// Room for all deposits together, stored or on their way, each in whole chunks of 64 KiB.
+    /// Room for all deposits and signatures out of escrow together, stored or on their way, each in whole chunks of
+    /// 64 KiB.
     pub max_total_deposit_bytes: u64,
     /// Connections at one time; more are closed at once. Health and reflection are limited by this and by
     /// `max_streams` only: they answer while `max_requests` is reached. RocksDB keeps up to 512 files open: raise

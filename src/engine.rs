@@ -4,6 +4,8 @@
 //!  file(case) ─▶ queue ─▶ writer thread:  decide all that is queued ─▶ one commit ─▶ release
 //!                                                                                    │
 //!  Receipt ◀── sign, prove (in the task of the caller, after the commit) ◀───────────┘
+//!
+//!  resolve(case) ─▶ open escrows, seal to the peers ─▶ file
 //! ```
 //!
 //! A batch is what queued up while the commit before it ran; there is no timer. Invariants
@@ -12,7 +14,11 @@
 //! - A failed commit ends the engine: every waiter gets [`EngineError::Stopped`], nothing is signed (R-505).
 //! - Time never goes back, for refusals too (R-409).
 
+#[cfg(any(test, feature = "testing"))]
+mod by_hand;
 mod contents;
+mod draft;
+mod opening;
 mod release;
 mod start;
 mod writer;
@@ -23,7 +29,8 @@ use std::sync::{Arc, Mutex};
 use arbiter_protocol::error::Refused;
 use arbiter_protocol::evidence::checkpoint::Checkpoint;
 use arbiter_protocol::evidence::merkle;
-use arbiter_protocol::exchange::kind::information::FitContent;
+use arbiter_protocol::exchange::kind::content::FitContent;
+use arbiter_protocol::exchange::selection::ByRole;
 use arbiter_protocol::ids::{Digest, LeafIndex};
 use arbiter_protocol::role::arbiter::{Case, Decision, decide};
 use arbiter_protocol::ruling::receipt::Receipt;
@@ -34,12 +41,21 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::clock::{Clock, NeverBack};
 use crate::keys::Keys;
+use crate::keys::escrow::EscrowKeys;
 use crate::keys::guard::Tree;
 use crate::store::{ContentHead, Store};
 use contents::Contents;
+use opening::Benches;
 use release::lock;
 
+#[cfg(any(test, feature = "testing"))]
+pub use by_hand::Turner;
+pub use draft::Draft;
 pub use start::StartError;
+
+/// What is held for parties with a case, by the role whose item it is: the proof that it fits, and where its sealed
+/// chunks are.
+pub type Held = ByRole<Option<(FitContent, ContentId)>>;
 
 /// Cases that may wait for the writer; one more is told to come back.
 pub const QUEUE: usize = 4096;
@@ -105,32 +121,35 @@ pub enum Filed {
     Receipt(Box<Receipt>),
 }
 
-/// What a deposit needs.
+/// What a case needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precheck {
     /// The answer exists already: no content is needed, just file the case.
     Answered,
     /// Receive the content, then file the case with it.
     ContentWanted,
+    /// Open the escrows, then file the case with what they hold.
+    EscrowsWanted,
 }
 
 /// Why there is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum EngineError {
-    /// A stored entry cannot be read. Nothing was decided; the operator has to run `fsck`.
-    #[error("a stored entry cannot be read; the operator has been told")]
+    /// A stored entry cannot be read, or a good escrow cannot be opened. Nothing was decided; the operator has to
+    /// read the log and run `fsck`.
+    #[error("a stored entry cannot be read or a key is damaged; the operator has been told")]
     Damaged,
-    /// All deposits together take the room that there is. Nothing was received.
+    /// Everything that is held for parties takes the room that there is. Nothing was received or opened.
     #[error(
-        "the deposit has {size_bytes} bytes, and deposits take {held} of {maximum} bytes already: choose another \
-         arbiter, or ask the operator for more room"
+        "the item has {size_bytes} bytes, and what is held for parties takes {held} of {maximum} bytes already: choose \
+         another arbiter, or ask the operator for more room"
     )]
     Full {
         /// The size agreed.
         size_bytes: u64,
-        /// What all deposits take.
+        /// What everything held takes.
         held: u64,
-        /// What they may take.
+        /// What it may take.
         maximum: u64,
     },
     /// A proof was asked for a tree that is not there (yet).
@@ -145,6 +164,9 @@ pub enum EngineError {
     /// A rule forbids it.
     #[error(transparent)]
     Refused(#[from] Refused),
+    /// A signature out of escrow could not be sealed. Nothing was decided; the operator has been told.
+    #[error("the arbiter cannot seal what it opened; the operator has been told")]
+    Unsealed,
     /// The engine has stopped. Whether the case was decided is known after the next start: ask again.
     #[error("the arbiter is stopping; ask again")]
     Stopped,
@@ -166,6 +188,10 @@ pub struct Counters {
     pub attestations: u64,
     /// Commits, the one at the start included.
     pub commits: u64,
+    /// Escrows found to be false.
+    pub escrows_false: u64,
+    /// Signatures taken out of escrow.
+    pub escrows_opened: u64,
     /// Leaves in the log, those of earlier runs included.
     pub leaves: u64,
     /// Cases refused by a rule.
@@ -188,8 +214,11 @@ struct Shared {
     tally: Tally,
     /// Owns the newest tree that a returned commit holds: what the log shows to the world.
     published: Mutex<Published>,
-    /// Owns the names and the room of deposits.
+    /// Owns the names and the room of contents.
     contents: Mutex<Contents>,
+    /// Opens escrows. Replaced whole when there are other epochs.
+    escrow: Mutex<Arc<EscrowKeys>>,
+    benches: Benches,
     /// The newest signed checkpoint, so that a batch signs one only once.
     checkpoints: Mutex<Option<(Vec<u8>, [u8; 64])>>,
     /// The tree that was last found in the store before a signature: a batch looks once.
@@ -213,6 +242,8 @@ struct Published {
 struct Tally {
     attestations: AtomicU64,
     commits: AtomicU64,
+    escrows_false: AtomicU64,
+    escrows_opened: AtomicU64,
     refused: AtomicU64,
     replays: AtomicU64,
     verdicts_aborted: AtomicU64,
@@ -226,7 +257,7 @@ enum Message {
 
 struct Job {
     case: Case,
-    content: Option<(FitContent, ContentId)>,
+    held: Held,
     reply: oneshot::Sender<Result<Granted, EngineError>>,
 }
 
@@ -237,17 +268,12 @@ struct Granted {
 }
 
 impl Handle {
-    /// Files a case and waits for the durable answer. `content` is the proof that a deposit fits, and where
-    /// its chunks are. The engine removes them if no record names them, except after
-    /// [`EngineError::Overloaded`]: then it never saw the case.
-    pub async fn file(
-        &self,
-        case: Case,
-        content: Option<(FitContent, ContentId)>,
-    ) -> Result<Filed, EngineError> {
+    /// Files a case and waits for the durable answer. `held` is a deposit, or what was in escrow. The engine removes
+    /// the contents if no record names them, except after [`EngineError::Overloaded`]: then it never saw the case.
+    pub async fn file(&self, case: Case, held: Held) -> Result<Filed, EngineError> {
         let request = case.request().digest();
         let (reply, granted) = oneshot::channel();
-        let job = Box::new(Job { case, content, reply });
+        let job = Box::new(Job { case, held, reply });
         self.queue.try_send(Message::File(job)).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => EngineError::Overloaded,
             mpsc::error::TrySendError::Closed(_) => EngineError::Stopped,
@@ -256,13 +282,15 @@ impl Handle {
         self.shared.release(&granted, request)
     }
 
-    /// Whether a deposit would be accepted now, before a byte of it is received. Not a promise.
+    /// Whether a deposit would be accepted now, before a byte of it is received; whether escrows would have to be
+    /// opened, before any is. Not a promise.
     pub fn precheck(&self, case: &Case) -> Result<Precheck, EngineError> {
         let shared = &self.shared;
         let record = shared.read(shared.store.record(&case.exchange_id()))?;
         let next = LeafIndex(self.log_size());
-        match decide(case, record.known(), self.now(), next, None)? {
+        match decide(case, record.known(), self.now(), next, ByRole::default())? {
             Decision::Attest(_) => Ok(Precheck::ContentWanted),
+            Decision::Rule(_) if !case.to_open().is_empty() => Ok(Precheck::EscrowsWanted),
             _ => Ok(Precheck::Answered),
         }
     }
@@ -275,6 +303,16 @@ impl Handle {
     /// Who this arbiter is.
     pub fn desk(&self) -> &Desk {
         &self.shared.desk
+    }
+
+    /// What opens escrows.
+    pub fn escrow_keys(&self) -> Arc<EscrowKeys> {
+        Arc::clone(&lock(&self.shared.escrow))
+    }
+
+    /// From now on these open escrows (R-412). They were signed where they were loaded.
+    pub fn replace_escrow_keys(&self, keys: Arc<EscrowKeys>) {
+        *lock(&self.shared.escrow) = keys;
     }
 
     /// A name for a new content that no other content has or had, and room for its `size_bytes`, if all
@@ -294,7 +332,7 @@ impl Handle {
         self.shared.read(self.shared.store.put_content(content, head))
     }
 
-    /// Forgets a deposit that was never filed.
+    /// Forgets a content that was never filed.
     pub fn remove_content(&self, content: ContentId) -> Result<(), EngineError> {
         self.shared.read(self.shared.remove_content(content))
     }
@@ -362,6 +400,8 @@ impl Handle {
         Counters {
             attestations: read(&tally.attestations),
             commits: read(&tally.commits),
+            escrows_false: read(&tally.escrows_false),
+            escrows_opened: read(&tally.escrows_opened),
             leaves: self.log_size(),
             refused: read(&tally.refused),
             replays: read(&tally.replays),

@@ -3,7 +3,7 @@
 //! ```text
 //!  leaves ─▶ form, place, time, chain of each exchange ─▶ tree ─▶ every node, root, head       (fsck::log)
 //!  records ─▶ party signatures ─▶ rules decide again ─▶ same statement ─▶ same leaf, same tree
-//!          └▶ deposited content is whole                                                     (fsck::records)
+//!          └▶ held contents are whole                                                        (fsck::records)
 //! ```
 //!
 //! Nothing is written and nothing is signed. Invariants
@@ -96,8 +96,8 @@ pub enum Problem {
     /// A leaf does not follow the leaf of the same exchange that it must follow.
     #[error("its sequence number or link does not follow the previous leaf of its exchange")]
     Chain,
-    /// The deposited content is not whole.
-    #[error("the deposited content is not whole: {problem}")]
+    /// A deposit, or a signature out of escrow, is not whole.
+    #[error("the content held for a party is not whole: {problem}")]
     Content {
         /// What is missing.
         problem: &'static str,

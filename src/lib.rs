@@ -14,7 +14,7 @@
 //! | [`engine`] | the single writer: decide, commit, release |
 //! | [`fsck`] | checks a whole store again from its evidence |
 //! | [`grpc`] | the API of `proto/arbiter/v1` |
-//! | [`keys`] | secret keys, and a guard that signs only what is durable |
+//! | [`keys`] | secret keys, those of escrow epochs, and a guard that signs only what is durable |
 //! | [`store`] | durable state: a contract and two stores that keep it |
 //!
 //! # Invariants

@@ -3,6 +3,8 @@
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test may fail")]
 
 mod common;
+#[path = "api/escrow.rs"]
+mod escrow;
 #[path = "api/limits.rs"]
 mod limits_and_ends;
 
@@ -26,6 +28,7 @@ use arbiter_protocol::message::request::Action::{Abort, Deposit, Fetch, Query, R
 use arbiter_protocol::message::request::Request;
 use arbiter_protocol::message::verdict::Ruling;
 use arbiter_protocol::message::wire;
+use arbiter_protocol::role::arbiter::Escrows;
 use arbiter_protocol::ruling::receipt::Ruled;
 use arbiter_protocol::ruling::sequencer::ContentId;
 use arbiter_protocol::statement::{Payload as _, Verified};
@@ -65,7 +68,7 @@ async fn info_names_keys_origin_rules_limits_and_clock() {
     assert_eq!(info.clock, START.0);
     assert_eq!(info.version, env!("CARGO_PKG_VERSION"));
     let limits = info.limits.unwrap();
-    assert_eq!((limits.deposit_bytes, limits.chunk_bytes, limits.statement_bytes), (12_345, 65_536, 24_576));
+    assert_eq!((limits.deposit_bytes, limits.chunk_bytes, limits.statement_bytes), (12_345, 65_536, 32_768));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -142,6 +145,7 @@ async fn status_of(health: &mut HealthClient<tonic::transport::Channel>, service
 
 // ---- P1: contract signing
 
+/// S13: the same request gets the same bytes, another one the same verdict.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_contract_is_resolved_once_and_replayed_byte_for_byte() {
     let world = World::new().await;
@@ -173,6 +177,7 @@ async fn a_contract_is_resolved_once_and_replayed_byte_for_byte() {
     }
 }
 
+/// S7, S8, S9: an abort holds for a responder that accepted, too.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_originator_aborts_before_and_after_it_saw_an_acceptance() {
     let world = World::new().await;
@@ -195,6 +200,7 @@ async fn the_originator_aborts_before_and_after_it_saw_an_acceptance() {
     assert_eq!(proven.ruled.rule(), "R-403");
 }
 
+/// refused, and nothing is ruled.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_rules_of_p1_forbid_is_refused_by_name() {
     let world = World::new().await;
@@ -248,6 +254,7 @@ async fn a_request_for_another_method_is_refused() {
     assert_eq!(world.engine.log_size(), 1);
 }
 
+/// and what else is wrong with the form of a case.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_malformed_case_has_its_own_reason() {
     let world = World::new().await;
@@ -320,6 +327,7 @@ async fn every_malformed_case_has_its_own_reason() {
     resolve(&mut parties, good.clone()).await.expect("and the good one still is");
 }
 
+/// each rule broken by one change of a good offer.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_offer_that_breaks_a_rule_has_its_own_reason() {
     let world = World::new().await;
@@ -336,6 +344,7 @@ async fn an_offer_that_breaks_a_rule_has_its_own_reason() {
             request: Some(sign_request(&world.alice.signer, request.encode_to_vec())),
             offer: Some(sign_bytes(&world.alice.signer, OFFER, payload)),
             acceptance: None,
+            ..Default::default()
         }
     };
     const OFFER: &str = arbiter_protocol::message::agreement::Offer::TYPE;
@@ -376,6 +385,7 @@ async fn an_offer_that_breaks_a_rule_has_its_own_reason() {
     assert_eq!(world.engine.log_size(), 2);
 }
 
+/// S10, S44: who is not the party, and what is of another exchange.
 #[tokio::test(flavor = "multi_thread")]
 async fn strangers_other_roles_and_other_exchanges_are_refused() {
     let world = World::new().await;
@@ -388,7 +398,8 @@ async fn strangers_other_roles_and_other_exchanges_are_refused() {
     let request = (*world.request(&agreement, Originator, Resolve)).clone();
     for signer in [&world.mallory.signer, &world.bob.signer] {
         let request = Verified::sign(request.clone(), signer);
-        let case = proto::Case::file(&request, agreement.offer(), Some(agreement.acceptance()));
+        let case =
+            proto::Case::file(&request, agreement.offer(), Some(agreement.acceptance()), &Escrows::default());
         assert_reason(resolve(&mut parties, case).await, denied, "NOT_A_PARTY");
     }
     // Statements of one exchange beside those of another (attacks K1, K3, K9).
@@ -401,12 +412,14 @@ async fn strangers_other_roles_and_other_exchanges_are_refused() {
     for agreement_id in [None, Some(other.id())] {
         let request = Request { agreement_id, ..request.clone() };
         let request = Verified::sign(request, &world.alice.signer);
-        let case = proto::Case::file(&request, agreement.offer(), Some(agreement.acceptance()));
+        let case =
+            proto::Case::file(&request, agreement.offer(), Some(agreement.acceptance()), &Escrows::default());
         assert_reason(resolve(&mut parties, case).await, precondition, "ACCEPTANCE_MISMATCH");
     }
     assert_eq!(world.engine.log_size(), 1);
 }
 
+/// refused before anything is read into it.
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_that_are_too_large_or_no_messages_get_a_reason_too() {
     let world = World::new().await;
@@ -442,6 +455,7 @@ where
 
 // ---- P2: deposit, complaint, fetch
 
+/// nobody fetches before the verdict, and the depositor never.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deposit_is_attested_complained_about_and_fetched() {
     let world = World::new().await;
@@ -499,6 +513,7 @@ async fn a_deposit_is_attested_complained_about_and_fetched() {
     }
 }
 
+/// R-406, S19, S44: at the deadline and after it the complaint is refused.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_complaint_is_in_time_until_one_tick_before_the_deadline() {
     let world = World::new().await;
@@ -529,6 +544,7 @@ async fn a_complaint_is_in_time_until_one_tick_before_the_deadline() {
     }
 }
 
+/// S18: not a tick before.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_second_sender_aborts_from_the_deadline_on() {
     let world = World::new().await;
@@ -550,6 +566,7 @@ async fn the_second_sender_aborts_from_the_deadline_on() {
     assert_eq!(proven.ruled.rule(), "R-405");
 }
 
+/// too late stays too late.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clock_that_steps_back_does_not_reopen_a_deadline() {
     let world = World::new().await;
@@ -566,6 +583,7 @@ async fn a_clock_that_steps_back_does_not_reopen_a_deadline() {
     assert_reason(resolve(&mut parties, case).await, Code::FailedPrecondition, late);
 }
 
+/// without deposit or acceptance, by the other party, after a verdict, too late.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_rules_of_p2_forbid_is_refused_by_name() {
     let world = World::new().await;
@@ -630,6 +648,7 @@ async fn gone(world: &World, content: ContentId) {
     .await;
 }
 
+/// R-407, S16, S43: one byte, the size or the type is wrong: refused, and no draft stays.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_item_that_misses_its_description_leaves_nothing() {
     let world = World::new().await;
@@ -783,7 +802,7 @@ async fn of_two_uploads_at_one_time_one_is_kept_and_both_are_answered() {
     }
     let (first, second) = (first_call.await.unwrap().unwrap(), second_call.await.unwrap().unwrap());
     assert_eq!(first, second);
-    let kept = world.store.record(&agreement.exchange_id()).unwrap().content.unwrap();
+    let kept = world.store.record(&agreement.exchange_id()).unwrap().held.originator.unwrap();
     assert!([one, two].contains(&kept));
     assert_eq!(world.store.content(kept).unwrap().unwrap().chunks, 2);
     gone(&world, if kept == one { two } else { one }).await;

@@ -3,6 +3,8 @@
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test may fail")]
 
 mod common;
+#[path = "cli/escrow.rs"]
+mod escrow;
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -549,7 +551,7 @@ fn the_data_of_a_newer_version_is_refused_and_left_alone() {
     db.create_cf("escrows", &options).unwrap();
     db.put_cf(db.cf_handle("escrows").unwrap(), b"key", b"value").unwrap();
     drop(db);
-    let part = "it has format version 2, this program reads version 1: upgrade arbiter";
+    let part = "it has format version 3, this program reads version 2: upgrade arbiter";
     for _ in 0..2 {
         assert_fails(&home.run(&["serve", "--listen", "127.0.0.1:0"]), 1, part);
         assert_fails(&home.run(&["fsck"]), 2, part);
@@ -722,7 +724,7 @@ async fn fsck_tells_clean_from_damaged_from_unchecked() {
     assert_fails(&home.run(&["serve", "--listen", "127.0.0.1:0"]), 1, "data folder");
 }
 
-/// A full disk, as far as a process can have one of its own: files may not grow any more.
+/// S33: a full disk, as far as a process can have one of its own: files may not grow any more.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_disk_that_is_full_ends_the_process_with_an_error() {
     let home = Home::new();

@@ -8,6 +8,7 @@
 //! What is asserted
 //! - D6, R-401: a receipt that a caller has got comes again, byte for byte: statement, leaf, proof, checkpoint.
 //! - A case whose call broke off gets one verdict afterwards, the same for both parties.
+//! - R-411: every verdict that opened escrows comes with both signatures, byte for byte, whenever they are fetched; S32.
 //! - The log only grows: the newest checkpoint is consistent with every earlier one.
 //! - `arbiter fsck` finds nothing.
 //!
@@ -21,20 +22,26 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use arbiter_protocol::escrow::Suite;
 use arbiter_protocol::evidence::checkpoint::{Origin, SignedCheckpoint};
 use arbiter_protocol::evidence::merkle::verify_consistency;
 use arbiter_protocol::evidence::note::VerifierKey;
 use arbiter_protocol::exchange::selection::Role;
 use arbiter_protocol::ids::{Digest, PublicKey};
-use arbiter_protocol::message::agreement::{Agreement, ArbiterIdentity};
+use arbiter_protocol::message::agreement::{Agreement, ArbiterIdentity, EscrowTerms};
 use arbiter_protocol::message::request::Action;
+use arbiter_protocol::message::verdict::Ruling;
+use arbiter_protocol::statement::{Envelope, Signed};
 use arbiter_protocol::wire::arbiter as proto;
 use arbiter_protocol::wire::arbiter::arbiter_service_client::ArbiterServiceClient;
 use arbiter_protocol::wire::arbiter::evidence_log_service_client::EvidenceLogServiceClient;
-use common::{Auditors, Cast, Parties, abort, prove, resolve};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use common::{Auditors, Cast, Parties, abort, fetch, prove, resolve, unseal};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
@@ -42,6 +49,10 @@ use tonic::transport::Endpoint;
 
 const KILLS: u32 = 104;
 const CALLERS: usize = 6;
+/// Exchanges with escrows, made before: making one takes longer than ruling dozens.
+const ESCROWED: usize = 160;
+/// Of so many exchanges one has escrows, while there are any.
+const EVERY: usize = 4;
 /// Every so many kills all receipts are asked for again; between, those of the round before.
 const EVERYTHING: u32 = 13;
 /// Every so many kills the data folder is checked.
@@ -59,6 +70,16 @@ struct Case {
     resolve: proto::Case,
 }
 
+impl Case {
+    fn new(cast: &Cast, agreement: Agreement) -> Self {
+        Self {
+            abort: cast.case_without_acceptance(&agreement, Action::Abort),
+            resolve: cast.case(&agreement, Role::Responder, Action::Resolve),
+            agreement,
+        }
+    }
+}
+
 /// What a caller knows of a case: the receipts that came.
 #[derive(Default)]
 struct Known {
@@ -66,19 +87,24 @@ struct Known {
     resolved: Option<proto::Receipt>,
 }
 
+/// R-401, S32: see above.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_acknowledged_ruling_is_lost_or_changed_by_kills() {
     let folder = tempfile::Builder::new().prefix("crash").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     arbiter(folder.path(), &["init", "--dir", ".", "--origin", "crash.example/log"]).await;
     let identity = identity(folder.path()).await;
-    let cast = Arc::new(Cast::new(identity.clone()));
+    let mut cast = Cast::new(identity.clone());
+    cast.terms = Some(terms(folder.path(), &identity).await);
+    let cast = Arc::new(cast);
+    let pool: Vec<_> = (0..ESCROWED).map(|_| Case::new(&cast, cast.signing())).collect();
+    let pool = Arc::new(Mutex::new(pool));
     let log_key = VerifierKey::new(identity.log_origin.as_str(), identity.log_key).unwrap();
 
     let mut dice = Dice(0x5EED_C4A5);
     let mut known: BTreeMap<usize, (Arc<Case>, Known)> = BTreeMap::new();
     let mut roots: BTreeMap<u64, Digest> = BTreeMap::new();
     let (mut address, mut killed, mut early, mut broken_off) = ("127.0.0.1:0".to_owned(), 0, 0, 0);
-    let (mut replayed, mut round) = (0_usize, Vec::new());
+    let (mut replayed, mut fetched, mut round) = (0_usize, 0_usize, Vec::new());
     let next = Arc::new(AtomicUsize::new(0));
     while killed < KILLS {
         if dice.below(EARLY) == 0 && killed > 0 {
@@ -99,11 +125,15 @@ async fn no_acknowledged_ruling_is_lost_or_changed_by_kills() {
         for number in &chosen {
             let (case, receipts) = known.get_mut(number).unwrap();
             replayed += replay(&mut parties, case, receipts, &mut roots).await;
+            fetched += fetch_both(&mut parties, &cast, case, receipts).await;
         }
         check_log(&mut server.auditors().await, &log_key, &roots, everything).await;
 
         let callers: Vec<_> = (0..CALLERS)
-            .map(|_| tokio::spawn(call(server.parties_later(), cast.clone(), next.clone())))
+            .map(|_| {
+                let pool = Arc::clone(&pool);
+                tokio::spawn(call(server.parties_later(), cast.clone(), next.clone(), pool))
+            })
             .collect();
         sleep(Duration::from_millis(dice.below(LIFE))).await;
         server.child.kill().await.unwrap();
@@ -127,13 +157,14 @@ async fn no_acknowledged_ruling_is_lost_or_changed_by_kills() {
     let mut parties = server.parties().await;
     for (case, receipts) in known.values_mut() {
         replayed += replay(&mut parties, case, receipts, &mut roots).await;
+        fetched += fetch_both(&mut parties, &cast, case, receipts).await;
     }
     check_log(&mut server.auditors().await, &log_key, &roots, true).await;
     server.child.kill().await.unwrap();
     let clean = arbiter(folder.path(), &["fsck", "--config", "."]).await;
     println!(
         "{killed} kills, {early} of them during start; {} exchanges, {broken_off} calls broken off, {replayed} \
-         receipts compared, {} checkpoints\n{clean}",
+         receipts and {fetched} opened signatures compared, {} checkpoints\n{clean}",
         known.len(),
         roots.len()
     );
@@ -141,24 +172,32 @@ async fn no_acknowledged_ruling_is_lost_or_changed_by_kills() {
     assert!(clean.contains(&format!(" {} verdicts", known.len())), "one verdict an exchange: {clean}");
     // Otherwise this test has tested nothing.
     assert!(early >= 4 && broken_off >= 20 && replayed >= 500, "the load was too small for the kills to hit");
+    assert!(fetched >= 100, "too few escrows were opened: {fetched}");
 }
 
 /// Files cases until the server is gone. What came back, and what did not.
-async fn call(parties: Parties, cast: Arc<Cast>, next: Arc<AtomicUsize>) -> Vec<(usize, Arc<Case>, Known)> {
+async fn call(
+    parties: Parties,
+    cast: Arc<Cast>,
+    next: Arc<AtomicUsize>,
+    pool: Arc<Mutex<Vec<Case>>>,
+) -> Vec<(usize, Arc<Case>, Known)> {
     let mut done = Vec::new();
     loop {
         let number = next.fetch_add(1, Ordering::SeqCst);
-        let agreement = cast.contract();
-        let case = Case {
-            abort: cast.case_without_acceptance(&agreement, Action::Abort),
-            resolve: cast.case(&agreement, Role::Responder, Action::Resolve),
-            agreement,
-        };
+        let made = if number.is_multiple_of(EVERY) { pool.lock().unwrap().pop() } else { None };
+        let case = made.unwrap_or_else(|| Case::new(&cast, cast.contract()));
         let (mut one, mut other) = (parties.clone(), parties.clone());
-        let (aborted, resolved) = tokio::join!(
-            timeout(LONG, abort(&mut one, case.abort.clone())),
-            timeout(LONG, resolve(&mut other, case.resolve.clone()))
-        );
+        // An abort is faster than an opening and would win every race: most escrows are resolved first.
+        let in_turn = case.agreement.offer().escrow.is_some() && !number.is_multiple_of(4 * EVERY);
+        let aborting = timeout(LONG, abort(&mut one, case.abort.clone()));
+        let resolving = timeout(LONG, resolve(&mut other, case.resolve.clone()));
+        let (aborted, resolved) = if in_turn {
+            let resolved = resolving.await;
+            (aborting.await, resolved)
+        } else {
+            tokio::join!(aborting, resolving)
+        };
         let known = Known { aborted: aborted.unwrap().ok(), resolved: resolved.unwrap().ok() };
         let gone = known.aborted.is_none() || known.resolved.is_none();
         done.push((number, Arc::new(case), known));
@@ -193,6 +232,27 @@ async fn replay(
     }
     *known = Known { aborted: Some(aborted), resolved: Some(resolved) };
     compared
+}
+
+/// Both parties fetch what the verdict took out of escrow: the very signatures. How many were compared.
+async fn fetch_both(parties: &mut Parties, cast: &Cast, case: &Case, known: &Known) -> usize {
+    let agreement = &case.agreement;
+    if agreement.offer().escrow.is_none() {
+        return 0;
+    }
+    let proven = prove(known.resolved.clone().unwrap(), agreement, &case.resolve);
+    if proven.ruled.verdict().unwrap().ruling == Ruling::Aborted {
+        return 0;
+    }
+    for role in Role::BOTH {
+        let fetched = fetch(parties, cast.case(agreement, role, Action::Fetch)).await.unwrap();
+        let got = unseal(agreement, role.peer(), cast.peer(role), fetched);
+        assert!(
+            got == cast.detached_signature(agreement, role.peer()),
+            "an opened signature was lost or changed"
+        );
+    }
+    2
 }
 
 /// The newest checkpoint must continue every earlier one; or, for speed, the newest earlier ones.
@@ -270,8 +330,7 @@ async fn arbiter(folder: &Path, arguments: &[&str]) -> String {
 }
 
 async fn identity(folder: &Path) -> ArbiterIdentity {
-    let info: serde_json::Value =
-        serde_json::from_str(&arbiter(folder, &["info", "--config", ".", "--json"]).await).unwrap();
+    let info: serde_json::Value = serde_json::from_str(&arbiter_info(folder).await).unwrap();
     let field = |name: &str| info[name].as_str().unwrap().to_owned();
     let log_key = VerifierKey::parse(&field("log_key")).unwrap();
     ArbiterIdentity {
@@ -280,6 +339,18 @@ async fn identity(folder: &Path) -> ArbiterIdentity {
         log_origin: Origin::parse(&field("log_origin")).unwrap(),
         rules: field("rules"),
     }
+}
+
+/// The escrow key that agreements name.
+async fn terms(folder: &Path, arbiter: &ArbiterIdentity) -> EscrowTerms {
+    let info: serde_json::Value = serde_json::from_str(&arbiter_info(folder).await).unwrap();
+    let line = info["escrow_epochs"][0]["statement"].as_str().unwrap();
+    let envelope = Envelope::decode(&URL_SAFE_NO_PAD.decode(line).unwrap()).unwrap();
+    EscrowTerms::new(Signed::parse(envelope).unwrap().verify(&arbiter.key).unwrap(), Suite::FAST)
+}
+
+async fn arbiter_info(folder: &Path) -> String {
+    arbiter(folder, &["info", "--config", ".", "--json"]).await
 }
 
 /// splitmix64: the same numbers on every machine.

@@ -30,6 +30,7 @@ fn the_judge_of_the_demo_notices_damage() {
 
     for (damage, noticed) in [
         ("file", "UNFAIR: Adler & Partner holds its due and Contoso Logistics nothing"),
+        ("signature", "UNFAIR: Contoso Logistics holds its due and Adler & Partner nothing"),
         ("bundle", "the bundle adler.fxe is missing"),
         ("statement", "the bundle adler.fxe does not verify"),
         ("call", "the arbiter was called in an honest run: GetArbiterInfo 1"),

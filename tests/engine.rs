@@ -3,6 +3,8 @@
 
 #[path = "engine/damage.rs"]
 mod damage;
+#[path = "engine/escrow.rs"]
+mod escrow;
 #[path = "engine/fixture.rs"]
 mod fixture;
 #[path = "engine/gate.rs"]
@@ -11,7 +13,7 @@ mod gate;
 use std::sync::Arc;
 
 use arbiter::clock::ManualClock;
-use arbiter::engine::{Ended, Engine, EngineError, Filed, Precheck, StartError};
+use arbiter::engine::{Ended, Engine, EngineError, Filed, Held, Precheck, StartError};
 use arbiter::fsck;
 use arbiter::keys::{Keys, Seeds};
 use arbiter::store::mem::{Fault, MemStore};
@@ -124,11 +126,13 @@ async fn a_race_has_one_winner(place: &impl Place) {
     assert_eq!(clean(&place.open()).verdicts, 24);
 }
 
+/// R-401, S5, S6: whoever asks afterwards learns the one verdict.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_race_has_one_winner_in_memory() {
     a_race_has_one_winner(&memory()).await;
 }
 
+/// R-401, S5, S6: whoever asks afterwards learns the one verdict.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_race_has_one_winner_in_rocksdb() {
     a_race_has_one_winner(&folder()).await;
@@ -149,7 +153,7 @@ async fn deposit_complain_fetch(place: &impl Place, kind: Kind) {
     let mut attested = Vec::new();
     for id in ids {
         let Filed::Receipt(receipt) =
-            world.engine.file(deposit.clone(), Some((exchange.fit(), id))).await.unwrap()
+            world.engine.file(deposit.clone(), Held::only(first, (exchange.fit(), id))).await.unwrap()
         else {
             panic!("no receipt")
         };
@@ -161,11 +165,11 @@ async fn deposit_complain_fetch(place: &impl Place, kind: Kind) {
     assert_eq!(world.engine.chunk(ids[1], 0), Err(EngineError::Damaged));
     assert_eq!(world.engine.precheck(&deposit), Ok(Precheck::Answered));
     let fetch = exchange.case(second, Action::Fetch);
-    let early = world.engine.file(fetch.clone(), None).await;
+    let early = world.engine.file(fetch.clone(), Held::default()).await;
     assert_eq!(early, Err(EngineError::Refused(Refused::DepositNotReleased)));
 
     let resolved = exchange.file(&world.engine, first, Action::Resolve).await.unwrap();
-    let fetched = world.engine.file(fetch.clone(), None).await;
+    let fetched = world.engine.file(fetch.clone(), Held::default()).await;
     assert_eq!(fetched, Ok(Filed::Content(ids[0])));
     let head = world.engine.content(ids[0]).unwrap();
     let chunks: Vec<_> = (0..head.chunks).map(|n| world.engine.chunk(ids[0], n).unwrap()).collect();
@@ -176,7 +180,7 @@ async fn deposit_complain_fetch(place: &impl Place, kind: Kind) {
     assert_eq!((report.verdicts, report.attestations), (1, 1));
     let world = start(place);
     assert_eq!(exchange.file(&world.engine, first, Action::Resolve).await, Ok(resolved));
-    assert_eq!(world.engine.file(fetch, None).await, Ok(Filed::Content(ids[0])));
+    assert_eq!(world.engine.file(fetch, Held::default()).await, Ok(Filed::Content(ids[0])));
     assert_eq!(world.engine.content(ids[0]), Ok(head));
     for (n, chunk) in (0..).zip(chunks) {
         assert_eq!(world.engine.chunk(ids[0], n), Ok(chunk));
@@ -186,19 +190,21 @@ async fn deposit_complain_fetch(place: &impl Place, kind: Kind) {
     end(world).await;
 }
 
+/// S20: what was deposited is fetched later, after a restart as well.
 #[tokio::test]
 async fn deposit_complain_fetch_in_memory() {
     deposit_complain_fetch(&memory(), Kind::P2).await;
     deposit_complain_fetch(&memory(), Kind::P2Swapped).await;
 }
 
+/// S20: what was deposited is fetched later, after a restart as well.
 #[tokio::test]
 async fn deposit_complain_fetch_in_rocksdb() {
     deposit_complain_fetch(&folder(), Kind::P2).await;
     deposit_complain_fetch(&folder(), Kind::P2Swapped).await;
 }
 
-/// one tick before the deadline, at it; and a clock that steps back changes nothing.
+/// S19: one tick before the deadline, at it; and a clock that steps back changes nothing.
 #[tokio::test]
 async fn the_deadline_is_a_tick_and_time_never_goes_back() {
     let place = memory();
@@ -229,8 +235,8 @@ async fn the_deadline_is_a_tick_and_time_never_goes_back() {
     end(world).await;
 }
 
-/// a failed commit gives no answer to anybody; after the restart there is one verdict, the same
-/// for all, whether the lost commit was on the disk or not.
+/// S32: a failed commit gives no answer to anybody; after the restart there is one verdict, the same for
+/// all, whether the lost commit was on the disk or not.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failed_commit_gives_no_answer_and_the_restart_is_consistent() {
     for fault in [Fault::Lost, Fault::Unheard] {
@@ -307,7 +313,7 @@ async fn stopping_finishes_what_is_queued() {
         .iter()
         .map(|exchange| {
             let (engine, case) = (world.engine.clone(), exchange.case(Originator, Action::Abort));
-            tokio::spawn(async move { engine.file(case, None).await })
+            tokio::spawn(async move { engine.file(case, Held::default()).await })
         })
         .collect();
     // Each task runs up to where it waits for the writer: this runtime has one thread.
@@ -385,13 +391,16 @@ async fn a_damaged_record_harms_only_its_own_exchange() {
     let id = bad.upload(&world.engine);
     assert!(world.engine.content(id).is_ok());
     let deposit = bad.case(Originator, Action::Deposit);
-    assert_eq!(world.engine.file(deposit, Some((bad.fit(), id))).await, Err(EngineError::Damaged));
+    assert_eq!(
+        world.engine.file(deposit, Held::only(Originator, (bad.fit(), id))).await,
+        Err(EngineError::Damaged)
+    );
     assert_eq!(world.engine.content(id), Err(EngineError::Damaged), "removed");
     assert!(good.file(&world.engine, Originator, Action::Abort).await.is_ok());
     end(world).await;
 }
 
-/// nothing is signed over a log that is not what it was.
+/// R-505, S33: nothing is signed over a log that is not what it was.
 #[tokio::test]
 async fn a_start_over_a_damaged_log_is_refused_and_says_why() {
     let place = memory();
@@ -446,7 +455,7 @@ async fn a_start_over_a_damaged_log_is_refused_and_says_why() {
     end(start(&place)).await;
 }
 
-/// The keys, the desk, the folder and the log must all be of one arbiter.
+/// the keys, the desk, the folder and the log must all be of one arbiter.
 #[tokio::test]
 async fn keys_or_logs_of_another_arbiter_are_refused() {
     let place = folder();
@@ -532,6 +541,10 @@ async fn the_guard_signs_only_what_is_durable() {
     assert!(!signs(&statements, &message(Answer { statement: answer.request, ..answer.clone() })));
     // No other kind of statement, and no free text.
     assert!(!signs(&statements, &same(exchange.agreement.offer().envelope())));
+    // an epoch of the escrow key is signed where keys are loaded, never because somebody asks.
+    let epoch = keys.escrow().epochs().last().unwrap();
+    assert_eq!(epoch.signer(), keys.arbiter().public_key());
+    assert!(!signs(&statements, &same(epoch.envelope())));
     assert!(!signs(&statements, b"hello"));
     let head = store.head().unwrap().unwrap();
     let origin = arbiter().log_origin;

@@ -112,7 +112,7 @@ fn a_crash_of_the_model_drops_pending_chunks_only() {
     assert_eq!(store.chunk(ContentId(2), 0).unwrap(), None);
 }
 
-/// after a failed commit nothing more is written, whatever is on the disk.
+/// R-505, S33: after a failed commit nothing more is written, whatever is on the disk.
 #[test]
 fn after_a_failed_commit_the_store_takes_no_more() {
     for (fault, stored) in [(Fault::Lost, false), (Fault::Unheard, true)] {
@@ -129,6 +129,7 @@ fn after_a_failed_commit_the_store_takes_no_more() {
     }
 }
 
+/// S35: a second process finds the folder taken.
 #[test]
 fn a_folder_in_use_is_refused() {
     let folder = tempfile::tempdir().unwrap();
@@ -149,11 +150,25 @@ fn a_folder_of_another_arbiter_or_version_is_refused_and_left_alone() {
     assert_eq!(expected, schema::fingerprint(&arbiter(2)));
 
     let store = open(folder.path()).unwrap();
-    store.replace(Family::Meta, schema::FORMAT_KEY, Some(2u32.to_be_bytes().to_vec()));
+    store.replace(Family::Meta, schema::FORMAT_KEY, Some(3u32.to_be_bytes().to_vec()));
     drop(store);
     for _ in 0..2 {
         let error = open(folder.path()).err().unwrap();
-        assert!(matches!(error, StoreError::Format { found: 2, known: 1 }), "{error}");
+        assert!(matches!(error, StoreError::Format { found: 3, known: 2 }), "{error}");
+        assert!(error.to_string().ends_with("upgrade arbiter"), "{error}");
+    }
+}
+
+/// Version 1 had no escrows: its records would be read wrongly.
+#[test]
+fn a_folder_of_the_version_before_is_refused_and_left_alone() {
+    let store = MemStore::new(&arbiter(1)).unwrap();
+    store.replace(Family::Meta, schema::FORMAT_KEY, Some(1u32.to_be_bytes().to_vec()));
+    let disk = store.disk().clone();
+    for _ in 0..2 {
+        let error = MemStore::open(&disk, &arbiter(1)).unwrap_err();
+        assert!(matches!(error, StoreError::Format { found: 1, known: 2 }), "{error}");
+        assert!(error.to_string().contains("older arbiter"), "{error}");
     }
 }
 
@@ -207,7 +222,7 @@ impl Drop for Disk {
     }
 }
 
-/// A full disk: the commit fails and says why; with space again everything acknowledged is there.
+/// S33: a full disk: the commit fails and says why; with space again everything acknowledged is there.
 #[test]
 fn a_full_disk_fails_the_commit_and_loses_nothing() {
     let Some(disk) = Disk::new() else { return };
@@ -254,7 +269,7 @@ fn a_read_only_disk_is_refused() {
     }
 }
 
-/// A value that was altered or moved is an error that names the entry, never another value.
+/// S33: a value that was altered or moved is an error that names the entry, never another value.
 #[test]
 fn damaged_values_are_named() {
     let folder = tempfile::tempdir().unwrap();
@@ -290,16 +305,17 @@ fn damaged_values_are_named() {
 /// A record decodes only from exactly the bytes that encode it.
 #[test]
 fn records_have_one_encoding() {
+    use arbiter_protocol::exchange::selection::ByRole;
     use arbiter_protocol::ids::{ExchangeId, LeafIndex};
     use arbiter_protocol::ruling::sequencer::Record;
     let exchange = ExchangeId::from_bytes([3; 32]);
-    let record =
-        Record { content: Some(ContentId(0)), leaves: 3, last_leaf: Some(LeafIndex(0)), ..Record::default() };
+    let held = ByRole { originator: Some(ContentId(0)), responder: Some(ContentId(u64::MAX)) };
+    let record = Record { held, leaves: 3, last_leaf: Some(LeafIndex(0)), ..Record::default() };
     let bytes = schema::encode_record(&record);
     assert_eq!(schema::decode_record(&exchange, &bytes).unwrap(), record);
     let trailing = [&bytes[..], &[0x50, 1]].concat();
     let doubled = [&bytes[..], &bytes[..]].concat();
-    for bad in [&bytes[1..], &bytes[..bytes.len() - 1], &trailing, &doubled, &[], &[0x08, 2]] {
+    for bad in [&bytes[1..], &bytes[..bytes.len() - 1], &trailing, &doubled, &[], &[0x08, 1], &[0x08, 3]] {
         let error = schema::decode_record(&exchange, bad).unwrap_err();
         assert!(error.to_string().starts_with("stored record is damaged: 0303"), "{error}");
     }

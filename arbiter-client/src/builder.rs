@@ -8,14 +8,16 @@ use std::time::Duration;
 use arbiter_protocol::exchange::item::Description;
 use arbiter_protocol::exchange::selection::{Protocol, Role};
 use arbiter_protocol::message::agreement::{ArbiterIdentity, Offer};
+use arbiter_protocol::message::escrow_epoch::EscrowEpoch;
 use arbiter_protocol::role::{Session, Timing};
+use arbiter_protocol::statement::Verified;
 use arbiter_protocol::time::{DurationMillis, UnixMillis};
 
 use crate::arbiter::counsel::Counsel;
 use crate::arbiter::{ArbiterPort, Retry, upload_time};
 use crate::client::{Approver, Client, Identity, Inner, Unattended};
 use crate::clock::{Clock, SystemClock};
-use crate::error::{Error, Usage};
+use crate::error::{Error, PeerFault, Usage};
 use crate::journal::{Journal, MemoryStore, RedbStore, Store};
 
 /// Largest deposit of an arbiter that says nothing else: the default of the service, 1 GiB.
@@ -28,6 +30,7 @@ pub struct ClientBuilder {
     arbiter_ca: Option<Vec<u8>>,
     port: Option<Arc<dyn ArbiterPort>>,
     arbiter_identity: Option<ArbiterIdentity>,
+    epoch: Option<Verified<EscrowEpoch>>,
     identity: Option<Identity>,
     folder: Option<PathBuf>,
     store: Option<Arc<dyn Store>>,
@@ -71,15 +74,29 @@ impl Settings {
         session.offer().complain_by.map(|by| by.after(margin))
     }
 
-    /// Refuses to offer our file so late that it could never leave.
+    /// Refuses to offer what we send first so late that it could never leave.
     pub(crate) fn check_deadline(&self, offer: &Offer, role: Role, now: UnixMillis) -> Result<(), Usage> {
-        let margin = self.timing_for(offer, role).complain_margin;
+        let Some(seconds) = self.time_missing(offer, role, now) else { return Ok(()) };
         match offer.complain_by {
-            Some(by) if offer.selection.first_sender == role && now.after(margin).after(margin) > by => {
-                Err(Usage::DeadlineTooClose(margin.0.saturating_mul(2).div_ceil(1000)))
-            }
-            _ => Ok(()),
+            _ if offer.selection.first_sender != role => Ok(()),
+            Some(_) => Err(Usage::DeadlineTooClose(seconds)),
+            None => Err(Usage::EscrowEndsTooSoon(seconds)),
         }
+    }
+
+    /// Refuses to accept so late that there would be no time to turn to the arbiter.
+    pub(crate) fn has_time(&self, offer: &Offer, role: Role, now: UnixMillis) -> Result<(), PeerFault> {
+        match self.time_missing(offer, role, now) {
+            Some(_) => Err(PeerFault::too_late(offer)),
+            None => Ok(()),
+        }
+    }
+
+    /// How many seconds must be left until the deadline, if there are fewer.
+    fn time_missing(&self, offer: &Offer, role: Role, now: UnixMillis) -> Option<u64> {
+        let margin = self.timing_for(offer, role).complain_margin;
+        let late = offer.deadline().is_some_and(|by| now.after(margin).after(margin) > by);
+        late.then(|| margin.0.saturating_mul(2).div_ceil(1000))
     }
 
     /// Refuses to be bound to give a file that the arbiter would not take: without a deposit there is no
@@ -133,6 +150,14 @@ impl ClientBuilder {
     #[must_use]
     pub fn arbiter_identity(mut self, identity: ArbiterIdentity) -> Self {
         self.arbiter_identity = Some(identity);
+        self
+    }
+
+    /// The pinned arbiter's newest escrow key, which new offers name. Only who offers an exchange of detached
+    /// signatures needs it: an offer that comes brings its own.
+    #[must_use]
+    pub fn escrow_epoch(mut self, epoch: Verified<EscrowEpoch>) -> Self {
+        self.epoch = Some(epoch);
         self
     }
 
@@ -212,6 +237,9 @@ impl ClientBuilder {
     /// Opens the journal. Connects to nobody: the arbiter is called only when it is needed.
     pub async fn build(self) -> Result<Client, Error> {
         let pinned = self.arbiter_identity.ok_or(Usage::Missing("the arbiter's identity"))?;
+        if self.epoch.as_ref().is_some_and(|epoch| epoch.signer() != pinned.key) {
+            return Err(Usage::EscrowKeyOfOther.into());
+        }
         let identity = self.identity.ok_or(Usage::Missing("an identity"))?;
         let folder = self.folder.ok_or(Usage::Missing("a store folder"))?;
         let port: Arc<dyn ArbiterPort> = match (self.port, self.arbiter) {
@@ -228,6 +256,7 @@ impl ClientBuilder {
         let counsel = Counsel::new(port, pinned.clone(), journal.clone(), self.retry, clock.clone());
         Ok(Client(Arc::new(Inner {
             pinned,
+            epoch: self.epoch,
             identity,
             folder,
             journal,

@@ -3,28 +3,36 @@
 //! ```text
 //!  { format, note, outcome, summary,
 //!    offer, acceptance?, transfers { originator?, responder? },
-//!    receipts [ { statement, answer, leaf, inclusion_proof, checkpoint, request, acceptance?, attestation?, salts } ] }
+//!    escrows { originator?, responder? }?, signatures { originator?, responder? }?,
+//!    receipts [ { statement, answer, leaf, inclusion_proof, checkpoint, request, acceptance?, attestation?,
+//!                 escrows { originator?, responder? }?, salts } ] }
 //! ```
 //!
 //! JSON, so that any tool can open it in twenty years; the statements inside are the exact signed bytes
-//! (base64), never a re-encoding. Media type [`MEDIA_TYPE`].
+//! (base64), never a re-encoding; escrows and detached signatures are base64 too. Media type [`MEDIA_TYPE`]. Bundles
+//! from before there were escrows read as they are: they have none.
 //!
 //! Invariants
 //! - Sizes and counts are checked before anything is decoded; unknown fields are refused.
 //! - Every value has one form: base64 is canonical, hex is lower case, absent is absent.
 //! - Parsing proves nothing. Only [`crate::verify`] says what a bundle proves.
 //! - `outcome` is a claim that verification checks; `summary` is for people and is never checked.
+//! - A detached signature stands only in the bundle of an exchange that was completed or resolved: before that, and
+//!   after an abort, it must not be shown to anybody.
 
 use std::fmt;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use arbiter_protocol::error::Invalid;
-use arbiter_protocol::exchange::selection::Role;
+use arbiter_protocol::escrow::{Escrow, EscrowError};
+use arbiter_protocol::exchange::selection::{ByRole, Role};
 use arbiter_protocol::ids::Digest;
 use arbiter_protocol::limits;
+use arbiter_protocol::message::agreement::Offer;
 use arbiter_protocol::message::transfer::Transfer;
 use arbiter_protocol::message::verdict::{Ruling, Verdict};
+use arbiter_protocol::role::arbiter::Escrows;
 use arbiter_protocol::ruling::receipt::{Evidence, Receipt};
 use arbiter_protocol::statement::{Envelope, Signed, Verified};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -35,8 +43,9 @@ use thiserror::Error;
 pub const MEDIA_TYPE: &str = "application/vnd.arbiter.evidence-bundle.v1+json";
 /// The extension of bundle files.
 pub const EXTENSION: &str = "fxe";
-/// Largest bundle file. The largest honest one is below half of it: ten envelopes in base64.
-pub const BUNDLE_BYTES: usize = 1024 * 1024;
+/// Largest bundle file: 14 envelopes of at most 43.4 KB in base64, six escrows of at most 98.3 KB in base64, two
+/// signatures and the small parts make 1.28 MB (computed below); the rest is room for the white space of other tools.
+pub const BUNDLE_BYTES: usize = 2 * 1024 * 1024;
 /// Most receipts in a bundle: one attestation, one verdict.
 pub const RECEIPTS: usize = 2;
 /// Longest summary.
@@ -68,6 +77,14 @@ pub enum BundleError {
     /// A field does not have its one form.
     #[error("field {0} is too long, too many, or not in its one form: the file was altered")]
     Field(&'static str),
+    /// An escrow in it is malformed.
+    #[error("{place}: {source}")]
+    Escrow {
+        /// Where in the file.
+        place: &'static str,
+        /// What is wrong.
+        source: EscrowError,
+    },
     /// A statement in it is malformed.
     #[error("{place}: {source}")]
     Statement {
@@ -92,9 +109,9 @@ pub enum BundleError {
 pub enum Claim {
     /// The arbiter's abort token.
     Aborted,
-    /// Both transfers, no verdict.
+    /// Both transfers, with every detached signature that they announce; no verdict.
     Completed,
-    /// Neither a verdict nor both transfers: the exchange is under way, or nothing came of it.
+    /// Neither a verdict nor everything that was to change hands: the exchange is under way, or nothing came of it.
     Open,
     /// The arbiter's verdict replaces what was withheld.
     Resolved,
@@ -126,6 +143,10 @@ pub struct Bundle {
     pub originator_transfer: Option<Envelope>,
     /// The responder's transfer.
     pub responder_transfer: Option<Envelope>,
+    /// The signatures in escrow, by signer. They show nothing of what is in them.
+    pub escrows: Escrows,
+    /// The detached signatures, by signer: exactly as a file of them has them.
+    pub signatures: ByRole<Option<Vec<u8>>>,
     /// What the arbiter said: an attestation, then a verdict, as far as there are.
     pub receipts: Vec<Receipt>,
 }
@@ -139,18 +160,41 @@ impl Bundle {
         receipts: Vec<Receipt>,
     ) -> Self {
         let [originator_transfer, responder_transfer] = transfers;
-        let mut bundle = Self {
+        let bundle = Self {
             outcome: Claim::Open,
             summary: Vec::new(),
             offer,
             acceptance,
             originator_transfer,
             responder_transfer,
+            escrows: Escrows::default(),
+            signatures: ByRole::default(),
             receipts,
         };
-        bundle.outcome = bundle.shown();
-        bundle.summary = crate::explain::summary(&bundle);
-        bundle
+        bundle.told()
+    }
+
+    /// With the signatures in escrow, and the detached signatures themselves. Signatures that must not be shown yet
+    /// are left out.
+    #[must_use]
+    pub fn with_signatures(self, escrows: Escrows, signatures: ByRole<Option<Vec<u8>>>) -> Self {
+        let mut bundle = Self { escrows, signatures, ..self };
+        if !bundle.may_show_signatures() {
+            bundle.signatures = ByRole::default();
+        }
+        bundle.told()
+    }
+
+    /// With the claim that the statements show, and the summary that goes with it.
+    fn told(mut self) -> Self {
+        self.outcome = self.shown();
+        self.summary = crate::explain::summary(&self);
+        self
+    }
+
+    /// Whether the exchange is one whose detached signatures may be shown.
+    pub(crate) fn may_show_signatures(&self) -> bool {
+        matches!(self.shown(), Claim::Completed | Claim::Resolved)
     }
 
     /// Everything that a party holds of an exchange.
@@ -173,6 +217,7 @@ impl Bundle {
             transfers,
             [newest(false), newest(true)].into_iter().flatten().collect(),
         )
+        .with_signatures(evidence.escrows.clone(), evidence.signatures.clone())
     }
 
     /// The transfer by the party in a role.
@@ -195,9 +240,18 @@ impl Bundle {
         match (verdict, &self.originator_transfer, &self.responder_transfer) {
             (Some(verdict), _, _) if verdict.unverified().ruling == Ruling::Aborted => Claim::Aborted,
             (Some(_), _, _) => Claim::Resolved,
-            (None, Some(_), Some(_)) => Claim::Completed,
+            (None, Some(_), Some(_)) if self.has_announced() => Claim::Completed,
             (None, _, _) => Claim::Open,
         }
+    }
+
+    /// Whether the detached signatures that the transfers announce are here: they follow the transfers.
+    fn has_announced(&self) -> bool {
+        let offer = Signed::<Offer>::parse(self.offer.clone()).ok();
+        let detached = |role| {
+            offer.as_ref().is_some_and(|it| it.unverified().item(role).description.detached().is_some())
+        };
+        Role::BOTH.into_iter().all(|role| !detached(role) || self.signatures.of(role).is_some())
     }
 
     /// Reads the JSON form.
@@ -228,6 +282,8 @@ impl Bundle {
             acceptance: optional(file.acceptance.as_deref(), "acceptance")?,
             originator_transfer: optional(file.transfers.originator.as_deref(), "transfers.originator")?,
             responder_transfer: optional(file.transfers.responder.as_deref(), "transfers.responder")?,
+            escrows: file.escrows.read(["escrows.originator", "escrows.responder"], escrow)?,
+            signatures: file.signatures.read(["signatures.originator", "signatures.responder"], signature)?,
             receipts: file.receipts.into_iter().map(Receipt::try_from).collect::<Result<_, _>>()?,
         })
     }
@@ -242,10 +298,14 @@ impl Bundle {
             summary: self.summary.clone(),
             offer: text(&self.offer),
             acceptance: self.acceptance.as_ref().map(text),
-            transfers: Transfers {
+            transfers: Pair {
                 originator: self.originator_transfer.as_ref().map(text),
                 responder: self.responder_transfer.as_ref().map(text),
             },
+            escrows: escrows_text(&self.escrows),
+            signatures: Pair::of(
+                self.signatures.map(|_, bytes| bytes.as_ref().map(|it| STANDARD.encode(it))),
+            ),
             receipts: self.receipts.iter().map(ReceiptFile::from).collect(),
         };
         let mut json =
@@ -296,17 +356,49 @@ struct File {
     offer: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     acceptance: Option<String>,
-    transfers: Transfers,
+    transfers: Pair,
+    #[serde(default, skip_serializing_if = "Pair::is_empty")]
+    escrows: Pair,
+    #[serde(default, skip_serializing_if = "Pair::is_empty")]
+    signatures: Pair,
     receipts: Vec<ReceiptFile>,
 }
 
-#[derive(Serialize, Deserialize)]
+/// One text for each party, as far as there is one.
+#[derive(Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Transfers {
+struct Pair {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     originator: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     responder: Option<String>,
+}
+
+impl Pair {
+    fn of(texts: ByRole<Option<String>>) -> Self {
+        Self { originator: texts.originator, responder: texts.responder }
+    }
+
+    const fn is_empty(&self) -> bool {
+        self.originator.is_none() && self.responder.is_none()
+    }
+
+    fn read<T>(
+        &self,
+        places: [&'static str; 2],
+        read: impl Fn(&str, &'static str) -> Result<T, BundleError>,
+    ) -> Result<ByRole<Option<T>>, BundleError> {
+        let [originator, responder] = places;
+        let one = |text: &Option<String>, place| text.as_deref().map(|text| read(text, place)).transpose();
+        Ok(ByRole {
+            originator: one(&self.originator, originator)?,
+            responder: one(&self.responder, responder)?,
+        })
+    }
+}
+
+fn escrows_text(escrows: &Escrows) -> Pair {
+    Pair::of(escrows.map(|_, escrow| escrow.as_ref().map(|it| STANDARD.encode(it.to_bytes()))))
 }
 
 #[derive(Serialize, Deserialize)]
@@ -322,6 +414,8 @@ struct ReceiptFile {
     acceptance: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     attestation: Option<String>,
+    #[serde(default, skip_serializing_if = "Pair::is_empty")]
+    escrows: Pair,
     record_salts: Vec<String>,
 }
 
@@ -338,6 +432,7 @@ impl From<&Receipt> for ReceiptFile {
             request: text(&receipt.evidence.request),
             acceptance: receipt.evidence.acceptance.as_ref().map(text),
             attestation: receipt.evidence.attestation.as_ref().map(text),
+            escrows: escrows_text(&receipt.evidence.escrows),
             record_salts: receipt.record_salts.iter().map(hex::encode).collect(),
         }
     }
@@ -374,6 +469,9 @@ impl TryFrom<ReceiptFile> for Receipt {
                 request: envelope(&file.request, "receipts.request")?,
                 acceptance: optional(file.acceptance.as_deref(), "receipts.acceptance")?,
                 attestation: optional(file.attestation.as_deref(), "receipts.attestation")?,
+                escrows: file
+                    .escrows
+                    .read(["receipts.escrows.originator", "receipts.escrows.responder"], escrow)?,
             },
             record_salts: file
                 .record_salts
@@ -386,12 +484,27 @@ impl TryFrom<ReceiptFile> for Receipt {
 }
 
 fn envelope(text: &str, place: &'static str) -> Result<Envelope, BundleError> {
-    if text.len() > ENVELOPE_TEXT {
+    let bytes = decoded(text, limits::ENVELOPE_BYTES, place)?;
+    Envelope::decode(&bytes).map_err(|source| BundleError::Statement { place, source })
+}
+
+fn escrow(text: &str, place: &'static str) -> Result<Escrow, BundleError> {
+    let bytes = decoded(text, limits::ESCROW_BYTES, place)?;
+    Escrow::from_bytes(&bytes).map_err(|source| BundleError::Escrow { place, source })
+}
+
+fn signature(text: &str, place: &'static str) -> Result<Vec<u8>, BundleError> {
+    decoded(text, limits::MODULUS_BYTES, place)
+}
+
+/// At most `most` bytes, and no work for more.
+fn decoded(text: &str, most: usize, place: &'static str) -> Result<Vec<u8>, BundleError> {
+    if text.len() > base64_bytes(most) {
         return Err(BundleError::Field(place));
     }
     // The standard engine takes only the canonical form: padded, no stray bits.
     let bytes = STANDARD.decode(text).map_err(|_| BundleError::Field(place))?;
-    Envelope::decode(&bytes).map_err(|source| BundleError::Statement { place, source })
+    if bytes.len() > most { Err(BundleError::Field(place)) } else { Ok(bytes) }
 }
 
 fn optional(text: Option<&str>, place: &'static str) -> Result<Option<Envelope>, BundleError> {
@@ -403,8 +516,22 @@ fn lower_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
     (hex::encode(bytes) == text).then_some(bytes)
 }
 
-/// Fields of a sealed record: request, offer, acceptance, attestation, statement.
-const RECORD_FIELDS: usize = 5;
-/// Base64 of the largest envelope.
-const ENVELOPE_TEXT: usize = limits::ENVELOPE_BYTES.div_ceil(3) * 4;
-const _: () = assert!((4 + RECEIPTS * 5) * ENVELOPE_TEXT < BUNDLE_BYTES);
+/// Fields of a sealed record: request, offer, acceptance, attestation, two escrows, statement.
+const RECORD_FIELDS: usize = 7;
+
+/// Base64 of so many bytes.
+const fn base64_bytes(bytes: usize) -> usize {
+    bytes.div_ceil(3) * 4
+}
+
+/// Offer, acceptance, two transfers, and of each receipt five statements; of the bundle and of each receipt two escrows;
+/// two signatures; leaf, proof, checkpoint, salts, summary and the punctuation of JSON.
+const _: () = assert!(
+    (4 + RECEIPTS * 5) * base64_bytes(limits::ENVELOPE_BYTES)
+        + (2 + RECEIPTS * 2) * base64_bytes(limits::ESCROW_BYTES)
+        + 2 * base64_bytes(limits::MODULUS_BYTES)
+        + RECEIPTS * (limits::LEAF_BYTES + limits::PROOF_HASHES * 80 + CHECKPOINT_BYTES + RECORD_FIELDS * 48)
+        + SUMMARY_BYTES
+        + 16 * 1024
+        < BUNDLE_BYTES
+);

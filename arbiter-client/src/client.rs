@@ -10,16 +10,23 @@
 //! - Nothing leaves before the journal holds it.
 //! - An exchange is carried out by one call at a time.
 //! - No file is promised that could not be deposited with a complaint.
+//! - Nothing is accepted whose signature in escrow was not checked.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arbiter_protocol::crypto::{SealingSecret, Signer};
-use arbiter_protocol::exchange::item::{Description, Item};
+use arbiter_protocol::error::Refused;
+use arbiter_protocol::escrow::Suite;
+use arbiter_protocol::exchange::item::Item;
+use arbiter_protocol::exchange::kind::detached::Escrowed;
 use arbiter_protocol::exchange::selection::{Role, select};
 use arbiter_protocol::ids::ExchangeId;
-use arbiter_protocol::message::agreement::{Acceptance, Agreement, ArbiterIdentity, Offer, Party};
+use arbiter_protocol::message::agreement::{
+    Acceptance, Agreement, ArbiterIdentity, EscrowTerms, Offer, Party,
+};
+use arbiter_protocol::message::escrow_epoch::EscrowEpoch;
 use arbiter_protocol::message::verdict::Verdict;
 use arbiter_protocol::role::Session;
 use arbiter_protocol::statement::{Envelope, Payload as _, Signed, Verified, digest_of};
@@ -33,10 +40,13 @@ use crate::builder::{ClientBuilder, Settings};
 use crate::clock::Clock;
 use crate::driver::Driver;
 use crate::error::{Error, PeerFault, Usage};
+use crate::give::check_escrow;
 use crate::journal::{Journal, Record};
 use crate::outcome::{Outcome, Status};
+use crate::random;
 use crate::transport::{Event, Nobody, PeerMessage, Transport, Want};
-use crate::{items, random};
+
+pub use crate::give::Give;
 
 /// Who we are: a signing key, a sealing key and what we call ourselves.
 #[derive(Clone)]
@@ -81,6 +91,28 @@ pub struct OfferTerms {
     pub responder_item: Item,
     /// For protocols with a deadline: until when the first sender may complain, on the arbiter's clock.
     pub complain_by: Option<UnixMillis>,
+    /// How detached signatures are put into escrow, if an item is one: [`Suite::DEFAULT`] for who has no reason for
+    /// another.
+    pub suite: Suite,
+}
+
+/// An offer that was checked and can be accepted.
+#[derive(Clone, Debug)]
+pub struct Proposal {
+    offer: Verified<Offer>,
+    escrow: Option<Escrowed>,
+}
+
+impl Proposal {
+    /// The offer.
+    pub const fn offer(&self) -> &Verified<Offer> {
+        &self.offer
+    }
+
+    /// The originator's signature in escrow, fully checked, if it gives a detached one.
+    pub const fn escrow(&self) -> Option<&Escrowed> {
+        self.escrow.as_ref()
+    }
 }
 
 /// Is asked before anything is signed: the trusted user interface.
@@ -108,6 +140,7 @@ pub struct Client(pub(crate) Arc<Inner>);
 
 pub(crate) struct Inner {
     pub pinned: ArbiterIdentity,
+    pub epoch: Option<Verified<EscrowEpoch>>,
     pub identity: Identity,
     pub folder: PathBuf,
     pub journal: Journal,
@@ -134,11 +167,13 @@ impl Client {
         &self.0.pinned
     }
 
-    /// Signs an offer and keeps it; nothing is sent until [`Client::run`]. `file` is the file that we give,
-    /// if our item is one.
-    pub async fn offer(&self, terms: OfferTerms, file: Option<&Path>) -> Result<ExchangeId, Error> {
+    /// Signs an offer and keeps it; nothing is sent until [`Client::run`]. `give` is what our item needs from
+    /// outside: a file, or a signature that was made elsewhere.
+    pub async fn offer(&self, terms: OfferTerms, give: Give) -> Result<ExchangeId, Error> {
+        self.check_give(&terms.originator_item, &give)?;
         let selection = select(&terms.originator_item.properties, &terms.responder_item.properties)
             .map_err(Usage::Unfair)?;
+        let escrow = self.escrow_terms([&terms.originator_item, &terms.responder_item], terms.suite)?;
         let offer = Offer {
             nonce: random::bytes()?,
             originator: self.party(),
@@ -148,13 +183,14 @@ impl Client {
             responder_item: terms.responder_item,
             selection,
             complain_by: terms.complain_by,
+            escrow,
         };
         offer.check().map_err(Usage::Terms)?;
         let settings = &self.0.settings;
         settings.check_deposit(&offer, Role::Originator)?;
         settings.check_deadline(&offer, Role::Originator, self.0.clock.now())?;
         let timing = settings.timing_for(&offer, Role::Originator);
-        let own_file = self.own_file(&offer.originator_item, file).await?;
+        let own = self.own(&offer.originator_item, give).await?;
         let exchange_id = ExchangeId::from_bytes(*digest_of(&offer).as_bytes());
         if !self.0.approver.approve(&offer, exchange_id, Role::Originator).await {
             return Err(Usage::NotApproved.into());
@@ -165,34 +201,64 @@ impl Client {
             .map_err(Usage::Field)?
             .verify_offer()
             .map_err(|_| Error::Bug("an offer of ours does not verify"))?;
+        let own = self.sign(&offer.originator_item, own).await?;
+        let own = self.put_into_escrow(&offer, None, own).await?;
         let step = Session::open(offer, timing);
-        let record = Record::new(step.next, own_file, self.0.clock.now());
+        let record = Record::new(step.next, own, self.0.clock.now());
         self.0.journal.put(&record).await?;
         Ok(record.session.exchange_id())
     }
 
-    /// Checks an offer that came from somewhere: well formed, signed, by the rules, for us, and under the
-    /// arbiter pinned here. Signs nothing.
-    pub fn review(&self, offer: Envelope) -> Result<Verified<Offer>, Error> {
+    /// To which key detached signatures go, if there are any.
+    fn escrow_terms(&self, items: [&Item; 2], suite: Suite) -> Result<Option<EscrowTerms>, Usage> {
+        if items.into_iter().all(|item| item.description.detached().is_none()) {
+            return Ok(None);
+        }
+        let epoch = self.0.epoch.clone().ok_or(Usage::NoEscrowKey)?;
+        Ok(Some(EscrowTerms::new(epoch, suite)))
+    }
+
+    /// Checks an offer that came from somewhere, and the escrow beside it: well formed, signed, by the rules, for us,
+    /// under the arbiter pinned here; the originator's signature in escrow, if it gives a detached one. Signs
+    /// nothing.
+    pub async fn review(&self, offer: Envelope, escrow: Option<Vec<u8>>) -> Result<Proposal, Error> {
         let offer = Signed::<Offer>::parse(offer).map_err(PeerFault::from)?;
-        if offer.unverified().arbiter != self.0.pinned {
-            return Err(PeerFault::OtherArbiter.into());
+        self.concerns_us(offer.unverified())?;
+        let offer = offer.verify_offer().map_err(PeerFault::from)?;
+        let owed = offer.originator_item.description.detached().is_some();
+        let escrow = match escrow {
+            None if owed => {
+                return Err(PeerFault::from(Refused::EscrowRequired { signer: "originator" }).into());
+            }
+            None => None,
+            Some(bytes) => Some(check_escrow(&offer, None, bytes).await?.map_err(PeerFault::from)?),
+        };
+        let used = escrow.as_ref().and_then(|escrow| escrow.verified().nonce_use());
+        if !self.0.journal.nonce_is_new(used).await? {
+            return Err(PeerFault::NonceReused.into());
         }
-        if offer.unverified().responder != self.party() {
-            return Err(PeerFault::NotForUs.into());
+        Ok(Proposal { offer, escrow })
+    }
+
+    fn concerns_us(&self, offer: &Offer) -> Result<(), PeerFault> {
+        if offer.arbiter != self.0.pinned {
+            return Err(PeerFault::OtherArbiter);
         }
-        Ok(offer.verify_offer().map_err(PeerFault::from)?)
+        if offer.responder != self.party() {
+            return Err(PeerFault::NotForUs);
+        }
+        Ok(())
     }
 
     /// Waits for an offer on a connection, and reviews it.
-    pub async fn next_offer(&self, transport: &mut dyn Transport) -> Result<Verified<Offer>, Error> {
+    pub async fn next_offer(&self, transport: &mut dyn Transport) -> Result<Proposal, Error> {
         loop {
             match transport.next(Want::Events).await {
                 Event::Closed => return Err(PeerFault::NoOffer.into()),
-                Event::Message(PeerMessage::Statement(envelope))
+                Event::Message(PeerMessage::Statement(envelope, escrow))
                     if envelope.payload_type() == Offer::TYPE =>
                 {
-                    return self.review(envelope);
+                    return self.review(envelope, escrow).await;
                 }
                 Event::Connected | Event::Lost | Event::Message(_) | Event::Room => {}
             }
@@ -206,28 +272,42 @@ impl Client {
         transport.close().await;
     }
 
-    /// Signs the acceptance and keeps it; nothing is sent until [`Client::run`]. `file` is the file that we
-    /// give, if our item is one. An offer accepted before is not signed again.
-    pub async fn accept(&self, offer: &Verified<Offer>, file: Option<&Path>) -> Result<ExchangeId, Error> {
-        let offer = self.review(offer.envelope().clone())?;
+    /// Signs the acceptance and keeps it; nothing is sent until [`Client::run`]. `give` is what our item needs from
+    /// outside: a file, or a signature that was made elsewhere. An offer accepted before is not signed again.
+    pub async fn accept(&self, proposal: &Proposal, give: Give) -> Result<ExchangeId, Error> {
+        let Proposal { offer, escrow } = proposal;
+        // A proposal may have been reviewed by another client.
+        self.concerns_us(offer)?;
+        self.check_give(&offer.responder_item, &give)?;
         let exchange_id = offer.exchange_id();
         if self.0.journal.find(&exchange_id).await?.is_some() {
             return Err(Usage::Known(exchange_id).into());
         }
         let settings = &self.0.settings;
-        settings.check_deposit(&offer, Role::Responder)?;
-        let timing = settings.timing_for(&offer, Role::Responder);
-        let own_file = self.own_file(&offer.responder_item, file).await?;
-        if !self.0.approver.approve(&offer, exchange_id, Role::Responder).await {
+        settings.check_deposit(offer, Role::Responder)?;
+        settings.has_time(offer, Role::Responder, self.0.clock.now())?;
+        let timing = settings.timing_for(offer, Role::Responder);
+        let own = self.own(&offer.responder_item, give).await?;
+        if !self.0.approver.approve(offer, exchange_id, Role::Responder).await {
             return Err(Usage::NotApproved.into());
         }
+        let used = escrow.as_ref().and_then(|escrow| escrow.verified().nonce_use());
+        if !self.0.journal.observe_nonce(used).await? {
+            return Err(PeerFault::NonceReused.into());
+        }
+        let own = self.sign(&offer.responder_item, own).await?;
         let acceptance =
             Verified::sign(Acceptance { exchange_id, nonce: random::bytes()? }, self.0.identity.signer());
-        let agreement = Agreement::join(offer, acceptance)
+        let agreement = Agreement::join(offer.clone(), acceptance)
             .map_err(|_| Error::Bug("an acceptance of ours does not fit its offer"))?;
+        let own = self.put_into_escrow(offer, Some(agreement.id()), own).await?;
         let now = self.0.clock.now();
-        let step = Session::accept(agreement, now, timing).map_err(|_| PeerFault::TooLate)?;
-        let mut record = Record::new(step.next, own_file, now);
+        let step = Session::accept(agreement, escrow.as_ref(), now, timing).map_err(|why| match why {
+            Refused::DeadlineMismatch => PeerFault::too_late(offer),
+            other => other.into(),
+        })?;
+        let mut record = Record::new(step.next, own, now);
+        record.peer_escrow = escrow.as_ref().map(|escrow| escrow.escrow().clone());
         record.sign_transfer(self.0.identity.signer());
         self.0.journal.put(&record).await?;
         Ok(exchange_id)
@@ -316,24 +396,6 @@ impl Client {
         }
         active.insert(id, stop.clone());
         Ok(Active { inner: &self.0, id, stop })
-    }
-
-    /// The file that we give, checked against what the offer says.
-    pub(crate) async fn own_file(&self, item: &Item, file: Option<&Path>) -> Result<Option<PathBuf>, Error> {
-        match (&item.description, file) {
-            (Description::Information(described), Some(file)) => {
-                items::check_file(file, described).await?;
-                let absolute = std::path::absolute(file).map_err(|error| Error::file(file, error))?;
-                Ok(Some(absolute))
-            }
-            (Description::Information(_), None) => {
-                Err(Usage::Content("the item to give is a file: name it").into())
-            }
-            (Description::Signature(_), Some(_)) => {
-                Err(Usage::Content("the item to give is a signature: there is no file to send").into())
-            }
-            (Description::Signature(_), None) => Ok(None),
-        }
     }
 }
 

@@ -10,21 +10,27 @@
 //!   program is shown as ours. The peer's words stand behind a `|` mark (rule 1).
 //! - Consequences, not fields (rule 3). The fingerprint is of the exchange id, which is the hash that is signed
 //!   and is the same on both screens, in the acceptance and in every verdict (rule 4).
-//! - What could mislead is pointed out: mixed alphabets, statements that differ, a file nobody checked (rules 7, 8).
+//! - What could mislead is pointed out: mixed alphabets, statements that differ, a file nobody checked (rules 7, 8),
+//!   certificates that are not valid now, a peer that signed with another key before.
+//! - Beside a certificate that is not of the key that signs, nothing is approved.
+//! - The exact text of each detached signature can be read before it is signed.
 //! - Approval is the first word of the fingerprint, typed (rule 5); it is never Enter.
 
 use std::fmt;
 
-use arbiter_protocol::exchange::item::{Description, Information, Item};
+use arbiter_protocol::escrow::SignatureKey;
+use arbiter_protocol::escrow::signature_key::Kind as KeyKind;
+use arbiter_protocol::exchange::item::{Description, DetachedSignature, Information, Item, Statement};
 use arbiter_protocol::exchange::selection::{Protocol, Role};
-use arbiter_protocol::ids::ExchangeId;
+use arbiter_protocol::ids::{ExchangeId, PublicKey};
 use arbiter_protocol::message::agreement::Offer;
 use arbiter_protocol::statement::digest_of;
 use arbiter_protocol::time::{DurationMillis, UnixMillis};
 
+use crate::explain::{self, keys};
 use crate::fingerprint::Fingerprint;
+use crate::plain;
 use crate::verify::{FileFacts, described};
-use crate::{explain, plain};
 
 /// One heading with its lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +52,10 @@ pub struct Screen {
     pub sections: Vec<Section>,
     /// What could mislead.
     pub warnings: Vec<String>,
+    /// Why nobody may approve this, if so.
+    pub refusal: Option<String>,
+    /// The exact texts that detached signatures sign, ours first; each once.
+    pub documents: Vec<String>,
     act: &'static str,
 }
 
@@ -53,7 +63,18 @@ impl Screen {
     /// The screen for the party in `role` before it signs this offer or the acceptance of it. `files` are files
     /// that were read on this computer; `now` is its clock.
     pub fn new(offer: &Offer, role: Role, files: &[FileFacts], now: UnixMillis) -> Self {
-        let view = View { offer, role, files, now };
+        Self::knowing(offer, role, files, &[], now)
+    }
+
+    /// The same for who remembers with which keys other parties signed in earlier exchanges.
+    pub fn knowing(
+        offer: &Offer,
+        role: Role,
+        files: &[FileFacts],
+        known: &[(PublicKey, SignatureKey)],
+        now: UnixMillis,
+    ) -> Self {
+        let view = View { offer, role, files, known, now };
         let exchange_id = ExchangeId::from_bytes(*digest_of(offer).as_bytes());
         let act = match role {
             Role::Originator => "MAKE THIS OFFER",
@@ -64,6 +85,8 @@ impl Screen {
             fingerprint: Fingerprint::of(exchange_id.as_bytes()),
             sections: view.sections(),
             warnings: view.warnings(),
+            refusal: view.refusal(),
+            documents: view.documents(),
             act,
         }
     }
@@ -75,7 +98,7 @@ impl Screen {
 
     /// Whether what was typed approves: the word, nothing more than space and case around it.
     pub fn approves(&self, typed: &str) -> bool {
-        typed.trim().eq_ignore_ascii_case(self.word())
+        self.refusal.is_none() && typed.trim().eq_ignore_ascii_case(self.word())
     }
 }
 
@@ -96,6 +119,12 @@ impl fmt::Display for Screen {
                 writeln!(f, "      {line}")?;
             }
         }
+        if let Some(refusal) = &self.refusal {
+            writeln!(f, "  THIS CANNOT BE APPROVED")?;
+            for line in plain::wrap(refusal, COLUMNS) {
+                writeln!(f, "      {line}")?;
+            }
+        }
         writeln!(f, "  What is signed (the same on both screens and in every verdict)")?;
         writeln!(f, "      {}", self.fingerprint.groups())?;
         writeln!(f, "      {}", self.fingerprint.words().join("-"))?;
@@ -107,6 +136,7 @@ struct View<'a> {
     offer: &'a Offer,
     role: Role,
     files: &'a [FileFacts],
+    known: &'a [(PublicKey, SignatureKey)],
     now: UnixMillis,
 }
 
@@ -123,10 +153,10 @@ impl View<'_> {
             section("You give", self.item(self.role)),
             section("You get", self.item(self.role.peer())),
             section("Until when", words(&self.until())),
-            section("If they stop", words(self.if_they_stop())),
-            section("If you stop", words(self.if_you_stop())),
+            section("If they stop", words(&self.if_they_stop())),
+            section("If you stop", words(&self.if_you_stop())),
             section("The arbiter can", self.arbiter_can()),
-            section("Cannot be undone after this", words(self.not_undone())),
+            section("Cannot be undone after this", words(&self.not_undone())),
         ]
     }
 
@@ -145,20 +175,50 @@ impl View<'_> {
                 lines.push("this file:".to_owned());
                 lines.extend(self.file(it));
             }
-            Description::Signature(it) => {
-                let whose = if role == self.role { "your" } else { "their" };
-                lines.push(format!("{whose} signature on this statement:"));
-                lines.extend(plain::wrap(&it.title, COLUMNS - 4).into_iter().map(|line| format!("| {line}")));
-                if !it.text.is_empty() {
-                    lines.push("|".to_owned());
-                    lines.extend(
-                        plain::wrap(&it.text, COLUMNS - 4).into_iter().map(|line| format!("| {line}")),
-                    );
-                }
-                lines.push("about this file:".to_owned());
-                lines.extend(self.file(&it.subject));
+            Description::DetachedSignature(it) => {
+                lines.extend(self.statement(role, &it.statement));
+                lines.extend(self.key(role, it));
             }
+            Description::Signature(it) => lines.extend(self.statement(role, it)),
         }
+        lines
+    }
+
+    fn statement(&self, role: Role, it: &Statement) -> Vec<String> {
+        let whose = if role == self.role { "your" } else { "their" };
+        let quoted = |text: &str| plain::wrap(text, COLUMNS - 4).into_iter().map(|line| format!("| {line}"));
+        let mut lines = vec![format!("{whose} signature on this statement:")];
+        lines.extend(quoted(&it.title));
+        if !it.text.is_empty() {
+            lines.push("|".to_owned());
+            lines.extend(quoted(&it.text));
+        }
+        lines.push("about this file:".to_owned());
+        lines.extend(self.file(&it.subject));
+        lines
+    }
+
+    fn documents(&self) -> Vec<String> {
+        let roles = [self.role, self.role.peer()];
+        let items = roles.into_iter().filter_map(|role| self.detached(role));
+        let mut documents: Vec<_> = items.map(|it| it.statement.document()).collect();
+        documents.dedup();
+        documents
+    }
+
+    fn key(&self, role: Role, it: &DetachedSignature) -> Vec<String> {
+        let mut lines = keys::lines(it);
+        let ours = role == self.role;
+        lines.push(
+            match (*it.key.kind() == KeyKind::Ed25519(self.offer.party(role).signing_key), ours) {
+                (true, true) => "This is the key of your fairx identity.",
+                (true, false) => "This is the key of their fairx identity.",
+                (false, true) => "This is another key than that of your fairx identity.",
+                (false, false) => "This is another key than that of their fairx identity.",
+            }
+            .to_owned(),
+        );
+        lines.push("It is an ordinary signature: any program can check it, for ever.".to_owned());
         lines
     }
 
@@ -171,16 +231,23 @@ impl View<'_> {
         lines
     }
 
+    fn detached(&self, role: Role) -> Option<&DetachedSignature> {
+        self.offer.item(role).description.detached()
+    }
+
     fn until(&self) -> String {
-        match self.offer.complain_by {
-            None => "No deadline. Either side can turn to the arbiter at any time.".to_owned(),
-            Some(by) if by <= self.now => {
-                format!("{} on the arbiter's clock. THIS HAS PASSED on your clock.", plain::time(by))
-            }
-            Some(by) => format!(
-                "{} on the arbiter's clock, in {} on yours. {}",
-                plain::time(by),
-                plain::span(DurationMillis(by.0.saturating_sub(self.now.0))),
+        let key_ends = self.offer.escrow.as_ref().map(|terms| terms.epoch.until);
+        match (self.offer.complain_by, key_ends) {
+            (None, None) => "No deadline. Either side can turn to the arbiter at any time.".to_owned(),
+            (None, Some(until)) => format!(
+                "{} Until then either side can turn to the arbiter; afterwards it can open no sealed signature any \
+                 more. Keep this program running.",
+                self.span(until)
+            ),
+            (Some(by), _) if by <= self.now => self.span(by),
+            (Some(by), _) => format!(
+                "{} {}",
+                self.span(by),
                 if self.first() {
                     "Until then you can complain; keep this program running."
                 } else {
@@ -190,89 +257,194 @@ impl View<'_> {
         }
     }
 
-    const fn if_they_stop(&self) -> &'static str {
-        match (self.offer.selection.protocol, self.role) {
-            (Protocol::ContractSigning, Role::Originator) => {
-                "Before they accept: the arbiter ends it for good, and your signature can never be replaced. After: \
-                 the arbiter's verdict stands for their signature."
-            }
-            (Protocol::ContractSigning, Role::Responder) => {
-                "The arbiter's verdict stands for their signature; or, if they ended it before you, nobody is bound."
-            }
-            (Protocol::VerifyThenGenerate, role) if is(self.offer.selection.first_sender, role) => {
-                "If the file was sent and nothing comes back, this program gives the file to the arbiter in time, and \
-                 the arbiter's verdict stands for their signature."
-            }
-            (Protocol::VerifyThenGenerate, _) => {
-                "If the file does not come, you give nothing; after the deadline the arbiter ends the exchange for \
-                 good, and your signature can never be replaced."
-            }
+    fn span(&self, end: UnixMillis) -> String {
+        let time = plain::time(end);
+        if end <= self.now {
+            return format!("{time} on the arbiter's clock. THIS HAS PASSED on your clock.");
+        }
+        let left = plain::span(DurationMillis(end.0.saturating_sub(self.now.0)));
+        format!("{time} on the arbiter's clock, in {left} on yours.")
+    }
+
+    /// What the arbiter does for us.
+    fn got(&self) -> &'static str {
+        match self.detached(self.role.peer()) {
+            Some(_) => "the arbiter opens their sealed signature and gives it to you",
+            None => "the arbiter's verdict stands for their signature",
         }
     }
 
-    const fn if_you_stop(&self) -> &'static str {
+    /// What the arbiter does for them.
+    fn given(&self) -> &'static str {
+        match self.detached(self.role) {
+            Some(_) => "the arbiter can open your sealed signature and give it to them",
+            None => "they can get a verdict that stands for your signature",
+        }
+    }
+
+    /// What the arbiter will not do after an abort.
+    fn never(&self) -> &'static str {
+        match self.detached(self.role) {
+            Some(_) => "your sealed signature is never opened",
+            None => "your signature can never be replaced",
+        }
+    }
+
+    fn if_they_stop(&self) -> String {
+        let (got, never) = (self.got(), self.never());
         match (self.offer.selection.protocol, self.role) {
             (Protocol::ContractSigning, Role::Originator) => {
-                "Once they have accepted, they can get a verdict that stands for your signature, even if you send \
-                 nothing more."
+                format!("Before they accept: the arbiter ends it for good, and {never}. After: {got}.")
             }
             (Protocol::ContractSigning, Role::Responder) => {
-                "They can get a verdict that stands for your signature, even if you send nothing more."
+                format!("Then {got}; or, if they ended it before you, nobody is bound.")
             }
-            (Protocol::VerifyThenGenerate, role) if is(self.offer.selection.first_sender, role) => {
+            (Protocol::VerifyThenGenerate, role) if self.offer.selection.first_sender == role => format!(
+                "If the file was sent and nothing comes back, this program gives the file to the arbiter in time, and \
+                 {got}."
+            ),
+            (Protocol::VerifyThenGenerate, _) => format!(
+                "If the file does not come, you give nothing; after the deadline the arbiter ends the exchange for \
+                 good, and {never}."
+            ),
+        }
+    }
+
+    fn if_you_stop(&self) -> String {
+        let given = self.given();
+        match (self.offer.selection.protocol, self.role) {
+            (Protocol::ContractSigning, Role::Originator) => {
+                format!("Once they have accepted, {given}, even if you send nothing more.")
+            }
+            (Protocol::ContractSigning, Role::Responder) => {
+                format!("Once you have accepted, {given}, even if you send nothing more.")
+            }
+            (Protocol::VerifyThenGenerate, role) if self.offer.selection.first_sender == role => {
                 "Before the file is sent: nobody gets anything. After: they have the file, and if this program does \
                  not complain before the deadline you may be left without their signature."
+                    .to_owned()
             }
             (Protocol::VerifyThenGenerate, _) => {
-                "They give the file to the arbiter, whose verdict then stands for your signature; you can fetch the \
-                 file there."
+                format!("They give the file to the arbiter, and then {given}; you can fetch the file there.")
             }
         }
     }
 
     fn arbiter_can(&self) -> Vec<String> {
-        let mut lines = vec![explain::arbiter(&self.offer.arbiter)];
-        let power = if self.signing() {
-            "declare by a signed, logged verdict that both signatures count as given, or that neither does. Nothing \
-             else. It learns the statement above, not the file. It is asked only if somebody stops."
-        } else {
-            "check the file against its description, keep it for the receiver, and declare by a signed, logged verdict \
-             that the signature counts as given; or end the exchange. Nothing else. It sees the file only if somebody \
-             complains."
+        let sealed = Role::BOTH.into_iter().filter(|role| self.detached(*role).is_some()).count();
+        let power = match (self.signing(), sealed) {
+            (true, 0) => {
+                "declare by a signed, logged verdict that both signatures count as given, or that neither does. \
+                 Nothing else. It learns the statement above, not the file. It is asked only if somebody stops."
+            }
+            (true, 2) => {
+                "open both sealed signatures, yours for them and theirs for you, with a signed, logged verdict; or end \
+                 the exchange, so that neither is ever opened. Nothing else. It learns the statement above and what \
+                 it opens, not the file. It is asked only if somebody stops."
+            }
+            (true, _) => {
+                "open the sealed signature and declare that the other one counts as given, by a signed, logged \
+                 verdict; or that neither does. Nothing else. It learns the statement above, not the file. It is asked \
+                 only if somebody stops."
+            }
+            (false, 0) => {
+                "check the file against its description, keep it for the receiver, and declare by a signed, logged \
+                 verdict that the signature counts as given; or end the exchange. Nothing else. It sees the file only \
+                 if somebody complains."
+            }
+            (false, _) => {
+                "check the file against its description, keep it for the receiver, and open the sealed signature, with \
+                 a signed, logged verdict; or end the exchange. Nothing else. It sees the file only if somebody \
+                 complains."
+            }
         };
+        let mut lines = vec![explain::arbiter(&self.offer.arbiter)];
         lines.extend(words(power));
+        if let Some(terms) = &self.offer.escrow {
+            let end = plain::time(terms.epoch.until);
+            lines.extend(words(&format!(
+                "Sealed signatures are for its key {}, which it destroys on {end}.",
+                terms.epoch.epoch
+            )));
+        }
         lines
     }
 
-    const fn not_undone(&self) -> &'static str {
-        match (self.offer.selection.protocol, self.role) {
+    fn not_undone(&self) -> String {
+        let sealed = match self.detached(self.role) {
+            Some(_) => {
+                " Your signature leaves sealed: they can check that it is inside, and only the arbiter can open it. An \
+                 opened signature is the same file as one that you send: nobody can tell that there was a dispute."
+            }
+            None => "",
+        };
+        let bound = match (self.offer.selection.protocol, self.role) {
             (Protocol::ContractSigning, Role::Originator) => {
                 "When they accept, you are bound to the statement unless the arbiter ended the exchange before."
             }
             (Protocol::ContractSigning, Role::Responder) => {
                 "When you accept, you are bound to the statement as soon as they, or the arbiter for them, sign too."
             }
-            (Protocol::VerifyThenGenerate, role) if is(self.offer.selection.first_sender, role) => {
+            (Protocol::VerifyThenGenerate, role) if self.offer.selection.first_sender == role => {
                 "When the file is sent they can read it. It cannot be called back."
             }
             (Protocol::VerifyThenGenerate, _) => {
                 "When you accept, your signature counts as given as soon as you, or the arbiter for you, can have the \
                  file."
             }
+        };
+        format!("{bound}{sealed}")
+    }
+
+    /// Certificates that must not be believed: nothing is approved beside one.
+    fn refusal(&self) -> Option<String> {
+        let faults = Role::BOTH.into_iter().filter_map(|role| {
+            let whose = if role == self.role { "Yours" } else { "Theirs" };
+            let why = keys::certificate(self.detached(role)?).err()?;
+            Some(format!("{whose}: {why}."))
+        });
+        let faults: Vec<_> = faults.collect();
+        (!faults.is_empty()).then(|| faults.join(" "))
+    }
+
+    fn certificate_warnings(&self) -> Vec<String> {
+        let roles = [(self.role, "Your"), (self.role.peer(), "Their")];
+        let mut warnings = Vec::new();
+        for (role, whose) in roles {
+            let Some(item) = self.detached(role) else { continue };
+            if let Ok(Some(certificate)) = keys::certificate(item) {
+                warnings.extend(keys::doubts(whose, &certificate, self.now));
+            }
         }
+        warnings
+    }
+
+    /// The peer signed with another key before.
+    fn other_key(&self) -> Option<String> {
+        let peer = self.role.peer();
+        let (party, item) = (self.offer.party(peer), self.detached(peer)?);
+        let mut before = self.known.iter().filter(|(signer, _)| *signer == party.signing_key).peekable();
+        let changed = before.peek().is_some() && !before.any(|(_, key)| *key == item.key);
+        changed.then(|| {
+            "They signed with ANOTHER key in earlier exchanges with you. Ask them by another channel whether this one \
+             is theirs."
+                .to_owned()
+        })
     }
 
     fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         let items = [&self.offer.originator_item, &self.offer.responder_item];
-        match items.map(|item| &item.description) {
-            [Description::Signature(one), Description::Signature(other)] if one != other => {
+        let signed = items.map(plain::signed);
+        let file = items.into_iter().find_map(|item| match &item.description {
+            Description::Information(file) => Some(file),
+            _ => None,
+        });
+        match (signed, file) {
+            ([Some(one), Some(other)], _) if one != other => {
                 warnings.push("You and they sign DIFFERENT statements. Read both.".to_owned());
             }
-            [Description::Information(file), Description::Signature(it)]
-            | [Description::Signature(it), Description::Information(file)]
-                if it.subject != *file =>
-            {
+            ([Some(it), None] | [None, Some(it)], Some(file)) if it.subject != *file => {
                 warnings
                     .push("The signature is about ANOTHER file than the one that is handed over.".to_owned());
             }
@@ -296,6 +468,8 @@ impl View<'_> {
                 mixed.join(", ")
             ));
         }
+        warnings.extend(self.certificate_warnings());
+        warnings.extend(self.other_key());
         warnings
     }
 
@@ -303,10 +477,10 @@ impl View<'_> {
     fn to_be_read(&self) -> Vec<Information> {
         let arriving = match &self.offer.item(self.role.peer()).description {
             Description::Information(it) => Some(it),
-            Description::Signature(_) => None,
+            Description::DetachedSignature(_) | Description::Signature(_) => None,
         };
-        match &self.offer.item(self.role).description {
-            Description::Signature(it) if arriving != Some(&it.subject) => {
+        match plain::signed(self.offer.item(self.role)) {
+            Some(it) if arriving != Some(&it.subject) => {
                 described(self.offer).into_iter().filter(|file| *file == it.subject).collect()
             }
             _ => Vec::new(),
@@ -314,15 +488,16 @@ impl View<'_> {
     }
 }
 
-/// Role equality in const context.
-const fn is(one: Role, other: Role) -> bool {
-    matches!((one, other), (Role::Originator, Role::Originator) | (Role::Responder, Role::Responder))
-}
-
 fn texts(item: &Item) -> Vec<String> {
-    match &item.description {
-        Description::Information(it) => vec![it.name.clone()],
-        Description::Signature(it) => vec![it.title.clone(), it.text.clone(), it.subject.name.clone()],
+    match (&item.description, plain::signed(item)) {
+        (Description::Information(it), _) => vec![it.name.clone()],
+        (Description::DetachedSignature(detached), Some(it)) => {
+            let certificate = keys::certificate(detached).ok().flatten();
+            let subject = certificate.map_or_else(String::new, |it| it.subject().to_owned());
+            vec![it.title.clone(), it.text.clone(), it.subject.name.clone(), subject]
+        }
+        (_, Some(it)) => vec![it.title.clone(), it.text.clone(), it.subject.name.clone()],
+        (_, None) => Vec::new(),
     }
 }
 

@@ -17,6 +17,7 @@ use std::time::Duration;
 use arbiter_protocol::error::{Invalid, Refused, Rejected};
 use arbiter_protocol::exchange::selection::Unfair;
 use arbiter_protocol::ids::ExchangeId;
+use arbiter_protocol::message::agreement::Offer;
 use thiserror::Error;
 
 use crate::arbiter::{Misbehaviour, Reason};
@@ -98,6 +99,38 @@ pub enum PeerFault {
     /// Too little time is left before the complaint deadline (R-304).
     #[error("too little time is left before the complaint deadline in the offer")]
     TooLate,
+    /// Too little time is left before the end of the escrow key (R-312).
+    #[error(
+        "the arbiter's escrow key that the offer names ends too soon: afterwards the arbiter could not open anything; ask \
+         for an offer under its newest key"
+    )]
+    EscrowEndsTooSoon,
+    /// The nonce of the peer's signature was used for another message (S29).
+    #[error(
+        "the peer's signature uses a nonce that the same key has used for another message: who has both signatures knows \
+         the peer's key, so neither proves anything"
+    )]
+    NonceReused,
+}
+
+impl PeerFault {
+    /// Too little time is left, and why.
+    pub(crate) fn too_late(offer: &Offer) -> Self {
+        if offer.complain_by.is_some() { Self::TooLate } else { Self::EscrowEndsTooSoon }
+    }
+
+    /// The stable reason for programs.
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::EscrowEndsTooSoon => "ESCROW_ENDS_TOO_SOON",
+            Self::NoOffer => "NO_OFFER",
+            Self::NonceReused => "SIGNATURE_NONCE_REUSED",
+            Self::NotForUs => "NOT_FOR_US",
+            Self::OtherArbiter => "OTHER_ARBITER",
+            Self::Rejected(rejected) => rejected.reason(),
+            Self::TooLate => "TOO_LATE",
+        }
+    }
 }
 
 impl From<Invalid> for PeerFault {
@@ -151,6 +184,38 @@ pub enum Usage {
     /// Our file would leave first, and its upload with a complaint would not be done in time (R-304).
     #[error("the complaint deadline is too close: to give this file takes at least {0} s until then")]
     DeadlineTooClose(u64),
+    /// The first item would leave, and the escrow key ends before a complaint could be sure (R-312).
+    #[error(
+        "the arbiter's escrow key that is pinned here ends too soon: at least {0} s must be left; pin its newest key"
+    )]
+    EscrowEndsTooSoon(u64),
+    /// The escrow key is signed by somebody else.
+    #[error("the escrow key is not signed by the pinned arbiter")]
+    EscrowKeyOfOther,
+    /// An item is a detached signature, and there is no key to put it into escrow for.
+    #[error(
+        "an item is a detached signature, and no escrow key of the arbiter is pinned here: ask the arbiter for its newest \
+         one (GetArbiterInfo) and give it with the pin"
+    )]
+    NoEscrowKey,
+    /// Our signature uses a nonce that its key has used before (S29).
+    #[error(
+        "this signature uses a nonce that its key has used for another message: with both anybody could compute the key; \
+         nothing was escrowed; repair the signing tool and do not use the key any more"
+    )]
+    NonceReused,
+    /// Our item is a detached signature by a key that this client does not have.
+    #[error(
+        "the item to give is a detached signature by another key than this identity's: sign its document with that key and \
+         give the finished signature"
+    )]
+    SignatureNeeded,
+    /// A finished signature is not what the item says.
+    #[error(
+        "the signature given is not one by the item's key, in the item's algorithm, over the item's document: nothing was \
+         done with it"
+    )]
+    SignatureUnfit,
     /// The identity is none of the two in the bundle.
     #[error("this identity is no party of the exchange in the bundle")]
     NotAParty,

@@ -7,12 +7,14 @@
 //! ```
 //! Nothing here judges: an account of a bundle that does not verify says only that.
 
-use arbiter_protocol::exchange::item::{Description, Item};
+use arbiter_protocol::exchange::item::{Description, Item, Statement};
 use arbiter_protocol::exchange::selection::{Protocol, Role};
 use arbiter_protocol::message::agreement::{ArbiterIdentity, Offer, Party};
 use arbiter_protocol::message::verdict::{Ruling, Verdict};
 use arbiter_protocol::ruling::receipt::{Proven, Ruled};
 use arbiter_protocol::statement::{Signed, digest_of};
+
+pub mod keys;
 
 use crate::bundle::{Bundle, Claim};
 use crate::fingerprint::Fingerprint;
@@ -54,6 +56,12 @@ pub fn offer(offer: &Offer) -> Vec<String> {
     if let Some(by) = offer.complain_by {
         lines.push(format!("Complaints only before {} on the arbiter's clock.", plain::time(by)));
     }
+    if let Some(terms) = &offer.escrow {
+        lines.push(format!(
+            "Signatures change hands sealed first; the arbiter can open them before {}.",
+            plain::time(terms.epoch.until)
+        ));
+    }
     lines.push(format!("If one of them stops, {} decides.", arbiter(&offer.arbiter)));
     lines
 }
@@ -62,16 +70,19 @@ pub fn offer(offer: &Offer) -> Vec<String> {
 pub fn item(item: &Item) -> Vec<String> {
     match &item.description {
         Description::Information(it) => plain::file(it).to_vec(),
-        Description::Signature(it) => {
-            let mut lines = vec![format!("a signature on: {}", plain::clip(&it.title, 100))];
-            if !it.text.is_empty() {
-                lines.extend(plain::wrap(&it.text, 72).into_iter().map(|line| format!("| {line}")));
-            }
-            lines.push("about".to_owned());
-            lines.extend(plain::file(&it.subject));
-            lines
-        }
+        Description::DetachedSignature(it) => [statement(&it.statement), keys::lines(it)].concat(),
+        Description::Signature(it) => statement(it),
     }
+}
+
+fn statement(it: &Statement) -> Vec<String> {
+    let mut lines = vec![format!("a signature on: {}", plain::clip(&it.title, 100))];
+    if !it.text.is_empty() {
+        lines.extend(plain::wrap(&it.text, 72).into_iter().map(|line| format!("| {line}")));
+    }
+    lines.push("about".to_owned());
+    lines.extend(plain::file(&it.subject));
+    lines
 }
 
 /// The account of verified statements.
@@ -111,6 +122,9 @@ pub fn summary(bundle: &Bundle) -> Vec<String> {
         Claim::Aborted => "The arbiter ended the exchange: neither item counts as given.".to_owned(),
         Claim::Completed => "Both handed over their items; no arbiter was needed.".to_owned(),
         Claim::Open => "The exchange did not end, as far as this bundle shows.".to_owned(),
+        Claim::Resolved if offer.escrow.is_some() => {
+            "The arbiter opened the sealed signature that was withheld.".to_owned()
+        }
         Claim::Resolved => "The arbiter's verdict stands for what was withheld.".to_owned(),
     });
     let verdict =
@@ -132,6 +146,31 @@ pub fn proves(statements: &Statements, files: &[FileFacts]) -> Vec<String> {
     if statements.agreement.is_some() {
         lines.push("The holder of the responder's key accepted exactly this offer.".to_owned());
     }
+    for role in Role::BOTH {
+        let Some(item) = offer.item(role).description.detached() else { continue };
+        if *statements.sealed.of(role)
+            && let Some(terms) = &offer.escrow
+        {
+            lines.push(format!(
+                "The finished signature of {} on \"{}\" was sealed for this exchange, so that the arbiter could open it \
+                 before {}: the whole proof of that was checked here.",
+                who(offer.party(role)),
+                plain::clip(&item.statement.title, 60),
+                plain::time(terms.epoch.until)
+            ));
+        }
+        if *statements.signed.of(role) {
+            lines.push(format!(
+                "The key that the agreement names for {} ({}; SHA-256 of the public key {}) signed \"{}\" about the file \
+                 with SHA-256 {}. That signature is in the bundle; it is an ordinary one that any program can check.",
+                who(offer.party(role)),
+                plain::key(&item.key),
+                keys::fingerprint(&item.key),
+                plain::clip(&item.statement.title, 60),
+                item.statement.subject.sha256
+            ));
+        }
+    }
     for role in [Role::Originator, Role::Responder] {
         if !statements.transferred(role) {
             continue;
@@ -141,6 +180,10 @@ pub fn proves(statements: &Statements, files: &[FileFacts]) -> Vec<String> {
             Description::Information(it) => {
                 format!("{party} declared under signature to hand over the file with SHA-256 {}.", it.sha256)
             }
+            Description::DetachedSignature(it) => format!(
+                "{party} declared under signature to hand over its signature on \"{}\".",
+                plain::clip(&it.statement.title, 60),
+            ),
             Description::Signature(it) => format!(
                 "{party} signed \"{}\" about the file with SHA-256 {}.",
                 plain::clip(&it.title, 60),
@@ -159,6 +202,7 @@ pub fn proves(statements: &Statements, files: &[FileFacts]) -> Vec<String> {
 
 /// What a good bundle does not prove.
 pub fn does_not_prove(statements: &Statements, files: &[FileFacts]) -> Vec<String> {
+    let offer = &statements.offer;
     let mut lines = vec![
         "That the content of any file is true, lawful or of any quality.".to_owned(),
         "Which person or company is behind a key: names are what the parties call themselves.".to_owned(),
@@ -177,9 +221,23 @@ pub fn does_not_prove(statements: &Statements, files: &[FileFacts]) -> Vec<Strin
                 .to_owned(),
         );
     }
+    let detached = |role: &Role| offer.item(*role).description.detached();
+    if Role::BOTH.iter().any(|role| detached(role).is_some()) {
+        lines.push(
+            "From a signature file alone: that there was this exchange, or a dispute. One that was sent and one that the \
+             arbiter opened are the same bytes."
+                .to_owned(),
+        );
+    }
+    if Role::BOTH.iter().filter_map(detached).any(|it| !it.certificate.is_empty()) {
+        lines.push(
+            "That a certificate is genuine or was valid: its issuer was not checked, only that it is of the key that signs."
+                .to_owned(),
+        );
+    }
     let information = [Role::Originator, Role::Responder]
         .into_iter()
-        .any(|role| matches!(statements.offer.item(role).description, Description::Information(_)));
+        .any(|role| matches!(offer.item(role).description, Description::Information(_)));
     if information && files.is_empty() {
         lines.push("What is in the file: it is not in the bundle. Check a copy with --file.".to_owned());
     }
@@ -205,6 +263,17 @@ fn ruling(statements: &Statements, proven: &Proven) -> Vec<String> {
                     .iter()
                     .map(|it| {
                         let party = who(statements.offer.party(it.role));
+                        if it.item.description.detached().is_some() {
+                            let which = if *statements.signed.of(it.role) {
+                                "what came out is in this bundle: the very signature that had been put there"
+                            } else {
+                                "what came out is for the other party alone, and not in this bundle"
+                            };
+                            return format!(
+                                "{by}: it opened the seal of {} by {party}; {which}.",
+                                plain::item(&it.item)
+                            );
+                        }
                         format!(
                             "{by}: the verdict counts as {} by {party}, as both agreed.",
                             plain::item(&it.item)
@@ -255,13 +324,18 @@ fn holds(statements: &Statements, role: Role) -> String {
         Ruling::Replaced(list) => Ok(list.iter().any(|it| it.role == role.peer())),
     });
     let file = matches!(offer.item(role.peer()).description, Description::Information(_));
+    let detached = offer.item(role.peer()).description.detached().is_some();
     match (replaced, statements.transferred(role.peer())) {
         (Some(Err(())), true) if file => {
             format!("perhaps {got}, sent before the end; the arbiter's abort token says that nothing counts")
         }
         (Some(Err(())), _) => "nothing that counts; the arbiter's abort token says so".to_owned(),
+        (Some(Ok(true)), _) if detached => format!("{got}, which the arbiter took out of its seal"),
         (Some(Ok(true)), _) => format!("{got}, in the form of the arbiter's verdict"),
         (Some(Ok(false)), _) if file => format!("{got}, which the arbiter keeps for it to fetch"),
+        (_, true) if detached && !statements.signed.of(role.peer()) => {
+            format!("{got}, perhaps: the sender says it was sent")
+        }
         (_, true) if file && !statements.transferred(role) => {
             format!("{got}, perhaps: the sender says it was sent")
         }
@@ -278,22 +352,33 @@ fn still(statements: &Statements) -> Vec<String> {
                 .to_owned(),
         ];
     }
-    let both = statements.transferred(Role::Originator) && statements.transferred(Role::Responder);
-    if both {
+    let here = |role: Role| {
+        let detached = offer.item(role).description.detached().is_some();
+        statements.transferred(role) && (!detached || *statements.signed.of(role))
+    };
+    if Role::BOTH.into_iter().all(here) {
         return vec!["Nothing is owed any more. Each can keep this bundle as proof.".to_owned()];
     }
+    let sealed = offer.escrow.is_some();
     match (offer.selection.protocol, offer.complain_by) {
         (Protocol::VerifyThenGenerate, Some(by)) => {
             let (first, by) = (offer.selection.first_sender, plain::time(by));
+            let done = if sealed { "opened" } else { "replaced" };
             vec![
                 format!(
-                    "The {first} can deposit its file and have the signature replaced, before {by}; or abort."
+                    "The {first} can deposit its file and have the signature {done}, before {by}; or abort."
                 ),
                 format!("The {} can have the exchange ended from {by} on.", first.peer()),
             ]
         }
         _ if statements.agreement.is_some() => vec![
-            "Each can have both signatures replaced by the arbiter's verdict.".to_owned(),
+            match &offer.escrow {
+                Some(terms) => format!(
+                    "Each can have both sealed signatures opened by the arbiter, before {}.",
+                    plain::time(terms.epoch.until)
+                ),
+                None => "Each can have both signatures replaced by the arbiter's verdict.".to_owned(),
+            },
             "The originator can have it aborted instead; whoever asks first decides.".to_owned(),
         ],
         _ => vec!["The originator can have it aborted. The responder can accept, or do nothing.".to_owned()],

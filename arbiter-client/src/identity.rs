@@ -242,14 +242,6 @@ fn io_error(path: &Path, source: std::io::Error) -> IdentityError {
     }
 }
 
-pub(crate) fn read_small(path: &Path) -> Result<String, IdentityError> {
-    let file = std::fs::File::open(path).map_err(|source| io_error(path, source))?;
-    let mut text = String::new();
-    let limit = u64::try_from(FILE_BYTES).unwrap_or(u64::MAX);
-    file.take(limit).read_to_string(&mut text).map_err(|source| io_error(path, source))?;
-    Ok(text)
-}
-
 /// The one form: prefix, base64url without padding, nothing else.
 pub(crate) fn decode(text: &str, prefix: &str, what: &'static str) -> Result<Vec<u8>, IdentityError> {
     let malformed = |why| IdentityError::Malformed { what, why };

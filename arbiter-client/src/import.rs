@@ -9,25 +9,34 @@
 //! - A bundle does not say what was sent after it was written. So a first sender's item counts as sent, a second
 //!   sender's does not leave before the peer's is here, and without an acceptance nothing is imported: an abort of
 //!   something that was sent could cost the item.
+//! - A detached signature of ours is the one in escrow, or it is not sent again: the peer would refuse another.
 
+use std::io::Read as _;
 use std::path::Path;
 
+use arbiter_protocol::escrow::Escrow;
+use arbiter_protocol::escrow::signature_key::Kind;
 use arbiter_protocol::exchange::item::Description;
+use arbiter_protocol::exchange::kind::content::ContentCheck;
 use arbiter_protocol::exchange::selection::Role;
 use arbiter_protocol::ids::ExchangeId;
-use arbiter_protocol::message::agreement::{Acceptance, Offer};
+use arbiter_protocol::limits;
+use arbiter_protocol::message::agreement::{Acceptance, Agreement, Offer};
 use arbiter_protocol::message::transfer::Transfer;
 use arbiter_protocol::role::{Phase, Session};
 use arbiter_protocol::statement::Signed;
+use zeroize::Zeroizing;
 
 use crate::bundle::Bundle;
-use crate::client::Client;
+use crate::client::{Client, Give};
 use crate::error::{Error, PeerFault, Usage};
+use crate::give::{Own, check_escrow};
 use crate::journal::Record;
 
 impl Client {
     /// Takes an exchange of ours from a bundle into the journal, to [`Client::complain`]. `file` is the file that
-    /// we give, if our item is one: it is deposited with the complaint.
+    /// we give, if our item is one: it is deposited with the complaint. If our item is a detached signature that was
+    /// made elsewhere, `file` may be the signature file; the complaint needs only the escrow that is in the bundle.
     ///
     /// For a party that lost its journal. Who still has one goes on with that.
     pub async fn import(&self, bundle: &Bundle, file: Option<&Path>) -> Result<ExchangeId, Error> {
@@ -49,7 +58,6 @@ impl Client {
 
         let timing = self.0.settings.timing_for(&offer, role);
         let sent = offer.selection.first_sender == role;
-        let own_file = self.own_file(offer.item(role), file).await?;
         let session = Session::restore(role, offer, Some(acceptance), sent, Phase::Waiting, timing);
         let session = session.map_err(|why| PeerFault::Rejected(why.into()))?;
         let agreement = session.agreement().ok_or(Error::Bug("an acceptance makes no agreement"))?;
@@ -61,13 +69,78 @@ impl Client {
                 return Err(Usage::Served.into());
             }
         }
+        if bundle.signatures.of(role.peer()).is_some() {
+            return Err(Usage::Served.into());
+        }
         for receipt in &bundle.receipts {
             receipt.verify(agreement.offer(), None).map_err(|_| Usage::BadBundle)?;
         }
-        let mut record = Record::new(session, own_file, self.0.clock.now());
+        let peer_escrow = match self.in_bundle(bundle, agreement, role.peer()).await? {
+            None if agreement.offer().item(role.peer()).description.detached().is_some() => {
+                return Err(Usage::BadBundle.into());
+            }
+            escrow => escrow,
+        };
+        let own = self.own_again(bundle, agreement, role, file).await?;
+        let mut record = Record::new(session, own, self.0.clock.now());
+        record.peer_escrow = peer_escrow;
         record.keep(bundle.receipts.clone());
         record.sign_transfer(self.0.identity.signer());
         self.0.journal.put(&record).await?;
         Ok(id)
     }
+
+    /// The escrow of a party's signature in the bundle, fully checked.
+    async fn in_bundle(
+        &self,
+        bundle: &Bundle,
+        agreement: &Agreement,
+        role: Role,
+    ) -> Result<Option<Escrow>, Error> {
+        let Some(escrow) = bundle.escrows.of(role) else { return Ok(None) };
+        let id = (role == Role::Responder).then(|| agreement.id());
+        let checked = check_escrow(agreement.offer(), id, escrow.to_bytes()).await?;
+        Ok(Some(checked.map_err(|_| Usage::BadBundle)?.escrow().clone()))
+    }
+
+    /// What we give, as it was: a file, or a signature with its escrow.
+    async fn own_again(
+        &self,
+        bundle: &Bundle,
+        agreement: &Agreement,
+        role: Role,
+        file: Option<&Path>,
+    ) -> Result<Own, Error> {
+        let item = agreement.offer().item(role);
+        let Some(detached) = item.description.detached() else {
+            let give = file.map_or(Give::Nothing, |path| Give::File(path.to_owned()));
+            return self.own(item, give).await;
+        };
+        let escrow = self.in_bundle(bundle, agreement, role).await?;
+        let ours = *detached.key.kind() == Kind::Ed25519(self.party().signing_key);
+        let own = match (file, escrow.is_some()) {
+            (Some(path), _) => self.own(item, Give::Signature(read_signature(path)?)).await?,
+            // Signed elsewhere: the arbiter can open what is in the bundle.
+            (None, true) if !ours => return Ok(Own { escrow, ..Own::default() }),
+            (None, _) => self.own(item, Give::Nothing).await?,
+        };
+        let own = self.sign(item, own).await?;
+        let Some(escrow) = escrow else {
+            let id = (role == Role::Responder).then(|| agreement.id());
+            return self.put_into_escrow(agreement.offer(), id, own).await;
+        };
+        let mut check = ContentCheck::signature(detached.clone(), Some(escrow.clone()));
+        let same = check.update(own.signature.as_deref().map_or(&[][..], Vec::as_slice));
+        same.and_then(|()| check.finish()).map_err(|_| Usage::SignatureUnfit)?;
+        Ok(Own { escrow: Some(escrow), ..own })
+    }
+}
+
+/// At most as many bytes as a signature has.
+fn read_signature(path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(limits::MODULUS_BYTES + 1));
+    let limit = u64::try_from(limits::MODULUS_BYTES).unwrap_or(u64::MAX).saturating_add(1);
+    let read = std::fs::File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes));
+    read.map_err(|error| Error::file(path, error))?;
+    Ok(bytes)
 }

@@ -1,4 +1,5 @@
-//! The party's side of the kinds of items: describing, sending and receiving files in bounded memory.
+//! The party's side of the kinds of items: describing, sending and receiving files in bounded memory, and detached
+//! signatures, which travel as files do.
 //!
 //! ```text
 //!  own file ──read, check──▶ seal ──64 KiB──▶ peer ──open, check──▶ part file ──fsync, rename──▶ received file
@@ -12,15 +13,18 @@ use std::path::{Path, PathBuf};
 
 use arbiter_protocol::crypto::{Opener, Sealer, SealingSecret};
 use arbiter_protocol::error::Invalid;
-use arbiter_protocol::exchange::item::{Description, Information, Item, Statement};
+use arbiter_protocol::escrow::{Escrow, SignatureKey};
+use arbiter_protocol::exchange::item::{Description, DetachedSignature, Information, Item, Statement};
 use arbiter_protocol::exchange::kind::Unfit;
-use arbiter_protocol::exchange::kind::information::{ContentCheck, FitContent};
+use arbiter_protocol::exchange::kind::content::{ContentCheck, FitContent};
+use arbiter_protocol::exchange::selection::Role;
 use arbiter_protocol::ids::{Digest, ExchangeId, SealingKey};
 use arbiter_protocol::limits;
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 use tokio::fs::{self, File};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use zeroize::Zeroizing;
 
 use crate::error::Error;
 use crate::random;
@@ -60,9 +64,22 @@ pub fn signature(title: impl Into<String>, text: impl Into<String>, subject: Inf
     Item::new(Description::Signature(Statement { title: title.into(), text: text.into(), subject }))
 }
 
+/// The item "a plain signature by this key over this title and text about this file", as any tool makes and checks it.
+/// It is handed over in escrow first. `certificate` (X.509, DER) is shown to the peer beside the key; it may be empty.
+pub fn detached_signature(
+    title: impl Into<String>,
+    text: impl Into<String>,
+    subject: Information,
+    key: SignatureKey,
+    certificate: Vec<u8>,
+) -> Item {
+    let statement = Statement { title: title.into(), text: text.into(), subject };
+    Item::new(Description::DetachedSignature(DetachedSignature { statement, key, certificate }))
+}
+
 /// Checks that a file of ours is what an agreement says (R-305).
 pub async fn check_file(path: &Path, described: &Information) -> Result<(), Error> {
-    let mut check = ContentCheck::new(described.clone());
+    let mut check = ContentCheck::file(described.clone());
     read_all(path, |bytes| check.update(bytes).map_err(|unfit| Error::file(path, unfit))).await?;
     check.finish().map_err(|unfit| Error::file(path, unfit))?;
     Ok(())
@@ -92,10 +109,9 @@ fn length(bytes: &[u8]) -> u64 {
     u64::try_from(bytes.len()).unwrap_or(u64::MAX)
 }
 
-/// A file on its way to the peer.
+/// Content on its way to the peer.
 pub(crate) struct Outgoing {
-    path: PathBuf,
-    file: File,
+    from: Origin,
     size: u64,
     check: Option<ContentCheck>,
     sealer: Sealer,
@@ -103,28 +119,46 @@ pub(crate) struct Outgoing {
     sent: u64,
 }
 
+enum Origin {
+    File(PathBuf, File),
+    Signature(Zeroizing<Vec<u8>>),
+}
+
 impl Outgoing {
-    pub(crate) async fn open(
+    /// A file of ours.
+    pub(crate) async fn file(
         path: &Path,
         described: &Information,
-        recipient: &SealingKey,
-        context: &[u8],
+        seal: (&SealingKey, &[u8]),
     ) -> Result<Self, Error> {
         let file = File::open(path).await.map_err(|error| Error::file(path, error))?;
-        let sealer = Sealer::new(recipient, context, &random::secret()?)
-            .map_err(|_| Error::Bug("a sealing key of a verified offer is weak"))?;
-        Ok(Self {
-            path: path.to_owned(),
-            file,
-            size: described.size_bytes,
-            check: Some(ContentCheck::new(described.clone())),
-            sealer,
-            first: true,
-            sent: 0,
-        })
+        let check = ContentCheck::file(described.clone());
+        Self::new(Origin::File(path.to_owned(), file), described.size_bytes, check, seal)
     }
 
-    /// How many bytes of the file were taken.
+    /// A detached signature of ours, the one that is in escrow.
+    pub(crate) fn signature(
+        signature: &Zeroizing<Vec<u8>>,
+        agreed: &DetachedSignature,
+        escrow: Option<Escrow>,
+        seal: (&SealingKey, &[u8]),
+    ) -> Result<Self, Error> {
+        let check = ContentCheck::signature(agreed.clone(), escrow);
+        Self::new(Origin::Signature(signature.clone()), length(signature), check, seal)
+    }
+
+    fn new(
+        from: Origin,
+        size: u64,
+        check: ContentCheck,
+        (recipient, context): (&SealingKey, &[u8]),
+    ) -> Result<Self, Error> {
+        let sealer = Sealer::new(recipient, context, &random::secret()?)
+            .map_err(|_| Error::Bug("a sealing key of a verified offer is weak"))?;
+        Ok(Self { from, size, check: Some(check), sealer, first: true, sent: 0 })
+    }
+
+    /// How many bytes were taken.
     pub(crate) const fn sent(&self) -> u64 {
         self.sent
     }
@@ -132,13 +166,12 @@ impl Outgoing {
     /// The next piece; none after the last.
     pub(crate) async fn next(&mut self) -> Result<Option<Content>, Error> {
         let Some(mut check) = self.check.take() else { return Ok(None) };
-        let mut chunk = Vec::with_capacity(limits::CHUNK_BYTES);
-        fill(&mut self.file, &mut chunk).await.map_err(|error| Error::file(&self.path, error))?;
-        check.update(&chunk).map_err(|unfit| Error::file(&self.path, unfit))?;
+        let chunk = self.from.chunk().await?;
+        check.update(&chunk).map_err(|unfit| self.from.is_unfit(unfit))?;
         self.sent = check.found();
         let last = check.found() >= self.size || chunk.is_empty();
         if last {
-            check.finish().map_err(|unfit| Error::file(&self.path, unfit))?;
+            check.finish().map_err(|unfit| self.from.is_unfit(unfit))?;
         } else {
             self.check = Some(check);
         }
@@ -146,6 +179,27 @@ impl Outgoing {
         let encapsulated = self.first.then(|| self.sealer.encapsulated().to_vec());
         self.first = false;
         Ok(Some(Content { encapsulated, sealed, last }))
+    }
+}
+
+impl Origin {
+    async fn chunk(&mut self) -> Result<Zeroizing<Vec<u8>>, Error> {
+        match self {
+            Self::File(path, file) => {
+                let mut chunk = Vec::with_capacity(limits::CHUNK_BYTES);
+                fill(file, &mut chunk).await.map_err(|error| Error::file(path, error))?;
+                Ok(Zeroizing::new(chunk))
+            }
+            // Shorter than a chunk: one piece.
+            Self::Signature(signature) => Ok(std::mem::take(signature)),
+        }
+    }
+
+    fn is_unfit(&self, unfit: Unfit) -> Error {
+        match self {
+            Self::File(path, _) => Error::file(path, unfit),
+            Self::Signature(_) => Error::Bug("our signature is not the one in escrow"),
+        }
     }
 }
 
@@ -160,20 +214,66 @@ pub(crate) enum NotReceived {
     Here(#[from] Error),
 }
 
-/// Where a file comes from: each source has its own part file.
+/// Where content comes from: each source has its own part file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
     Arbiter,
     Peer,
 }
 
-/// A file that arrives: opened, checked and written while it does.
+/// What is to arrive, and under which name it is kept.
+#[derive(Clone)]
+pub(crate) enum Expected {
+    File(Information),
+    Signature { agreed: DetachedSignature, signer: Role, escrow: Option<Escrow> },
+}
+
+impl Expected {
+    /// The content that `sender` gives, if it gives any. A signature must be the one in `escrow` (R-311).
+    pub(crate) fn of(item: &Item, sender: Role, escrow: Option<Escrow>) -> Option<Self> {
+        match &item.description {
+            Description::Information(described) => Some(Self::File(described.clone())),
+            Description::DetachedSignature(agreed) => {
+                Some(Self::Signature { agreed: agreed.clone(), signer: sender, escrow })
+            }
+            Description::Signature(_) => None,
+        }
+    }
+
+    fn check(&self) -> ContentCheck {
+        match self {
+            Self::File(described) => ContentCheck::file(described.clone()),
+            Self::Signature { agreed, escrow, .. } => ContentCheck::signature(agreed.clone(), escrow.clone()),
+        }
+    }
+
+    fn name(&self) -> String {
+        match self {
+            Self::File(described) => described.name.clone(),
+            Self::Signature { agreed, signer, .. } => {
+                format!("{}.{signer}.sig", agreed.statement.subject.name)
+            }
+        }
+    }
+}
+
+/// Content that is here: it fits, and is durable under its name.
+pub(crate) struct Received {
+    pub fit: FitContent,
+    pub path: PathBuf,
+    /// The bytes, if it is a detached signature.
+    pub signature: Option<Vec<u8>>,
+}
+
+/// Content that arrives: opened, checked and written while it does.
 pub(crate) struct Incoming {
     check: ContentCheck,
     opener: Opener,
     file: File,
     part: PathBuf,
     whole: PathBuf,
+    /// A signature is short, and its bytes are evidence.
+    kept: Option<Vec<u8>>,
 }
 
 impl Incoming {
@@ -181,7 +281,7 @@ impl Incoming {
         folder: &Path,
         exchange_id: ExchangeId,
         source: Source,
-        described: &Information,
+        expected: &Expected,
         (secret, context, encapsulated): (&SealingSecret, &[u8], &[u8]),
     ) -> Result<Self, NotReceived> {
         let opener = Opener::new(secret, context, encapsulated)?;
@@ -193,23 +293,27 @@ impl Incoming {
             Source::Peer => ".peer.part",
         });
         let file = File::create(&part).await.map_err(|error| Error::file(&part, error))?;
-        let whole = folder.join(&described.name);
-        Ok(Self { check: ContentCheck::new(described.clone()), opener, file, part, whole })
+        let whole = folder.join(expected.name());
+        let kept = matches!(expected, Expected::Signature { .. }).then(Vec::new);
+        Ok(Self { check: expected.check(), opener, file, part, whole, kept })
     }
 
     pub(crate) async fn write(&mut self, sealed: &[u8], last: bool) -> Result<(), NotReceived> {
         let chunk = self.opener.open(sealed, last)?;
         self.check.update(&chunk)?;
+        if let Some(kept) = &mut self.kept {
+            kept.extend_from_slice(&chunk);
+        }
         Ok(self.file.write_all(&chunk).await.map_err(|error| Error::file(&self.part, error))?)
     }
 
-    /// How many bytes of the file are here.
+    /// How many bytes are here.
     pub(crate) const fn got(&self) -> u64 {
         self.check.found()
     }
 
-    /// The file fits: make it durable under its name.
-    pub(crate) async fn finish(mut self) -> Result<(FitContent, PathBuf), NotReceived> {
+    /// It fits: make it durable under its name.
+    pub(crate) async fn finish(mut self) -> Result<Received, NotReceived> {
         let fit = self.check.finish()?;
         let durable = async {
             self.file.flush().await?;
@@ -219,6 +323,6 @@ impl Incoming {
             File::open(folder).await?.sync_all().await
         };
         durable.await.map_err(|error| Error::file(&self.whole, error))?;
-        Ok((fit, self.whole))
+        Ok(Received { fit, path: self.whole, signature: self.kept })
     }
 }

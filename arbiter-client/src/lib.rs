@@ -19,7 +19,8 @@
 //!
 //! ```
 //! use arbiter_client::testing::Bench; // feature `testing`: an arbiter in the process
-//! use arbiter_client::{OfferTerms, Outcome, items, transport::memory};
+//! use arbiter_client::protocol::escrow::Suite;
+//! use arbiter_client::{Give, OfferTerms, Outcome, items, transport::memory};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -36,11 +37,12 @@
 //!     originator_item: items::signature("Contract of sale", "", contract.clone()),
 //!     responder_item: items::signature("Contract of sale", "", contract),
 //!     complain_by: None, // signature for signature: no deadline
-//! }, None).await?;
+//!     suite: Suite::DEFAULT,
+//! }, Give::Nothing).await?;
 //!
 //! let bobs_side = async {
 //!     let offer = bob.next_offer(&mut to_alice).await?;
-//!     let id = bob.accept(&offer, None).await?;
+//!     let id = bob.accept(&offer, Give::Nothing).await?;
 //!     bob.run(id, &mut to_alice).await
 //! };
 //! let (ours, theirs) = tokio::join!(alice.run(id, &mut to_bob), bobs_side);
@@ -60,6 +62,7 @@ mod driver;
 pub mod error;
 pub mod explain;
 pub mod fingerprint;
+mod give;
 pub mod identity;
 mod import;
 pub mod items;
@@ -68,6 +71,7 @@ pub mod outcome;
 pub mod pin;
 pub mod plain;
 mod random;
+pub mod signing;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod transport;
@@ -81,12 +85,12 @@ pub mod verify;
 /// ```
 pub mod protocol {
     pub use arbiter_protocol::{
-        crypto, error, evidence, exchange, ids, limits, message, role, ruling, statement, time,
+        crypto, error, escrow, evidence, exchange, ids, limits, message, role, ruling, statement, time,
     };
 }
 
 pub use builder::ClientBuilder;
-pub use client::{Approver, Client, Identity, OfferTerms, Unattended};
+pub use client::{Approver, Client, Give, Identity, OfferTerms, Proposal, Unattended};
 pub use error::Error;
 pub use outcome::{Evidence, Outcome, Status};
 

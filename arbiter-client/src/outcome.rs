@@ -3,11 +3,12 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use arbiter_protocol::exchange::selection::Role;
+use arbiter_protocol::exchange::selection::{ByRole, Role};
 use arbiter_protocol::ids::ExchangeId;
 use arbiter_protocol::message::agreement::{Acceptance, Offer};
 use arbiter_protocol::message::transfer::Transfer;
 use arbiter_protocol::role::Phase;
+use arbiter_protocol::role::arbiter::Escrows;
 use arbiter_protocol::ruling::receipt::Receipt;
 use arbiter_protocol::statement::Verified;
 use arbiter_protocol::time::UnixMillis;
@@ -50,10 +51,16 @@ pub struct Evidence {
     /// The file that we give.
     pub own_file: Option<PathBuf>,
     /// The file that we got; it fits its description.
+    /// Of a detached signature: its bytes alone, as any other program reads them.
     pub received_file: Option<PathBuf>,
+    /// The signatures in escrow, as far as they came. They show nothing of what is in them.
+    pub escrows: Escrows,
+    /// The detached signatures that may be shown: those of an exchange that was completed or resolved. Before that, and
+    /// after an abort, our own is a secret and is not here.
+    pub signatures: ByRole<Option<Vec<u8>>>,
 }
 
-/// Names things; shows neither statements nor files.
+/// Names things; shows neither statements nor files nor signatures.
 impl fmt::Debug for Evidence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Evidence")
@@ -64,6 +71,8 @@ impl fmt::Debug for Evidence {
             .field("peer_transfer", &self.peer_transfer.is_some())
             .field("receipts", &self.receipts.len())
             .field("received_file", &self.received_file.is_some())
+            .field("escrows", &self.escrows.map(|_, escrow| escrow.is_some()))
+            .field("signatures", &self.signatures.map(|_, signature| signature.is_some()))
             .finish()
     }
 }

@@ -1,14 +1,21 @@
 //! Which arbiter a party trusts, as a file and as a single line of text.
 //!
 //! ```text
-//!  ~/.fairx/arbiter         one line                          ◀─▶ ArbiterPin
+//!  ~/.fairx/arbiter         lines                             ◀─▶ ArbiterPin
 //!  fairx-arbiter:v1:...     keys, log, rules │ URL, largest deposit
 //!                           proven           │ the operator's word: only ways to use it
+//!  fairx-escrow:v1:...      an escrow key for one epoch, signed by the arbiter; any number of lines, ascending
 //! ```
 //!
-//! Invariant: a line has exactly one form: what parses prints as the same bytes.
+//! Invariants
+//! - A line has exactly one form: what parses prints as the same bytes.
+//! - An escrow key is kept only if the pinned key signed it, and it never changes: another key for the same epoch is
+//!   the arbiter's fault and is said so.
 
 use std::fmt;
+use std::fs::OpenOptions;
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::str::FromStr;
 
@@ -19,11 +26,14 @@ use arbiter_protocol::exchange::item::check_line;
 use arbiter_protocol::ids::PublicKey;
 use arbiter_protocol::limits;
 use arbiter_protocol::message::agreement::ArbiterIdentity;
+use arbiter_protocol::message::escrow_epoch::EscrowEpoch;
 use arbiter_protocol::ruling::sequencer::genesis_token;
+use arbiter_protocol::statement::{Envelope, Signed, Verified};
+use arbiter_protocol::time::UnixMillis;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use crate::fingerprint::Fingerprint;
-use crate::identity::{IdentityError, cut_off, decode, read_small, write_new};
+use crate::identity::{IdentityError, cut_off, decode, write_new};
 
 /// Where an arbiter is found that was started on this computer without any settings.
 pub const DEFAULT_URL: &str = "http://127.0.0.1:7373";
@@ -37,6 +47,7 @@ pub struct ArbiterPin {
     pub url: String,
     /// Largest deposit that it takes in bytes, if it says so. Its operator's word, as the URL is.
     pub deposit_bytes: Option<u64>,
+    epochs: Vec<Verified<EscrowEpoch>>,
 }
 
 impl ArbiterPin {
@@ -54,7 +65,7 @@ impl ArbiterPin {
         if !url.starts_with("http://") && !url.starts_with("https://") {
             return Err(field(Invalid::FieldValue { field: "url" }));
         }
-        Ok(Self { identity, url: url.to_owned(), deposit_bytes: None })
+        Ok(Self { identity, url: url.to_owned(), deposit_bytes: None, epochs: Vec::new() })
     }
 
     /// With the largest deposit that the arbiter takes; 0 if it does not say.
@@ -63,22 +74,86 @@ impl ArbiterPin {
         Self { deposit_bytes: (bytes > 0).then_some(bytes.min(limits::ITEM_BYTES)), ..self }
     }
 
+    /// With more of the arbiter's escrow keys. Those known stay as they are; how many are new is said.
+    ///
+    /// Refuses a key that another arbiter signed, and one that contradicts a known key of the same epoch.
+    pub fn with_epochs(
+        mut self,
+        epochs: impl IntoIterator<Item = Verified<EscrowEpoch>>,
+    ) -> Result<(Self, usize), IdentityError> {
+        let mut new = 0usize;
+        for epoch in epochs {
+            if epoch.signer() != self.identity.key {
+                return Err(IdentityError::Malformed {
+                    what: "an escrow key",
+                    why: "it is not signed by the pinned arbiter",
+                });
+            }
+            match self.epochs.binary_search_by_key(&epoch.epoch, |known| known.epoch) {
+                Ok(place) if self.epochs.get(place).is_some_and(|known| **known == *epoch) => {}
+                Ok(_) => {
+                    return Err(IdentityError::Malformed {
+                        what: "an escrow key",
+                        why: "the arbiter signed two different keys for the same epoch: do not use it any more, and \
+                              keep this pin file as proof",
+                    });
+                }
+                Err(place) => {
+                    self.epochs.insert(place, epoch);
+                    new = new.saturating_add(1);
+                }
+            }
+        }
+        // Old ones are in the offers that name them; the pin needs the newest.
+        let old = self.epochs.len().saturating_sub(EPOCHS);
+        self.epochs.drain(..old);
+        Ok((self, new))
+    }
+
+    /// The escrow keys that are pinned, by ascending epoch.
+    pub fn epochs(&self) -> &[Verified<EscrowEpoch>] {
+        &self.epochs
+    }
+
+    /// The escrow key that a new offer names: the newest that has begun and is not over.
+    pub fn epoch_at(&self, now: UnixMillis) -> Option<&Verified<EscrowEpoch>> {
+        self.epochs.iter().rev().find(|epoch| epoch.from <= now && now < epoch.until)
+    }
+
     /// What to compare with the operator by another channel. The same hash is in leaf 0 of its log (R-502).
     pub fn fingerprint(&self) -> Fingerprint {
         Fingerprint::of(genesis_token(&self.identity).as_bytes())
     }
 
-    /// Reads a pin file: one line, comments allowed.
+    /// Reads a pin file: one arbiter, then its escrow keys; comments allowed.
     pub fn load(path: &Path) -> Result<Self, IdentityError> {
-        let text = read_small(path)?;
-        let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-        match (lines.next(), lines.next()) {
-            (Some(line), None) => line.parse(),
-            _ => Err(IdentityError::Malformed {
-                what: "the arbiter file",
-                why: "it must hold exactly one fairx-arbiter line",
-            }),
+        let malformed = |why| IdentityError::Malformed { what: "the arbiter file", why };
+        let io = |source: std::io::Error| match source.kind() {
+            std::io::ErrorKind::NotFound => IdentityError::Missing(path.to_owned()),
+            std::io::ErrorKind::InvalidData => malformed("it is not text"),
+            _ => IdentityError::Io { path: path.to_owned(), source },
+        };
+        let mut text = String::new();
+        let limit = u64::try_from(FILE_BYTES).unwrap_or(u64::MAX).saturating_add(1);
+        std::fs::File::open(path).map_err(io)?.take(limit).read_to_string(&mut text).map_err(io)?;
+        if text.len() > FILE_BYTES {
+            return Err(malformed("it is too long"));
         }
+        let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let pin: Self = lines.next().ok_or(malformed("it holds no fairx-arbiter line"))?.parse()?;
+        let mut epochs = Vec::new();
+        for line in lines {
+            if line.starts_with(ARBITER_PREFIX) {
+                return Err(malformed("it must hold exactly one fairx-arbiter line"));
+            }
+            epochs.push(epoch_from_line(line, &pin.identity)?);
+        }
+        let count = epochs.len();
+        let ascending = epochs.windows(2).all(|pair| matches!(pair, [a, b] if a.epoch < b.epoch));
+        if count > EPOCHS || !ascending {
+            return Err(malformed("its escrow keys are too many or out of order"));
+        }
+        Ok(pin.with_epochs(epochs)?.0)
     }
 
     /// Reads `text` as a line if it looks like one, and else as the name of a pin file.
@@ -88,13 +163,62 @@ impl ArbiterPin {
 
     /// Writes the pin to a new file.
     pub fn create(&self, path: &Path) -> Result<(), IdentityError> {
-        let text = format!(
+        write_new(path, self.file().as_bytes(), 0o644)
+    }
+
+    /// Writes the pin over a file of the same arbiter: after a crash there is the old file or the new one.
+    pub fn replace(&self, path: &Path) -> Result<(), IdentityError> {
+        if Self::load(path)?.identity != self.identity {
+            return Err(IdentityError::Exists(path.to_owned()));
+        }
+        let io = |source| IdentityError::Io { path: path.to_owned(), source };
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".part{}", std::process::id()));
+        let part = path.with_file_name(name);
+        let written = (|| {
+            let mut file =
+                OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(&part)?;
+            file.write_all(self.file().as_bytes())?;
+            file.sync_all()?;
+            std::fs::rename(&part, path)?;
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            std::fs::File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+        })();
+        if written.is_err() {
+            // The half-written part is of no use; a failure to remove it changes nothing.
+            let _ = std::fs::remove_file(&part);
+        }
+        written.map_err(io)
+    }
+
+    fn file(&self) -> String {
+        let mut text = format!(
             "# The arbiter that this party trusts. Fingerprint: {}\n# At {}\n{self}\n",
             self.fingerprint(),
             self.url
         );
-        write_new(path, text.as_bytes(), 0o644)
+        for epoch in &self.epochs {
+            text.push_str(&format!(
+                "# Escrow key {}: the arbiter can open until {}\n{}\n",
+                epoch.epoch,
+                epoch.until,
+                epoch_line(epoch)
+            ));
+        }
+        text
     }
+}
+
+/// One escrow key as a line.
+fn epoch_line(epoch: &Verified<EscrowEpoch>) -> String {
+    format!("{EPOCH_PREFIX}{}", URL_SAFE_NO_PAD.encode(epoch.envelope().encode()))
+}
+
+fn epoch_from_line(line: &str, arbiter: &ArbiterIdentity) -> Result<Verified<EscrowEpoch>, IdentityError> {
+    let what = "a fairx-escrow line";
+    let field = |source| IdentityError::Field { what, source };
+    let envelope = Envelope::decode(&decode(line, EPOCH_PREFIX, what)?).map_err(field)?;
+    Signed::<EscrowEpoch>::parse(envelope).and_then(|signed| signed.verify(&arbiter.key)).map_err(field)
 }
 
 impl fmt::Display for ArbiterPin {
@@ -142,10 +266,16 @@ impl FromStr for ArbiterPin {
 }
 
 const ARBITER_PREFIX: &str = "fairx-arbiter:v1:";
+const EPOCH_PREFIX: &str = "fairx-escrow:v1:";
+/// Most escrow keys in a pin: of many, the newest.
+const EPOCHS: usize = 32;
+/// Larger than any file written here.
+const FILE_BYTES: usize = 64 * 1024;
 
 #[cfg(test)]
 mod tests {
     use arbiter_protocol::crypto::{MemorySigner, Signer as _};
+    use arbiter_protocol::escrow::EscrowSecret;
     use zeroize::Zeroizing;
 
     use super::*;
@@ -181,8 +311,74 @@ mod tests {
         }
     }
 
+    fn epoch(signer: u8, epoch: u64, seed: u8) -> Verified<EscrowEpoch> {
+        let signer = MemorySigner::from_seed(&Zeroizing::new([signer; 32]));
+        let secret =
+            EscrowSecret::from_seed(&Zeroizing::new([seed; 32]), *signer.public_key().as_bytes(), epoch);
+        let key = *secret.unwrap().public().as_bytes();
+        let (from, until) = (UnixMillis(epoch * 1000), UnixMillis(epoch * 1000 + 5000));
+        Verified::sign(EscrowEpoch { epoch, key, from, until }, &signer)
+    }
+
+    /// Issue 3, 5: keys are kept if the pinned arbiter signed them, newer ones are added, none ever changes.
     #[test]
-    fn a_pin_file_holds_one_line() {
+    fn escrow_keys_are_kept_with_the_pin_and_never_change() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("arbiter");
+        pin().create(&path).unwrap();
+        let old = std::fs::read_to_string(&path).unwrap();
+        assert!(!old.contains(EPOCH_PREFIX) && ArbiterPin::load(&path).unwrap().epochs().is_empty());
+
+        let (one, new) = pin().with_epochs([epoch(3, 2, 7), epoch(3, 1, 7)]).unwrap();
+        assert_eq!((one.epochs().len(), new), (2, 2));
+        one.replace(&path).unwrap();
+        assert_eq!(ArbiterPin::load(&path).unwrap(), one);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no part is left");
+        let (two, new) =
+            ArbiterPin::load(&path).unwrap().with_epochs([epoch(3, 2, 7), epoch(3, 3, 7)]).unwrap();
+        assert_eq!((two.epochs().len(), new), (3, 1));
+
+        let at = |time| two.epoch_at(UnixMillis(time)).map(|it| it.epoch);
+        assert_eq!(
+            [at(999), at(1000), at(2000), at(3500), at(7999), at(8000)],
+            [None, Some(1), Some(2), Some(3), Some(3), None]
+        );
+
+        let foreign = two.clone().with_epochs([epoch(4, 4, 7)]).unwrap_err().to_string();
+        assert!(foreign.contains("not signed by the pinned arbiter"), "{foreign}");
+        let changed = two.clone().with_epochs([epoch(3, 2, 8)]).unwrap_err().to_string();
+        assert!(changed.contains("two different keys"), "{changed}");
+        let many = (10..100).map(|number| epoch(3, number, 7));
+        let (many, _) = two.with_epochs(many).unwrap();
+        assert_eq!((many.epochs().len(), many.epochs()[0].epoch), (EPOCHS, 68));
+        many.replace(&path).unwrap();
+        assert_eq!(ArbiterPin::load(&path).unwrap(), many);
+        let other = ArbiterIdentity { rules: "arbiter/rules/v2".into(), ..pin().identity };
+        let other = ArbiterPin::new(other, DEFAULT_URL).unwrap();
+        assert!(matches!(other.replace(&path), Err(IdentityError::Exists(_))));
+
+        let line = epoch_line(&epoch(3, 1, 7));
+        for bad in [
+            format!("{line}\n{line}"),
+            epoch_line(&epoch(4, 1, 7)),
+            line[..100].to_owned(),
+            line.replace("fairx-escrow:v1", "fairx-escrow:v2"),
+            "something else".to_owned(),
+            format!("{}\n{line}", epoch_line(&epoch(3, 2, 7))),
+        ] {
+            std::fs::write(&path, format!("{}\n{bad}\n", pin())).unwrap();
+            assert!(ArbiterPin::load(&path).is_err(), "{bad}");
+        }
+        for position in EPOCH_PREFIX.len()..line.len() {
+            let mut altered = line.clone().into_bytes();
+            altered[position] = if altered[position] == b'A' { b'B' } else { b'A' };
+            std::fs::write(&path, [pin().to_string().as_bytes(), b"\n", &altered].concat()).unwrap();
+            assert!(ArbiterPin::load(&path).is_err(), "position {position}");
+        }
+    }
+
+    #[test]
+    fn a_pin_file_holds_one_arbiter() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("arbiter");
         pin().create(&path).unwrap();

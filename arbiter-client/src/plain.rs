@@ -4,7 +4,9 @@
 //! here is little: escape what a file name or an unverified text may still hold, cut what is too long so that
 //! one sees the cut, and flag words that mix alphabets (`рay` with a Cyrillic `р`).
 
-use arbiter_protocol::exchange::item::{Description, Information, Item, check_line};
+use arbiter_protocol::escrow::signature_key::Kind;
+use arbiter_protocol::escrow::{RsaHash, RsaPadding, SignatureKey};
+use arbiter_protocol::exchange::item::{Description, Information, Item, Statement, check_line};
 use arbiter_protocol::time::{DurationMillis, UnixMillis};
 
 /// One line of foreign text, at most `columns` characters; the cut is visible.
@@ -78,7 +80,42 @@ pub fn file(information: &Information) -> [String; 2] {
 pub fn item(item: &Item) -> String {
     match &item.description {
         Description::Information(it) => format!("the file {} ({})", clip(&it.name, 60), size(it.size_bytes)),
-        Description::Signature(it) => format!("a signature on \"{}\"", clip(&it.title, 60)),
+        Description::DetachedSignature(it) => signature(&it.statement),
+        Description::Signature(it) => signature(it),
+    }
+}
+
+fn signature(statement: &Statement) -> String {
+    format!("a signature on \"{}\"", clip(&statement.title, 60))
+}
+
+/// What the giver of an item signs, if the item is a signature of either kind.
+pub const fn signed(item: &Item) -> Option<&Statement> {
+    match &item.description {
+        Description::DetachedSignature(it) => Some(&it.statement),
+        Description::Information(_) => None,
+        Description::Signature(it) => Some(it),
+    }
+}
+
+/// What kind of key it is and how it signs.
+pub fn key(key: &SignatureKey) -> String {
+    match key.kind() {
+        Kind::Ed25519(_) => "Ed25519".to_owned(),
+        Kind::Rsa { modulus, padding, hash, .. } => {
+            let zeros = modulus.first().map_or(0, |first| first.leading_zeros());
+            let bits = modulus.len().saturating_mul(8).saturating_sub(usize::try_from(zeros).unwrap_or(0));
+            let padding = match padding {
+                RsaPadding::Pkcs1 => "PKCS#1 v1.5",
+                RsaPadding::Pss => "PSS",
+            };
+            let hash = match hash {
+                RsaHash::Sha256 => "SHA-256",
+                RsaHash::Sha384 => "SHA-384",
+                RsaHash::Sha512 => "SHA-512",
+            };
+            format!("RSA of {bits} bits, {padding} with {hash}")
+        }
     }
 }
 

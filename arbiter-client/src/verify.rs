@@ -3,7 +3,8 @@
 //! ```text
 //!  Bundle + pinned arbiter + files ──verify──▶ Report { checks, proves, does not prove, warnings }
 //!
-//!  offer ▶ acceptance ▶ transfers ▶ each receipt: answer, statement, rule again, leaf, record, log ▶ outcome
+//!  offer ▶ acceptance ▶ transfers ▶ certificates, escrows ▶ each receipt: answer, statement, rule again, leaf, record,
+//!  log ▶ detached signatures ▶ outcome
 //! ```
 //!
 //! Invariants
@@ -12,13 +13,14 @@
 //! - The arbiter's key comes from the caller. A key that only the bundle names is used with a loud warning.
 //! - The verdict is decided again from the evidence (requirement R17): the arbiter's signature alone is not enough.
 
+mod detached;
 mod facts;
 mod report;
 
 use arbiter_protocol::error::Rejected;
 use arbiter_protocol::evidence::leaf::Leaf;
 use arbiter_protocol::exchange::item::{Description, Information};
-use arbiter_protocol::exchange::selection::Role;
+use arbiter_protocol::exchange::selection::{ByRole, Role};
 use arbiter_protocol::message::agreement::{Acceptance, Agreement, ArbiterIdentity, Offer};
 use arbiter_protocol::message::transfer::Transfer;
 use arbiter_protocol::message::verdict::{Answer, Attestation, Verdict};
@@ -30,7 +32,7 @@ use crate::fingerprint::Fingerprint;
 use crate::{explain, plain};
 
 pub use facts::FileFacts;
-pub use report::{Check, Report, Status};
+pub use report::{Check, Report, SignatureReport, Status};
 
 /// Which arbiter the verifier trusts.
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +54,10 @@ pub struct Statements {
     pub transferred: [bool; 2],
     /// What the arbiter said.
     pub proven: Vec<Proven>,
+    /// Whose detached signature was sealed so that the arbiter could open it: the whole proof was checked (R-310).
+    pub sealed: ByRole<bool>,
+    /// Whose detached signature is there: strictly valid and, if it was sealed, the one that was (R-311).
+    pub signed: ByRole<bool>,
 }
 
 impl Statements {
@@ -75,16 +81,18 @@ pub fn verify(bundle: &Bundle, trust: Trust<'_>, files: &[FileFacts]) -> Report 
     let mut desk = Desk::default();
     let statements = desk.statements(bundle, trust);
     if let Some(statements) = &statements {
-        desk.files(statements, files);
+        desk.files(bundle, statements, files);
     }
     let good = statements.is_some() && desk.checks.iter().all(|check| check.status == Status::Passed);
     let id = bundle.offer.digest();
+    let signatures = statements.iter().flat_map(|it| detached::summary(bundle, it)).collect();
     let mut report = Report {
         good,
         exchange_id: Some(id.to_string()),
         fingerprint: Some(Fingerprint::of(id.as_bytes()).to_string()),
         outcome: None,
         arbiter_pinned: matches!(trust, Trust::Pinned(_)),
+        signatures,
         checks: desk.checks,
         proves: Vec::new(),
         does_not_prove: Vec::new(),
@@ -123,13 +131,18 @@ impl Desk {
         for (role, there) in [Role::Originator, Role::Responder].into_iter().zip(&mut transferred) {
             *there = self.transfer(bundle, agreement.as_ref(), role)?;
         }
+        self.certificates(&offer);
+        let sealed = self.escrows(bundle, &offer, agreement.as_ref())?;
         let mut proven = Vec::new();
         for receipt in &bundle.receipts {
-            proven.push(self.receipt(receipt, &offer)?);
+            let one = self.receipt(receipt, &offer)?;
+            self.opened(bundle, receipt, &one, &offer);
+            proven.push(one);
         }
         self.consistent(bundle, agreement.as_ref(), &proven);
+        let signed = self.signatures(bundle, &offer)?;
         self.outcome(bundle);
-        Some(Statements { offer, agreement, transferred, proven })
+        Some(Statements { offer, agreement, transferred, proven, sealed, signed })
     }
 
     fn offer(&mut self, bundle: &Bundle) -> Option<Verified<Offer>> {
@@ -292,7 +305,8 @@ impl Desk {
         }
     }
 
-    fn files(&mut self, statements: &Statements, files: &[FileFacts]) {
+    /// A file beside the bundle is one that the agreement describes, the document of a signature, or a signature.
+    fn files(&mut self, bundle: &Bundle, statements: &Statements, files: &[FileFacts]) {
         let described = described(&statements.offer);
         for file in files {
             match described.iter().find(|it| file.is(it)) {
@@ -304,10 +318,17 @@ impl Desk {
                         plain::clip(&it.name, 60)
                     ),
                 ),
-                None => self.fail(
-                    "file",
-                    format!("{} is NOT a file of this agreement: its SHA-256 is {}", file.label, file.sha256),
-                ),
+                None => match self.signature_file(bundle, &statements.offer, file) {
+                    Ok(what) => self.pass("file", what),
+                    Err(Some(why)) => self.fail("file", why),
+                    Err(None) => self.fail(
+                        "file",
+                        format!(
+                            "{} is NOT a file of this agreement: its SHA-256 is {}",
+                            file.label, file.sha256
+                        ),
+                    ),
+                },
             }
         }
     }
@@ -348,6 +369,7 @@ pub fn described(offer: &Offer) -> Vec<Information> {
     let mut files: Vec<Information> = Vec::new();
     for role in [Role::Originator, Role::Responder] {
         let file = match &offer.item(role).description {
+            Description::DetachedSignature(it) => &it.statement.subject,
             Description::Information(it) => it,
             Description::Signature(it) => &it.subject,
         };

@@ -9,7 +9,8 @@ use arbiter_client::explain;
 use arbiter_client::fingerprint::Fingerprint;
 use arbiter_client::verify::{FileFacts, Report, Status, Trust, statements, verify};
 use arbiter_protocol::crypto::Signer as _;
-use arbiter_protocol::exchange::selection::Role;
+use arbiter_protocol::escrow::{Escrow, SignatureKey};
+use arbiter_protocol::exchange::selection::{ByRole, Role};
 use arbiter_protocol::ids::{Digest, LeafIndex};
 use arbiter_protocol::message::agreement::{Acceptance, Offer};
 use arbiter_protocol::message::request::Action;
@@ -17,6 +18,7 @@ use arbiter_protocol::message::transfer::Transfer;
 use arbiter_protocol::message::verdict::{Answer, Replacement, Ruling, Verdict};
 use arbiter_protocol::statement::{Envelope, Signed, Verified};
 use arbiter_protocol::time::UnixMillis;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use fixture::*;
 use serde_json::Value;
 
@@ -61,6 +63,10 @@ fn expected(path: &str) -> &'static [&'static str] {
         "acceptance" => &["acceptance"],
         "transfers/originator" => &["transfer-originator", "transfers.originator"],
         "transfers/responder" => &["transfer-responder", "transfers.responder"],
+        "escrows/originator" => &["escrow-originator", "escrows.originator"],
+        "escrows/responder" => &["escrow-responder", "escrows.responder"],
+        "signatures/originator" => &["signature-originator", "signatures.originator"],
+        "signatures/responder" => &["signature-responder", "signatures.responder"],
         path => match path
             .trim_start_matches("receipts/")
             .trim_start_matches(|c: char| c.is_ascii_digit() || c == '/')
@@ -73,6 +79,8 @@ fn expected(path: &str) -> &'static [&'static str] {
             "request" | "acceptance" | "attestation" => {
                 &["-rule", "receipts.request", "receipts.acceptance", "receipts.attestation"]
             }
+            // The verdict names the hashes of the escrows, so the arbiter's decision does not come out any more.
+            "escrows/originator" | "escrows/responder" => &["-rule", "receipts.escrows"],
             path if path.starts_with("inclusion_proof") => &["-inclusion", "receipts.inclusion_proof"],
             path if path.starts_with("record_salts") => &["-record", "receipts.record_salts"],
             other => panic!("no expectation for {other}"),
@@ -111,7 +119,9 @@ fn every_altered_field_is_caught_at_its_own_check() {
         leaves(&good, String::new(), &mut paths);
         for path in paths.iter().filter(|path| !path.starts_with("/summary")) {
             let text = good.pointer(path).unwrap().as_str().unwrap().to_owned();
-            for position in (0..text.len()).step_by(7).chain([text.len() - 1]) {
+            // Escrows are long, and each of their checks takes milliseconds.
+            let step = if path.contains("escrows") { text.len() / 24 } else { 7 };
+            for position in (0..text.len()).step_by(step).chain([text.len() - 1]) {
                 let Some(old) = text.get(position..=position) else { continue };
                 for new in ["A", "b", "7", "/"].into_iter().filter(|new| *new != old).take(2) {
                     let mut altered = text.clone();
@@ -165,7 +175,13 @@ fn removed_doubled_and_unknown_fields() {
             }
             let report = check(&less);
             if bundle.outcome == Claim::Completed {
-                assert_eq!(failed(&report), ["outcome"], "{name}");
+                let sealed = bundle.signatures.iter().any(|(_, it)| it.is_some());
+                let first = failed(&report)[0].to_owned();
+                assert_eq!(failed(&report).len(), 1, "{name}");
+                assert!(
+                    if sealed { first.starts_with("signature-") } else { first == "outcome" },
+                    "{name}: {first}"
+                );
             } else {
                 assert!(report.good && report.proves.len() < proved.len(), "{name}");
                 assert!(report.proves.iter().all(|line| proved.contains(line)), "{name}");
@@ -179,7 +195,9 @@ fn removed_doubled_and_unknown_fields() {
         if let Some(receipt) = bundle.receipts.last().cloned() {
             let mut none = bundle.clone();
             none.receipts.clear();
-            assert!(failed(&check(&none)).contains(&"outcome"), "{name}: no receipt");
+            // Without the verdict, a signature must not be shown.
+            let at = failed(&check(&none))[0].to_owned();
+            assert!(at == "outcome" || at.starts_with("signature-"), "{name}: no receipt: {at}");
             let mut twice = bundle.clone();
             twice.receipts = vec![receipt.clone(), receipt];
             assert_eq!(failed(&check(&twice)), ["receipts-agree"], "{name}: twice");
@@ -237,7 +255,7 @@ fn statements_of_another_exchange_role_or_signer_are_caught() {
     assert_eq!(with(&|it| it.acceptance = Some(stranger.clone())), ["acceptance-signature"]);
 }
 
-/// R17, F13: an arbiter that signs a verdict which its rules do not give is caught, whatever field it bends.
+/// R-506, F13, R17: an arbiter that signs a verdict which its rules do not give is caught, whatever field it bends.
 #[test]
 fn a_verdict_that_the_rules_do_not_give_is_caught_although_the_arbiter_signed_it() {
     let deal = Deal::new(offer(signature("Contract"), signature("Contract")));
@@ -455,7 +473,7 @@ fn text_of_the_peer_stands_behind_a_mark() {
     );
 }
 
-/// Signatures are checked, not only ids: an envelope under a stranger's key is no offer of Alice's.
+/// R-106: signatures are checked, not only ids: an envelope under a stranger's key is no offer of Alice's.
 #[test]
 fn an_offer_signed_by_somebody_else_is_caught() {
     let offer = Verified::sign(offer(file(), signature("Receipt")), &key(66));
@@ -463,4 +481,250 @@ fn an_offer_signed_by_somebody_else_is_caught() {
     let report = check(&Bundle::new(envelope, None, [None, None], vec![]));
     assert_eq!(failed(&report), ["offer-signature"]);
     assert!(report.proves.is_empty() && report.outcome.is_none());
+}
+
+fn sealed() -> Deal {
+    Deal::new(offer(detached(1, "Contract of sale", vec![]), detached(2, "Contract of sale", vec![])))
+}
+
+/// A bundle is written for strangers: before the end, and after an abort, it shows no signature; and one that shows it
+/// all the same is bad.
+#[test]
+fn only_a_completed_or_resolved_exchange_shows_signatures() {
+    let mut seen = 0;
+    for (name, bundle) in bundles().into_iter().filter(|(name, _)| name.starts_with("sealed contract")) {
+        let json: Value = serde_json::from_slice(&bundle.to_json()).unwrap();
+        let shows = matches!(bundle.outcome, Claim::Completed | Claim::Resolved);
+        assert_eq!(json.get("signatures").is_some(), shows, "{name}");
+        assert!(json.get("escrows").is_some(), "{name}");
+        let report = check(&bundle);
+        let proved = report.proves.join("\n");
+        assert!(
+            proved.contains("was sealed for this exchange, so that the arbiter could open it"),
+            "{name}: {proved}"
+        );
+        assert_eq!(proved.contains("an ordinary one that any program can check"), shows, "{name}: {proved}");
+        assert!(
+            report.does_not_prove.iter().any(|line| line.contains("From a signature file alone")),
+            "{name}"
+        );
+        assert_eq!(report.signatures.len(), 2, "{name}");
+        let opened = bundle.outcome == Claim::Resolved;
+        assert!(report.signatures.iter().all(|it| it.opened == opened), "{name}");
+        assert!(report.signatures.iter().all(|it| it.signature_sha256.is_some() == shows), "{name}");
+        assert_eq!(proved.contains("it opened the seal of a signature"), opened, "{name}: {proved}");
+        if !shows {
+            let mut forged = bundle;
+            forged.signatures = sealed().signatures();
+            // Both transfers and both signatures would be a completed exchange: it is not.
+            assert_eq!(failed(&check(&forged)), ["signature-originator"], "{name}");
+        }
+        seen += 1;
+    }
+    assert_eq!(seen, 5);
+    // Bundles from before there were escrows have none of the new fields.
+    let (_, old) = bundles().swap_remove(0);
+    let old = String::from_utf8(old.to_json()).unwrap();
+    assert!(!old.contains("escrows") && !old.contains("signatures\""));
+}
+
+/// R-310, R-311: each escrow and each signature is of its place, its signer and its text, and the signature is the one
+/// that was sealed.
+#[test]
+fn escrows_and_signatures_of_something_else_are_caught() {
+    let deal = sealed();
+    let other = Deal::new(Offer {
+        nonce: [9; 32],
+        ..offer(detached(1, "Contract of sale", vec![]), detached(2, "Contract of sale", vec![]))
+    });
+    let good = deal.bundle(true, [true, true], vec![]);
+    assert!(check(&good).good);
+    let with = |alter: &dyn Fn(&mut Bundle)| {
+        let mut bundle = good.clone();
+        alter(&mut bundle);
+        let report = check(&bundle);
+        assert!(!report.good && report.proves.is_empty());
+        failed(&report).into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(with(&|it| it.escrows.originator = other.escrow(Role::Originator, 1)), ["escrow-originator"]);
+    assert_eq!(with(&|it| it.escrows.responder = other.escrow(Role::Responder, 1)), ["escrow-responder"]);
+    assert_eq!(
+        with(&|it| std::mem::swap(&mut it.escrows.originator, &mut it.escrows.responder)),
+        ["escrow-originator"]
+    );
+    assert_eq!(
+        with(&|it| std::mem::swap(&mut it.signatures.originator, &mut it.signatures.responder)),
+        ["signature-originator"]
+    );
+    let unrelated = key(2).sign(b"another text").to_vec();
+    assert_eq!(with(&|it| it.signatures.responder = Some(unrelated.clone())), ["signature-responder"]);
+    for bad in [vec![], vec![0; 64], vec![0; 63], vec![0; 65]] {
+        assert_eq!(with(&|it| it.signatures.responder = Some(bad.clone())), ["signature-responder"]);
+    }
+    // Items that are no detached signature have neither.
+    let plain =
+        Deal::new(offer(signature("Contract"), signature("Contract"))).bundle(true, [true, true], vec![]);
+    let mut bad = plain.clone();
+    bad.escrows.originator = good.escrows.originator.clone();
+    assert_eq!(failed(&check(&bad)), ["escrow-originator"]);
+    let mut bad = plain;
+    bad.signatures.originator = good.signatures.originator.clone();
+    assert_eq!(failed(&check(&bad)), ["signature-originator"]);
+    // Without an acceptance there is no place for the responder's.
+    let mut bad = deal.bundle(false, [false, false], vec![]);
+    bad.escrows.responder = deal.escrow(Role::Responder, 1);
+    assert_eq!(failed(&check(&bad)), ["escrow-responder"]);
+}
+
+/// The arbiter may have opened another escrow of the same signature; one whose proof is false is pointed out.
+#[test]
+fn what_the_arbiter_opened_is_checked_as_well() {
+    let deal = sealed();
+    let receipt =
+        Arbiter::new().rule(&deal.case(Role::Originator, Action::Resolve, true), UnixMillis(1_500_000));
+    let mut bundle = deal.bundle(true, [false, false], vec![receipt]);
+    let of = |report: &Report| {
+        let check = report.checks.iter().find(|it| it.name == "verdict-escrow-responder").unwrap();
+        check.detail.clone()
+    };
+    assert!(of(&check(&bundle)).contains("escrow in this bundle"));
+    bundle.escrows.responder = deal.escrow(Role::Responder, 7);
+    let report = check(&bundle);
+    assert!(report.good && of(&report).contains("whole proof checked"), "{:?}", report.checks);
+    assert!(report.warnings.is_empty());
+
+    // A cheat's escrow: one hidden instance still decrypts, the proof is false. The verdict stands, with a warning.
+    let mut bytes = deal.escrow(Role::Responder, 1).unwrap().to_bytes();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    let false_escrow = Escrow::from_bytes(&bytes).unwrap();
+    let case = deal.case_with(
+        Role::Originator,
+        ByRole { originator: deal.escrow(Role::Originator, 1), responder: Some(false_escrow) },
+    );
+    let receipt = Arbiter::new().rule(&case, UnixMillis(1_500_000));
+    let report = check(&deal.bundle(true, [false, false], vec![receipt]));
+    assert!(report.good, "{:?}", failed(&report));
+    assert!(report.warnings[0].contains("Only the arbiter's word"), "{:?}", report.warnings);
+}
+
+/// `--file`: the text, the signature, and a valid signature that is another one.
+#[test]
+fn a_signature_file_beside_the_bundle_is_compared() {
+    let deal = sealed();
+    let bundle = deal.bundle(true, [true, true], vec![]);
+    let text = deal.offer.item(Role::Originator).description.detached().unwrap().statement.document();
+    let look = |bundle: &Bundle, bytes: &[u8]| {
+        let report = verify(bundle, Trust::Pinned(&arbiter()), &[content(bytes)]);
+        (report.good, report.checks.last().unwrap().detail.clone())
+    };
+    let own = deal.signature(Role::Originator).unwrap();
+    assert!(look(&bundle, &own).1.contains("byte for byte, the originator's signature in this bundle"));
+    assert!(look(&bundle, text.as_bytes()).1.contains("the text that the originator signs"));
+    assert!(look(&bundle, CONTENT).0);
+    let open = deal.bundle(true, [true, false], vec![]);
+    let (good, said) = look(&open, &own);
+    assert!(good && said.contains("valid signature by the originator's key"), "{said}");
+    let mut altered = own;
+    altered[3] ^= 1;
+    assert!(!look(&bundle, &altered).0 && !look(&open, &altered).0);
+    assert!(!look(&bundle, &text.as_bytes()[1..]).0);
+}
+
+/// Makes a certificate for the key of party `byte`, signed by itself, with OpenSSL.
+fn certificate(byte: u8, name: &str) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("key.pem");
+    let prefix = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
+    let der = STANDARD.encode([&prefix[..], &[byte; 32]].concat());
+    std::fs::write(&path, format!("-----BEGIN PRIVATE KEY-----\n{der}\n-----END PRIVATE KEY-----\n"))
+        .unwrap();
+    let made = std::process::Command::new("openssl")
+        .args([
+            "req",
+            "-x509",
+            "-new",
+            "-subj",
+            &format!("/CN={name}"),
+            "-days",
+            "30",
+            "-outform",
+            "DER",
+            "-key",
+        ])
+        .arg(&path)
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{made:?}");
+    made.stdout
+}
+
+/// A certificate is shown and compared with the key; one of another key makes a bundle bad and a screen unapprovable.
+#[test]
+fn certificates_are_shown_and_must_be_of_the_key_that_signs() {
+    let good = offer(detached(1, "Contract", certificate(1, "Alice Ltd")), detached(2, "Contract", vec![]));
+    let bundle = Deal::new(good.clone()).bundle(true, [true, true], vec![]);
+    let report = check(&bundle);
+    assert!(report.good, "{:?}", failed(&report));
+    assert_eq!(report.signatures[0].certificate_subject.as_deref(), Some("CN=Alice Ltd"));
+    assert!(report.does_not_prove.iter().any(|line| line.contains("issuer was not checked")));
+    let now = UnixMillis(u64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap());
+    let screen = |offer: &Offer, now| Screen::new(offer, Role::Responder, &[content(CONTENT)], now);
+    let shown = screen(&good, now);
+    assert!(shown.refusal.is_none() && shown.approves(shown.word()));
+    for part in ["not checked against any authority", "| for   CN=Alice Ltd", "| valid 20"] {
+        assert!(shown.to_string().contains(part), "{part}: {shown}");
+    }
+    assert!(shown.warnings.iter().any(|it| it.contains("signed by itself")), "{shown}");
+    assert!(!shown.to_string().contains("EXPIRED"));
+    assert!(screen(&good, UnixMillis(1)).to_string().contains("NOT YET VALID"));
+    assert!(screen(&good, UnixMillis(now.0 + 40 * 86_400_000)).to_string().contains("HAS EXPIRED"));
+
+    for (bad, says) in [(certificate(1, "Alice Ltd"), "ANOTHER key"), (vec![0x30; 40], "cannot be read")] {
+        let lying = offer(detached(1, "Contract", vec![]), detached(2, "Contract", bad));
+        let bundle = Deal::new(lying.clone()).bundle(true, [true, true], vec![]);
+        assert_eq!(failed(&check(&bundle)), ["certificate-responder"]);
+        for role in Role::BOTH {
+            let shown = Screen::new(&lying, role, &[], now);
+            assert!(shown.refusal.as_ref().unwrap().contains(says), "{shown}");
+            assert!(shown.to_string().contains("THIS CANNOT BE APPROVED") && !shown.approves(shown.word()));
+            assert!(shown.to_string().lines().all(|line| line.chars().count() <= 80), "{shown}");
+        }
+    }
+}
+
+/// What the arbiter can do with sealed signatures, and until when, is on the screen of both (R-312).
+#[test]
+fn the_screen_tells_what_is_sealed_and_until_when() {
+    let contract = sealed().offer;
+    for role in Role::BOTH {
+        let text = Screen::new(&contract, role, &[], UnixMillis(1_000_000)).to_string();
+        let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        for part in [
+            "the arbiter opens their sealed signature and gives it to you",
+            "the arbiter can open your sealed signature and give it to them",
+            "1970-01-01 02:30:00 UTC on the arbiter's clock, in 2 h 13 min on yours",
+            "open both sealed signatures",
+            "nobody can tell that there was a dispute",
+            "This is the key of your fairx identity.",
+            "by this key: Ed25519",
+        ] {
+            assert!(flat.contains(part), "{role}: {part}: {text}");
+        }
+        assert!(!flat.contains("stands for"), "{text}");
+        let screen = Screen::new(&contract, role, &[], UnixMillis(1_000_000));
+        let [document] = &screen.documents[..] else { panic!("one text for both") };
+        assert!(document.starts_with("arbiter/signed-statement/v1\ntitle Contract of sale\n"), "{document}");
+        let late = Screen::new(&contract, role, &[], ESCROW_UNTIL).to_string();
+        assert!(late.contains("THIS HAS PASSED"), "{late}");
+        // Another key than last time.
+        let peer = contract.party(role.peer()).signing_key;
+        let known = |key_of: u8| [(peer, SignatureKey::ed25519(key(key_of).public_key()).unwrap())];
+        let told = |key_of| {
+            let screen = Screen::knowing(&contract, role, &[], &known(key_of), UnixMillis(1_000_000));
+            screen.warnings.iter().any(|it| it.contains("ANOTHER key in earlier"))
+        };
+        let now = if role == Role::Originator { 2 } else { 1 };
+        assert!(!told(now) && told(50));
+    }
 }

@@ -11,15 +11,17 @@ use arbiter_client::arbiter::{ArbiterPort as _, Filing, Retry, UPLOAD_BYTES_PER_
 use arbiter_client::bundle::Bundle;
 use arbiter_client::clock::Clock;
 use arbiter_client::error::{PeerFault, Usage};
+use arbiter_client::protocol::escrow::Suite;
 use arbiter_client::protocol::exchange::selection::Role;
 use arbiter_client::protocol::message::agreement::Agreement;
 use arbiter_client::protocol::message::request::{Action, Request};
+use arbiter_client::protocol::role::arbiter::Escrows;
 use arbiter_client::protocol::statement::Verified;
 use arbiter_client::protocol::time::{DurationMillis, UnixMillis};
 use arbiter_client::testing::{Bench, Cheat, Cheater, identity, signer};
 use arbiter_client::transport::memory::{End, Wire};
-use arbiter_client::{Error, OfferTerms, Outcome, items};
-use common::{Deal, content, has_peers_item, setting};
+use arbiter_client::{Error, Give, OfferTerms, Outcome, items};
+use common::{Deal, content, has_peers_item, review, setting};
 
 /// The arbiter takes deposits of one byte less than the file, or just the file.
 #[tokio::test(start_paused = true)]
@@ -36,29 +38,29 @@ async fn a_file_that_cannot_be_deposited_is_not_promised() {
 
         // The file is the originator's.
         let deal = setting(&bench, Deal::FileForSignature, folder.path());
-        match alice.offer(deal.terms.clone(), deal.originator_file.as_deref()).await {
+        match alice.offer(deal.terms.clone(), deal.originator.clone()).await {
             Ok(_) => assert_eq!(limit, size),
             Err(error) => refused(error),
         }
         assert_eq!(alice.list().await.unwrap().len(), usize::from(limit == size), "nothing was signed");
         // Who only receives it need not care.
         let other = bench.builder("alice").build().await.unwrap();
-        let id = other.offer(deal.terms, deal.originator_file.as_deref()).await.unwrap();
-        let offer = other.status(id).await.unwrap().evidence.offer;
-        bob.accept(&offer, None).await.unwrap();
+        let id = other.offer(deal.terms, deal.originator.clone()).await.unwrap();
+        let offer = review(&bob, &other.status(id).await.unwrap().evidence).await.unwrap();
+        bob.accept(&offer, Give::Nothing).await.unwrap();
 
         // The file is the responder's.
         let deal = setting(&bench, Deal::SignatureForFile, folder.path());
-        let id = alice.offer(deal.terms, None).await.unwrap();
-        let offer = alice.status(id).await.unwrap().evidence.offer;
-        match bob.accept(&offer, deal.responder_file.as_deref()).await {
+        let id = alice.offer(deal.terms, Give::Nothing).await.unwrap();
+        let offer = review(&bob, &alice.status(id).await.unwrap().evidence).await.unwrap();
+        match bob.accept(&offer, deal.responder.clone()).await {
             Ok(_) => assert_eq!(limit, size),
             Err(error) => refused(error),
         }
     }
 }
 
-/// Twice the base margin remains, but not the time to upload the file: too late to begin, for either role.
+/// twice the base margin remains, but not the time to upload the file: too late to begin, for either role.
 #[tokio::test(start_paused = true)]
 async fn the_margin_holds_the_upload() {
     let folder = tempfile::tempdir().unwrap();
@@ -72,27 +74,28 @@ async fn the_margin_holds_the_upload() {
         originator_item: if gives { items::file(described.clone()) } else { receipt.clone() },
         responder_item: if gives { receipt.clone() } else { items::file(described.clone()) },
         complain_by: Some(bench.clock.now().after(DurationMillis(seconds * 1000))),
+        suite: Suite::DEFAULT,
     };
     let alice = bench.builder("alice").build().await.unwrap();
     let bob = bench.builder("bob").build().await.unwrap();
 
     // 30 s of margin and 20 s of upload, twice.
-    let late = alice.offer(terms(true, 99), Some(&large)).await;
+    let late = alice.offer(terms(true, 99), Give::File(large.clone())).await;
     assert!(matches!(late, Err(Error::Usage(Usage::DeadlineTooClose(100)))), "{late:?}");
-    alice.offer(terms(true, 100), Some(&large)).await.unwrap();
+    alice.offer(terms(true, 100), Give::File(large.clone())).await.unwrap();
 
     for (seconds, in_time) in [(99, false), (100, true)] {
-        let id = alice.offer(terms(false, seconds), None).await.unwrap();
-        let offer = alice.status(id).await.unwrap().evidence.offer;
-        match bob.accept(&offer, Some(&large)).await {
+        let id = alice.offer(terms(false, seconds), Give::Nothing).await.unwrap();
+        let offer = review(&bob, &alice.status(id).await.unwrap().evidence).await.unwrap();
+        match bob.accept(&offer, Give::File(large.clone())).await {
             Ok(_) => assert!(in_time),
             Err(error) => assert!(!in_time && matches!(error, Error::Peer(PeerFault::TooLate)), "{error}"),
         }
     }
 }
 
-/// R12: the arbiter is away until just before the deadline. However short the time for retries is, a party whose
-/// file has left goes on asking: giving up earlier would cost it the file.
+/// R-308, R12, S2: the arbiter is away until just before the deadline. However short the time for retries is, a party
+/// whose file has left goes on asking: giving up earlier would cost it the file.
 #[tokio::test(start_paused = true)]
 async fn a_complaint_is_not_given_up_before_its_deadline() {
     let retry = Retry { total: Duration::from_secs(1), ..Retry::default() };
@@ -103,7 +106,7 @@ async fn a_complaint_is_not_given_up_before_its_deadline() {
         let wire = Wire::default();
         let (mut a, mut b) = (wire.end(End::First), wire.end(End::Second));
         let alice = bench.builder("alice").retry(retry).build().await.unwrap();
-        let id = alice.offer(setting.terms, setting.originator_file.as_deref()).await.unwrap();
+        let id = alice.offer(setting.terms, setting.originator.clone()).await.unwrap();
         bench.arbiter.set_down(true);
         let back = async {
             tokio::time::sleep(Duration::from_secs(back_after)).await;
@@ -137,7 +140,7 @@ impl Clock for Slow {
     }
 }
 
-/// The party's clock is so slow that the peer could abort before its complaint. The arbiter refuses the deposit
+/// S19: the party's clock is so slow that the peer could abort before its complaint. The arbiter refuses the deposit
 /// because there is a verdict; the party asks for that at once, and does not upload again and again.
 #[tokio::test(start_paused = true)]
 async fn a_refused_deposit_asks_for_the_verdict_that_is_there() {
@@ -150,7 +153,7 @@ async fn a_refused_deposit_asks_for_the_verdict_that_is_there() {
     let slow = Arc::new(Slow(bench.clock.clone()));
     let patience = Duration::from_secs(100_000);
     let alice = bench.builder("alice").clock(slow).patience(patience).build().await.unwrap();
-    let id = alice.offer(setting.terms, setting.originator_file.as_deref()).await.unwrap();
+    let id = alice.offer(setting.terms, setting.originator.clone()).await.unwrap();
     let aborts = async {
         while bench.clock.now() <= deadline {
             tokio::time::sleep(Duration::from_secs(1)).await;
@@ -165,7 +168,12 @@ async fn a_refused_deposit_asks_for_the_verdict_that_is_there() {
             action: Action::Abort,
         };
         let request = Verified::sign(request, &signer("bob"));
-        let filing = Filing { request, offer: evidence.offer, acceptance: evidence.acceptance };
+        let filing = Filing {
+            request,
+            offer: evidence.offer,
+            acceptance: evidence.acceptance,
+            escrows: Escrows::default(),
+        };
         bench.arbiter.abort(&filing).await.unwrap();
     };
     let cheater = Cheater::new(identity("bob"), Cheat::WithholdItem, None).for_time(2 * patience);
@@ -192,9 +200,9 @@ async fn a_bundle_is_enough_to_complain() {
             let setting = setting(&bench, deal, folder.path());
             let alice = bench.builder("alice").build().await.unwrap();
             let bob = bench.builder("bob").build().await.unwrap();
-            let id = alice.offer(setting.terms, setting.originator_file.as_deref()).await.unwrap();
-            let offer = alice.status(id).await.unwrap().evidence.offer;
-            bob.accept(&offer, setting.responder_file.as_deref()).await.unwrap();
+            let id = alice.offer(setting.terms, setting.originator.clone()).await.unwrap();
+            let offer = review(&bob, &alice.status(id).await.unwrap().evidence).await.unwrap();
+            bob.accept(&offer, setting.responder.clone()).await.unwrap();
             let bundle = Bundle::of(&bob.status(id).await.unwrap().evidence);
             let open = Bundle::of(&alice.status(id).await.unwrap().evidence);
             let (name, file) = match role {

@@ -21,7 +21,7 @@ use arbiter_client::transport::memory::{End, Wire};
 use arbiter_client::transport::{Event, NotSent, PeerMessage, Transport, Want};
 use arbiter_client::{Client, Error, Outcome};
 use async_trait::async_trait;
-use common::{DEALS, Deal, Setting, arbiter_gave, has_peers_item, setting};
+use common::{Deal, Setting, all_deals, arbiter_gave, has_peers_item, setting};
 use tokio::sync::Notify;
 
 const NO_OFFER: Duration = Duration::from_secs(50_000);
@@ -172,13 +172,13 @@ impl Party<'_> {
         let id = match (known, self.role) {
             (Some(id), _) => id,
             (None, Role::Originator) => {
-                client.offer(self.setting.terms.clone(), self.setting.originator_file.as_deref()).await?
+                client.offer(self.setting.terms.clone(), self.setting.originator.clone()).await?
             }
             (None, Role::Responder) => {
                 // An offer that never comes, or is withdrawn, leaves a responder that signed nothing.
                 let wait = tokio::time::timeout(NO_OFFER, client.next_offer(&mut transport));
                 let offer = wait.await.unwrap_or(Err(PeerFault::NoOffer.into()))?;
-                client.accept(&offer, self.setting.responder_file.as_deref()).await?
+                client.accept(&offer, self.setting.responder.clone()).await?
             }
         };
         client.run(id, &mut transport).await
@@ -210,17 +210,13 @@ impl Party<'_> {
     }
 }
 
-/// Both parties honest, one of them stopped once, back at once or after its peer lost patience.
+/// R-301, S4, S20: both parties honest, one of them stopped once, back at once or after its peer lost patience.
 #[tokio::test(start_paused = true)]
 async fn a_crash_at_any_step_ends_fair_for_both() {
     let mut crashes = 0;
-    for deal in DEALS {
+    for deal in all_deals() {
         for crashing in [Role::Originator, Role::Responder] {
-            let first = match deal {
-                Deal::Contract => None,
-                Deal::FileForSignature => Some(Role::Originator),
-                Deal::SignatureForFile => Some(Role::Responder),
-            };
+            let first = deal.has_file().then(|| deal.first());
             for pause in [0, 70, 2_000, 4_000].map(Duration::from_secs) {
                 if first == Some(crashing) && pause > Duration::from_secs(3_600) {
                     continue; // Who sends first and stays away over the deadline has given up its claim.
@@ -261,10 +257,11 @@ async fn a_crash_at_any_step_ends_fair_for_both() {
             }
         }
     }
-    assert!(crashes > 100, "{crashes} crashes");
+    assert!(crashes > 300, "{crashes} crashes");
 }
 
-/// The peer takes the item and goes quiet; the honest party is stopped at every step on its way to the ruling.
+/// R-301, S4, S37: the peer takes the item and goes quiet; the honest party is stopped at every step on its way to the
+/// ruling.
 #[tokio::test(start_paused = true)]
 async fn a_crash_on_the_way_to_the_arbiter_ends_fair() {
     let mut crashes = 0;
@@ -273,6 +270,12 @@ async fn a_crash_on_the_way_to_the_arbiter_ends_fair() {
         (Deal::FileForSignature, Cheat::QuietAfterReceiving),
         (Deal::SignatureForFile, Cheat::SecondAcceptance),
         (Deal::SignatureForFile, Cheat::WithholdItem),
+        (Deal::Detached, Cheat::QuietAfterReceiving),
+        (Deal::Detached, Cheat::SecondAcceptance),
+        (Deal::DetachedForSignature, Cheat::WithholdItem),
+        (Deal::SignatureForDetached, Cheat::WithholdItem),
+        (Deal::FileForDetached, Cheat::QuietAfterReceiving),
+        (Deal::DetachedForFile, Cheat::SecondAcceptance),
     ] {
         for step in 0.. {
             let folder = tempfile::tempdir().unwrap();
@@ -305,5 +308,5 @@ async fn a_crash_on_the_way_to_the_arbiter_ends_fair() {
             crashes += 1;
         }
     }
-    assert!(crashes > 30, "{crashes} crashes");
+    assert!(crashes > 80, "{crashes} crashes");
 }

@@ -10,18 +10,18 @@ use std::time::Duration;
 use arbiter_client::protocol::exchange::selection::Role;
 use arbiter_client::testing::{Bench, Cheat, Cheater, identity};
 use arbiter_client::transport::memory::{End, Fault, Wire};
-use arbiter_client::{Client, Error, Outcome};
-use common::{DEALS, Deal, arbiter_gave, has_peers_item, offer_of, setting};
+use arbiter_client::{Client, Error, Give, Outcome};
+use common::{Deal, all_deals, arbiter_gave, has_peers_item, offer_of, review, setting};
 
 async fn both(bench: &Bench, deal: Deal, wire: &Wire, folder: &std::path::Path) -> (Outcome, Outcome) {
     let (alice, bob) = parties(bench).await;
     let setting = setting(bench, deal, folder);
-    let id = alice.offer(setting.terms, setting.originator_file.as_deref()).await.unwrap();
+    let id = alice.offer(setting.terms, setting.originator.clone()).await.unwrap();
     let (mut a, mut b) = (wire.end(End::First), wire.end(End::Second));
     let originator = alice.run(id, &mut a);
     let responder = async {
         let offer = bob.next_offer(&mut b).await?;
-        let id = bob.accept(&offer, setting.responder_file.as_deref()).await?;
+        let id = bob.accept(&offer, setting.responder.clone()).await?;
         bob.run(id, &mut b).await
     };
     let (ours, theirs) = tokio::join!(originator, responder);
@@ -36,7 +36,7 @@ async fn parties(bench: &Bench) -> (Client, Client) {
 /// F1, F2: both get what was agreed, and the arbiter hears nothing.
 #[tokio::test(start_paused = true)]
 async fn honest_exchanges_complete_without_the_arbiter() {
-    for deal in DEALS {
+    for deal in all_deals() {
         let folder = tempfile::tempdir().unwrap();
         let bench = Bench::new(folder.path());
         let (ours, theirs) = both(&bench, deal, &Wire::default(), folder.path()).await;
@@ -51,10 +51,10 @@ async fn honest_exchanges_complete_without_the_arbiter() {
     }
 }
 
-/// A connection that breaks, or repeats, at any message still gives both everything, without the arbiter.
+/// S1, S3: a connection that breaks, or repeats, at any message still gives both everything, without the arbiter.
 #[tokio::test(start_paused = true)]
 async fn broken_connections_and_repeated_messages_do_not_need_the_arbiter() {
-    for deal in DEALS {
+    for deal in all_deals() {
         let mut number = 0;
         loop {
             let mut reached = false;
@@ -82,10 +82,10 @@ async fn broken_connections_and_repeated_messages_do_not_need_the_arbiter() {
     }
 }
 
-/// Messages in the wrong order, or lost for good, may need the arbiter, but end fair for both.
+/// S3: messages in the wrong order, or lost for good, may need the arbiter, but end fair for both.
 #[tokio::test(start_paused = true)]
 async fn swapped_messages_end_fair() {
-    for deal in DEALS {
+    for deal in all_deals() {
         for number in 0..8 {
             let folder = tempfile::tempdir().unwrap();
             let bench = Bench::new(folder.path());
@@ -103,10 +103,10 @@ async fn swapped_messages_end_fair() {
     }
 }
 
-/// Both parties vanish from each other for good, at any message: the arbiter makes it fair.
+/// S1: both parties vanish from each other for good, at any message: the arbiter makes it fair.
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_stays_down_ends_fair() {
-    for deal in DEALS {
+    for deal in all_deals() {
         for number in 1..8 {
             let folder = tempfile::tempdir().unwrap();
             let bench = Bench::new(folder.path());
@@ -121,25 +121,21 @@ async fn a_connection_that_stays_down_ends_fair() {
     }
 }
 
-/// Every cheat that the occasion allows, by either party, in every deal.
+/// S7, S11: every cheat that the occasion allows, by either party, in every deal.
 #[tokio::test(start_paused = true)]
 async fn no_cheat_pays() {
     let mut played = 0;
-    for deal in DEALS {
+    for deal in all_deals() {
         for cheat in Cheat::ALL {
             for role in [Role::Originator, Role::Responder] {
-                let first = match deal {
-                    Deal::Contract | Deal::FileForSignature => Role::Originator,
-                    Deal::SignatureForFile => Role::Responder,
-                };
-                if cheat.suits(role, role == first) {
+                if cheat.suits(role, role == deal.first()) {
                     one_cheat(deal, cheat, role).await;
                     played += 1;
                 }
             }
         }
     }
-    assert_eq!(played, 39, "every pair of deal and cheat that makes sense");
+    assert_eq!(played, 104, "every pair of deal and cheat that makes sense");
 }
 
 async fn one_cheat(deal: Deal, cheat: Cheat, role: Role) {
@@ -159,7 +155,7 @@ async fn one_cheat(deal: Deal, cheat: Cheat, role: Role) {
             let bob = bench.builder("bob").build().await.unwrap();
             let honest = async {
                 let offer = bob.next_offer(&mut b).await?;
-                let id = bob.accept(&offer, setting.responder_file.as_deref()).await?;
+                let id = bob.accept(&offer, setting.responder.clone()).await?;
                 bob.run(id, &mut b).await
             };
             let offer = offer_of(&bench, setting.terms.clone(), 7);
@@ -169,7 +165,7 @@ async fn one_cheat(deal: Deal, cheat: Cheat, role: Role) {
         Role::Responder => {
             let alice = bench.builder("alice").build().await.unwrap();
             let terms = setting.terms.clone();
-            let id = alice.offer(terms, setting.originator_file.as_deref()).await.unwrap();
+            let id = alice.offer(terms, setting.originator.clone()).await.unwrap();
             let cheater = cheater("bob", setting.responder_file.clone());
             tokio::join!(alice.run(id, &mut a), cheater.respond(&mut b))
         }
@@ -210,7 +206,7 @@ async fn a_peer_that_only_repeats_itself_does_not_hold_us() {
         let outcome = match role {
             Role::Responder => {
                 let alice = bench.builder("alice").build().await.unwrap();
-                let id = alice.offer(setting.terms, setting.originator_file.as_deref()).await.unwrap();
+                let id = alice.offer(setting.terms, setting.originator.clone()).await.unwrap();
                 let cheater = cheater("bob", setting.responder_file);
                 tokio::select! {
                     outcome = alice.run(id, &mut a) => outcome,
@@ -221,7 +217,7 @@ async fn a_peer_that_only_repeats_itself_does_not_hold_us() {
                 let bob = bench.builder("bob").build().await.unwrap();
                 let honest = async {
                     let offer = bob.next_offer(&mut b).await?;
-                    let id = bob.accept(&offer, None).await?;
+                    let id = bob.accept(&offer, Give::Nothing).await?;
                     bob.run(id, &mut b).await
                 };
                 let cheater = cheater("alice", None);
@@ -246,7 +242,7 @@ async fn a_user_can_stop_waiting() {
     let folder = tempfile::tempdir().unwrap();
     let bench = Bench::new(folder.path());
     let alice = bench.builder("alice").patience(Duration::from_secs(9_000)).build().await.unwrap();
-    let id = alice.offer(setting(&bench, Deal::Contract, folder.path()).terms, None).await.unwrap();
+    let id = alice.offer(setting(&bench, Deal::Contract, folder.path()).terms, Give::Nothing).await.unwrap();
     assert!(!alice.stop_waiting(id), "nobody waits yet");
     let started = bench.clock.now();
     let stop = async {
@@ -259,7 +255,7 @@ async fn a_user_can_stop_waiting() {
     assert!(bench.clock.now().0 - started.0 < 10_000);
 }
 
-/// the reason of a refusal is kept for the status.
+/// R-305, S16: the reason of a refusal is kept for the status.
 #[tokio::test(start_paused = true)]
 async fn the_status_says_why_an_item_was_refused() {
     let folder = tempfile::tempdir().unwrap();
@@ -268,7 +264,7 @@ async fn the_status_says_why_an_item_was_refused() {
     let wire = Wire::default();
     let (mut a, mut b) = (wire.end(End::First), wire.end(End::Second));
     let alice = bench.builder("alice").build().await.unwrap();
-    let id = alice.offer(setting.terms, None).await.unwrap();
+    let id = alice.offer(setting.terms, Give::Nothing).await.unwrap();
     let cheater = Cheater::new(identity("bob"), Cheat::AlteredItem, setting.responder_file);
     let watch = async {
         tokio::time::sleep(Duration::from_secs(30)).await;
@@ -281,17 +277,17 @@ async fn the_status_says_why_an_item_was_refused() {
     assert!(!received.exists(), "what does not fit never gets the file's name");
 }
 
-/// The arbiter is away when it is needed: asked again until it is back, and the exchange ends fair.
+/// S37: the arbiter is away when it is needed: asked again until it is back, and the exchange ends fair.
 #[tokio::test(start_paused = true)]
 async fn an_arbiter_that_is_down_for_a_while_is_asked_again() {
-    for deal in DEALS {
+    for deal in all_deals() {
         let folder = tempfile::tempdir().unwrap();
         let bench = Bench::new(folder.path());
         let setting = setting(&bench, deal, folder.path());
         let wire = Wire::default();
         let (mut a, mut b) = (wire.end(End::First), wire.end(End::Second));
         let alice = bench.builder("alice").build().await.unwrap();
-        let id = alice.offer(setting.terms, setting.originator_file.as_deref()).await.unwrap();
+        let id = alice.offer(setting.terms, setting.originator.clone()).await.unwrap();
         let cheater = Cheater::new(identity("bob"), Cheat::WithholdItem, setting.responder_file);
         bench.arbiter.set_down(true);
         let back = async {
@@ -311,11 +307,11 @@ async fn an_arbiter_that_is_down_for_a_while_is_asked_again() {
         let cheats = cheater.for_time(Duration::from_secs(9_000));
         let (outcome, loot, ()) = tokio::join!(patient, cheats.respond(&mut b), back);
         let outcome = outcome.unwrap();
-        match deal {
-            Deal::Contract => assert!(matches!(outcome, Outcome::Resolved(_)), "{outcome:?}"),
-            Deal::SignatureForFile => assert!(matches!(outcome, Outcome::Aborted(_)), "{outcome:?}"),
+        match (deal.has_file(), deal.first()) {
+            (false, _) => assert!(matches!(outcome, Outcome::Resolved(_)), "{outcome:?}"),
+            (true, Role::Responder) => assert!(matches!(outcome, Outcome::Aborted(_)), "{outcome:?}"),
             // The arbiter was away over the whole complaint time: this is what the deadline costs (SPEC 7).
-            Deal::FileForSignature => {
+            (true, Role::Originator) => {
                 assert!(matches!(outcome, Outcome::Aborted(_)), "{outcome:?}");
                 assert!(loot.unwrap().has_item());
             }
@@ -345,15 +341,15 @@ async fn nothing_is_signed_without_approval() {
     let bob = bench.builder("bob").approver(nay.clone()).build().await.unwrap();
     let alice = bench.builder("alice").build().await.unwrap();
     let setting = setting(&bench, Deal::Contract, folder.path());
-    let id = alice.offer(setting.terms.clone(), None).await.unwrap();
-    let offer = alice.status(id).await.unwrap().evidence.offer;
-    let refused = bob.accept(&offer, None).await;
+    let id = alice.offer(setting.terms.clone(), Give::Nothing).await.unwrap();
+    let offer = review(&bob, &alice.status(id).await.unwrap().evidence).await.unwrap();
+    let refused = bob.accept(&offer, Give::Nothing).await;
     assert!(matches!(refused, Err(Error::Usage(arbiter_client::error::Usage::NotApproved))));
     assert_eq!(*nay.0.lock().unwrap(), [id]);
     assert!(bob.list().await.unwrap().is_empty());
 }
 
-/// An offer under another arbiter, for somebody else, or altered is refused before anything is shown to approve.
+/// an offer under another arbiter, for somebody else, or altered is refused before anything is shown to approve.
 #[tokio::test(start_paused = true)]
 async fn review_refuses_offers_that_are_not_for_us() {
     use arbiter_client::error::PeerFault;
@@ -362,15 +358,24 @@ async fn review_refuses_offers_that_are_not_for_us() {
     let (alice, bob) = parties(&bench).await;
     let carol = bench.builder("carol").build().await.unwrap();
     let setting = setting(&bench, Deal::Contract, folder.path());
-    let id = alice.offer(setting.terms.clone(), None).await.unwrap();
+    let id = alice.offer(setting.terms.clone(), Give::Nothing).await.unwrap();
     let offer = alice.status(id).await.unwrap().evidence.offer;
-    assert!(bob.review(offer.envelope().clone()).is_ok());
-    assert!(matches!(carol.review(offer.envelope().clone()), Err(Error::Peer(PeerFault::NotForUs))));
+    assert!(bob.review(offer.envelope().clone(), None).await.is_ok());
+    assert!(matches!(
+        carol.review(offer.envelope().clone(), None).await,
+        Err(Error::Peer(PeerFault::NotForUs))
+    ));
     let mut other = offer_of(&bench, setting.terms, 1);
     other.arbiter.rules = "arbiter/rules/v0".into();
     let signer = arbiter_client::protocol::crypto::MemorySigner::from_seed(&[1; 32].into());
     let forged = arbiter_client::protocol::statement::Verified::sign(other, &signer);
-    assert!(matches!(bob.review(forged.envelope().clone()), Err(Error::Peer(PeerFault::OtherArbiter))));
+    assert!(matches!(
+        bob.review(forged.envelope().clone(), None).await,
+        Err(Error::Peer(PeerFault::OtherArbiter))
+    ));
     let forged = arbiter_client::protocol::statement::Verified::sign((*offer).clone(), &signer);
-    assert!(matches!(bob.review(forged.envelope().clone()), Err(Error::Peer(PeerFault::Rejected(_)))));
+    assert!(matches!(
+        bob.review(forged.envelope().clone(), None).await,
+        Err(Error::Peer(PeerFault::Rejected(_)))
+    ));
 }

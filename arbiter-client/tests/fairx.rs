@@ -6,12 +6,16 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
-use arbiter_client::bundle::{Bundle, Claim};
+use arbiter_client::bundle::{BUNDLE_BYTES, Bundle, Claim};
 use arbiter_client::identity::ArbiterPin;
 use arbiter_protocol::crypto::{MemorySigner, Signer as _};
+use arbiter_protocol::escrow::EscrowSecret;
 use arbiter_protocol::evidence::checkpoint::Origin;
 use arbiter_protocol::message::agreement::ArbiterIdentity;
+use arbiter_protocol::message::escrow_epoch::EscrowEpoch;
 use arbiter_protocol::role::arbiter::RULES;
+use arbiter_protocol::statement::Verified;
+use arbiter_protocol::time::UnixMillis;
 use serde_json::Value;
 use tempfile::TempDir;
 use zeroize::Zeroizing;
@@ -28,7 +32,17 @@ fn pin(byte: u8) -> ArbiterPin {
         log_origin: Origin::parse("arbiter.example/evidence").unwrap(),
         rules: RULES.into(),
     };
-    ArbiterPin::new(identity, "http://127.0.0.1:9").unwrap()
+    let pin = ArbiterPin::new(identity, "http://127.0.0.1:9").unwrap();
+    pin.with_epochs([epoch(byte, 1, UnixMillis(1), UnixMillis(9_000_000_000_000))]).unwrap().0
+}
+
+/// An escrow key of that arbiter.
+fn epoch(byte: u8, epoch: u64, from: UnixMillis, until: UnixMillis) -> Verified<EscrowEpoch> {
+    let signer = MemorySigner::from_seed(&Zeroizing::new([byte; 32]));
+    let seed = Zeroizing::new([byte + 2; 32]);
+    let secret = EscrowSecret::from_seed(&seed, *signer.public_key().as_bytes(), epoch).unwrap();
+    let key = *secret.public().as_bytes();
+    Verified::sign(EscrowEpoch { epoch, key, from, until }, &signer)
 }
 
 /// A party: a home folder and files beside it.
@@ -44,7 +58,8 @@ impl Party {
 
     fn with_pin(name: &str, pin: &ArbiterPin) -> Self {
         let mut party = Self { folder: tempfile::tempdir().unwrap(), id: String::new() };
-        let pin_file = party.file("arbiter.pin", format!("# our arbiter\n{pin}\n").as_bytes());
+        let pin_file = party.folder.path().join("arbiter.pin");
+        pin.create(&pin_file).unwrap();
         let made = party.run(&["init", "--name", name, "--arbiter", pin_file.to_str().unwrap()]);
         assert_eq!(made.status.code(), Some(0), "{}", text(&made));
         party.id = text(&party.run(&["id"])).trim().to_owned();
@@ -123,6 +138,61 @@ impl Party {
             .map(|file| file.unwrap().path())
             .collect()
     }
+}
+
+impl Party {
+    /// A received file of this name, wherever its exchange put it.
+    fn received_file(&self, name: &str) -> PathBuf {
+        let all = self.received();
+        let found = all.iter().find(|path| path.file_name().unwrap() == name);
+        found.unwrap_or_else(|| panic!("{name} is not among {all:?}")).clone()
+    }
+
+    /// Makes a private key with OpenSSL, and its public half; gives both.
+    fn key(&self, name: &str, kind: &[&str]) -> [PathBuf; 2] {
+        let [private, public] = ["pem", "pub"].map(|end| self.folder.path().join(format!("{name}.{end}")));
+        openssl(&[&["genpkey", "-out", private.to_str().unwrap()], kind].concat());
+        std::fs::set_permissions(&private, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let (from, to) = (private.to_str().unwrap(), public.to_str().unwrap());
+        openssl(&["pkey", "-in", from, "-pubout", "-out", to]);
+        [private, public]
+    }
+
+    /// Makes a certificate that a key signs for itself.
+    fn certificate(&self, key: &Path, name: &str) -> PathBuf {
+        let path = self.folder.path().join(format!("{name}.crt"));
+        let subject = format!("/C=DE/O=Example/CN={name}");
+        let (key, out) = (key.to_str().unwrap(), path.to_str().unwrap());
+        openssl(&["req", "-x509", "-new", "-key", key, "-subj", &subject, "-days", "3650", "-out", out]);
+        path
+    }
+}
+
+const ED25519: &[&str] = &["-algorithm", "ed25519"];
+const RSA: &[&str] = &["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"];
+
+fn openssl(arguments: &[&str]) {
+    let output = Command::new("openssl").args(arguments).output().unwrap();
+    assert!(output.status.success(), "openssl {arguments:?}: {}", text(&output));
+}
+
+/// The command for OpenSSL that the program printed: it accepts the signature, and no other text.
+fn assert_openssl(said: &str) {
+    let mut lines = said.lines().skip_while(|line| !line.contains("or with OpenSSL:"));
+    let command = lines.nth(1).unwrap_or_else(|| panic!("no command: {said}"));
+    let run = |command: &str| Command::new("sh").args(["-c", command]).output().unwrap();
+    let checked = run(command);
+    assert!(checked.status.success(), "{command}: {}", text(&checked));
+    let altered = run(&command.replace(".document.txt", ".responder.sig"));
+    assert!(!altered.status.success(), "another text passed: {command}");
+}
+
+/// The names of what was received, sorted.
+fn names(party: &Party) -> Vec<String> {
+    let name = |path: PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
+    let mut names: Vec<_> = party.received().into_iter().map(name).collect();
+    names.sort();
+    names
 }
 
 /// A running `accept`. Killed when dropped.
@@ -216,6 +286,17 @@ fn two_processes_sign_a_contract_without_an_arbiter() {
     assert!(accepted.1.contains("| Contract of sale"), "{}", accepted.1);
     assert!(!accepted.1.contains("has not seen the file"), "{}", accepted.1);
 
+    // Each holds both signatures as files that OpenSSL accepts; they are the same at both, and in the bundle.
+    assert_openssl(&text(&offered));
+    assert_openssl(&accepted.1);
+    for role in ["originator", "responder"] {
+        let name = format!("contract.pdf.{role}.sig");
+        let [a, b] = [&alice, &bob].map(|party| std::fs::read(party.received_file(&name)).unwrap());
+        assert_eq!((a.len(), &a), (64, &b), "{role}");
+        let in_bundle = Bundle::read(&bob.bundle()).unwrap().signatures;
+        assert!([in_bundle.originator, in_bundle.responder].contains(&Some(a)), "{role}");
+    }
+
     // The journal knows it, and going on with a finished exchange changes nothing.
     let id = &fingerprint(&accepted.1)[2];
     let list = text(&bob.run(&["status"]));
@@ -239,7 +320,13 @@ fn two_processes_deliver_a_file_for_a_receipt_without_an_arbiter() {
     both_good(&alice, &bob, &offered, &accepting.end(), &file);
     let [received] = &bob.received()[..] else { panic!("one file") };
     assert_eq!(std::fs::read(received).unwrap(), notice);
-    assert!(alice.received().is_empty());
+    // The receipt is an ordinary signature file.
+    assert_eq!(
+        names(&alice),
+        ["notice.pdf.document.txt", "notice.pdf.responder.pem", "notice.pdf.responder.sig"]
+    );
+    assert_openssl(&text(&offered));
+    assert!(!text(&offered).contains("verdict that stands"), "{}", text(&offered));
 }
 
 #[test]
@@ -249,10 +336,12 @@ fn two_processes_exchange_a_receipt_for_a_described_file_without_an_arbiter() {
     let want = text(&bob.run(&["describe", file.to_str().unwrap()]));
     let accepting = bob.accept(&["--yes", "--give", file.to_str().unwrap()]);
     let offered = alice.offer(&bob.id, &accepting, &["request", "--want", want.trim()]);
-    both_good(&alice, &bob, &offered, &accepting.end(), &file);
+    let accepted = accepting.end();
+    both_good(&alice, &bob, &offered, &accepted, &file);
     let [received] = &alice.received()[..] else { panic!("one file") };
     assert_eq!(std::fs::read(received).unwrap(), PDF);
     assert_eq!(received.file_name().unwrap(), "report, final.pdf");
+    assert_openssl(&accepted.1);
 }
 
 /// Rule 5: without a terminal nothing is approved, whatever a pipe says; nothing is signed.
@@ -327,9 +416,11 @@ fn a_person_approves_by_typing_the_first_word_and_nothing_else() {
     }
     assert!(text(&alice.run(&["status"])).contains("no exchange"));
 
+    // The exact text can be read first.
     let accepting = bob.accept(&["--yes"]);
-    let (code, said) =
-        offer_on_a_terminal(&alice, &bob, &accepting.address, |seen| format!("{}\n", first(seen)));
+    let answer = |seen: &[String]| format!("document\n{}\n", first(seen));
+    let (code, said) = offer_on_a_terminal(&alice, &bob, &accepting.address, answer);
+    assert!(said.contains("| arbiter/signed-statement/v1"), "{said}");
     let (status, bob_said) = accepting.end();
     assert_eq!((code, status.code()), (Some(0), Some(0)), "{said}\n---\n{bob_said}");
     assert!(said.contains("outcome  completed") && !said.contains("--yes"), "{said}");
@@ -430,7 +521,7 @@ fn verify_exits_0_good_1_bad_2_usage() {
         ("cut", good[..good.len() / 2].to_vec(), "cut off"),
         ("empty", vec![], "cut off"),
         ("garbage", b"%PDF-1.7".to_vec(), "not an evidence bundle"),
-        ("large", vec![b' '; 2 << 20], "larger than"),
+        ("large", vec![b' '; BUNDLE_BYTES + 1], "larger than"),
     ] {
         let bad = alice.file(name, &bytes);
         let (status, said) = code(&verify(&bob, &bad, &[]));
@@ -582,4 +673,291 @@ fn complaining_from_a_bundle_needs_something_that_is_owed() {
     assert!(text(&served).contains("nothing to complain about"), "{}", text(&served));
     let known = alice.run(&["complain", "--import", bundle.to_str().unwrap()]);
     assert!(text(&known).contains("fairx resume"), "{}", text(&known));
+}
+
+/// Issue 3, 4: RSA keys from files and certificates; each side names the key that it will see.
+#[test]
+fn a_contract_with_rsa_keys_and_certificates() {
+    let (alice, bob) = (Party::new("Alice"), Party::new("Bob"));
+    let file = alice.file("contract.pdf", PDF);
+    let [alice_key, _] = alice.key("alice", RSA);
+    let [bob_key, _] = bob.key("bob", RSA);
+    let [alice_crt, bob_crt] =
+        [alice.certificate(&alice_key, "Alice Ltd"), bob.certificate(&bob_key, "Bob Ltd")];
+    let path = |path: &PathBuf| path.to_str().unwrap().to_owned();
+    let contract = [
+        "contract",
+        "--file",
+        &path(&file),
+        "--key",
+        &path(&alice_key),
+        "--algorithm",
+        "rsa-pss-sha384",
+        "--cert",
+        &path(&alice_crt),
+        "--their-key",
+        &path(&bob_crt),
+        "--suite",
+        "fast",
+        "--show-document",
+    ];
+    let accepting = bob.accept(&["--yes", "--key", &path(&bob_key)]);
+    let offered = alice.offer(&bob.id, &accepting, &contract);
+    let accepted = accepting.end();
+    both_good(&alice, &bob, &offered, &accepted, &file);
+    for said in [&text(&offered), &accepted.1] {
+        for part in [
+            "RSA of 2048 bits, PSS with SHA-384",
+            "RSA of 2048 bits, PKCS#1 v1.5 with SHA-256",
+            "CN=Alice Ltd",
+            "CN=Bob Ltd",
+            "not checked against any authority",
+            "signed by itself",
+            "another key than that of your fairx identity",
+        ] {
+            assert!(said.contains(part), "{part}: {said}");
+        }
+        assert!(screen(said).lines().all(|line| line.chars().count() <= 80), "{said}");
+        assert_openssl(said);
+    }
+    assert!(text(&offered).contains("| arbiter/signed-statement/v1"), "{}", text(&offered));
+    let report = verify(&bob, &alice.bundle(), &["--json"]);
+    let report: Value = serde_json::from_slice(&report.stdout).unwrap();
+    let signatures = report["signatures"].as_array().unwrap();
+    assert_eq!(signatures.len(), 2);
+    assert_eq!(signatures[0]["algorithm"], "RSA of 2048 bits, PSS with SHA-384");
+    assert_eq!(signatures[1]["certificate_subject"], "C=DE, O=Example, CN=Bob Ltd");
+    for signature in signatures {
+        assert_eq!((&signature["sealed"], &signature["opened"]), (&Value::Bool(true), &Value::Bool(false)));
+    }
+    assert!(names(&alice).contains(&"contract.pdf.responder.crt".to_owned()), "{:?}", names(&alice));
+
+    // The next time Bob signs with his identity's key: Alice is told that it is another one.
+    let accepting = bob.accept(&["--yes"]);
+    let again = alice.offer(&bob.id, &accepting, &["contract", "--file", &path(&file)]);
+    assert_eq!(again.status.code(), Some(0), "{}", text(&again));
+    assert!(text(&again).contains("They signed with ANOTHER key in earlier"), "{}", text(&again));
+    assert_eq!(accepting.end().0.code(), Some(0));
+}
+
+/// The screen in what a program printed.
+fn screen(said: &str) -> String {
+    let lines =
+        said.lines().skip_while(|line| !line.starts_with("====")).take_while(|line| !line.contains("--yes"));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Issue 3, 4: signatures made elsewhere, here by OpenSSL, over what `fairx document` and `--document-out` write.
+#[test]
+fn a_contract_with_signatures_made_elsewhere() {
+    let (alice, bob) = (Party::new("Alice"), Party::new("Bob"));
+    let (ours, theirs) = (alice.file("contract.pdf", PDF), bob.file("contract.pdf", PDF));
+    let [alice_key, alice_pub] = alice.key("token", ED25519);
+    let [bob_key, bob_pub] = bob.key("token", RSA);
+    let path = |path: &Path| path.to_str().unwrap().to_owned();
+    let document = alice.folder.path().join("statement.txt");
+    let words = ["--title", "Contract of sale", "--text", "One bicycle.\nAs seen."];
+    let written = alice.run(
+        &[&["document", "contract", "--file", &path(&ours), "--out", &path(&document)], &words[..]].concat(),
+    );
+    assert_eq!(written.status.code(), Some(0), "{}", text(&written));
+    let shown = bob.run(&[&["document", "contract", "--file", &path(&theirs)], &words[..]].concat());
+    assert_eq!(shown.stdout, std::fs::read(&document).unwrap(), "the same bytes on both sides");
+    assert!(
+        text(&shown).starts_with("arbiter/signed-statement/v1\ntitle Contract of sale\nfile contract.pdf\n")
+    );
+    let signature = alice.folder.path().join("statement.sig");
+    let (key, text_, out) = (path(&alice_key), path(&document), path(&signature));
+    openssl(&["pkeyutl", "-sign", "-inkey", &key, "-rawin", "-in", &text_, "-out", &out]);
+
+    let contract = |signature: &Path| {
+        let common = ["contract", "--file", &path(&ours), "--public", &path(&alice_pub), "--their-key"];
+        let more = [path(&bob_pub), "--signature-from".to_owned(), path(signature)];
+        let all = common.iter().map(|it| (*it).to_owned()).chain(more);
+        all.chain(words.iter().map(|it| (*it).to_owned())).collect::<Vec<_>>()
+    };
+    // Bob has not signed yet: he gets the text, nothing is signed, and Alice is told.
+    let to_sign = bob.folder.path().join("to-sign.txt");
+    let accepting = bob.accept(&["--yes", "--document-out", &path(&to_sign)]);
+    let arguments = contract(&signature);
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let early = alice.offer(&bob.id, &accepting, &arguments);
+    let (status, said) = accepting.end();
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert!(said.contains("not this identity's") && said.contains("--signature-from"), "{said}");
+    assert!(text(&early).contains("declines: OFFER_NOT_WANTED"), "{}", text(&early));
+    assert_eq!(std::fs::read(&to_sign).unwrap(), std::fs::read(&document).unwrap());
+    assert!(text(&bob.run(&["status"])).contains("no exchange"));
+
+    let receipt = bob.folder.path().join("to-sign.sig");
+    openssl(&["dgst", "-sha256", "-sign", &path(&bob_key), "-out", &path(&receipt), &path(&to_sign)]);
+    // Another home: the first offer is still in Alice's journal.
+    let alice_anew = Party { folder: tempfile::tempdir().unwrap(), id: alice.id.clone() };
+    std::fs::create_dir(alice_anew.home()).unwrap();
+    for name in ["identity.toml", "arbiter"] {
+        std::fs::copy(alice.home().join(name), alice_anew.home().join(name)).unwrap();
+    }
+    let out = bob.folder.path().join("out");
+    let accepting = bob.accept(&["--yes", "--signature-from", &path(&receipt), "--out", &path(&out)]);
+    let offered = alice_anew.offer(&bob.id, &accepting, &arguments);
+    let accepted = accepting.end();
+    both_good(&alice_anew, &bob, &offered, &accepted, &ours);
+    assert_openssl(&text(&offered));
+    assert_openssl(&accepted.1);
+    // What each ends with is, byte for byte, what the other's tool made.
+    let released = alice_anew.received_file("contract.pdf.responder.sig");
+    assert_eq!(std::fs::read(released).unwrap(), std::fs::read(&receipt).unwrap());
+    let released = std::fs::read(out.join("contract.pdf.originator.sig")).unwrap();
+    assert_eq!(released, std::fs::read(&signature).unwrap());
+
+    // A stranger compares the signature file and the text with the bundle.
+    let bundle = bob.bundle();
+    for (file, good, says) in [
+        (&signature, true, "the originator's signature in this bundle"),
+        (&receipt, true, "the responder's signature in this bundle"),
+        (&document, true, "the text that the originator signs"),
+        (&alice_pub, false, "NOT a file of this agreement"),
+    ] {
+        let output = verify(&bob, &bundle, &["--file", &path(file)]);
+        assert_eq!(output.status.success(), good, "{}", text(&output));
+        assert!(text(&output).contains(says), "{says}: {}", text(&output));
+    }
+}
+
+/// For keys without escrow, and who wants it: the old kind, in which the arbiter's verdict stands for a signature.
+#[test]
+fn a_contract_with_replacement_needs_no_escrow_key() {
+    let bare = ArbiterPin::new(pin(3).identity, "http://127.0.0.1:9").unwrap();
+    let (alice, bob) = (Party::with_pin("Alice", &bare), Party::with_pin("Bob", &bare));
+    let file = alice.file("contract.pdf", PDF);
+    let accepting = bob.accept(&["--yes"]);
+    let contract = ["contract", "--file", file.to_str().unwrap(), "--replacement"];
+    let offered = alice.offer(&bob.id, &accepting, &contract);
+    let accepted = accepting.end();
+    both_good(&alice, &bob, &offered, &accepted, &file);
+    let said = text(&offered);
+    let flat = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(flat.contains("verdict that stands for your signature") && !said.contains("sealed"), "{said}");
+    assert!(!said.contains("OpenSSL") && names(&alice).is_empty(), "{said}");
+}
+
+/// What does not fit is refused before anything is shown, signed or sent, and the message says what to do.
+#[test]
+fn keys_signatures_and_certificates_that_do_not_fit_are_refused() {
+    let (alice, bob) = (Party::new("Alice"), Party::new("Bob"));
+    let file = alice.file("contract.pdf", PDF);
+    let [rsa, rsa_pub] = alice.key("rsa", RSA);
+    let [ed, ed_pub] = alice.key("ed", ED25519);
+    let [ec, ec_pub] = alice.key("ec", &["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"]);
+    let path = |path: &Path| path.to_str().unwrap().to_owned();
+    let encrypted = alice.folder.path().join("encrypted.pem");
+    openssl(&["pkcs8", "-topk8", "-in", &path(&ed), "-passout", "pass:secret", "-out", &path(&encrypted)]);
+    std::fs::set_permissions(&encrypted, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let open = alice.folder.path().join("open.pem");
+    std::fs::copy(&ed, &open).unwrap();
+    std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o644)).unwrap();
+    std::fs::set_permissions(&ed_pub, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let certificate = alice.certificate(&rsa, "Alice Ltd");
+    let other_text = alice.file("other.txt", b"another text");
+    let other = alice.folder.path().join("other.sig");
+    openssl(&[
+        "pkeyutl",
+        "-sign",
+        "-inkey",
+        &path(&ed),
+        "-rawin",
+        "-in",
+        &path(&other_text),
+        "-out",
+        &path(&other),
+    ]);
+    let offer = |arguments: &[&str]| {
+        let common = [
+            "offer",
+            "contract",
+            "--file",
+            &path(&file),
+            "--to",
+            &bob.id,
+            "--connect",
+            "127.0.0.1:9",
+            "--yes",
+        ];
+        alice.run(&[&common, arguments].concat())
+    };
+    for (output, says) in [
+        (offer(&["--key", &path(&encrypted)]), "encrypted"),
+        (offer(&["--key", &path(&open)]), "chmod 600"),
+        (offer(&["--key", &path(&ec)]), "--replacement"),
+        (offer(&["--their-key", &path(&ec_pub)]), "--replacement"),
+        (offer(&["--key", &path(&ed_pub)]), "private key is needed"),
+        (offer(&["--their-key", &path(&ed)]), "private key"),
+        (
+            offer(&["--key", &path(&ed), "--cert", &path(&certificate)]),
+            "of another key than the one that signs",
+        ),
+        (offer(&["--cert", &path(&certificate)]), "of another key than the one that signs"),
+        (offer(&["--key", &path(&rsa), "--algorithm", "ed25519"]), "cannot do ed25519"),
+        (offer(&["--algorithm", "rsa-pss-sha256"]), "--key FILE"),
+        (offer(&["--algorithm", "md5", "--key", &path(&rsa)]), "no such algorithm"),
+        (offer(&["--signature-from", &path(&other)]), "--public FILE"),
+        (offer(&["--signature-from", &path(&other), "--public", &path(&ed_pub)]), "fairx document"),
+        (offer(&["--signature-from", &path(&rsa), "--public", &path(&ed_pub)]), "no signature file"),
+        (offer(&["--signature-from", &path(&other), "--public", &path(&rsa_pub)]), "fairx document"),
+        (offer(&["--key", &path(&ed), "--replacement"]), "leave out --replacement"),
+        (offer(&["--key", &path(&ed), "--signature-from", &path(&other)]), "cannot be used with"),
+        (offer(&["--their-key", bob.home().join("identity.toml").to_str().unwrap()]), "no PEM block"),
+        // The other party's key for ours, and the same key for both.
+        (offer(&["--key", &path(&ed), "--their-key", &path(&ed_pub)]), "different keys"),
+        (
+            alice.run(&["document", "contract", "--file", &path(&file), "--out", &path(&other)]),
+            "not overwritten",
+        ),
+        (alice.run(&["document", "contract"]), "--file"),
+    ] {
+        assert_eq!(output.status.code(), Some(2), "{says}: {}", text(&output));
+        assert!(text(&output).contains(says), "{says}: {}", text(&output));
+    }
+    assert!(text(&alice.run(&["status"])).contains("no exchange"));
+
+    // Who accepts with another key than the offer names.
+    let [bob_key, _] = bob.key("bob", ED25519);
+    let [_, named] = bob.key("named", RSA);
+    let accepting = bob.accept(&["--yes", "--key", &path(&bob_key)]);
+    let offered =
+        alice.offer(&bob.id, &accepting, &["contract", "--file", &path(&file), "--their-key", &path(&named)]);
+    let (status, said) = accepting.end();
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert!(said.contains("asks for a signature by another key") && said.contains("--their-key"), "{said}");
+    assert!(text(&offered).contains("declines: OFFER_NOT_WANTED"), "{}", text(&offered));
+    assert!(text(&bob.run(&["status"])).contains("no exchange"));
+}
+
+/// A pin without an escrow key, or with one that is over, makes no offers of detached signatures, and says what to do.
+#[test]
+fn without_an_escrow_key_the_way_to_one_is_said() {
+    let bare = ArbiterPin::new(pin(3).identity, "http://127.0.0.1:9").unwrap();
+    let over = bare.clone().with_epochs([epoch(3, 1, UnixMillis(1), UnixMillis(2))]).unwrap().0;
+    for pin in [bare, over] {
+        let (alice, bob) = (Party::with_pin("Alice", &pin), Party::with_pin("Bob", &pin));
+        let file = alice.file("contract.pdf", PDF);
+        let file = file.to_str().unwrap();
+        let common = ["--file", file, "--to", &bob.id, "--connect", "127.0.0.1:9", "--yes"];
+        let output = alice.run(&[&["offer", "contract"], &common[..]].concat());
+        assert_eq!(output.status.code(), Some(2), "{}", text(&output));
+        assert!(text(&output).contains("fairx pin refresh"), "{}", text(&output));
+        assert!(text(&alice.run(&["pin"])).contains("escrow key  none"));
+        let refresh = alice.run(&["pin", "refresh"]);
+        assert_eq!(refresh.status.code(), Some(4), "{}", text(&refresh));
+        assert!(text(&alice.run(&["status"])).contains("no exchange"));
+    }
+    // Rerunning init with newer keys adds them to the pin, and only them.
+    let alice = Party::new("Alice");
+    let newer = pin(3).with_epochs([epoch(3, 2, UnixMillis(2), UnixMillis(9_000_000_000_000))]).unwrap().0;
+    let file = alice.folder.path().join("newer.pin");
+    newer.create(&file).unwrap();
+    let again = alice.run(&["init", "--arbiter", file.to_str().unwrap()]);
+    assert_eq!(again.status.code(), Some(0), "{}", text(&again));
+    assert!(text(&alice.run(&["pin"])).contains("escrow key  2 until"), "{}", text(&alice.run(&["pin"])));
+    assert_eq!(ArbiterPin::load(&alice.home().join("arbiter")).unwrap(), newer);
 }

@@ -9,9 +9,9 @@ use std::time::Duration;
 use arbiter_client::testing::{Bench, Cheat, Cheater, identity};
 use arbiter_client::transport::grpc::{Dialer, Listener};
 use arbiter_client::transport::{Content, Event, NotSent, PeerMessage, Transport, Want};
-use arbiter_client::{Client, Outcome};
+use arbiter_client::{Client, Give, Outcome};
 use async_trait::async_trait;
-use common::{DEALS, Deal, arbiter_gave, has_peers_item, setting};
+use common::{Deal, all_deals, arbiter_gave, has_peers_item, setting};
 
 async fn listen() -> (Listener, String) {
     let listener = Listener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
@@ -19,10 +19,10 @@ async fn listen() -> (Listener, String) {
     (listener, url)
 }
 
-async fn respond(bob: &Client, listener: &mut Listener, file: Option<&std::path::Path>) -> Outcome {
+async fn respond(bob: &Client, listener: &mut Listener, give: Give) -> Outcome {
     let mut peer = listener.accept().await;
     let offer = bob.next_offer(&mut peer).await.unwrap();
-    let id = bob.accept(&offer, file).await.unwrap();
+    let id = bob.accept(&offer, give).await.unwrap();
     bob.run(id, &mut peer).await.unwrap()
 }
 
@@ -35,6 +35,7 @@ async fn honest_exchanges_complete_over_grpc() {
         arbiter_client::Client::builder()
             .arbiter_port(std::sync::Arc::new(bench.arbiter.clone()))
             .arbiter_identity(bench.arbiter.identity())
+            .escrow_epoch(bench.arbiter.escrow_epoch())
             .identity(identity(name))
             .store(bench.folder(name))
             .clock(bench.clock.clone())
@@ -43,14 +44,12 @@ async fn honest_exchanges_complete_over_grpc() {
     };
     let (alice, bob) = (builder("alice").await.unwrap(), builder("bob").await.unwrap());
     let (mut listener, url) = listen().await;
-    for deal in DEALS {
+    for deal in all_deals() {
         let setting = setting(&bench, deal, folder.path());
-        let id = alice.offer(setting.terms, setting.originator_file.as_deref()).await.unwrap();
+        let id = alice.offer(setting.terms, setting.originator.clone()).await.unwrap();
         let mut dialer = Dialer::new(&url).unwrap();
-        let (ours, theirs) = tokio::join!(
-            alice.run(id, &mut dialer),
-            respond(&bob, &mut listener, setting.responder_file.as_deref())
-        );
+        let (ours, theirs) =
+            tokio::join!(alice.run(id, &mut dialer), respond(&bob, &mut listener, setting.responder.clone()));
         for outcome in [ours.unwrap(), theirs] {
             assert!(matches!(outcome, Outcome::Completed(_)), "{deal:?}: {outcome:?}");
             assert!(has_peers_item(&outcome), "{deal:?}");
@@ -61,7 +60,7 @@ async fn honest_exchanges_complete_over_grpc() {
     drop((alice, bob));
     let again = builder("alice").await.unwrap();
     let kept = again.list().await.unwrap();
-    assert_eq!(kept.len(), 3, "the journal survives the client");
+    assert_eq!(kept.len(), 8, "the journal survives the client");
     assert!(kept.iter().all(|status| status.evidence.peer_transfer.is_some()));
     let held = builder("alice").await;
     assert!(held.is_err(), "one process at a time");
@@ -99,22 +98,22 @@ impl Transport for Flaky {
     }
 }
 
-/// The connection breaks after each message of the originator in turn; the new one replaces it.
+/// S1: the connection breaks after each message of the originator in turn; the new one replaces it.
 #[tokio::test]
 async fn a_lost_connection_is_dialed_again() {
     let folder = tempfile::tempdir().unwrap();
     let bench = Bench::new(folder.path());
     let (mut listener, url) = listen().await;
-    for deal in DEALS {
+    for deal in all_deals() {
         for left in 1..5 {
             let alice = bench.builder("alice").build().await.unwrap();
             let bob = bench.builder("bob").build().await.unwrap();
             let setting = setting(&bench, deal, folder.path());
-            let id = alice.offer(setting.terms, setting.originator_file.as_deref()).await.unwrap();
+            let id = alice.offer(setting.terms, setting.originator.clone()).await.unwrap();
             let mut flaky = Flaky { url: url.clone(), dialer: Dialer::new(&url).unwrap(), left };
             let (ours, theirs) = tokio::join!(
                 alice.run(id, &mut flaky),
-                respond(&bob, &mut listener, setting.responder_file.as_deref())
+                respond(&bob, &mut listener, setting.responder.clone())
             );
             for outcome in [ours.unwrap(), theirs] {
                 assert!(matches!(outcome, Outcome::Completed(_)), "{deal:?} {left}: {outcome:?}");
@@ -133,7 +132,7 @@ async fn a_cheat_over_grpc_ends_fair() {
     let setting = setting(&bench, Deal::FileForSignature, folder.path());
     let (mut listener, url) = listen().await;
     let alice = bench.builder("alice").patience(Duration::from_millis(300)).build().await.unwrap();
-    let id = alice.offer(setting.terms, setting.originator_file.as_deref()).await.unwrap();
+    let id = alice.offer(setting.terms, setting.originator.clone()).await.unwrap();
     let mut dialer = Dialer::new(&url).unwrap();
     let cheater = Cheater::new(identity("bob"), Cheat::QuietAfterReceiving, None);
     let cheat = async {
@@ -162,9 +161,42 @@ async fn a_stranger_at_the_door_is_ignored() {
 
     let alice = bench.builder("alice").build().await.unwrap();
     let bob = bench.builder("bob").build().await.unwrap();
-    let id = alice.offer(setting.terms, None).await.unwrap();
+    let id = alice.offer(setting.terms, Give::Nothing).await.unwrap();
     let mut dialer = Dialer::new(&url).unwrap();
-    let (ours, theirs) = tokio::join!(alice.run(id, &mut dialer), respond(&bob, &mut listener, None));
+    let (ours, theirs) =
+        tokio::join!(alice.run(id, &mut dialer), respond(&bob, &mut listener, Give::Nothing));
     assert!(matches!(ours.unwrap(), Outcome::Completed(_)));
     assert!(matches!(theirs, Outcome::Completed(_)));
+}
+
+/// The longest escrow passes beside the longest statement; one byte more ends the message, not the exchange.
+#[tokio::test]
+async fn an_escrow_has_a_longest_size() {
+    use arbiter_client::protocol::limits::ESCROW_BYTES;
+    let folder = tempfile::tempdir().unwrap();
+    let bench = Bench::new(folder.path());
+    let mut terms = setting(&bench, Deal::Contract, folder.path()).terms;
+    for item in [&mut terms.originator_item, &mut terms.responder_item] {
+        let subject = common::described();
+        *item = arbiter_client::items::signature("Contract", "long ".repeat(1_600), subject);
+    }
+    let alice = bench.builder("alice").build().await.unwrap();
+    let id = alice.offer(terms, Give::Nothing).await.unwrap();
+    let offer = alice.status(id).await.unwrap().evidence.offer.envelope().clone();
+    let (mut listener, url) = listen().await;
+    for (bytes, passes) in [(ESCROW_BYTES, true), (ESCROW_BYTES + 1, false), (8 << 20, false)] {
+        let mut dialer = Dialer::new(&url).unwrap();
+        while dialer.next(Want::Events).await != Event::Connected {}
+        dialer.send(PeerMessage::Statement(offer.clone(), Some(vec![7; bytes]))).unwrap();
+        if !passes {
+            assert_eq!(dialer.next(Want::Events).await, Event::Lost, "{bytes}: it names no exchange");
+            continue;
+        }
+        let mut peer = listener.accept().await;
+        assert_eq!(peer.next(Want::Events).await, Event::Connected);
+        let Event::Message(PeerMessage::Statement(_, Some(escrow))) = peer.next(Want::Events).await else {
+            panic!("{bytes}")
+        };
+        assert_eq!(escrow.len(), bytes);
+    }
 }

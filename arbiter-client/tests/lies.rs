@@ -9,11 +9,13 @@ use arbiter_client::protocol::evidence::note::VerifierKey;
 use arbiter_client::protocol::exchange::selection::Role;
 use arbiter_client::protocol::ids::ExchangeId;
 use arbiter_client::protocol::message::request::{Action, Request};
+use arbiter_client::protocol::role::arbiter::Escrows;
 use arbiter_client::protocol::statement::Verified;
 use arbiter_client::testing::{Bench, Lie, signer};
-use arbiter_client::transport::Nobody;
-use arbiter_client::{Client, Error, Outcome};
-use common::{Deal, setting};
+use arbiter_client::transport::memory::{End, Fault, Wire};
+use arbiter_client::transport::{Event, Nobody, PeerMessage, Transport as _, Want};
+use arbiter_client::{Client, Error, Give, Outcome};
+use common::{Deal, review, setting};
 
 async fn alice(bench: &Bench) -> Client {
     bench.builder("alice").build().await.unwrap()
@@ -21,7 +23,7 @@ async fn alice(bench: &Bench) -> Client {
 
 /// An offer that nobody answers: patience, then an abort.
 async fn offered(bench: &Bench, alice: &Client, folder: &std::path::Path) -> ExchangeId {
-    alice.offer(setting(bench, Deal::Contract, folder).terms, None).await.unwrap()
+    alice.offer(setting(bench, Deal::Contract, folder).terms, Give::Nothing).await.unwrap()
 }
 
 async fn caught(alice: &Client, result: Result<Outcome, Error>) -> Misbehaviour {
@@ -30,6 +32,7 @@ async fn caught(alice: &Client, result: Result<Outcome, Error>) -> Misbehaviour 
     *proof
 }
 
+/// an answer that names another request than ours is no answer.
 #[tokio::test(start_paused = true)]
 async fn an_answer_to_another_request_is_not_believed() {
     let folder = tempfile::tempdir().unwrap();
@@ -59,7 +62,7 @@ async fn a_verdict_that_the_rules_do_not_give_is_not_believed() {
     assert!(receipt.verify(&offer, None).is_err());
 }
 
-/// Aborted for alice, replaced for bob: whoever sees both has the proof.
+/// S34, S38: aborted for alice, replaced for bob: whoever sees both has the proof.
 #[tokio::test(start_paused = true)]
 async fn two_verdicts_convict() {
     let folder = tempfile::tempdir().unwrap();
@@ -73,7 +76,8 @@ async fn two_verdicts_convict() {
 
     let bob = bench.builder("bob").build().await.unwrap();
     let offer = alice.status(id).await.unwrap().evidence.offer;
-    bob.accept(&offer, None).await.unwrap();
+    let proposal = review(&bob, &alice.status(id).await.unwrap().evidence).await.unwrap();
+    bob.accept(&proposal, Give::Nothing).await.unwrap();
     assert!(matches!(bob.complain(id).await.unwrap(), Outcome::Resolved(_)), "bob cannot know");
 
     let result = alice.query(id).await;
@@ -90,7 +94,7 @@ async fn two_verdicts_convict() {
     assert_ne!(verdicts[0], verdicts[1]);
 }
 
-/// What the arbiter said to a question counts as much as what it said to a complaint: it is kept, and compared.
+/// S38: what the arbiter said to a question counts as much as what it said to a complaint: it is kept, and compared.
 #[tokio::test(start_paused = true)]
 async fn a_verdict_that_was_only_asked_for_is_kept_and_convicts() {
     let folder = tempfile::tempdir().unwrap();
@@ -99,7 +103,8 @@ async fn a_verdict_that_was_only_asked_for_is_kept_and_convicts() {
     let id = offered(&bench, &alice, folder.path()).await;
     let offer = alice.status(id).await.unwrap().evidence.offer;
     let bob = bench.builder("bob").build().await.unwrap();
-    bob.accept(&offer, None).await.unwrap();
+    let proposal = review(&bob, &alice.status(id).await.unwrap().evidence).await.unwrap();
+    bob.accept(&proposal, Give::Nothing).await.unwrap();
     assert!(matches!(bob.complain(id).await.unwrap(), Outcome::Resolved(_)));
 
     let first = alice.query(id).await.unwrap().expect("there is a verdict");
@@ -113,7 +118,11 @@ async fn a_verdict_that_was_only_asked_for_is_kept_and_convicts() {
     let request =
         Request { exchange_id: id, agreement_id: None, role: Role::Originator, action: Action::Abort };
     let request = Verified::sign(request, &signer("alice"));
-    bench.arbiter.abort(&Filing { request, offer: offer.clone(), acceptance: None }).await.unwrap();
+    bench
+        .arbiter
+        .abort(&Filing { request, offer: offer.clone(), acceptance: None, escrows: Escrows::default() })
+        .await
+        .unwrap();
 
     let result = alice.query(id).await;
     let Err(Error::Misbehaviour(proof)) = result else { panic!("believed: {result:?}") };
@@ -126,7 +135,8 @@ async fn a_verdict_that_was_only_asked_for_is_kept_and_convicts() {
     assert_eq!(alice.misbehaviours().await.unwrap(), [*proof]);
 }
 
-/// The log is begun anew under the same keys: the newest checkpoint seen gives it away, in another exchange too.
+/// S34, S36: the log is begun anew under the same keys: the newest checkpoint seen gives it away, in another exchange
+/// too.
 #[tokio::test(start_paused = true)]
 async fn a_rewritten_log_convicts() {
     for longer in [false, true] {
@@ -154,5 +164,42 @@ async fn a_rewritten_log_convicts() {
             SignedCheckpoint::verify(note, &key).expect("both are signed by the log");
         }
         assert_ne!(old, new);
+    }
+}
+
+/// R-311, S39: the verdict is good, and what comes out of the escrow, or of the deposit, is not what it was for.
+#[tokio::test(start_paused = true)]
+async fn content_that_was_changed_convicts() {
+    for (deal, role) in [(Deal::Detached, Role::Originator), (Deal::FileForDetached, Role::Originator)] {
+        let folder = tempfile::tempdir().unwrap();
+        let bench = Bench::new(folder.path());
+        let alice = alice(&bench).await;
+        let setting = setting(&bench, deal, folder.path());
+        let id = alice.offer(setting.terms, setting.originator).await.unwrap();
+        let bob = bench.builder("bob").build().await.unwrap();
+        let proposal = review(&bob, &alice.status(id).await.unwrap().evidence).await.unwrap();
+        bob.accept(&proposal, setting.responder).await.unwrap();
+        let evidence = bob.status(id).await.unwrap().evidence;
+        bench.arbiter.lie(Lie::AlteredContent);
+
+        // Alice hears the acceptance, and then nothing more.
+        let wire = Wire::with_faults([(2, Fault::Down)]);
+        let (mut a, mut b) = (wire.end(End::First), wire.end(End::Second));
+        let says = async {
+            while b.next(Want::Room).await != Event::Room {}
+            let escrow = evidence.escrows.of(role.peer()).as_ref().map(|it| it.to_bytes());
+            b.send(PeerMessage::Statement(evidence.acceptance.unwrap().envelope().clone(), escrow)).unwrap();
+            std::future::pending::<()>().await;
+        };
+        let result = tokio::select! {
+            result = alice.run(id, &mut a) => result,
+            () = says => unreachable!(),
+        };
+        let proof = caught(&alice, result).await;
+        let Offence::Unproven(why) = &proof.offence else { panic!("{proof}") };
+        assert!(why.contains("what it held for us does not fit"), "{deal:?}: {why}");
+        let status = alice.status(id).await.unwrap();
+        assert_eq!(status.evidence.received_file, None);
+        assert!(status.evidence.signatures.of(role.peer()).is_none());
     }
 }

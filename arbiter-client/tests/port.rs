@@ -3,31 +3,44 @@
 
 mod common;
 
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arbiter_client::arbiter::{ArbiterPort, Filing, PortError, Reason, Retry, grpc::GrpcArbiter};
+use arbiter_client::bundle::Bundle;
+use arbiter_client::clock::{Clock as _, SystemClock};
+use arbiter_client::error::Usage;
 use arbiter_client::identity::ArbiterPin;
+use arbiter_client::protocol::crypto::{MemorySigner, Signer as _};
+use arbiter_client::protocol::escrow::{Escrow, EscrowSecret};
 use arbiter_client::protocol::evidence::note::VerifierKey;
-use arbiter_client::protocol::exchange::selection::Role;
+use arbiter_client::protocol::exchange::selection::{ByRole, Role};
+use arbiter_client::protocol::ids::Digest;
+use arbiter_client::protocol::message::escrow_epoch::EscrowEpoch;
 use arbiter_client::protocol::message::request::{Action, Request as PartyRequest};
 use arbiter_client::protocol::statement::{Envelope, Signed, Verified};
+use arbiter_client::protocol::time::DurationMillis;
 use arbiter_client::testing::{Bench, Cheat, Cheater, TestArbiter, identity};
+use arbiter_client::transport::grpc::Listener;
 use arbiter_client::transport::memory::{End, Wire};
-use arbiter_client::{Error, Outcome};
+use arbiter_client::{Error, Give, Outcome};
 use arbiter_protocol::wire::arbiter as proto;
 use arbiter_protocol::wire::arbiter::arbiter_service_server::{ArbiterService, ArbiterServiceServer};
 use arbiter_protocol::wire::arbiter::evidence_log_service_server::{
     EvidenceLogService, EvidenceLogServiceServer,
 };
-use common::{DEALS, Deal, arbiter_gave, content, has_peers_item, setting};
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use common::{Deal, all_deals, arbiter_gave, content, has_peers_item, setting};
 use tokio::net::TcpListener;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Code, Request, Response, Status, Streaming, async_trait};
 use tonic_types::{ErrorDetails, StatusExt as _};
+use zeroize::Zeroizing;
 
 /// What the server does to the next calls, and what they looked like.
 #[derive(Clone)]
@@ -36,6 +49,8 @@ struct Front {
     failures: Arc<AtomicU32>,
     code: Code,
     requests: Arc<Mutex<Vec<Vec<u8>>>>,
+    /// What it says about its escrow keys.
+    epochs: Arc<Mutex<Vec<Verified<EscrowEpoch>>>>,
     /// Takes and gives deposits, and then never says the last word.
     stuck: bool,
 }
@@ -62,7 +77,13 @@ impl Front {
             let signed = Signed::parse(Envelope::from_wire(it).unwrap()).unwrap();
             signed.verify(&offer.responder.signing_key).unwrap()
         });
-        Ok(Filing { request: request.verify(&signer).unwrap(), offer, acceptance })
+        let escrow = |bytes: Option<Vec<u8>>| bytes.map(|bytes| Escrow::from_bytes(&bytes).unwrap());
+        let some = |bytes: Vec<u8>| Some(bytes).filter(|bytes| !bytes.is_empty());
+        let escrows = ByRole {
+            originator: escrow(some(case.originator_escrow)),
+            responder: escrow(some(case.responder_escrow)),
+        };
+        Ok(Filing { request: request.verify(&signer).unwrap(), offer, acceptance, escrows })
     }
 }
 
@@ -95,6 +116,7 @@ impl ArbiterService for Front {
             rules: identity.rules,
             terms: "Answers within a second.\u{1b}[31m".to_owned(),
             limits: Some(proto::Limits { deposit_bytes: 1_234_567, ..Default::default() }),
+            escrow_epochs: self.epochs.lock().unwrap().iter().map(|it| it.envelope().to_wire()).collect(),
             ..Default::default()
         }))
     }
@@ -229,9 +251,14 @@ async fn serve(bench: &Bench, failures: u32, code: Code) -> (Front, String) {
 }
 
 async fn serve_front(bench: &Bench, failures: u32, code: Code, stuck: bool) -> (Front, String) {
+    serve_arbiter(&bench.arbiter, failures, code, stuck).await
+}
+
+async fn serve_arbiter(arbiter: &TestArbiter, failures: u32, code: Code, stuck: bool) -> (Front, String) {
     let front = Front {
         stuck,
-        arbiter: bench.arbiter.clone(),
+        epochs: Arc::new(Mutex::new(vec![arbiter.escrow_epoch()])),
+        arbiter: arbiter.clone(),
         failures: Arc::new(AtomicU32::new(failures)),
         code,
         requests: Arc::default(),
@@ -260,27 +287,29 @@ async fn ruled(bench: &Bench, id: &arbiter_client::protocol::ids::ExchangeId) {
 /// Every call, in anger: a silent peer in each deal; the first calls fail and are repeated byte for byte.
 #[tokio::test]
 async fn a_party_gets_justice_over_grpc() {
-    for deal in DEALS {
+    for deal in all_deals() {
         let folder = tempfile::tempdir().unwrap();
         let bench = Bench::new(folder.path());
         let setting = setting(&bench, deal, folder.path());
         let (front, url) = serve(&bench, 3, Code::Unavailable).await;
         let info = GrpcArbiter::new(&url, None).unwrap().info().await.unwrap();
         assert_eq!(info.identity, bench.arbiter.identity());
+        assert_eq!(info.escrow_epochs, [bench.arbiter.escrow_epoch()]);
         let alice = bench.builder("alice").arbiter_port(port(&url)).patience(Duration::from_millis(100));
         let alice = alice.build().await.unwrap();
         let wire = Wire::default();
         let (mut a, mut b) = (wire.end(End::First), wire.end(End::Second));
-        let id = alice.offer(setting.terms, setting.originator_file.as_deref()).await.unwrap();
+        let id = alice.offer(setting.terms, setting.originator).await.unwrap();
         // The responder that deposits under a second acceptance makes alice fetch.
         let cheat =
-            if deal == Deal::SignatureForFile { Cheat::SecondAcceptance } else { Cheat::WithholdItem };
+            if deal.first() == Role::Responder { Cheat::SecondAcceptance } else { Cheat::WithholdItem };
         let cheater = Cheater::new(identity("bob"), cheat, setting.responder_file.clone())
-            .with_arbiter(Arc::new(bench.arbiter.clone()));
+            .with_arbiter(Arc::new(bench.arbiter.clone()))
+            .for_time(Duration::from_secs(60));
         let run = async {
-            match deal {
+            match deal.first() {
                 // Its deadline is an hour away: the verdict is there already, and alice asks for it.
-                Deal::SignatureForFile => {
+                Role::Responder => {
                     tokio::select! {
                         outcome = alice.run(id, &mut a) => panic!("R-308: it waits: {outcome:?}"),
                         () = ruled(&bench, &id) => {}
@@ -296,7 +325,12 @@ async fn a_party_gets_justice_over_grpc() {
                     };
                     let signer = arbiter_client::testing::signer("alice");
                     let request = arbiter_client::protocol::statement::Verified::sign(request, &signer);
-                    let filing = Filing { request, offer: evidence.offer, acceptance: None };
+                    let filing = Filing {
+                        request,
+                        offer: evidence.offer,
+                        acceptance: None,
+                        escrows: ByRole::default(),
+                    };
                     let mut deposit = port.fetch(&filing).await.unwrap();
                     let mut sealed = 0;
                     while let Some(chunk) = deposit.chunks.next().await {
@@ -305,7 +339,7 @@ async fn a_party_gets_justice_over_grpc() {
                     assert_eq!(sealed, content().len());
                     None
                 }
-                _ => Some(alice.run(id, &mut a).await.unwrap()),
+                Role::Originator => Some(alice.run(id, &mut a).await.unwrap()),
             }
         };
         let outcome = tokio::select! {
@@ -324,6 +358,58 @@ async fn a_party_gets_justice_over_grpc() {
     }
 }
 
+/// A party that lost its journal, but not its key: the bundle has both escrows, and that is enough.
+#[tokio::test]
+async fn an_exchange_of_sealed_signatures_is_taken_from_a_bundle() {
+    for deal in [Deal::Detached, Deal::FileForDetached] {
+        let folder = tempfile::tempdir().unwrap();
+        let bench = Bench::new(folder.path());
+        let setting = setting(&bench, deal, folder.path());
+        let file = setting.originator_file.clone();
+        let alice = bench.builder("alice").build().await.unwrap();
+        let wire = Wire::default();
+        let (mut a, mut b) = (wire.end(End::First), wire.end(End::Second));
+        let id = alice.offer(setting.terms, setting.originator).await.unwrap();
+        let cheater =
+            Cheater::new(identity("bob"), Cheat::WithholdItem, None).for_time(Duration::from_secs(60));
+        let agreed = async {
+            while alice.status(id).await.unwrap().evidence.acceptance.is_none() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::select! {
+            outcome = alice.run(id, &mut a) => panic!("{outcome:?}"),
+            loot = cheater.respond(&mut b) => panic!("{loot:?}"),
+            () = agreed => {}
+        }
+        let bundle = Bundle::of(&alice.status(id).await.unwrap().evidence);
+        assert_eq!(bundle.signatures, ByRole::default(), "{deal:?}: nothing is shown yet");
+        let bundle = Bundle::parse(&bundle.to_json()).unwrap();
+        let anew = bench.builder("alice").store(folder.path().join("anew")).build().await.unwrap();
+        for damage in [Role::Originator, Role::Responder] {
+            let mut bad = bundle.clone();
+            let other = bad.escrows.of(damage.peer()).clone();
+            if bad.escrows.of(damage).is_none() || other.is_none() {
+                continue;
+            }
+            *bad.escrows.of_mut(damage) = other;
+            let refused = anew.import(&bad, file.as_deref()).await;
+            assert!(matches!(refused, Err(Error::Usage(Usage::BadBundle))), "{damage}: {refused:?}");
+        }
+        let mut bad = bundle.clone();
+        bad.escrows.responder = None;
+        let refused = anew.import(&bad, file.as_deref()).await;
+        assert!(matches!(refused, Err(Error::Usage(Usage::BadBundle))), "{refused:?}");
+
+        assert_eq!(anew.import(&bundle, file.as_deref()).await.unwrap(), id);
+        let outcome = anew.complain(id).await.unwrap();
+        assert!(matches!(outcome, Outcome::Resolved(_)) && has_peers_item(&outcome), "{deal:?}: {outcome:?}");
+        let served = bench.builder("alice").store(folder.path().join("third")).build().await.unwrap();
+        let nothing = served.import(&Bundle::of(outcome.evidence()), file.as_deref()).await;
+        assert!(matches!(nothing, Err(Error::Usage(Usage::Served))), "{nothing:?}");
+    }
+}
+
 /// A refusal is not repeated; its reason and words come through.
 #[tokio::test]
 async fn a_refusal_is_an_answer() {
@@ -331,7 +417,7 @@ async fn a_refusal_is_an_answer() {
     let bench = Bench::new(folder.path());
     let (front, url) = serve(&bench, 0, Code::Unavailable).await;
     let alice = bench.builder("alice").arbiter_port(port(&url)).build().await.unwrap();
-    let id = alice.offer(setting(&bench, Deal::Contract, folder.path()).terms, None).await.unwrap();
+    let id = alice.offer(setting(&bench, Deal::Contract, folder.path()).terms, Give::Nothing).await.unwrap();
     assert!(alice.query(id).await.unwrap().is_none());
     assert_eq!(front.requests.lock().unwrap().len(), 1);
 }
@@ -343,7 +429,7 @@ async fn only_what_can_pass_is_repeated() {
     let bench = Bench::new(folder.path());
     let (front, url) = serve(&bench, 1, Code::Internal).await;
     let alice = bench.builder("alice").arbiter_port(port(&url)).build().await.unwrap();
-    let id = alice.offer(setting(&bench, Deal::Contract, folder.path()).terms, None).await.unwrap();
+    let id = alice.offer(setting(&bench, Deal::Contract, folder.path()).terms, Give::Nothing).await.unwrap();
     let result = alice.complain(id).await;
     assert!(
         matches!(&result, Err(Error::Arbiter { reason: Reason::Unknown(code), .. }) if code == "Internal"),
@@ -359,7 +445,7 @@ async fn only_what_can_pass_is_repeated() {
     };
     let bob = bench.builder("carol").arbiter_port(port(&format!("http://{free}"))).retry(retry);
     let bob = bob.build().await.unwrap();
-    let id = bob.offer(setting(&bench, Deal::Contract, folder.path()).terms, None).await.unwrap();
+    let id = bob.offer(setting(&bench, Deal::Contract, folder.path()).terms, Give::Nothing).await.unwrap();
     let result = bob.complain(id).await;
     assert!(result.as_ref().is_err_and(Error::is_retryable), "{result:?}");
 }
@@ -372,10 +458,10 @@ fn filing_of(bench: &Bench, terms: arbiter_client::OfferTerms, action: Action) -
     let request =
         PartyRequest { exchange_id: offer.exchange_id(), agreement_id: None, role: Role::Originator, action };
     let request = Verified::sign(request, &arbiter_client::testing::signer("alice"));
-    Filing { request, offer, acceptance: None }
+    Filing { request, offer, acceptance: None, escrows: ByRole::default() }
 }
 
-/// An arbiter that accepts connections, or even requests, and then says nothing, is out of reach: no call waits
+/// S37: an arbiter that accepts connections, or even requests, and then says nothing, is out of reach: no call waits
 /// for ever. The file is larger than every window between the two, so that its upload gets stuck as well.
 #[tokio::test]
 async fn a_silent_arbiter_is_out_of_reach() {
@@ -447,4 +533,144 @@ async fn fairx_init_shows_and_keeps_what_the_arbiter_says() {
     assert!(said.contains("at most 1 234 567 bytes"), "{said}");
     let pin = ArbiterPin::load(&home.join("arbiter")).unwrap();
     assert_eq!((pin.identity, pin.deposit_bytes), (bench.arbiter.identity(), Some(1_234_567)));
+}
+
+/// A program `fairx` in a home of its own, off the async threads.
+async fn fairx(home: &Path, arguments: &[&str]) -> (Option<i32>, String) {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_fairx"));
+    command.arg("--home").arg(home).args(arguments).stdin(std::process::Stdio::null());
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    (output.status.code(), said)
+}
+
+/// The public line of a party of the tests.
+fn id_line(name: &str) -> String {
+    let party = identity(name).party();
+    let bytes =
+        [&party.signing_key.to_vec()[..], &party.sealing_key.to_vec(), party.name.as_bytes()].concat();
+    format!("fairx-id:v1:{}", URL_SAFE_NO_PAD.encode(bytes))
+}
+
+/// The signing key of a party of the tests as OpenSSL reads it (RFC 8410).
+fn private_pem(name: &str) -> String {
+    let seed = Digest::of(&[b"test ", b"sign ", name.as_bytes()]);
+    let prefix = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
+    let der = STANDARD.encode([&prefix[..], seed.as_bytes()].concat());
+    format!("-----BEGIN PRIVATE KEY-----\n{der}\n-----END PRIVATE KEY-----\n")
+}
+
+/// F12, issue 3, 4: the peer takes what it gets and goes quiet. What the arbiter opens is, byte for byte, the file that
+/// the peer's own tool makes, and OpenSSL accepts it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quiet_peers_signature_is_recovered_as_the_file_that_it_made_itself() {
+    for kind in ["contract", "delivery"] {
+        let folder = tempfile::tempdir().unwrap();
+        let arbiter = TestArbiter::new(Arc::new(SystemClock));
+        let (_front, url) = serve_arbiter(&arbiter, 0, Code::Ok, false).await;
+        let home = folder.path().join("home");
+        let (made, said) = fairx(&home, &["init", "--name", "Alice", "--arbiter", &url]).await;
+        assert_eq!(made, Some(0), "{said}");
+        assert!(said.contains("escrow key  1 until"), "{said}");
+        let file = folder.path().join("contract.txt");
+        std::fs::write(&file, "Alice sells her bicycle to Bob.").unwrap();
+
+        let mut listener = Listener::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = listener.local_addr().to_string();
+        let cheater =
+            Cheater::new(identity("bob"), Cheat::WithholdItem, None).for_time(Duration::from_secs(60));
+        let quiet = tokio::spawn(async move { cheater.respond(&mut listener.accept().await).await });
+        let out = folder.path().join("out");
+        let path = |path: &Path| path.to_str().unwrap().to_owned();
+        let (bob, contract, out_) = (id_line("bob"), path(&file), path(&out));
+        let mut offer =
+            vec!["offer", kind, "--file", &contract, "--to", &bob, "--connect", &address, "--yes"];
+        offer.extend(["--patience", "300ms", "--linger", "100ms", "--margin", "100ms", "--out", &out_]);
+        let (code, said) = fairx(&home, &offer).await;
+        quiet.abort();
+        assert_eq!(code, Some(0), "{said}");
+        for part in ["resolved: the arbiter opened the sealed signature", "opens the sealed signature of the"]
+        {
+            assert!(said.contains(part), "{part}: {said}");
+        }
+
+        // Bob's own tool signs the same text.
+        let key = folder.path().join("bob.pem");
+        std::fs::write(&key, private_pem("bob")).unwrap();
+        let (text, own) = (out.join("contract.txt.document.txt"), folder.path().join("own.sig"));
+        let sign =
+            ["pkeyutl", "-sign", "-inkey", &path(&key), "-rawin", "-in", &path(&text), "-out", &path(&own)];
+        assert!(std::process::Command::new("openssl").args(sign).status().unwrap().success());
+        let recovered = std::fs::read(out.join("contract.txt.responder.sig")).unwrap();
+        assert_eq!(recovered, std::fs::read(&own).unwrap(), "{kind}: the same file");
+        let command = said.lines().skip_while(|line| !line.contains("or with OpenSSL:")).nth(1).unwrap();
+        let checked = std::process::Command::new("sh").args(["-c", command]).output().unwrap();
+        assert!(checked.status.success(), "{command}: {checked:?}");
+
+        let bundle = std::fs::read_dir(home.join("evidence")).unwrap().next().unwrap().unwrap().path();
+        let (code, said) = fairx(&home, &["verify", &path(&bundle), "--file", &path(&own)]).await;
+        assert_eq!(code, Some(0), "{said}");
+        for part in [
+            "it opened the seal of a signature on",
+            "the very signature that had been put there",
+            "what the arbiter opened is the responder's escrow in this bundle",
+            "is, byte for byte, the responder's signature in this bundle",
+            "From a signature file alone",
+            "GOOD: resolved",
+        ] {
+            let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert!(said.contains(part), "{kind}: {part}: {said}");
+        }
+        // The journal writes the same files again; other content is never overwritten.
+        let id = bundle.file_stem().unwrap().to_str().unwrap().to_owned();
+        std::fs::write(out.join("contract.txt.responder.sig"), "mine").unwrap();
+        let (code, said) = fairx(&home, &["resume", &id, "--out", &out_, "--linger", "50ms"]).await;
+        assert_eq!(code, Some(2), "{said}");
+        assert!(said.contains("not overwritten") && said.contains("outcome  resolved"), "{said}");
+        let again = folder.path().join("again");
+        let (code, said) = fairx(&home, &["resume", &id, "--out", &path(&again), "--linger", "50ms"]).await;
+        assert_eq!(code, Some(0), "{said}");
+        assert_eq!(std::fs::read(again.join("contract.txt.responder.sig")).unwrap(), recovered);
+    }
+}
+
+/// Issue 3, 5: newer escrow keys are added to the pin; another arbiter, or another key for a known epoch, is refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn fairx_pin_refresh_adds_newer_escrow_keys_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().join("home");
+    let arbiter = TestArbiter::new(Arc::new(SystemClock));
+    let (front, url) = serve_arbiter(&arbiter, 0, Code::Ok, false).await;
+    assert_eq!(fairx(&home, &["init", "--name", "Alice", "--arbiter", &url]).await.0, Some(0));
+    let pinned = || ArbiterPin::load(&home.join("arbiter")).unwrap();
+    let first = pinned();
+    assert_eq!(first.epochs(), [arbiter.escrow_epoch()]);
+    let (code, said) = fairx(&home, &["pin", "refresh"]).await;
+    assert!(code == Some(0) && said.contains("no new escrow key"), "{said}");
+
+    let second = arbiter.begin_epoch(SystemClock.now().after(DurationMillis(1 << 40)));
+    front.epochs.lock().unwrap().push(second.clone());
+    let (code, said) = fairx(&home, &["pin", "refresh"]).await;
+    assert!(code == Some(0) && said.contains("1 new escrow key") && said.contains("2 until"), "{said}");
+    assert_eq!(pinned().epochs().last(), Some(&second));
+    let before = std::fs::read(home.join("arbiter")).unwrap();
+
+    // The arbiter signs another key for epoch 2.
+    let key = MemorySigner::from_seed(&Zeroizing::new([101; 32]));
+    assert_eq!(key.public_key(), arbiter.identity().key, "the key of the arbiter of the tests");
+    let other = EscrowSecret::from_seed(&Zeroizing::new([9; 32]), *key.public_key().as_bytes(), 2).unwrap();
+    let changed = EscrowEpoch { key: *other.public().as_bytes(), ..(*second).clone() };
+    *front.epochs.lock().unwrap() = vec![Verified::sign(changed, &key)];
+    let (code, said) = fairx(&home, &["pin", "refresh"]).await;
+    assert!(code == Some(2) && said.contains("two different keys"), "{said}");
+    // Another arbiter answers there.
+    let mut stranger = first.identity.clone();
+    stranger.rules = "arbiter/rules/v9".into();
+    let stranger = ArbiterPin::new(stranger, &url).unwrap();
+    let elsewhere = folder.path().join("elsewhere");
+    let made = fairx(&elsewhere, &["init", "--name", "Bob", "--arbiter", &stranger.to_string()]).await;
+    assert_eq!(made.0, Some(0), "{}", made.1);
+    let (code, said) = fairx(&elsewhere, &["pin", "refresh"]).await;
+    assert!(code == Some(1) && said.contains("ANOTHER arbiter"), "{said}");
+    assert_eq!(std::fs::read(home.join("arbiter")).unwrap(), before);
 }

@@ -11,6 +11,14 @@ use crate::time::UnixMillis;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Invalid {
+    /// An escrow is false, damaged, or made for something else (R-310, R-411).
+    #[error("the escrow of the {signer}'s signature is not good: {reason}")]
+    Escrow {
+        /// Whose signature should be in it: originator or responder.
+        signer: &'static str,
+        /// The stable reason for programs, e.g. `ESCROW_FALSE`.
+        reason: &'static str,
+    },
     /// A field has the wrong number of bytes, or exceeds its maximum.
     #[error("field {field} has the wrong length")]
     FieldLength {
@@ -96,6 +104,7 @@ impl Invalid {
     /// The stable reason for programs.
     pub const fn reason(&self) -> &'static str {
         match self {
+            Self::Escrow { reason, .. } => reason,
             Self::FieldLength { .. } => "FIELD_LENGTH_INVALID",
             Self::FieldMissing { .. } => "FIELD_MISSING",
             Self::FieldValue { .. } => "FIELD_VALUE_INVALID",
@@ -134,16 +143,16 @@ pub enum Refused {
     /// R-404, R-406: this action needs the acceptance of the responder.
     #[error("this request needs the responder's acceptance: without it there is no agreement")]
     AcceptanceRequired,
-    /// R-403: only the originator may abort this protocol.
+    /// R-403: only the originator may abort this protocol, as long as the arbiter can restore fairness.
     #[error("only the originator may abort in this protocol; the responder may resolve or do nothing")]
     AbortNotAllowed,
     /// R-407: there is a verdict already; ask for it.
     #[error("the exchange is ruled already; ask for the verdict")]
     AlreadyRuled,
-    /// R-405: the second sender may not abort before the complaint deadline.
+    /// R-403, R-405: who did not send first may not abort before the deadline of the other's claim.
     #[error("the second sender may not abort before {complain_by}; ask again from then on")]
     AbortTooEarly {
-        /// The complaint deadline in the agreement.
+        /// The complaint deadline in the agreement, or in P1 the end of the escrow key.
         complain_by: UnixMillis,
     },
     /// R-406, R-407: the complaint came at or after the deadline on the arbiter's clock.
@@ -154,8 +163,11 @@ pub enum Refused {
         /// The complaint deadline in the agreement.
         complain_by: UnixMillis,
     },
-    /// R-201: the deadlines do not fit the protocol.
-    #[error("the deadlines do not fit the protocol: P1 has none, P2 needs complain_by")]
+    /// R-203, R-208, R-304: the deadlines do not fit the protocol, or leave too little time.
+    #[error(
+        "the deadlines do not fit the protocol (P1 has none, P2 needs complain_by, before the escrow key's end), or leave \
+         too little time"
+    )]
     DeadlineMismatch,
     /// R-406: no accepted deposit of the item that was to be sent.
     #[error("deposit the item first (VerifyTransfer): the peer must be able to fetch it")]
@@ -168,6 +180,38 @@ pub enum Refused {
         "nothing can be fetched: the deposit is released only by a verdict that replaces the peer's item"
     )]
     DepositNotReleased,
+    /// R-411: the epoch of the arbiter's escrow key is over; nothing can be opened with it any more.
+    #[error("the arbiter could open escrows of this epoch before {until}, and now it is {now}")]
+    EscrowKeyRetired {
+        /// The arbiter's time.
+        now: UnixMillis,
+        /// When the epoch ended.
+        until: UnixMillis,
+    },
+    /// R-411: the arbiter has no such escrow key. It signed for one, so this is its fault.
+    #[error("the arbiter has lost the escrow key of this epoch: its operator must restore the key file")]
+    EscrowKeyUnknown,
+    /// R-310: the offer names no such escrow.
+    #[error("this item is not handed over in escrow")]
+    EscrowNotAgreed,
+    /// R-404, R-406: the escrow of an item that is to be generated is not filed.
+    #[error("file the escrow of the {signer}'s signature, which came with its offer or acceptance")]
+    EscrowRequired {
+        /// Whose signature is in it: originator or responder.
+        signer: &'static str,
+    },
+    /// R-208: escrow terms without a detached signature, or the other way round.
+    #[error("an offer has escrow terms exactly if an item is a detached signature")]
+    EscrowTermsMismatch,
+    /// R-411: nothing in the escrow opens to the signature. It does not pass the check of R-310 either: who filed it
+    /// has accepted or made a false escrow.
+    #[error(
+        "the escrow of the {signer}'s signature cannot be opened, and its proof is false: who accepted it did not check it"
+    )]
+    EscrowUnopenable {
+        /// Whose signature should be in it: originator or responder.
+        signer: &'static str,
+    },
     /// R-404, R-406: no method is agreed by which the arbiter could produce the item.
     #[error("the parties agreed on no method by which the arbiter can produce this item")]
     ItemNotGeneratable,
@@ -201,6 +245,12 @@ impl Refused {
             Self::AbortNotAllowed => "ABORT_NOT_ALLOWED",
             Self::AbortTooEarly { .. } => "ABORT_TOO_EARLY",
             Self::AlreadyRuled => "ALREADY_RULED",
+            Self::EscrowKeyRetired { .. } => "ESCROW_KEY_RETIRED",
+            Self::EscrowKeyUnknown => "ESCROW_KEY_UNKNOWN",
+            Self::EscrowNotAgreed => "ESCROW_NOT_AGREED",
+            Self::EscrowRequired { .. } => "ESCROW_REQUIRED",
+            Self::EscrowTermsMismatch => "ESCROW_TERMS_MISMATCH",
+            Self::EscrowUnopenable { .. } => "ESCROW_UNOPENABLE",
             Self::ItemNotGeneratable => "ITEM_NOT_GENERATABLE",
             Self::AcceptanceMismatch => "ACCEPTANCE_MISMATCH",
             Self::AcceptanceRequired => "ACCEPTANCE_REQUIRED",

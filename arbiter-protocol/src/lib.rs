@@ -16,7 +16,8 @@
 //! Modules import only downwards: `wire` ▶ `ruling` ▶ `role` ▶ `message`, `exchange` ▶ `evidence`, `statement` ▶ `crypto` ▶
 //! `ids`, `time`, `limits`, `error`. `message` and `exchange` describe each other (a transfer names an item, a signature
 //! item is a transfer), and the envelope in `statement` is generated with the statements in `message`. `tests/tidy.rs`
-//! holds the exact list. Feature `wire` adds the generated gRPC bindings.
+//! holds the exact list. Feature `wire` adds the generated gRPC bindings;
+//! feature `weaken` lets tests switch countermeasures off, and nothing else.
 
 pub mod crypto;
 pub mod error;
@@ -30,5 +31,9 @@ pub mod role;
 pub mod ruling;
 pub mod statement;
 pub mod time;
+#[cfg(feature = "weaken")]
+pub mod weaken;
+#[cfg(not(feature = "weaken"))]
+mod weaken;
 #[cfg(feature = "wire")]
 pub mod wire;

@@ -3,7 +3,7 @@
 //! A limit is part of the protocol: two programs that disagree on one disagree on what is valid.
 
 /// Largest payload of a statement.
-pub const STATEMENT_BYTES: usize = 24 * 1024;
+pub const STATEMENT_BYTES: usize = 32 * 1024;
 /// Largest encoded envelope: a payload, its type, one key and one signature.
 pub const ENVELOPE_BYTES: usize = STATEMENT_BYTES + 512;
 /// Longest payload type.
@@ -16,6 +16,12 @@ pub const MEDIA_TYPE_BYTES: usize = 255;
 pub const TITLE_BYTES: usize = 200;
 /// Longest text of a statement to sign.
 pub const TEXT_BYTES: usize = 8 * 1024;
+/// Longest X.509 certificate beside a signature key.
+pub const CERTIFICATE_BYTES: usize = 4 * 1024;
+/// Longest modulus of an RSA key: 8192 bits. A signature is as long.
+pub const MODULUS_BYTES: usize = 1024;
+/// Largest escrow: 8192-bit RSA in the suite with the most hidden instances, and its nodes.
+pub const ESCROW_BYTES: usize = 72 * 1024;
 /// Longest log origin (it is also the key name in signed notes).
 pub const ORIGIN_BYTES: usize = 128;
 /// Largest file that can be exchanged: 1 TiB.
@@ -27,7 +33,7 @@ pub const SEALED_CHUNK_BYTES: usize = CHUNK_BYTES + 16;
 /// Properties one item can offer.
 pub const PROPERTIES: usize = 8;
 /// Hashes of evidence in one verdict.
-pub const EVIDENCE_HASHES: usize = 4;
+pub const EVIDENCE_HASHES: usize = 5;
 /// Hashes in an inclusion or consistency proof: a tree of 2^64 leaves needs no more.
 pub const PROOF_HASHES: usize = 64;
 /// Largest leaf of the log: well below the 65,535 of tlog-tiles.
@@ -41,5 +47,9 @@ pub const NOTE_KEY_NAME_BYTES: usize = 255;
 /// Latest time a statement may name, 2^53 ms (year 287396): exact in every JSON reader.
 pub const TIME_MILLIS: u64 = 1 << 53;
 
-const _: () = assert!(2 * (TEXT_BYTES + 2 * TITLE_BYTES + NAME_BYTES + MEDIA_TYPE_BYTES) < STATEMENT_BYTES);
+const _: () = assert!(
+    2 * (TEXT_BYTES + TITLE_BYTES + 2 * NAME_BYTES + MEDIA_TYPE_BYTES + CERTIFICATE_BYTES + MODULUS_BYTES)
+        + 2048
+        < STATEMENT_BYTES
+);
 const _: () = assert!(STATEMENT_BYTES < ENVELOPE_BYTES);

@@ -10,22 +10,26 @@
 
 mod common;
 
-use std::collections::BTreeSet;
-
 use arbiter_protocol::crypto::Signer as _;
 use arbiter_protocol::error::Refused;
+use arbiter_protocol::escrow::{Escrow, EscrowSecret};
 use arbiter_protocol::evidence::checkpoint::Origin;
 use arbiter_protocol::evidence::leaf::{Event, Leaf};
+use arbiter_protocol::exchange::kind::content::FitContent;
+use arbiter_protocol::exchange::kind::detached::Place;
+use arbiter_protocol::exchange::selection::ByRole;
 use arbiter_protocol::exchange::selection::Role::{self, Originator, Responder};
 use arbiter_protocol::ids::{AgreementId, Digest, LeafIndex};
 use arbiter_protocol::message::agreement::{Acceptance, Agreement, ArbiterIdentity};
 use arbiter_protocol::message::request::{Action, Request};
 use arbiter_protocol::message::verdict::{Attestation, Replacement, Ruling, Verdict};
-use arbiter_protocol::role::arbiter::{Case, Decision, Known, RULES, decide};
+use arbiter_protocol::role::arbiter::{Case, Decision, Escrows, Known, RULES, decide};
 use arbiter_protocol::ruling::sequencer::{Batch, ContentId, Record, Reply, genesis_token};
 use arbiter_protocol::statement::{Verified, digest_of};
 use arbiter_protocol::time::UnixMillis;
-use common::{COMPLAIN_BY, Cast, EARLY, Kind, Notary, TestVeil, fit, fit_of, unverified};
+use zeroize::Zeroizing;
+
+use common::{COMPLAIN_BY, Cast, EARLY, Kind, Notary, TestVeil, content_of, fit, fit_of, unverified};
 
 /// The verdict table. Columns after the bar say what is durable: nothing; a deposit attested under this
 /// agreement; one attested under another acceptance; an abort; an abort and a deposit; a replacement (in P2
@@ -65,6 +69,67 @@ const TABLE: &str = "
  P2.first  query   any any   | VERDICT_NOT_FOUND    VERDICT_NOT_FOUND     VERDICT_NOT_FOUND    REPLAY               REPLAY               REPLAY
  P2.second query   any any   | VERDICT_NOT_FOUND    VERDICT_NOT_FOUND     VERDICT_NOT_FOUND    REPLAY               REPLAY               REPLAY
 ";
+
+/// What differs where a detached signature is to be had from escrow: `late` is from the end of the escrow key on. All other
+/// rows are those above.
+const ESCROW_TABLE: &str = "
+ who       action  acc time  | none                 attested              elsewhere            aborted              aborted+deposit      replaced
+ P1e.second abort  any early | ABORT_TOO_EARLY      -                     -                    REPLAY               -                    REPLAY
+ P1e.second abort  any late  | R-403                -                     -                    REPLAY               -                    REPLAY
+ P1e.first  resolve yes late | ESCROW_KEY_RETIRED   -                     -                    REPLAY               -                    REPLAY
+ P1e.second resolve yes late | ESCROW_KEY_RETIRED   -                     -                    REPLAY               -                    REPLAY
+ P1e.first  fetch  any any   | DEPOSIT_NOT_RELEASED -                     -                    DEPOSIT_NOT_RELEASED -                    RELEASE
+ P1e.second fetch  any any   | DEPOSIT_NOT_RELEASED -                     -                    DEPOSIT_NOT_RELEASED -                    RELEASE
+ P2e.first  fetch  any any   | DEPOSIT_NOT_RELEASED DEPOSIT_NOT_RELEASED  DEPOSIT_NOT_RELEASED DEPOSIT_NOT_RELEASED DEPOSIT_NOT_RELEASED RELEASE
+";
+
+struct Row<'a> {
+    who: &'a str,
+    what: &'a str,
+    filed: &'a str,
+    when: &'a str,
+    answers: Vec<&'a str>,
+}
+
+fn rows(table: &str) -> Vec<Row<'_>> {
+    table
+        .trim()
+        .lines()
+        .skip(1)
+        .map(|line| {
+            let (head, answers) = line.split_once('|').unwrap();
+            let head: Vec<_> = head.split_whitespace().collect();
+            let answers: Vec<_> = answers.split_whitespace().collect();
+            let ([who, what, filed, when], 6) = (&head[..], answers.len()) else {
+                panic!("a row has four words, a bar and six answers: {line}");
+            };
+            Row { who, what, filed, when, answers }
+        })
+        .collect()
+}
+
+/// The answers to one filing at one time: the row for escrow if there is one, else the general one.
+fn expected(kind: Kind, position: &str, what: &str, filed: bool, late: bool) -> Vec<&'static str> {
+    let find = |table: &'static str, protocol: &str| {
+        let fits = |row: &Row<'_>| {
+            row.who == format!("{protocol}.{position}")
+                && row.what == what
+                && (row.filed == "any" || (row.filed == "yes") == filed)
+                && (row.when == "any" || (row.when == "late") == late)
+        };
+        let found: Vec<_> = rows(table).into_iter().filter(fits).map(|row| row.answers).collect();
+        assert!(found.len() < 2, "two rows for {kind:?} {position} {what} {filed} {late}");
+        found.into_iter().next()
+    };
+    let protocol = if kind.is_p1() { "P1" } else { "P2" };
+    let with_escrow =
+        matches!(kind, Kind::P1Escrow | Kind::P2OriginatorFirstEscrow | Kind::P2ResponderFirstEscrow);
+    with_escrow
+        .then(|| find(ESCROW_TABLE, &format!("{protocol}e")))
+        .flatten()
+        .or_else(|| find(TABLE, protocol))
+        .expect("every combination has a row")
+}
 
 fn action(name: &str) -> Action {
     match name {
@@ -122,73 +187,203 @@ fn answer(decision: &Result<Decision, Refused>) -> String {
     }
 }
 
-/// R-401 to R-408: every cell of the table, in both orientations of P2, at every time that matters.
+/// R-401 to R-408, R-411, S7, S8, S18, S19, S44: every cell of the tables, for every kind of exchange, at every time
+/// that matters.
 #[test]
 fn the_verdict_table_holds_in_every_cell() {
     let cast = Cast::new();
-    let (mut cells, mut seen) = (0, BTreeSet::new());
-    for row in TABLE.trim().lines().skip(1) {
-        let (head, answers) = row.split_once('|').unwrap();
-        let head: Vec<_> = head.split_whitespace().collect();
-        let answers: Vec<_> = answers.split_whitespace().collect();
-        let ([who, what, filed, when], 6) = (&head[..], answers.len()) else {
-            panic!("a row has four words, a bar and six answers: {row}");
+    let mut cells = 0;
+    let mixed = Kind::P1Mixed; // Two methods in one exchange have a test of their own.
+    for kind in Kind::ALL.into_iter().filter(|kind| *kind != mixed) {
+        let agreement = cast.agreement(kind);
+        let other =
+            Agreement::join(agreement.offer().clone(), cast.acceptance(agreement.offer(), 99)).unwrap();
+        let (here, elsewhere) = (attested(&agreement), attested(&other));
+        let replace = |role: Role| Replacement { role, item: agreement.offer().item(role).clone() };
+        let replaced = if kind.is_p1() {
+            vec![replace(Originator), replace(Responder)]
+        } else {
+            vec![replace(kind.first().peer())]
         };
-        let (protocol, position) = who.split_once('.').unwrap();
-        let kinds: &[Kind] =
-            if protocol == "P1" { &[Kind::P1] } else { &[Kind::P2OriginatorFirst, Kind::P2ResponderFirst] };
-        let times: &[u64] = match *when {
-            "early" => &[EARLY, COMPLAIN_BY - 1],
-            "late" => &[COMPLAIN_BY, COMPLAIN_BY + 1, COMPLAIN_BY + 1_000_000_000],
-            _ => &[EARLY, COMPLAIN_BY - 1, COMPLAIN_BY, COMPLAIN_BY + 1],
-        };
-        let filings: &[bool] = match *filed {
-            "yes" => &[true],
-            "no" => &[false],
-            _ => &[true, false],
-        };
-        for kind in kinds {
+        let aborted = ruled(&agreement, Ruling::Aborted);
+        let replaced = ruled(&agreement, Ruling::Replaced(replaced));
+        let deposit = |it| Some((it, digest_of(it)));
+        let in_p2 = |it| if kind.is_p1() { None } else { deposit(it) };
+        let states = [
+            Known::default(),
+            Known { verdict: None, attestation: deposit(&here) },
+            Known { verdict: None, attestation: deposit(&elsewhere) },
+            Known { verdict: Some(&aborted), attestation: None },
+            Known { verdict: Some(&aborted), attestation: deposit(&here) },
+            Known { verdict: Some(&replaced), attestation: in_p2(&here) },
+        ];
+        for position in ["first", "second"] {
             let role = if position == "first" { kind.first() } else { kind.first().peer() };
-            let agreement = cast.agreement(*kind);
-            let other =
-                Agreement::join(agreement.offer().clone(), cast.acceptance(agreement.offer(), 99)).unwrap();
-            let (here, elsewhere) = (attested(&agreement), attested(&other));
-            let replace = |role: Role| Replacement { role, item: agreement.offer().item(role).clone() };
-            let replaced = match kind {
-                Kind::P1 => vec![replace(Originator), replace(Responder)],
-                _ => vec![replace(kind.first().peer())],
-            };
-            let aborted = ruled(&agreement, Ruling::Aborted);
-            let replaced = ruled(&agreement, Ruling::Replaced(replaced));
-            let deposit = |it| Some((it, digest_of(it)));
-            let in_p2 = |it| if *kind == Kind::P1 { None } else { deposit(it) };
-            let states = [
-                Known::default(),
-                Known { verdict: None, attestation: deposit(&here) },
-                Known { verdict: None, attestation: deposit(&elsewhere) },
-                Known { verdict: Some(&aborted), attestation: None },
-                Known { verdict: Some(&aborted), attestation: deposit(&here) },
-                Known { verdict: Some(&replaced), attestation: in_p2(&here) },
-            ];
-            for with in filings {
-                let acceptance = with.then(|| agreement.acceptance());
-                let case = cast.admit(agreement.offer(), acceptance, role, action(what)).unwrap();
-                for now in times {
-                    for (known, expected) in states.iter().zip(&answers).filter(|(_, it)| **it != "-") {
-                        let decision = decide(&case, *known, UnixMillis(*now), LeafIndex(9), Some(&fit()));
-                        assert_eq!(answer(&decision), *expected, "{kind:?} {row} at {now}");
-                        seen.insert((*kind, role, (*what).to_owned(), *with, *now));
-                        cells += 1;
-                        check_statement(&case, decision, *known, *now);
+            for what in ["abort", "resolve", "deposit", "fetch", "query"] {
+                for filed in [true, false] {
+                    let acceptance = filed.then(|| agreement.acceptance());
+                    let case = cast.admit(agreement.offer(), acceptance, role, action(what)).unwrap();
+                    let (fit, opened) = (fit(), cast.opened(&case));
+                    let held = match case.request().action {
+                        Action::Deposit => ByRole::only(role, &fit),
+                        _ => opened.map(|_, fit| fit.as_ref()),
+                    };
+                    for now in
+                        [EARLY, COMPLAIN_BY - 1, COMPLAIN_BY, COMPLAIN_BY + 1, COMPLAIN_BY + 1_000_000_000]
+                    {
+                        let late = now >= COMPLAIN_BY;
+                        let answers = expected(kind, position, what, filed, late);
+                        for (known, expected) in states.iter().zip(&answers).filter(|(_, it)| **it != "-") {
+                            // What is still to be received or opened is decided in the same way.
+                            for held in [held, ByRole::default()] {
+                                let decision = decide(&case, *known, UnixMillis(now), LeafIndex(9), held);
+                                let place = format!("{kind:?} {position} {what} {filed} at {now}");
+                                assert_eq!(answer(&decision), *expected, "{place}");
+                                cells += 1;
+                                check_statement(&case, decision, *known, now);
+                            }
+                        }
                     }
                 }
             }
         }
     }
-    // 3 agreements x 2 roles x 5 actions x with and without acceptance: no combination is missing.
-    let combinations: BTreeSet<_> =
-        seen.iter().map(|(kind, role, what, with, _)| (kind, role, what, with)).collect();
-    assert_eq!((combinations.len(), cells), (60, 1_248));
+    assert_eq!(cells, 2 * (2 * 300 + 4 * 600));
+}
+
+/// R-404, R-408: one item in escrow, one replaced; each comes by its own method.
+#[test]
+fn methods_can_differ_between_the_items() {
+    let mut notary = Notary::new();
+    let agreement = notary.cast.agreement(Kind::P1Mixed);
+    let resolve = notary.cast.case(&agreement, Responder, Action::Resolve);
+    assert_eq!(resolve.to_open(), [Originator]);
+    notary.file(&resolve, EARLY).unwrap();
+    let record = notary.durable.record(&agreement.exchange_id());
+    assert_eq!(record.held, ByRole::only(Originator, content_of(Originator)));
+    let fetch = |role| notary.cast.case(&agreement, role, Action::Fetch);
+    let fetched = |case: &Case, notary: &Notary| {
+        let mut batch = Batch::new(&notary.desk, &TestVeil, notary.durable.head.clone());
+        batch.file(case, record.clone(), UnixMillis(EARLY), ByRole::default())
+    };
+    let (by_originator, by_responder) = (fetch(Originator), fetch(Responder));
+    assert_eq!(fetched(&by_responder, &notary), Ok(Reply::Content(content_of(Originator))));
+    assert_eq!(fetched(&by_originator, &notary), Err(Refused::DepositNotReleased));
+}
+
+/// R-411: which escrows a case needs, and what is refused about them. One fault each (S25, S26, S27, S30).
+#[test]
+fn escrows_are_filed_for_this_agreement_and_no_other() {
+    let cast = Cast::new();
+    for kind in Kind::ESCROW {
+        let agreement = cast.agreement(kind);
+        let offer = agreement.offer();
+        let asks = if kind.is_p1() { Responder } else { kind.first() };
+        let request = cast.request(agreement.exchange_id(), Some(agreement.id()), asks, Action::Resolve);
+        let admit = |request: &Verified<Request>, escrows: &Escrows| {
+            let acceptance = Some(unverified(agreement.acceptance()));
+            Case::admit(&cast.identity(), unverified(request), unverified(offer), acceptance, escrows.clone())
+        };
+        let good = cast.escrows(&agreement, asks, Action::Resolve);
+        let case = admit(&request, &good).unwrap();
+        let attestation = attested(&agreement);
+        let known = Known {
+            verdict: None,
+            attestation: (!kind.is_p1()).then(|| (&attestation, digest_of(&attestation))),
+        };
+        let decide = |case: &Case, held: ByRole<Option<&FitContent>>| {
+            decide(case, known, UnixMillis(EARLY), LeafIndex(9), held)
+        };
+        let Ok(Decision::Rule(verdict)) = decide(&case, ByRole::default()) else { panic!("{kind:?}") };
+        let digests = Role::BOTH.map(|role| good.of(role).as_ref().map(|it| Digest::of(&[&it.to_bytes()])));
+        let digests: Vec<_> = digests.into_iter().flatten().collect();
+        assert!(verdict.evidence.ends_with(&digests) && !digests.is_empty(), "{kind:?}: named as evidence");
+        for role in case.to_open() {
+            // Missing: there is a case, but no verdict.
+            let mut missing = good.clone();
+            *missing.of_mut(role) = None;
+            let refused = decide(&admit(&request, &missing).unwrap(), ByRole::default()).unwrap_err();
+            assert_eq!(refused.reason(), "ESCROW_REQUIRED", "{kind:?}");
+            // Opened to something else than the item: the arbiter's own mistake makes no verdict.
+            let other = cast.opened(&case).of(role.peer()).clone().unwrap_or_else(fit);
+            assert!(decide(&case, ByRole::only(role, &other)).is_err(), "{kind:?}");
+            // Of another exchange, of another acceptance, of the other role, of another message.
+            let elsewhere = cast.offer(kind, 77);
+            let elsewhere = Agreement::join(elsewhere.clone(), cast.acceptance(&elsewhere, 22)).unwrap();
+            let again = Agreement::join(offer.clone(), cast.acceptance(offer, 99)).unwrap();
+            let mut strange = vec![cast.escrow(&elsewhere, role), cast.escrow(&agreement, role.peer())];
+            if role == Responder {
+                strange.push(cast.escrow(&again, role));
+            } else {
+                // The originator's is bound to the offer: it serves every acceptance of it (K1).
+                assert_eq!(cast.escrow(&again, role), cast.escrow(&agreement, role));
+            }
+            for escrow in strange.into_iter().flatten() {
+                let mut wrong = good.clone();
+                *wrong.of_mut(role) = Some(escrow);
+                assert_eq!(reason(admit(&request, &wrong)), "ESCROW_OF_SOMETHING_ELSE", "{kind:?} {role}");
+            }
+        }
+        // Filed where nothing is opened.
+        for action in [Action::Abort, Action::Query, Action::Fetch, Action::Deposit] {
+            let request = cast.request(agreement.exchange_id(), Some(agreement.id()), asks, action);
+            assert_eq!(reason(admit(&request, &good)), "ESCROW_NOT_AGREED", "{kind:?} {action:?}");
+        }
+        let second = kind.first();
+        if !kind.is_p1() {
+            let extra = ByRole::only(second.peer(), cast.escrow(&agreement, second.peer()).unwrap());
+            let by_peer =
+                cast.request(agreement.exchange_id(), Some(agreement.id()), second.peer(), Action::Resolve);
+            assert_eq!(reason(admit(&by_peer, &extra)), "ESCROW_NOT_AGREED", "{kind:?}");
+        }
+    }
+    // Nothing is in escrow in this exchange.
+    let plain = cast.agreement(Kind::P1);
+    let foreign = ByRole::only(Originator, cast.escrow(&cast.agreement(Kind::P1Escrow), Originator).unwrap());
+    let request = cast.request(plain.exchange_id(), Some(plain.id()), Originator, Action::Resolve);
+    let acceptance = Some(unverified(plain.acceptance()));
+    let refused =
+        Case::admit(&cast.identity(), unverified(&request), unverified(plain.offer()), acceptance, foreign);
+    assert_eq!(reason(refused), "ESCROW_NOT_AGREED");
+}
+
+/// R-411: what the arbiter opens is the finished signature; a false escrow opens to nothing, and a lost key is a lost key.
+#[test]
+fn an_escrow_opens_to_the_very_signature_or_to_nothing() {
+    let cast = Cast::new();
+    for kind in Kind::ESCROW {
+        let agreement = cast.agreement(kind);
+        let offer = agreement.offer();
+        for role in Role::BOTH.into_iter().filter(|role| kind.is_detached(*role)) {
+            let place = Place::of(offer, role, agreement.id());
+            let escrow = cast.escrow(&agreement, role).unwrap();
+            let (fit, signature) = place.open(&escrow, &cast.escrow_secret()).unwrap();
+            assert_eq!(Some(&signature[..]), cast.finished(offer, role).as_ref().map(|it| &it[..]), "F12");
+            assert_eq!(fit.description(), &offer.item(role).description);
+            // Every ciphertext of the hidden instances replaced: it belongs here, but nothing is in it.
+            let mut bytes = escrow.to_bytes();
+            let hidden = usize::from(offer.escrow.as_ref().unwrap().suite.hidden());
+            let start = bytes.len() - 80 * hidden;
+            for instance in bytes[start..].chunks_mut(80) {
+                instance[64] ^= 1;
+            }
+            let hollow = Escrow::from_bytes(&bytes).unwrap();
+            assert_eq!(place.belongs(&hollow), Ok(()));
+            assert_eq!(reason(place.check(hollow.clone())), "ESCROW_FALSE");
+            assert_eq!(reason(place.open(&hollow, &cast.escrow_secret())), "ESCROW_UNOPENABLE");
+            // One ciphertext that decrypts is enough, although the proof is false.
+            bytes[start + 64] ^= 1;
+            let one = Escrow::from_bytes(&bytes).unwrap();
+            assert_eq!(place.open(&one, &cast.escrow_secret()).map(|(_, it)| it), Ok(signature));
+            assert_eq!(reason(place.check(one)), "ESCROW_FALSE");
+            // S30: the arbiter holds another key for the epoch.
+            let arbiter = *offer.arbiter.key.as_bytes();
+            for (seed, epoch) in [(0x63, 3), (0x61, 4)] {
+                let other = EscrowSecret::from_seed(&Zeroizing::new([seed; 32]), arbiter, epoch).unwrap();
+                assert_eq!(reason(place.open(&escrow, &other)), "ESCROW_KEY_UNKNOWN");
+            }
+        }
+    }
 }
 
 /// R4: a verdict says everything that decided it.
@@ -208,9 +403,11 @@ fn check_statement(case: &Case, decision: Result<Decision, Refused>, known: Know
             assert_eq!(verdict.time, UnixMillis(now));
             let deposit = known.attestation.filter(|_| verdict.rule == "R-406").map(|(_, digest)| digest);
             let acceptance = case.agreement().map(|it| it.acceptance().digest());
-            let evidence: Vec<_> =
-                [Some(offer.digest()), acceptance, deposit].into_iter().flatten().collect();
-            assert_eq!(verdict.evidence, evidence);
+            let escrows = Role::BOTH
+                .map(|role| case.escrows().of(role).as_ref().map(|escrow| Digest::of(&[&escrow.to_bytes()])));
+            let [originator, responder] = escrows;
+            let evidence = [Some(offer.digest()), acceptance, deposit, originator, responder];
+            assert_eq!(verdict.evidence, evidence.into_iter().flatten().collect::<Vec<_>>());
             let replaced: Vec<_> = match &verdict.ruling {
                 Ruling::Aborted => Vec::new(),
                 Ruling::Replaced(list) => list.iter().map(|it| (it.role, it.item.clone())).collect(),
@@ -243,17 +440,24 @@ fn content_of_another_description_is_not_attested() {
     for kind in [Kind::P2OriginatorFirst, Kind::P2ResponderFirst] {
         let case = cast.case(&cast.agreement(kind), kind.first(), Action::Deposit);
         let other = fit_of(b"%PDF-1.7\nsomething else");
-        let decide = |content| decide(&case, Known::default(), UnixMillis(EARLY), LeafIndex(1), content);
-        assert_eq!(decide(Some(&other)), Err(Refused::DepositNotAllowed));
-        assert!(matches!(decide(None), Ok(Decision::Attest(_))), "before the upload: would be attested");
+        let decide = |held| decide(&case, Known::default(), UnixMillis(EARLY), LeafIndex(1), held);
+        assert_eq!(decide(ByRole::only(kind.first(), &other)), Err(Refused::DepositNotAllowed));
+        assert!(
+            matches!(decide(ByRole::default()), Ok(Decision::Attest(_))),
+            "before the upload: would be attested"
+        );
     }
+}
+
+fn none() -> Escrows {
+    Escrows::default()
 }
 
 fn reason<T: std::fmt::Debug>(result: Result<T, arbiter_protocol::error::Rejected>) -> &'static str {
     result.expect_err("admitted").reason()
 }
 
-/// R-204, R-205, R-402: what is refused before there is a case. One fault each.
+/// R-106, R-204, R-205, R-402, S9, S14, S15, S44: what is refused before there is a case. One fault each.
 #[test]
 fn admission_names_the_fault() {
     let cast = Cast::new();
@@ -266,7 +470,8 @@ fn admission_names_the_fault() {
         let admit = |this: &ArbiterIdentity,
                      request: &Verified<Request>,
                      acceptance: Option<&Verified<Acceptance>>| {
-            Case::admit(this, unverified(request), unverified(offer), acceptance.map(unverified))
+            let acceptance = acceptance.map(unverified);
+            Case::admit(this, unverified(request), unverified(offer), acceptance, Escrows::default())
         };
         let good = request(Originator, Action::Abort);
         assert!(admit(&this, &good, Some(acceptance)).is_ok());
@@ -312,7 +517,13 @@ fn admission_names_the_fault() {
         assert_eq!(reason(admit(&this, &other, Some(acceptance))), "ACCEPTANCE_MISMATCH");
         // An offer that the originator did not sign.
         let forged = Verified::sign((**offer).clone(), &cast.responder);
-        let forged = Case::admit(&this, unverified(&good), unverified(&forged), Some(unverified(acceptance)));
+        let forged = Case::admit(
+            &this,
+            unverified(&good),
+            unverified(&forged),
+            Some(unverified(acceptance)),
+            Escrows::default(),
+        );
         assert_eq!(reason(forged), "SIGNER_NOT_ENTITLED");
         // Signatures with one bit flipped.
         let flip = |envelope: &arbiter_protocol::statement::Envelope| {
@@ -321,15 +532,15 @@ fn admission_names_the_fault() {
             arbiter_protocol::statement::Envelope::from_wire(wire).unwrap()
         };
         let parse = arbiter_protocol::statement::Signed::parse;
-        let bad = Case::admit(&this, parse(flip(good.envelope())).unwrap(), unverified(offer), None);
+        let bad = Case::admit(&this, parse(flip(good.envelope())).unwrap(), unverified(offer), None, none());
         assert_eq!(reason(bad), "SIGNATURE_INVALID");
         let parse = arbiter_protocol::statement::Signed::parse;
-        let bad = Case::admit(&this, unverified(&good), parse(flip(offer.envelope())).unwrap(), None);
+        let bad = Case::admit(&this, unverified(&good), parse(flip(offer.envelope())).unwrap(), None, none());
         assert_eq!(reason(bad), "SIGNATURE_INVALID");
         let parse = arbiter_protocol::statement::Signed::parse;
         let bad = parse(flip(acceptance.envelope())).unwrap();
         assert_eq!(
-            reason(Case::admit(&this, unverified(&good), unverified(offer), Some(bad))),
+            reason(Case::admit(&this, unverified(&good), unverified(offer), Some(bad), none())),
             "SIGNATURE_INVALID"
         );
     }
@@ -376,7 +587,7 @@ fn time_does_not_go_back() {
     assert_eq!(batch.clamp(UnixMillis(COMPLAIN_BY + 7)), UnixMillis(COMPLAIN_BY + 7));
 }
 
-/// R-407: without content there is nothing to attest; a refusal leaves no trace in the batch.
+/// R-407, S40: without content there is nothing to attest; a refusal leaves no trace in the batch.
 #[test]
 fn refusals_change_nothing() {
     let notary = Notary::new();
@@ -384,12 +595,18 @@ fn refusals_change_nothing() {
     let mut batch = Batch::new(&notary.desk, &TestVeil, notary.durable.head.clone());
     let deposit = notary.cast.case(&agreement, Originator, Action::Deposit);
     let now = UnixMillis(EARLY);
-    assert_eq!(batch.file(&deposit, Record::default(), now, None), Err(Refused::DepositRequired));
+    assert_eq!(
+        batch.file(&deposit, Record::default(), now, ByRole::default()),
+        Err(Refused::DepositRequired)
+    );
     let early = notary.cast.case(&agreement, Responder, Action::Abort);
-    assert!(batch.file(&early, Record::default(), now, None).is_err());
+    assert!(batch.file(&early, Record::default(), now, ByRole::default()).is_err());
     assert!(batch.is_empty() && batch.record(&agreement.exchange_id()).is_none());
     let (fit, id) = (fit(), ContentId(1));
-    assert_eq!(batch.file(&deposit, Record::default(), now, Some((&fit, id))), Ok(Reply::Attestation));
+    assert_eq!(
+        batch.file(&deposit, Record::default(), now, ByRole::only(Originator, (&fit, id))),
+        Ok(Reply::Attestation)
+    );
     assert_eq!(batch.len(), 1);
 }
 

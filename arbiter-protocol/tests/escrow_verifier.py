@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A second, independent reader of verifiable escrows (docs/escrow.md), for tests only.
+"""A second, independent reader of verifiable escrows (SPEC.md section 11), for tests only.
 
 It shares nothing with the Rust code: curve, Ristretto, RSA and padding are plain integers here, and only the
 hash functions come from a library. It is not constant-time: never give it a secret that matters.

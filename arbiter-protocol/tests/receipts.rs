@@ -55,6 +55,15 @@ fn honest() -> Vec<(&'static str, Agreement, Digest, Receipt)> {
     file("expiry", first, &[], Responder, Action::Abort, COMPLAIN_BY);
     let replayed = [(Responder, Action::Resolve, EARLY)];
     file("replay to the other party", Kind::P1, &replayed, Originator, Action::Abort, EARLY + 5);
+    file("P1 escrows opened", Kind::P1Escrow, &[], Originator, Action::Resolve, EARLY);
+    file("P1 escrow and replacement", Kind::P1Mixed, &[], Responder, Action::Resolve, EARLY);
+    file("P1 end of the key", Kind::P1Escrow, &[], Responder, Action::Abort, COMPLAIN_BY);
+    let deposited = [(Originator, Action::Deposit, EARLY)];
+    let escrow = Kind::P2OriginatorFirstEscrow;
+    file("complaint, escrow opened", escrow, &deposited, Originator, Action::Resolve, EARLY);
+    let deposited = [(Responder, Action::Deposit, EARLY)];
+    let escrow = Kind::P2ResponderFirstEscrow;
+    file("complaint by responder, escrow opened", escrow, &deposited, Responder, Action::Resolve, EARLY);
     made
 }
 
@@ -204,7 +213,7 @@ fn flip_value(leaf: &[u8], key: &str) -> Vec<u8> {
     copy
 }
 
-/// Every byte of the answer's payload, of the statement's payload and of the leaf.
+/// every byte of the answer's payload, of the statement's payload and of the leaf.
 #[test]
 fn no_altered_byte_verifies() {
     for (name, agreement, request, receipt) in honest().into_iter().step_by(3) {
@@ -358,6 +367,7 @@ impl Lie {
             request: request.envelope().clone(),
             acceptance: agreed.map(|_| acceptance.envelope().clone()),
             attestation: deposit.map(|it| it.envelope().clone()),
+            escrows: Default::default(),
         };
         let forger = Forger { cast, offer: &offer, evidence, event, reason };
         forger.receipt(verdict, time).verify(&offer, None).map(drop)
@@ -367,7 +377,8 @@ impl Lie {
 fn none(_: &mut Verdict) {}
 fn kept(_: &mut Attestation) {}
 
-/// F13: the arbiter signs, logs and proves what the rules do not give. Every such receipt is refused.
+/// F13, S38: the arbiter signs, logs and proves what the rules do not give. Every such
+/// receipt is refused.
 #[test]
 fn an_arbiter_that_lies_is_refused() {
     let cast = Cast::new();
@@ -461,7 +472,7 @@ fn other_item(verdict: &mut Verdict) {
     }
 }
 
-/// A statement that the arbiter's key did not sign is nobody's verdict, whoever else signed it.
+/// a statement that the arbiter's key did not sign is nobody's verdict, whoever else signed it.
 #[test]
 fn a_verdict_by_another_key_is_refused() {
     for key in [common::signer(1), common::signer(4), common::signer(5)] {
@@ -486,7 +497,7 @@ fn resigned(envelope: &Envelope, key: &MemorySigner) -> Envelope {
     Envelope::from_wire(wire).unwrap()
 }
 
-/// F6: asking again gives the same statement and the same proof, byte for byte.
+/// F6, S13: asking again gives the same statement and the same proof, byte for byte.
 #[test]
 fn replays_are_byte_identical() {
     let mut notary = Notary::new();
@@ -560,7 +571,7 @@ fn two_verdicts_two_deposits_or_two_logs_contradict() {
     assert!(contradict(&two, &first), "two leaves at one place of one log");
 }
 
-/// The request beside a statement must be one that its role signed (F8).
+/// the request beside a statement must be one that its role signed (F8).
 #[test]
 fn a_request_that_its_role_did_not_sign_is_no_evidence() {
     for (name, agreement, request, receipt) in honest() {

@@ -9,6 +9,8 @@
 
 mod common;
 
+use arbiter_protocol::exchange::kind::content::{ContentCheck, FitContent};
+use arbiter_protocol::exchange::kind::detached::Place;
 use arbiter_protocol::exchange::kind::signature;
 use arbiter_protocol::exchange::selection::Role;
 use arbiter_protocol::message::agreement::Agreement;
@@ -45,6 +47,25 @@ fn signed_item(cast: &Cast, agreement: &Agreement, sender: Role) -> Input {
     Input::Received(Fit::Signature(signature::check(agreement.offer().item(sender), transfer).unwrap()))
 }
 
+/// The proof that `role`'s detached signature fits.
+fn detached_fit(cast: &Cast, agreement: &Agreement, role: Role) -> FitContent {
+    let item = agreement.offer().item(role).description.detached().unwrap();
+    let mut check = ContentCheck::signature(item.clone(), cast.escrow(agreement, role));
+    check.update(&cast.finished(agreement.offer(), role).unwrap()).unwrap();
+    check.finish().unwrap()
+}
+
+/// The acceptance, with its escrow if it owes one.
+fn accepted(cast: &Cast, agreement: &Agreement) -> Input {
+    Input::Accepted(agreement.clone(), cast.escrowed(agreement, Role::Responder))
+}
+
+/// The responder's session, having checked what it has to.
+fn accept(cast: &Cast, agreement: &Agreement, now: u64) -> Result<Step, arbiter_protocol::error::Refused> {
+    let escrow = cast.escrowed(agreement, Role::Originator);
+    Session::accept(agreement.clone(), escrow.as_ref(), at(now), TIMING)
+}
+
 /// Runs the session and, like a driver, every alarm that is due, until nothing more is due.
 fn run(mut session: Session, mut outputs: Vec<Output>, now: u64) -> (Session, Vec<Output>) {
     let mut all = Vec::new();
@@ -60,8 +81,8 @@ fn run(mut session: Session, mut outputs: Vec<Output>, now: u64) -> (Session, Ve
     panic!("the session wakes without end: {all:?}");
 }
 
-/// "sent" is durable before the item leaves. After an outage longer than the deadline the item must
-/// not leave any more: the peer may hold an abort token by then.
+/// R-304, S2: "sent" is durable before the item leaves. After an outage longer than the deadline the item must not
+/// leave any more: the peer may hold an abort token by then.
 #[test]
 fn a_first_sender_that_restarts_too_late_does_not_send() {
     for (agreement, role) in first_senders() {
@@ -117,10 +138,14 @@ fn completion_does_not_echo() {
     for kind in Kind::ALL {
         let agreement = cast.agreement(kind);
         let (first, second) = (kind.first(), kind.first().peer());
-        let item = |role: Role| match kind {
-            Kind::P1 => signed_item(&cast, &agreement, role),
-            _ if role == first => Input::Received(Fit::Content(fit())),
-            _ => signed_item(&cast, &agreement, role),
+        let item = |role: Role| {
+            if kind.is_detached(role) {
+                Input::Received(Fit::Content(detached_fit(&cast, &agreement, role)))
+            } else if kind.is_p1() || role != first {
+                signed_item(&cast, &agreement, role)
+            } else {
+                Input::Received(Fit::Content(fit()))
+            }
         };
         let (a, b) = (
             restored(&agreement, first, true, Phase::Waiting),
@@ -140,7 +165,7 @@ fn completion_does_not_echo() {
     }
 }
 
-/// an item of another description, another exchange or another agreement is not the peer's item.
+/// S11: an item of another description, another exchange or another agreement is not the peer's item.
 #[test]
 fn an_item_of_another_exchange_does_not_complete_this_one() {
     let cast = Cast::new();
@@ -250,12 +275,12 @@ fn giving_up_asks_for_what_the_protocol_allows() {
     for kind in Kind::ALL {
         let offered = Session::open(cast.offer(kind, 21), TIMING).next;
         let step = offered.handle(at(EARLY), Input::GiveUp);
-        let second = kind == Kind::P2ResponderFirst;
+        let second = kind.first() == r;
         assert_eq!(step.next.phase(), if second { Phase::Offered } else { Phase::Asking(Ask::Abort) });
         // from then on no acceptance makes it send.
         if !second {
             let agreement = cast.agreement(kind);
-            let late = step.next.handle(at(EARLY), Input::Accepted(agreement));
+            let late = step.next.handle(at(EARLY), accepted(&cast, &agreement));
             assert_eq!((late.next, late.outputs), (step.next, vec![]));
         }
     }
@@ -281,14 +306,14 @@ fn an_exchange_starts_only_while_there_is_time_to_complain() {
     let last = COMPLAIN_BY - 2 * MARGIN;
     for kind in [Kind::P2OriginatorFirst, Kind::P2ResponderFirst] {
         let agreement = cast.agreement(kind);
-        assert!(Session::accept(agreement.clone(), at(last), TIMING).is_ok());
-        assert!(Session::accept(agreement.clone(), at(last + 1), TIMING).is_err());
+        assert!(accept(&cast, &agreement, last).is_ok());
+        assert!(accept(&cast, &agreement, last + 1).is_err());
     }
     let agreement = cast.agreement(Kind::P2OriginatorFirst);
     let offered = Session::open(agreement.offer().clone(), TIMING).next;
-    let in_time = offered.handle(at(last), Input::Accepted(agreement.clone()));
+    let in_time = offered.handle(at(last), accepted(&cast, &agreement));
     assert!(in_time.next.sent() && in_time.outputs.contains(&Output::SendItem));
-    let late = offered.handle(at(last + 1), Input::Accepted(agreement));
+    let late = offered.handle(at(last + 1), accepted(&cast, &agreement));
     assert_eq!((late.next.sent(), late.outputs), (false, vec![Output::Ask(Ask::Abort)]));
 }
 
@@ -299,9 +324,8 @@ fn restoring_gives_back_the_same_session() {
     for kind in Kind::ALL {
         let agreement = cast.agreement(kind);
         let mut sessions = vec![Session::open(agreement.offer().clone(), TIMING).next];
-        let accepted = Input::Accepted(agreement.clone());
-        sessions.push(sessions[0].handle(at(EARLY), accepted).next);
-        sessions.push(Session::accept(agreement.clone(), at(EARLY), TIMING).unwrap().next);
+        sessions.push(sessions[0].handle(at(EARLY), accepted(&cast, &agreement)).next);
+        sessions.push(accept(&cast, &agreement, EARLY).unwrap().next);
         for session in sessions {
             let acceptance = session.agreement().map(|it| it.acceptance().clone());
             let offer = session.offer().clone();
@@ -316,4 +340,110 @@ fn restoring_gives_back_the_same_session() {
         Session::restore(Role::Responder, offer, Some(other), false, Phase::Waiting, TIMING).is_err(),
         "an acceptance of another offer"
     );
+}
+
+/// nobody goes on without the peer's signature in escrow: not the responder before it accepts, not the originator
+/// on an acceptance. An escrow that is good elsewhere is no escrow here.
+#[test]
+fn nothing_is_agreed_without_the_escrow_that_is_owed() {
+    let cast = Cast::new();
+    for kind in Kind::ESCROW {
+        let agreement = cast.agreement(kind);
+        let offer = cast.offer(kind, 99);
+        let elsewhere = Agreement::join(offer.clone(), cast.acceptance(&offer, 22)).unwrap();
+        let again = cast.acceptance(agreement.offer(), 98);
+        let again = Agreement::join(agreement.offer().clone(), again).unwrap();
+        let accept = |escrow: Option<&_>| Session::accept(agreement.clone(), escrow, at(EARLY), TIMING);
+        let own = cast.escrowed(&agreement, Role::Originator);
+        if kind.is_detached(Role::Originator) {
+            assert_eq!(accept(None).unwrap_err().reason(), "ESCROW_REQUIRED", "{kind:?}");
+            for wrong in
+                [cast.escrowed(&elsewhere, Role::Originator), cast.escrowed(&agreement, Role::Responder)]
+            {
+                assert!(accept(wrong.as_ref()).is_err(), "{kind:?}");
+            }
+            // Bound to the offer alone: it serves every acceptance (K1).
+            assert!(accept(cast.escrowed(&again, Role::Originator).as_ref()).is_ok());
+        }
+        assert!(accept(own.as_ref()).is_ok(), "{kind:?}");
+
+        let offered = Session::open(agreement.offer().clone(), TIMING).next;
+        let hear = |escrow| offered.handle(at(EARLY), Input::Accepted(agreement.clone(), escrow));
+        if kind.is_detached(Role::Responder) {
+            let wrong = [
+                None,
+                cast.escrowed(&elsewhere, Role::Responder),
+                cast.escrowed(&again, Role::Responder),
+                cast.escrowed(&agreement, Role::Originator),
+            ];
+            for escrow in wrong {
+                let step = hear(escrow);
+                assert_eq!((step.next, step.outputs), (offered.clone(), vec![]), "{kind:?}: silence");
+            }
+        }
+        let step = hear(cast.escrowed(&agreement, Role::Responder));
+        assert_eq!(step.next.phase(), Phase::Waiting, "{kind:?}");
+    }
+}
+
+/// a signature that was in escrow is not in the verdict: it is fetched, by whoever asked.
+#[test]
+fn a_verdict_that_opens_an_escrow_is_followed_by_a_fetch() {
+    let cast = Cast::new();
+    for kind in Kind::ESCROW {
+        let agreement = cast.agreement(kind);
+        let both = [Role::Originator, Role::Responder];
+        let replaced = if kind.is_p1() { &both[..] } else { &[kind.first().peer()][..] };
+        for role in both {
+            let session = restored(&agreement, role, role == kind.first(), Phase::Asking(Ask::Resolve));
+            let step = session.handle(at(EARLY), Input::Ruled(verdict(&agreement, replaced)));
+            let peer = role.peer();
+            if kind == Kind::P1Mixed && role == Role::Originator {
+                assert_eq!(step.next.phase(), Phase::Done(Outcome::Resolved), "the verdict is the item");
+                continue;
+            }
+            assert_eq!(step.next.phase(), Phase::Asking(Ask::Fetch), "{kind:?} {role}");
+            let wrong = Input::Fetched(fit_of(b"%PDF-1.7\nsomething else"));
+            assert_eq!(step.next.handle(at(EARLY), wrong).next, step.next);
+            let peers = if kind.is_detached(peer) { detached_fit(&cast, &agreement, peer) } else { fit() };
+            let done = step.next.handle(at(EARLY), Input::Fetched(peers));
+            assert_eq!(done.next.phase(), Phase::Done(Outcome::Resolved), "{kind:?} {role}");
+        }
+        let responders = Place::of(agreement.offer(), Role::Responder, agreement.id());
+        assert_eq!(responders.is_agreed(), kind.is_detached(Role::Responder));
+    }
+}
+
+/// R-312, S19: in P1 the end of the escrow key is the deadline: nobody begins, and nothing is sent, when nothing could
+/// be resolved any more; who waits resolves in time; who is refused after it for certain asks for the end in writing.
+#[test]
+fn the_end_of_the_escrow_key_is_a_deadline() {
+    let cast = Cast::new();
+    let agreement = cast.agreement(Kind::P1Escrow);
+    let end = COMPLAIN_BY;
+    assert!(accept(&cast, &agreement, end - 2 * MARGIN).is_ok());
+    assert!(accept(&cast, &agreement, end - 2 * MARGIN + 1).is_err());
+    let offered = Session::open(agreement.offer().clone(), TIMING).next;
+    let late = offered.handle(at(end - 2 * MARGIN + 1), accepted(&cast, &agreement));
+    assert_eq!((late.next.sent(), late.outputs), (false, vec![Output::Ask(Ask::Abort)]));
+    for role in [Role::Originator, Role::Responder] {
+        let first = role == Role::Originator;
+        let waiting = restored(&agreement, role, first, Phase::Waiting);
+        let (_, outputs) = run(waiting.clone(), waiting.resume(), end - MARGIN - 1);
+        assert_eq!(outputs.contains(&Output::SendItem), first);
+        assert!(outputs.contains(&Output::WakeAt(at(end - MARGIN))), "{role}");
+        let (next, outputs) = run(waiting.clone(), waiting.resume(), end - MARGIN);
+        assert_eq!(next.phase(), Phase::Asking(Ask::Resolve), "{role}");
+        assert!(!outputs.contains(&Output::SendItem), "{role}: the item stays here");
+        for (now, expected) in
+            [(end - 1, Ask::Resolve), (end + MARGIN - 1, Ask::Resolve), (end + MARGIN, Ask::Abort)]
+        {
+            let step = next.handle(at(now), Input::Refused);
+            assert_eq!(step.next.phase(), Phase::Asking(expected), "{role} at {now}");
+        }
+    }
+    // Without escrow there is no such end.
+    let plain = restored(&cast.agreement(Kind::P1), Role::Responder, false, Phase::Asking(Ask::Resolve));
+    let step = plain.handle(at(end + 1_000 * MARGIN), Input::Refused);
+    assert_eq!(step.next.phase(), Phase::Asking(Ask::Resolve));
 }

@@ -15,18 +15,19 @@ use arbiter_protocol::error::Invalid;
 use arbiter_protocol::evidence::checkpoint::Origin;
 use arbiter_protocol::evidence::leaf::Leaf;
 use arbiter_protocol::evidence::note::Note;
-use arbiter_protocol::exchange::kind::{Unfit, information::ContentCheck};
+use arbiter_protocol::exchange::kind::{Unfit, content::ContentCheck};
 use arbiter_protocol::exchange::selection::Role::{self, Originator, Responder};
 use arbiter_protocol::ids::{Digest, LeafIndex};
 use arbiter_protocol::limits;
 use arbiter_protocol::message::agreement::{Acceptance, Agreement, Offer};
+use arbiter_protocol::message::escrow_epoch::EscrowEpoch;
 use arbiter_protocol::message::request::{Action, Request};
 use arbiter_protocol::message::transfer::Transfer;
 use arbiter_protocol::message::verdict::{Answer, Attestation, Verdict};
 use arbiter_protocol::message::wire;
 use arbiter_protocol::ruling::receipt::sort_evidence;
 use arbiter_protocol::statement::{Envelope, Payload, Signed, Verified, pae};
-use common::{Cast, EARLY, Kind, Notary, described, sealing, signer};
+use common::{COMPLAIN_BY, Cast, EARLY, Kind, Notary, described, sealing, signer};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use prost::Message as _;
@@ -45,7 +46,8 @@ struct Samples {
 
 fn samples() -> Samples {
     let cast = Cast::new();
-    let agreements: Vec<_> = Kind::ALL.iter().map(|kind| cast.agreement(*kind)).collect();
+    let kinds = Kind::PLAIN.into_iter().chain([Kind::P1Escrow, Kind::P2ResponderFirstEscrow]);
+    let agreements: Vec<_> = kinds.map(|kind| cast.agreement(kind)).collect();
     let mut notary = Notary::new();
     let mut receipts = Vec::new();
     for (kind, role, action) in [
@@ -57,6 +59,8 @@ fn samples() -> Samples {
         let case = cast.case(&agreements[kind], role, action);
         receipts.push(notary.file(&case, EARLY).unwrap().unwrap());
     }
+    let case = cast.case(&agreements[3], Originator, Action::Resolve);
+    receipts.push(notary.file(&case, EARLY).unwrap().unwrap());
     let offer = cast.offer(Kind::P1, 71);
     let case = cast.admit(&offer, None, Originator, Action::Abort).unwrap();
     receipts.push(notary.file(&case, EARLY).unwrap().unwrap());
@@ -75,7 +79,7 @@ fn samples() -> Samples {
             .flat_map(|it| [transfer(it, Originator), transfer(it, Responder)])
             .collect(),
         requests,
-        verdicts: [0, 2, 3, 4].map(|i| Signed::parse(receipts[i].statement.clone()).unwrap()).into(),
+        verdicts: [0, 2, 3, 4, 5].map(|i| Signed::parse(receipts[i].statement.clone()).unwrap()).into(),
         attestation: Signed::parse(receipts[1].statement.clone()).unwrap(),
         answer: Signed::parse(receipts[0].answer.clone()).unwrap(),
     }
@@ -212,6 +216,7 @@ fn only_one_form<T: Payload>(payload: &[u8]) {
     }
 }
 
+/// every other form of the same fields is refused.
 #[test]
 fn every_statement_has_one_form() {
     let s = samples();
@@ -240,6 +245,7 @@ fn every_statement_survives_the_round_trip() {
     }
     let s = samples();
     s.offers.iter().for_each(|it| round(&**it));
+    round(&Cast::new().epoch(COMPLAIN_BY));
     round(&*s.acceptance);
     s.transfers.iter().for_each(|it| round(&**it));
     s.requests.iter().for_each(|it| round(&**it));
@@ -275,14 +281,14 @@ const WEAK: &str = "KEY_WEAK";
 fn info(offer: &mut wire::Offer) -> &mut wire::Information {
     match offer.originator_item.as_mut().unwrap().description.as_mut().unwrap() {
         wire::item::Description::Information(it) => it,
-        wire::item::Description::Signature(_) => panic!("a file"),
+        _ => panic!("a file"),
     }
 }
 
 fn text(offer: &mut wire::Offer) -> &mut wire::Statement {
     match offer.responder_item.as_mut().unwrap().description.as_mut().unwrap() {
         wire::item::Description::Signature(it) => it,
-        wire::item::Description::Information(_) => panic!("a signature"),
+        _ => panic!("a signature"),
     }
 }
 
@@ -353,6 +359,7 @@ fn every_field_of_an_offer_is_checked() {
     );
 }
 
+/// and section 3, field by field.
 #[test]
 fn every_field_of_the_other_statements_is_checked() {
     let s = samples();
@@ -534,12 +541,12 @@ fn every_part_of_an_envelope_is_checked() {
     }
 }
 
-/// an offer that is well formed and well signed, and still cannot be carried out.
+/// an offer that is well formed and well signed, and still cannot be carried out.
 #[test]
 fn an_offer_that_breaks_a_rule_is_refused_by_name() {
     let cast = Cast::new();
     type Break = fn(&mut Offer, &Cast);
-    let breaks: [(&str, Kind, Break); 11] = [
+    let breaks: [(&str, Kind, Break); 19] = [
         ("PARTIES_NOT_DISTINCT", Kind::P1, |o, _| o.responder.signing_key = o.originator.signing_key),
         ("PARTIES_NOT_DISTINCT", Kind::P1, |o, _| o.responder.signing_key = o.arbiter.key),
         ("PARTIES_NOT_DISTINCT", Kind::P1, |o, _| o.responder.signing_key = o.arbiter.log_key),
@@ -551,6 +558,23 @@ fn an_offer_that_breaks_a_rule_is_refused_by_name() {
         ("SELECTION_MISMATCH", Kind::P1, |o, _| o.originator_item.properties = Default::default()),
         ("DEADLINE_MISMATCH", Kind::P1, |o, _| o.complain_by = Some(arbiter_protocol::time::UnixMillis(1))),
         ("DEADLINE_MISMATCH", Kind::P2OriginatorFirst, |o, _| o.complain_by = None),
+        // escrow terms exactly where something is in escrow, and a key that outlives the deadline.
+        ("ESCROW_TERMS_MISMATCH", Kind::P1, |o, c| o.escrow = Some(c.escrow_terms(COMPLAIN_BY))),
+        ("ESCROW_TERMS_MISMATCH", Kind::P1Escrow, |o, _| o.escrow = None),
+        ("ESCROW_TERMS_MISMATCH", Kind::P1Mixed, |o, _| o.escrow = None),
+        ("DEADLINE_MISMATCH", Kind::P2OriginatorFirstEscrow, |o, c| {
+            o.escrow = Some(c.escrow_terms(COMPLAIN_BY - 1));
+        }),
+        // K15, K22: a key of the peer, of the arbiter or of its log does not sign an item.
+        ("PARTIES_NOT_DISTINCT", Kind::P1Escrow, |o, c| {
+            o.originator_item = common::detached("t", &c.responder)
+        }),
+        ("PARTIES_NOT_DISTINCT", Kind::P1Escrow, |o, c| o.responder_item = common::detached("t", &c.arbiter)),
+        ("PARTIES_NOT_DISTINCT", Kind::P1Escrow, |o, c| o.responder_item = common::detached("t", &c.log)),
+        ("PARTIES_NOT_DISTINCT", Kind::P1Escrow, |o, c| {
+            o.originator_item = common::detached("t", &c.stranger);
+            o.responder_item = common::detached("t", &c.stranger);
+        }),
     ];
     for (number, (reason, kind, change)) in breaks.into_iter().enumerate() {
         let mut terms = cast.terms(kind, 1);
@@ -564,7 +588,161 @@ fn an_offer_that_breaks_a_rule_is_refused_by_name() {
     assert_eq!(common::unverified(&offer).verify_offer().unwrap_err().reason(), "SIGNER_NOT_ENTITLED");
 }
 
-/// K1, K2, K9: a transfer is worth nothing under another agreement, exchange or role.
+/// what is wrong with a detached signature or with escrow terms, field by field (S24, S28, S30).
+#[test]
+fn every_field_of_a_detached_signature_and_its_terms_is_checked() {
+    fn item(w: &mut wire::Offer) -> &mut wire::DetachedSignature {
+        match w.originator_item.as_mut().unwrap().description.as_mut().unwrap() {
+            wire::item::Description::DetachedSignature(it) => it,
+            _ => panic!("a detached signature"),
+        }
+    }
+    fn key(w: &mut wire::Offer) -> &mut Option<wire::signature_key::Key> {
+        &mut item(w).key.as_mut().unwrap().key
+    }
+    fn rsa(w: &mut wire::Offer, change: fn(&mut wire::RsaKey)) {
+        let mut modulus = vec![0xc3; 256];
+        modulus[255] = 1;
+        let mut rsa = wire::RsaKey { modulus, exponent: 65537, padding: 1, hash: 1 };
+        change(&mut rsa);
+        *key(w) = Some(wire::signature_key::Key::Rsa(rsa));
+    }
+    fn terms(w: &mut wire::Offer) -> &mut wire::EscrowTerms {
+        w.escrow.as_mut().unwrap()
+    }
+    fn epoch(w: &mut wire::Offer, seed: u8, change: fn(&mut EscrowEpoch)) {
+        let mut epoch = Cast::new().epoch(COMPLAIN_BY);
+        change(&mut epoch);
+        terms(w).epoch = Some(Verified::sign(epoch, &signer(seed)).envelope().to_wire());
+    }
+    let offer = Cast::new().terms(Kind::P1Escrow, 1);
+    wrong_fields::<Offer>(
+        &offer,
+        &[
+            (MISSING, "statement", |w| item(w).statement = None),
+            (MISSING, "title", |w| item(w).statement.as_mut().unwrap().title.clear()),
+            (MISSING, "key", |w| item(w).key = None),
+            (MISSING, "key", |w| *key(w) = None),
+            (LENGTH, "certificate", |w| item(w).certificate = vec![0; limits::CERTIFICATE_BYTES + 1]),
+            (LENGTH, "ed25519", |w| *key(w) = Some(wire::signature_key::Key::Ed25519(vec![1; 31]))),
+            (WEAK, "key", |w| *key(w) = Some(wire::signature_key::Key::Ed25519(vec![0; 32]))),
+            (WEAK, "key", |w| *key(w) = Some(wire::signature_key::Key::Ed25519(vec![2; 32]))),
+            (LENGTH, "modulus", |w| rsa(w, |k| k.modulus = vec![0xc3; limits::MODULUS_BYTES + 1])),
+            (WEAK, "key", |w| rsa(w, |k| k.modulus.truncate(255))),
+            (WEAK, "key", |w| rsa(w, |k| k.modulus[0] = 0)),
+            (WEAK, "key", |w| rsa(w, |k| k.modulus[255] = 2)),
+            (WEAK, "key", |w| rsa(w, |k| k.exponent = 1)),
+            (WEAK, "key", |w| rsa(w, |k| k.exponent = 65536)),
+            (VALUE, "padding", |w| rsa(w, |k| k.padding = 0)),
+            (VALUE, "hash", |w| rsa(w, |k| k.hash = 4)),
+            (VALUE, "properties", |w| w.originator_item.as_mut().unwrap().properties = vec![3]),
+            (VALUE, "properties", |w| w.originator_item.as_mut().unwrap().properties = vec![3, 4]),
+            (MISSING, "epoch", |w| terms(w).epoch = None),
+            (VALUE, "suite", |w| terms(w).suite = 0),
+            (VALUE, "suite", |w| terms(w).suite = 4),
+            (VALUE, "suite", |w| terms(w).suite = 257),
+            (VALUE, "epoch", |w| epoch(w, 3, |e| e.epoch = 0)),
+            (WEAK, "key", |w| epoch(w, 3, |e| e.key = [0; 32])),
+            (WEAK, "key", |w| epoch(w, 3, |e| e.key = [0xff; 32])),
+            (VALUE, "from", |w| epoch(w, 3, |e| e.from.0 = 0)),
+            (VALUE, "until", |w| epoch(w, 3, |e| e.until = e.from)),
+            (VALUE, "until", |w| epoch(w, 3, |e| e.until.0 = limits::TIME_MILLIS + 1)),
+            // S14: an epoch that the arbiter of the offer did not sign.
+            ("SIGNER_NOT_ENTITLED", "", |w| epoch(w, 5, |_| ())),
+            ("PAYLOAD_TYPE_UNEXPECTED", "", |w| {
+                let other = Cast::new().offer(Kind::P1, 3).envelope().to_wire();
+                terms(w).epoch = Some(other);
+            }),
+        ],
+    );
+    let mut rsa_offer = offer.to_wire();
+    rsa(&mut rsa_offer, |_| ());
+    assert!(
+        parse::<Offer>(rsa_offer.encode_to_vec()).is_ok(),
+        "the RSA key that the faults above start from"
+    );
+    let mut flipped = offer.to_wire();
+    flipped.escrow.as_mut().unwrap().epoch.as_mut().unwrap().signatures[0].signature[9] ^= 1;
+    assert_eq!(refusal::<Offer>(flipped.encode_to_vec()), "SIGNATURE_INVALID");
+}
+
+/// the document that a detached signature signs: every field is in it, and two statements differ in it.
+#[test]
+fn a_document_says_everything_and_is_no_statement_of_the_protocol() {
+    let offer = Cast::new().terms(Kind::P1Escrow, 1);
+    let statement = offer.originator_item.description.detached().unwrap().statement.clone();
+    let base = statement.document();
+    assert!(base.starts_with("arbiter/signed-statement/v1\ntitle Sale\nfile goods.pdf\n"));
+    assert!(base.ends_with("\n\nOne file for one receipt."));
+    type Change = fn(&mut arbiter_protocol::exchange::item::Statement);
+    let changes: [Change; 8] = [
+        |s| s.title.push('x'),
+        |s| s.text.push('x'),
+        |s| s.text.clear(),
+        |s| s.text.insert(0, '\n'),
+        |s| s.subject.name.push('x'),
+        |s| s.subject.media_type.push('x'),
+        |s| s.subject.size_bytes += 1,
+        |s| s.subject.sha256 = Digest::of(&[b"other"]),
+    ];
+    let mut all = std::collections::BTreeSet::from([base]);
+    for change in changes {
+        let mut other = statement.clone();
+        change(&mut other);
+        assert!(all.insert(other.document()));
+    }
+    assert!(all.iter().all(|it| !it.starts_with("DSSEv1")));
+}
+
+/// a detached signature fits if it is valid, of the right size, and the one in escrow (F12).
+#[test]
+fn a_detached_signature_fits_only_if_it_is_the_one_in_escrow() {
+    let cast = Cast::new();
+    let agreement = cast.agreement(Kind::P1Escrow);
+    let item = agreement.offer().item(Originator).description.detached().unwrap();
+    let good = cast.finished(agreement.offer(), Originator).unwrap();
+    let escrow = cast.escrow(&agreement, Originator).unwrap();
+    let reason = |bytes: &[u8], escrow: Option<&arbiter_protocol::escrow::Escrow>| {
+        let mut check = ContentCheck::signature(item.clone(), escrow.cloned());
+        for part in bytes.chunks(7) {
+            if let Err(unfit) = check.update(part) {
+                return unfit.reason();
+            }
+        }
+        check.finish().map_or_else(|e: Unfit| e.reason(), |_| "fits")
+    };
+    assert_eq!((reason(&good, None), reason(&good, Some(&escrow))), ("fits", "fits"));
+    for position in 0..64 {
+        let mut altered = good;
+        altered[position] ^= 1;
+        assert_eq!(reason(&altered, Some(&escrow)), "ITEM_SIGNATURE_INVALID", "byte {position}");
+    }
+    assert_eq!(reason(&good[..63], None), "ITEM_SIZE_MISMATCH");
+    assert_eq!(reason(&[&good[..], &[0]].concat(), None), "ITEM_SIZE_MISMATCH");
+    assert_eq!(reason(&[], None), "ITEM_SIZE_MISMATCH");
+    // Another valid signature by the same key on the same document: hedged signers make such.
+    let other = other_signature(&[1; 32], item.statement.document().as_bytes());
+    assert_eq!(reason(&other, None), "fits");
+    assert_eq!(reason(&other, Some(&escrow)), "ITEM_NOT_THE_ONE_IN_ESCROW");
+}
+
+/// A valid Ed25519 signature with another nonce than RFC 8032 derives.
+fn other_signature(seed: &[u8; 32], message: &[u8]) -> [u8; 64] {
+    use curve25519_dalek::{EdwardsPoint, Scalar};
+    use sha2::{Digest as _, Sha512};
+    let hash: [u8; 64] = Sha512::digest(seed).into();
+    let key = EdwardsPoint::mul_base_clamped(hash[..32].try_into().unwrap());
+    let secret =
+        Scalar::from_bytes_mod_order(curve25519_dalek::scalar::clamp_integer(hash[..32].try_into().unwrap()));
+    let nonce = Scalar::from(123_456_789u64);
+    let point = EdwardsPoint::mul_base(&nonce).compress();
+    let hash = Sha512::new().chain_update(point.as_bytes()).chain_update(key.compress().as_bytes());
+    let c = Scalar::from_bytes_mod_order_wide(&hash.chain_update(message).finalize().into());
+    let s = nonce + c * secret;
+    [*point.as_bytes(), s.to_bytes()].concat().try_into().unwrap()
+}
+
+/// R-305, S11, K1, K2, K9: a transfer is worth nothing under another agreement, exchange or role.
 #[test]
 fn a_transfer_is_bound_to_its_agreement() {
     let cast = Cast::new();
@@ -686,7 +864,9 @@ fn limits_hold_at_the_limit_and_one_beyond() {
     assert_eq!(Leaf::decode(&vec![b'a'; limits::LEAF_BYTES]).unwrap_err().reason(), "STATEMENT_MALFORMED");
     assert_eq!(Leaf::decode(&vec![b'a'; limits::LEAF_BYTES + 1]).unwrap_err().reason(), "TOO_LARGE");
     let request = samples().requests.remove(0).envelope().clone();
-    let sorted = |n| sort_evidence(vec![request.clone(); n]).map_or_else(|e| e.reason(), |_| "sorted");
+    let sorted = |n| {
+        sort_evidence(vec![request.clone(); n], Default::default()).map_or_else(|e| e.reason(), |_| "sorted")
+    };
     assert_eq!((sorted(0), sorted(1)), (MISSING, "sorted"));
     assert_eq!((sorted(limits::EVIDENCE_HASHES), sorted(limits::EVIDENCE_HASHES + 1)), (VALUE, LENGTH));
 }
@@ -704,12 +884,12 @@ fn no_proof_is_longer_than_its_tree_is_high() {
     assert!(verify_inclusion(&leaf, index.0, u64::MAX, &vec![leaf; limits::PROOF_HASHES], &leaf).is_err());
 }
 
-/// S16: what does not fit, by one byte, by size, by type, each with its own reason.
+/// R-305, S15, S16: what does not fit, by one byte, by size, by type, each with its own reason.
 #[test]
 fn an_item_that_does_not_fit_says_why() {
     let content = common::CONTENT;
     let reason = |agreed: arbiter_protocol::exchange::item::Information, content: &[u8]| {
-        let mut check = ContentCheck::new(agreed);
+        let mut check = ContentCheck::file(agreed);
         check.update(content).and_then(|()| check.finish()).map_or_else(|e: Unfit| e.reason(), |_| "fits")
     };
     assert_eq!(reason(described(content), content), "fits");
@@ -756,7 +936,7 @@ proptest! {
         decode_everything(&bytes);
     }
 
-    /// Nor do bytes close to real statements; what is accepted has exactly the form that was given.
+    /// nor do bytes close to real statements; what is accepted has exactly the form that was given.
     #[test]
     fn almost_statements_never_panic(
         which in 0usize..7,

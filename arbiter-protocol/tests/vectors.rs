@@ -341,6 +341,7 @@ fn proofs_hold_at_any_size_below_2_64_with_at_most_128_reads() {
     });
 }
 
+/// S36: two roots for one size convict the log.
 #[test]
 fn a_log_that_signs_two_roots_for_one_size_contradicts_itself() {
     let note = &vectors()["note"];

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use super::{CliError, load_keys, print};
+use super::{CliError, load_identity, print};
 use crate::config::Settings;
 use crate::fsck::{self, Progress, Report};
 use crate::store::rocks::RocksStore;
@@ -12,7 +12,7 @@ use crate::telemetry;
 pub(super) fn check_data(settings: &Settings, out: &mut dyn Write) -> Result<(), CliError> {
     // On stderr, where it does not disturb: what RocksDB and the store have to say.
     telemetry::start(settings.log_format, &settings.log_filter)?;
-    let (keys, arbiter) = load_keys(settings)?;
+    let (keys, arbiter) = load_identity(settings)?;
     let path = &settings.data;
     let store = RocksStore::open_existing(path, &arbiter).map_err(|source| match source {
         StoreError::Damaged { .. } => CliError::Fault(source.to_string()),

@@ -9,26 +9,42 @@ use std::io::Write;
 
 use arbiter_protocol::evidence::note::VerifierKey;
 use arbiter_protocol::message::agreement::ArbiterIdentity;
+use arbiter_protocol::message::escrow_epoch::EscrowEpoch;
 use arbiter_protocol::ruling::sequencer::genesis_token;
+use arbiter_protocol::statement::Verified;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::{CliError, load_keys, prepare, print};
+use super::{CliError, Prepared, load_keys, prepare, print};
+use crate::clock::{Clock as _, SystemClock};
 use crate::config::Settings;
+use crate::keys::escrow::EscrowKeys;
 
 pub(super) fn check_config(settings: &Settings, out: &mut dyn Write) -> Result<(), CliError> {
-    let arbiter = prepare(settings)?.arbiter;
+    let Prepared { arbiter, keys, .. } = prepare(settings)?;
     let absolute = settings.clone().absolute();
     let absolute = absolute.map_err(|source| CliError::System { what: "the working folder", source })?;
     let effective = toml::to_string(&absolute).expect("invariant: settings are numbers, texts and paths");
-    let identity = identity_lines(&arbiter).replace('\n', "\n# ");
+    let identity = identity_lines(&arbiter, keys.escrow()).replace('\n', "\n# ");
     print(out, &format!("# {}\n{effective}", identity.trim_end_matches(['#', ' ', '\n'])))
 }
 
 pub(super) fn info(settings: &Settings, json: bool, out: &mut dyn Write) -> Result<(), CliError> {
-    let arbiter = load_keys(settings)?.1;
+    let (keys, arbiter) = load_keys(settings)?;
     if !json {
-        return print(out, &identity_lines(&arbiter));
+        return print(out, &identity_lines(&arbiter, keys.escrow()));
     }
+    let epochs = keys.escrow().published(SystemClock.now()).map(|epoch| {
+        serde_json::json!({
+            "epoch": epoch.epoch,
+            "from": epoch.from.to_string(),
+            "key": hex::encode(epoch.key),
+            "statement": encode(epoch),
+            "until": epoch.until.to_string(),
+        })
+    });
     let object = serde_json::json!({
+        "escrow_epochs": epochs.collect::<Vec<_>>(),
         "genesis": genesis_token(&arbiter).to_string(),
         "key": arbiter.key.to_string(),
         "log_key": log_key(&arbiter),
@@ -46,7 +62,30 @@ fn log_key(arbiter: &ArbiterIdentity) -> String {
         .to_string()
 }
 
-pub(super) fn identity_lines(arbiter: &ArbiterIdentity) -> String {
+/// How the line of an epoch begins in a pin file.
+const EPOCH_PREFIX: &str = "fairx-escrow:v1:";
+
+/// The signed statement, as it stands on one line.
+fn encode(epoch: &Verified<EscrowEpoch>) -> String {
+    URL_SAFE_NO_PAD.encode(epoch.envelope().encode())
+}
+
+/// Every key that opens now, first the newest in words: new agreements name it.
+fn escrow_lines(escrow: &EscrowKeys) -> String {
+    let published: Vec<_> = escrow.published(SystemClock.now()).collect();
+    let Some(newest) = published.last() else {
+        return "escrow   none: run arbiter escrow-key rotate\n".to_owned();
+    };
+    let words = format!("escrow   epoch {} until {}\n", newest.epoch, newest.until);
+    let lines = published.iter().map(|epoch| format!("{EPOCH_PREFIX}{}\n", encode(epoch)));
+    std::iter::once(words).chain(lines).collect()
+}
+
+pub(super) fn identity_lines(arbiter: &ArbiterIdentity, escrow: &EscrowKeys) -> String {
+    format!("{}{}", lines(arbiter), escrow_lines(escrow))
+}
+
+fn lines(arbiter: &ArbiterIdentity) -> String {
     format!(
         "key      {}\nlog_key  {}\norigin   {}\nrules    {}\ngenesis  {}\npin      {}\n",
         arbiter.key,

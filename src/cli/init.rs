@@ -8,15 +8,19 @@ use std::path::Path;
 use arbiter_protocol::evidence::checkpoint::Origin;
 
 use super::identity::identity_lines;
-use super::{CliError, print};
+use super::{CliError, escrow_key, print};
+use crate::clock::{Clock as _, SystemClock};
 use crate::config::{ConfigError, FILE_NAME};
-use crate::keys::file as key_file;
+use crate::keys::{epoch_file, file as key_file};
 
 pub(super) fn init(dir: &Path, origin: Option<&str>, out: &mut dyn Write) -> Result<(), CliError> {
     let (config, keys, data) = (dir.join(FILE_NAME), dir.join("arbiter.key"), dir.join("data"));
+    let escrow = dir.join("arbiter.key.escrow-1");
     // Before anything is made: a wrong name leaves nothing behind.
     let origin = origin.map(parse_origin).transpose()?;
-    if let Some(path) = [&config, &keys, &data].into_iter().find(|path| path.symlink_metadata().is_ok()) {
+    if let Some(path) =
+        [&config, &keys, &escrow, &data].into_iter().find(|path| path.symlink_metadata().is_ok())
+    {
         return Err(CliError::Exists { path: path.clone() });
     }
     for folder in [dir, &data] {
@@ -28,7 +32,10 @@ pub(super) fn init(dir: &Path, origin: Option<&str>, out: &mut dyn Write) -> Res
     let own = || parse_origin(&format!("arbiter.local/{}", key.get(..8).unwrap_or(&key)));
     let origin = origin.map_or_else(own, Ok)?;
     write_new(&config, &template(&origin))?;
-    let identity = identity_lines(&made.identity(origin));
+    let now = SystemClock.now();
+    epoch_file::create(&keys, &made.arbiter().public_key(), now, escrow_key::OPENS_FOR, None)?;
+    let escrow = epoch_file::load(&keys, made.arbiter(), now)?;
+    let identity = identity_lines(&made.identity(origin), &escrow);
     let dir = dir.display();
     print(out, &format!("made     {dir}\n{identity}next     arbiter serve --config {dir}\n"))
 }

@@ -1,13 +1,16 @@
 //! The subcommands of `arbiter`: what can be said on the command line, and what can go wrong.
 //!
 //! ```text
-//!  init ─▶ arbiter.toml, arbiter.key, data/        serve ─▶ config ─▶ keys ─▶ port ─▶ store ─▶ engine ─▶ API
+//!  init ─▶ arbiter.toml, arbiter.key, arbiter.key.escrow-1, data/
+//!  serve ─▶ config ─▶ keys ─▶ port ─▶ store ─▶ engine ─▶ API
 //! ```
 //!
 //! Results go to stdout, logs and errors to stderr. Exit codes: 0 done, 1 failed (or `fsck` found a fault),
 //! 2 the command line, the configuration or a key file is wrong.
 
 mod check;
+mod epochs;
+mod escrow_key;
 mod identity;
 mod init;
 mod serve;
@@ -18,14 +21,16 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use arbiter_protocol::message::agreement::ArbiterIdentity;
+use arbiter_protocol::time::DurationMillis;
 use clap::{Args, Parser, Subcommand};
 use thiserror::Error;
 
+use crate::clock::{Clock as _, SystemClock};
 use crate::config::{ConfigError, FILE_NAME, Overrides, Settings};
 use crate::engine::StartError;
 use crate::grpc::{ServeError, Tls};
-use crate::keys::Keys;
 use crate::keys::file::{self as key_file, KeyFileError};
+use crate::keys::{Keys, epoch_file};
 use crate::store::StoreError;
 use crate::telemetry;
 
@@ -55,8 +60,8 @@ Exit codes: 0 done, 1 failed or fault found, 2 command line, configuration or ke
 enum Command {
     /// Make a new arbiter: configuration, keys and data folder
     ///
-    /// Writes DIR/arbiter.toml, DIR/arbiter.key (mode 0600) and DIR/data, and prints the identity that peers
-    /// pin. Nothing that exists is overwritten.
+    /// Writes DIR/arbiter.toml, DIR/arbiter.key, DIR/arbiter.key.escrow-1 (mode 0600) and DIR/data, and prints the
+    /// identity that peers pin. Nothing that exists is overwritten.
     Init {
         /// Where to make it; made if it is not there
         #[arg(long, value_name = "DIR")]
@@ -69,7 +74,9 @@ enum Command {
     /// Serve until SIGTERM or SIGINT
     ///
     /// Prints one line that starts with `arbiter ready` to stdout once requests are served. SIGTERM and
-    /// SIGINT let requests in flight end first (drain_seconds); a second one ends at once.
+    /// SIGINT let requests in flight end first (drain_seconds); a second one ends at once. SIGHUP takes the files of
+    /// the escrow keys again, after `escrow-key rotate`; so does every day. Escrow keys that have ended are destroyed
+    /// at the start.
     Serve(Source),
     /// Load everything that `serve` needs and print the effective configuration
     ///
@@ -78,7 +85,8 @@ enum Command {
     /// Print the identity that peers pin: key, log key, origin, rules, and the hash over them
     ///
     /// `genesis` is the whole hash; it is the token of leaf 0 of the log. `pin` is its start: `fairx init` shows
-    /// the same four groups when it pins this arbiter.
+    /// the same four groups when it pins this arbiter. Each `escrow-epoch` line is a signed escrow key (base64url), for
+    /// parties that cannot reach this arbiter.
     Info {
         #[command(flatten)]
         files: Files,
@@ -92,6 +100,40 @@ enum Command {
     /// 1: a fault was found; the first one is named. 2: nothing was checked, because the folder cannot be read or
     /// holds no log: a folder that is lost must not look clean. Stop `serve` first.
     Fsck(Files),
+    /// The keys that open escrows: one for each epoch, in files beside the key file
+    #[command(subcommand)]
+    EscrowKey(EscrowKey),
+}
+
+#[derive(Debug, Subcommand)]
+enum EscrowKey {
+    /// Make the next epoch; new agreements name it once `serve` has taken it
+    ///
+    /// Writes KEY_FILE.escrow-N (mode 0600). Older keys go on opening what names them, until they end. A running
+    /// `serve` takes the new key on SIGHUP, within a day, or when it is restarted. Without any epoch this makes the first.
+    Rotate {
+        #[command(flatten)]
+        files: Files,
+        /// How long the new key opens escrows, such as 3650d; agreements without a deadline of their own end then
+        #[arg(
+            long,
+            value_name = "TIME",
+            default_value = escrow_key::TEN_YEARS,
+            value_parser = escrow_key::parse_duration
+        )]
+        opens_for: DurationMillis,
+        /// Number of the new epoch, if the files of newer ones were lost: parties take two keys of one number for a fraud
+        /// [default: one more than the newest file]
+        #[arg(long, value_name = "N")]
+        epoch: Option<u64>,
+    },
+    /// Show every epoch: from when, until when, and whether it opens
+    List(Files),
+    /// Destroy the keys of epochs that have ended
+    ///
+    /// Overwrites each seed in its file; the file stays, so that its number is not used again. `serve` does the same when
+    /// it starts. No program can promise that a modern disk, a snapshot or a backup forgets: destroy copies by hand.
+    Retire(Files),
 }
 
 /// Where settings come from.
@@ -248,6 +290,11 @@ impl Cli {
             Command::Serve(source) => serve::serve(&source.load()?, out),
             Command::CheckConfig(source) => identity::check_config(&source.load()?, out),
             Command::Info { files, json } => identity::info(&files.source().load()?, json, out),
+            Command::EscrowKey(EscrowKey::Rotate { files, opens_for, epoch }) => {
+                escrow_key::rotate(&files.source().load()?, opens_for, epoch, out)
+            }
+            Command::EscrowKey(EscrowKey::List(files)) => escrow_key::list(&files.source().load()?, out),
+            Command::EscrowKey(EscrowKey::Retire(files)) => escrow_key::retire(&files.source().load()?, out),
             Command::Fsck(files) => check::check_data(&files.source().load()?, out),
         }
     }
@@ -267,7 +314,15 @@ fn prepare(settings: &Settings) -> Result<Prepared, CliError> {
     Ok(Prepared { keys, arbiter, tls })
 }
 
+/// All keys, those that open escrows included.
 fn load_keys(settings: &Settings) -> Result<(Keys, ArbiterIdentity), CliError> {
+    let (keys, arbiter) = load_identity(settings)?;
+    let escrow = epoch_file::load(&settings.key_file, keys.arbiter(), SystemClock.now())?;
+    Ok((keys.with_escrow(escrow), arbiter))
+}
+
+/// The keys without those that open escrows.
+fn load_identity(settings: &Settings) -> Result<(Keys, ArbiterIdentity), CliError> {
     let keys = key_file::load(&settings.key_file)?;
     let arbiter = keys.identity(settings.log_origin()?);
     Ok((keys, arbiter))

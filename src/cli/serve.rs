@@ -2,28 +2,32 @@
 //!
 //! ```text
 //!  config ─▶ keys ─▶ port ─▶ store ─▶ clock ─▶ engine ─▶ API ─▶ "arbiter ready" ─▶ signal ─▶ drain ─▶ exit code
+//!                                                                  SIGHUP, every day ─▶ escrow keys again
 //! ```
 
 use std::fs::File;
 use std::io::{Read as _, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arbiter_protocol::ids::Digest;
 use arbiter_protocol::ruling::sequencer::Desk;
 use sha2::{Digest as _, Sha256};
 
-use super::{CliError, Prepared, prepare, print};
+use super::{CliError, Prepared, epochs, prepare, print};
 use crate::clock::SystemClock;
 use crate::config::Settings;
 use crate::engine::{Ended, Engine};
-use crate::grpc::shutdown::Signals;
+use crate::grpc::shutdown::{Hangup, Signals};
 use crate::grpc::{Api, Server, Tls};
 use crate::store::rocks::RocksStore;
 use crate::telemetry;
 
 /// Threads for signatures, the store and deposits. Signatures use one a core; the rest waits for the disk.
 const WORKERS: usize = 64;
+/// How often escrow keys are looked at without being asked.
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 pub(super) fn serve(settings: &Settings, out: &mut dyn Write) -> Result<(), CliError> {
     let prepared = prepare(settings)?;
@@ -36,7 +40,7 @@ pub(super) fn serve(settings: &Settings, out: &mut dyn Write) -> Result<(), CliE
         .map_err(|source| CliError::System { what: "threads", source })?;
     let served = runtime.block_on(serve_until_stopped(settings, prepared, out));
     // A worker that still waits for the disk must not keep the process.
-    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    runtime.shutdown_timeout(Duration::from_secs(1));
     served
 }
 
@@ -48,7 +52,9 @@ async fn serve_until_stopped(
     let listen = settings.listen;
     let bound = |source| CliError::Bind { listen, source };
     let listener = tokio::net::TcpListener::bind(listen).await.map_err(bound)?;
-    let mut signals = Signals::catch().map_err(|source| CliError::System { what: "signals", source })?;
+    let refused = |source| CliError::System { what: "signals", source };
+    let mut signals = Signals::catch().map_err(refused)?;
+    let mut hangup = Hangup::catch().map_err(refused)?;
 
     let Prepared { keys, arbiter, tls } = prepared;
     let store = RocksStore::open(&settings.data, &arbiter)
@@ -64,6 +70,7 @@ async fn serve_until_stopped(
         Engine::check_clock(&*store, &SystemClock).map_err(failed)?;
     }
     let engine = Engine::start(desk, keys, store, Box::new(SystemClock)).map_err(failed)?;
+    epochs::begin(settings, &engine);
     let size = engine.log_size();
     let mut server = Server::start(api(settings, tls), listener, engine.clone()).await?;
 
@@ -72,13 +79,19 @@ async fn serve_until_stopped(
     tracing::info!(%address, %origin, %key, log_size = size, "ready");
     print(out, &format!("arbiter ready address={address} origin={origin} key={key} log_size={size}\n"))?;
 
-    let failed = tokio::select! {
-        signal = signals.next() => {
-            tracing::info!(signal, "draining");
-            None
+    let mut daily = tokio::time::interval(DAY);
+    daily.reset();
+    let failed = loop {
+        tokio::select! {
+            signal = signals.next() => {
+                tracing::info!(signal, "draining");
+                break None;
+            }
+            error = server.failed() => break Some(CliError::Serve(error)),
+            _ = engine.ended() => break Some(CliError::Engine),
+            () = hangup.next() => epochs::reload(settings, &engine),
+            _ = daily.tick() => epochs::reload(settings, &engine),
         }
-        error = server.failed() => Some(CliError::Serve(error)),
-        _ = engine.ended() => Some(CliError::Engine),
     };
     let stopped = tokio::select! {
         stopped = server.stop() => stopped.map_err(CliError::Serve),

@@ -19,7 +19,8 @@ pub struct Overrides {
     #[arg(long, value_name = "DIR")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<PathBuf>,
-    /// File with the secret keys [default: `arbiter.key` beside the file]
+    /// File with the secret keys; those of escrow epochs are in files of the same name with .escrow-N
+    /// [default: `arbiter.key` beside the file]
     #[arg(long, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key_file: Option<PathBuf>,
@@ -43,7 +44,7 @@ pub struct Overrides {
     #[arg(long, value_name = "BYTES")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_deposit_bytes: Option<u64>,
-    /// Room for all deposits together, in whole chunks of 64 KiB [default: 68719476736]
+    /// Room for all deposits and opened escrows together, in whole chunks of 64 KiB [default: 68719476736]
     #[arg(long, value_name = "BYTES")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_total_deposit_bytes: Option<u64>,
@@ -139,11 +140,12 @@ impl Defaults {
             accept_clock: false,
             // 1 GiB: documents and data sets, and a full upload stays below a usual free disk.
             max_deposit_bytes: 1 << 30,
-            // 64 GiB: deposits stay for ever, so this is what strangers can make of the disk.
+            // 64 GiB: deposits and signatures out of escrow stay for ever, so this is what strangers can make of the disk.
             max_total_deposit_bytes: 64 << 30,
             // With 512 files of RocksDB it stays below the 1024 descriptors that a process usually has.
             max_connections: 384,
-            // Each request holds at most about 150 KiB: 1024 of them stay below 160 MiB.
+            // Each request holds at most about 512 KiB, a case with two of the largest escrows as message and parsed: 1024
+            // of them stay below 512 MiB. Without escrows it is a third.
             max_requests: 1024,
             // One peer with 256 calls in flight still leaves three quarters to others.
             max_streams: 256,

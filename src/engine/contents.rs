@@ -1,4 +1,4 @@
-//! Names and room for deposited content.
+//! Names and room for contents: deposits, and signatures out of escrow.
 //!
 //! ```text
 //!  begin ──▶ draft (its room is taken) ─┬─ a record names it ──▶ kept: the room stays taken

@@ -12,6 +12,7 @@ use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 
 use super::contents::Contents;
+use super::opening::Benches;
 use super::release::Alarm;
 use super::writer::Writer;
 use super::{Handle, Published, QUEUE, Shared, State, Tally};
@@ -91,6 +92,27 @@ pub(super) fn start(
     store: Arc<dyn Store>,
     clock: Box<dyn Clock>,
 ) -> Result<Handle, StartError> {
+    let (writer, handle) = prepare(desk, keys, store, clock)?;
+    let state = handle.shared.state.clone();
+    std::thread::Builder::new()
+        .name(String::from("writer"))
+        .spawn(move || {
+            let _alarm = Alarm(&state);
+            let ended = writer.run();
+            // By now the writer has let go of the store.
+            state.send_replace(State::Ended(ended));
+        })
+        .map_err(StartError::Thread)?;
+    Ok(handle)
+}
+
+/// Everything but the thread.
+pub(super) fn prepare(
+    desk: Desk,
+    keys: Keys,
+    store: Arc<dyn Store>,
+    clock: Box<dyn Clock>,
+) -> Result<(Writer, Handle), StartError> {
     if keys.identity(desk.arbiter.log_origin.clone()) != desk.arbiter {
         return Err(StartError::OtherKeys);
     }
@@ -105,6 +127,7 @@ pub(super) fn start(
     let contents = Contents::kept(store.content_chunks()?);
     let published = Published { commits: 0, size: head.frontier.size(), root: head.frontier.root() };
     let (queue, receiver) = mpsc::channel(QUEUE);
+    let escrow = Mutex::new(Arc::clone(keys.escrow()));
     let shared = Arc::new(Shared {
         desk,
         keys,
@@ -114,23 +137,15 @@ pub(super) fn start(
         tally: Tally::default(),
         published: Mutex::new(published),
         contents: Mutex::new(contents),
+        escrow,
+        benches: Benches::default(),
         checkpoints: Mutex::new(None),
         stored_tree: Mutex::new(None),
     });
     let mut writer = Writer { shared: Arc::clone(&shared), queue: receiver, head, stored };
     first_commit(&mut writer)?;
     tracing::info!(leaves = writer.head.frontier.size(), root = %writer.head.frontier.root(), "log is good");
-    let state = shared.state.clone();
-    std::thread::Builder::new()
-        .name(String::from("writer"))
-        .spawn(move || {
-            let _alarm = Alarm(&state);
-            let ended = writer.run();
-            // By now the writer has let go of the store.
-            state.send_replace(State::Ended(ended));
-        })
-        .map_err(StartError::Thread)?;
-    Ok(Handle { shared, queue })
+    Ok((writer, Handle { shared, queue }))
 }
 
 /// One commit of this process covers everything that it will replay (decision D8). A new log begins.

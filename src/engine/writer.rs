@@ -23,12 +23,20 @@ pub(super) struct Writer {
     pub(super) stored: Option<StoredHead>,
 }
 
+/// How a turn of the writer ended.
+pub(super) enum Turn {
+    /// Everything is answered.
+    Over,
+    /// Nothing is decided any more.
+    Ended(Ended),
+}
+
 /// A decided case that waits for the commit.
 struct Waiting {
     exchange: ExchangeId,
     durable: Arc<Record>,
     decided: Result<Reply, EngineError>,
-    deposited: Option<ContentId>,
+    brought: Vec<ContentId>,
     reply: oneshot::Sender<Result<Granted, EngineError>>,
 }
 
@@ -36,26 +44,34 @@ impl Writer {
     /// Runs until it is told to stop, every handle is gone, or a commit fails.
     pub(super) fn run(mut self) -> Ended {
         while let Some(first) = self.queue.blocking_recv() {
-            let mut jobs = Vec::new();
-            let mut next = Some(first);
-            while let Some(message) = next.take() {
-                match message {
-                    Message::File(job) => jobs.push(*job),
-                    // What is queued before this still gets its answer; nothing comes after.
-                    Message::Stop => self.queue.close(),
-                }
-                if jobs.len() < BATCH {
-                    next = self.queue.try_recv().ok();
-                }
-            }
-            if let Err(error) = self.decide_and_commit(jobs) {
-                tracing::error!(%error, "a commit failed: nothing more is signed; start the arbiter again");
-                // Waiters see their channel close and are told that the engine has stopped.
-                self.queue.close();
-                return Ended::Failed;
+            if let Turn::Ended(ended) = self.turn(first) {
+                return ended;
             }
         }
         Ended::Stopped
+    }
+
+    /// One batch: what is queued now, after `first`.
+    pub(super) fn turn(&mut self, first: Message) -> Turn {
+        let mut jobs = Vec::new();
+        let mut next = Some(first);
+        while let Some(message) = next.take() {
+            match message {
+                Message::File(job) => jobs.push(*job),
+                // What is queued before this still gets its answer; nothing comes after.
+                Message::Stop => self.queue.close(),
+            }
+            if jobs.len() < BATCH {
+                next = self.queue.try_recv().ok();
+            }
+        }
+        if let Err(error) = self.decide_and_commit(jobs) {
+            tracing::error!(%error, "a commit failed: nothing more is signed; start the arbiter again");
+            // Waiters see their channel close and are told that the engine has stopped.
+            self.queue.close();
+            return Turn::Ended(Ended::Failed);
+        }
+        Turn::Over
     }
 
     /// Decides and commits; answers only after the commit has returned.
@@ -76,7 +92,7 @@ impl Writer {
         self.count(&changed, new, &waiting);
         for waiter in waiting {
             let record = changed.get(&waiter.exchange).unwrap_or(&waiter.durable);
-            self.keep_or_drop(waiter.deposited, record);
+            self.keep_or_drop(&waiter.brought, record);
             let granted = waiter.decided.map(|reply| Granted { reply, record: Arc::clone(record) });
             // A caller that went away can ask again and gets the same.
             let _ = waiter.reply.send(granted);
@@ -103,13 +119,15 @@ impl Writer {
         Ok(commit.records)
     }
 
-    /// A deposit that came too late, twice, or was refused leaves content that nobody will fetch.
-    fn keep_or_drop(&self, content: Option<ContentId>, record: &Record) {
-        let Some(content) = content else { return };
-        if record.content == Some(content) {
-            lock(&self.shared.contents).keep(content);
-        } else {
-            remove_unused(&self.shared, content);
+    /// A deposit that came too late, twice, or was refused leaves content that nobody will fetch; so does an escrow that
+    /// was opened while somebody else was faster.
+    fn keep_or_drop(&self, brought: &[ContentId], record: &Record) {
+        for content in brought {
+            if record.held.iter().any(|(_, held)| *held == Some(*content)) {
+                lock(&self.shared.contents).keep(*content);
+            } else {
+                remove_unused(&self.shared, *content);
+            }
         }
     }
 
@@ -164,29 +182,22 @@ fn decide(
     seen: &mut BTreeMap<ExchangeId, Arc<Record>>,
     job: Job,
 ) -> Option<Waiting> {
-    let Job { case, content, reply } = job;
+    let Job { case, held, reply } = job;
+    let brought: Vec<_> = held.iter().filter_map(|(_, it)| it.as_ref().map(|(_, id)| *id)).collect();
     let exchange = case.exchange_id();
     let durable = match seen.get(&exchange) {
         Some(record) => Arc::clone(record),
         None => match shared.read(shared.store.record(&exchange)) {
             Ok(record) => Arc::new(record),
             Err(error) => {
-                if let Some((_, id)) = content {
-                    remove_unused(shared, id);
-                }
+                brought.into_iter().for_each(|id| remove_unused(shared, id));
                 let _ = reply.send(Err(error));
                 return None;
             }
         },
     };
     seen.entry(exchange).or_insert_with(|| Arc::clone(&durable));
-    let fits = content.as_ref().map(|(fit, id)| (fit, *id));
+    let fits = held.map(|_, it| it.as_ref().map(|(fit, id)| (fit, *id)));
     let decided = batch.file(&case, Record::clone(&durable), shared.clock.now(), fits);
-    Some(Waiting {
-        exchange,
-        durable,
-        decided: decided.map_err(EngineError::Refused),
-        deposited: content.map(|(_, id)| id),
-        reply,
-    })
+    Some(Waiting { exchange, durable, decided: decided.map_err(EngineError::Refused), brought, reply })
 }

@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 
 use arbiter_protocol::evidence::leaf::{Event, Leaf, RecordField, record_root};
 use arbiter_protocol::exchange::item::Description;
+use arbiter_protocol::exchange::kind::content::FitContent;
+use arbiter_protocol::exchange::selection::{ByRole, Role};
 use arbiter_protocol::ids::{Digest, ExchangeId, LeafIndex};
 use arbiter_protocol::limits;
 use arbiter_protocol::message::agreement::{Acceptance, ArbiterIdentity, Offer};
 use arbiter_protocol::message::request::Request;
-use arbiter_protocol::message::verdict::{Attestation, Verdict};
+use arbiter_protocol::message::verdict::{Attestation, Ruling, Verdict};
 use arbiter_protocol::role::arbiter::{Case, Decision, Known, decide};
 use arbiter_protocol::ruling::receipt::{Evidence, Ruled, record_values};
 use arbiter_protocol::ruling::sequencer::{ContentId, Logged, Record, Veil};
@@ -33,6 +35,9 @@ struct Walk<'a> {
     /// Of the tree whose root was computed last: most records of a batch name the same.
     tree: Option<(u64, Digest)>,
 }
+
+/// What is held is sealed to a party: it is asked whether it is there and whole, not what it is.
+const UNSEEN: ByRole<Option<&FitContent>> = ByRole { originator: None, responder: None };
 
 /// What a statement's leaf must say.
 struct Expected {
@@ -113,8 +118,11 @@ impl Walk<'_> {
         if !counted || record.last_leaf.map(|leaf| leaf.0) != indices.iter().max().copied() {
             report.found(place, Some(exchange), Problem::Count);
         }
-        if record.attestation.is_none() && record.content.is_some() {
-            report.found(place, Some(exchange), Problem::Content { problem: "nobody attested it" });
+        for (role, _) in record.held.iter().filter(|(_, content)| content.is_some()) {
+            if !accounted_for(&record, role) {
+                let problem = "no attestation and no opened escrow accounts for it";
+                report.found(place, Some(exchange), Problem::Content { problem });
+            }
         }
     }
 
@@ -126,7 +134,7 @@ impl Walk<'_> {
     ) -> Result<(), Problem> {
         let statement = &logged.statement;
         let case = self.admit(exchange, logged)?;
-        let again = decide(&case, Known::default(), statement.time, statement.leaf_index, None);
+        let again = decide(&case, Known::default(), statement.time, statement.leaf_index, UNSEEN);
         if again != Ok(Decision::Attest(statement.clone())) {
             return Err(Problem::Decision);
         }
@@ -137,7 +145,11 @@ impl Walk<'_> {
             time: statement.time,
         };
         self.logged(exchange, logged, None, &expected)?;
-        self.content(&case, statement, record.content)
+        let depositor = statement.depositor;
+        let Description::Information(described) = &case.offer().item(depositor).description else {
+            return Err(Problem::Decision);
+        };
+        self.content(described.size_bytes, *record.held.of(depositor))
     }
 
     fn verdict(
@@ -149,7 +161,7 @@ impl Walk<'_> {
         let statement = &logged.statement;
         let case = self.admit(exchange, logged)?;
         let known = Known { verdict: None, ..record.known() };
-        let again = decide(&case, known, statement.time, statement.leaf_index, None);
+        let again = decide(&case, known, statement.time, statement.leaf_index, UNSEEN);
         if again != Ok(Decision::Rule(statement.clone())) {
             return Err(Problem::Decision);
         }
@@ -161,7 +173,14 @@ impl Walk<'_> {
             rule: statement.rule.clone(),
             time: statement.time,
         };
-        self.logged(exchange, logged, relied_on, &expected)
+        self.logged(exchange, logged, relied_on, &expected)?;
+        // a verdict that opened an escrow names the signature, sealed to the signer's peer.
+        for role in case.to_open() {
+            let Some(item) = case.offer().item(role).description.detached() else { continue };
+            let size = u64::try_from(item.key.signature_bytes()).unwrap_or(u64::MAX);
+            self.content(size, *record.held.of(role))?;
+        }
+        Ok(())
     }
 
     /// Verifies what the parties signed.
@@ -171,7 +190,8 @@ impl Walk<'_> {
         let offer = Signed::<Offer>::parse(logged.offer.clone()).map_err(invalid)?;
         let acceptance = logged.acceptance.clone().map(Signed::<Acceptance>::parse);
         let acceptance = acceptance.transpose().map_err(invalid)?;
-        let case = Case::admit(self.arbiter, request, offer, acceptance).map_err(Problem::Evidence)?;
+        let case = Case::admit(self.arbiter, request, offer, acceptance, logged.escrows.clone());
+        let case = case.map_err(Problem::Evidence)?;
         if case.exchange_id() == exchange { Ok(case) } else { Err(Problem::OtherExchange) }
     }
 
@@ -235,29 +255,20 @@ impl Walk<'_> {
         Ok(root == Some(logged.root))
     }
 
-    /// The attested content is there, whole, and nobody else's.
-    fn content(
-        &mut self,
-        case: &Case,
-        attestation: &Attestation,
-        content: Option<ContentId>,
-    ) -> Result<(), Problem> {
+    /// A content of `size_bytes` plain bytes is there, whole, and nobody else's.
+    fn content(&mut self, size_bytes: u64, content: Option<ContentId>) -> Result<(), Problem> {
         let incomplete = |problem| Problem::Content { problem };
         let content = content.ok_or(incomplete("the record names none"))?;
         if !self.contents.insert(content) {
             return Err(incomplete("another record names the same"));
         }
-        let Description::Information(described) = &case.offer().item(attestation.depositor).description
-        else {
-            return Err(Problem::Decision);
-        };
         let head = self.store.content(content)?.ok_or(incomplete("its head is missing"))?;
         let chunk_bytes = u64::try_from(limits::CHUNK_BYTES).unwrap_or(u64::MAX);
-        if head.chunks != described.size_bytes.div_ceil(chunk_bytes) {
+        if head.chunks != size_bytes.div_ceil(chunk_bytes) {
             return Err(incomplete("it has another number of chunks than its size asks for"));
         }
         let tag_bytes = limits::SEALED_CHUNK_BYTES.saturating_sub(limits::CHUNK_BYTES);
-        let mut left = described.size_bytes;
+        let mut left = size_bytes;
         for chunk in 0..head.chunks {
             let sealed = self.store.chunk(content, chunk)?.ok_or(incomplete("a chunk is missing"))?;
             let plain = left.min(chunk_bytes);
@@ -268,6 +279,18 @@ impl Walk<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether an attestation, or a verdict that took it out of escrow, is the reason why `role`'s item is held.
+fn accounted_for(record: &Record, role: Role) -> bool {
+    let attested = record.attestation.as_ref().is_some_and(|it| it.statement.depositor == role);
+    let opened = record.verdict.as_ref().is_some_and(|logged| match &logged.statement.ruling {
+        Ruling::Aborted => false,
+        Ruling::Replaced(list) => {
+            list.iter().any(|it| it.role == role && it.item.description.detached().is_some())
+        }
+    });
+    attested || opened
 }
 
 /// The commitment that the leaf must hold, computed from the record.
@@ -281,8 +304,12 @@ fn sealed_record<T: Payload>(
         None => None,
         Some(attestation) => Some(envelope(&attestation.statement)?),
     };
-    let evidence =
-        Evidence { request: logged.request.clone(), acceptance: logged.acceptance.clone(), attestation };
+    let evidence = Evidence {
+        request: logged.request.clone(),
+        acceptance: logged.acceptance.clone(),
+        attestation,
+        escrows: logged.escrows.clone(),
+    };
     let statement = envelope(&logged.statement)?;
     let values = record_values(&logged.offer, &evidence, &statement);
     let fields: Vec<_> = values

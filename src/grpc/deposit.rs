@@ -17,17 +17,16 @@ use arbiter_protocol::crypto::Sealer;
 use arbiter_protocol::error::Invalid;
 use arbiter_protocol::exchange::item::Information;
 use arbiter_protocol::exchange::kind::Unfit;
-use arbiter_protocol::exchange::kind::information::{ContentCheck, FitContent};
+use arbiter_protocol::exchange::kind::content::{ContentCheck, FitContent};
 use arbiter_protocol::exchange::selection::Role;
 use arbiter_protocol::limits;
 use arbiter_protocol::message::agreement::Agreement;
-use arbiter_protocol::ruling::sequencer::ContentId;
 use thiserror::Error;
 use tonic::Status;
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::status;
-use crate::engine::{EngineError, Handle};
+use crate::engine::{Draft, EngineError, Handle};
 use crate::store::ContentHead;
 
 /// Why an upload ends without a deposit.
@@ -68,44 +67,6 @@ impl UploadError {
     }
 }
 
-/// Stored content that no record names yet. Dropping it removes it.
-pub struct Draft {
-    engine: Handle,
-    content: ContentId,
-    kept: bool,
-}
-
-impl Draft {
-    /// Names the content.
-    pub const fn content(&self) -> ContentId {
-        self.content
-    }
-
-    /// The engine looks after the content from now on.
-    pub fn keep(mut self) {
-        self.kept = true;
-    }
-}
-
-impl Drop for Draft {
-    fn drop(&mut self) {
-        if self.kept {
-            return;
-        }
-        let (engine, content) = (self.engine.clone(), self.content);
-        let remove = move || {
-            if let Err(error) = engine.remove_content(content) {
-                // The store removes it when it is opened again.
-                tracing::warn!(%error, "could not remove an incomplete deposit");
-            }
-        };
-        match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn_blocking(remove)),
-            Err(_) => remove(),
-        }
-    }
-}
-
 /// An upload in progress.
 pub struct Upload {
     draft: Draft,
@@ -130,12 +91,12 @@ impl Upload {
         getrandom::fill(randomness.as_mut_slice()).map_err(UploadError::Randomness)?;
         let peer = &agreement.offer().party(depositor.peer()).sealing_key;
         let sealer = Sealer::new(peer, &agreement.seal_context(depositor), &randomness)?;
-        let content = engine.new_content_id(described.size_bytes, most_bytes)?;
+        let draft = Draft::begin(engine, described.size_bytes, most_bytes)?;
         Ok(Self {
             sealer,
-            draft: Draft { content, engine, kept: false },
+            draft,
             agreed: described.size_bytes,
-            check: ContentCheck::new(described),
+            check: ContentCheck::file(described),
             plain: Zeroizing::new(Vec::new()),
             chunks: 0,
         })
@@ -156,7 +117,7 @@ impl Upload {
         }
         let fit = self.check.finish()?;
         let head = ContentHead { encapsulated: *self.sealer.encapsulated(), chunks: self.chunks };
-        self.draft.engine.put_content(self.draft.content, &head)?;
+        self.draft.finish(&head)?;
         Ok((fit, self.draft))
     }
 
@@ -192,7 +153,7 @@ impl Upload {
         let sealed = self.sealer.seal(&self.plain, last)?;
         self.plain.as_mut_slice().zeroize();
         self.plain.truncate(0);
-        self.draft.engine.put_chunk(self.draft.content, self.chunks, &sealed)?;
+        self.draft.put(self.chunks, &sealed)?;
         self.chunks = self.chunks.saturating_add(1);
         Ok(())
     }

@@ -14,7 +14,7 @@
 //! - `tonic` is named in this module only.
 //! - A case is verified where its request is served: a tenth of a millisecond of signatures, bounded by the
 //!   sizes and counts of the gate; handing it to another thread and back costs more than it spares.
-//! - Deposits and reads of the log, which may wait for a disk, run on worker threads.
+//! - Deposits, reads of the log, which may wait for a disk, and openings of escrows run on worker threads.
 //! - A message larger than [`MESSAGE_BYTES`] is refused before it is read into memory.
 
 pub mod deposit;
@@ -32,6 +32,7 @@ use std::time::Duration;
 
 use arbiter_protocol::evidence::note::VerifierKey;
 use arbiter_protocol::limits;
+use arbiter_protocol::message::wire;
 use arbiter_protocol::wire::DESCRIPTORS;
 use arbiter_protocol::wire::arbiter as proto;
 use arbiter_protocol::wire::arbiter::arbiter_service_server::ArbiterServiceServer;
@@ -50,9 +51,10 @@ use gate::Gate;
 use incoming::Incoming;
 use pace::Pace;
 
-/// Largest message that is read: a case of three envelopes, or a chunk, and room for later fields.
+/// Largest message that is read: a case of three envelopes and two escrows, or a chunk, and room for later fields.
 pub const MESSAGE_BYTES: usize = 256 * 1024;
-const _: () = assert!(3 * limits::ENVELOPE_BYTES < MESSAGE_BYTES && limits::CHUNK_BYTES < MESSAGE_BYTES);
+const _: () = assert!(3 * limits::ENVELOPE_BYTES + 2 * limits::ESCROW_BYTES + 1024 < MESSAGE_BYTES);
+const _: () = assert!(limits::CHUNK_BYTES < MESSAGE_BYTES);
 
 /// Largest block of headers. Ours are a few hundred bytes.
 const HEADER_BYTES: u32 = 16 * 1024;
@@ -68,7 +70,7 @@ pub struct Api {
     pub terms: String,
     /// Largest item that is taken as a deposit.
     pub max_deposit_bytes: u64,
-    /// Room for all deposits together, in bytes.
+    /// Room for all deposits and signatures out of escrow together, in bytes.
     pub max_total_deposit_bytes: u64,
     /// Connections at one time; more are closed at once.
     pub max_connections: u32,
@@ -205,13 +207,27 @@ impl Service {
             }),
             clock: engine.now().0,
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            escrow_epochs: self.escrow_epochs(),
         }
     }
 
-    /// The counters of the gate, and the leaves made since the start.
+    /// every key that can open now, ascending. Signed when they were loaded.
+    fn escrow_epochs(&self) -> Vec<wire::Envelope> {
+        let engine = self.engine();
+        engine.escrow_keys().published(engine.now()).map(|epoch| epoch.envelope().to_wire()).collect()
+    }
+
+    /// The counters of the gate, then what the engine did since the start.
     fn counters(&self) -> Vec<proto::Counter> {
         let leaves = self.engine().log_size().saturating_sub(self.0.first_leaf);
-        let counters = self.0.gate.counters().into_iter().chain([("leaves".to_owned(), leaves)]);
+        let counted = self.engine().counters();
+        let more = [
+            ("escrows_false", counted.escrows_false),
+            ("escrows_opened", counted.escrows_opened),
+            ("leaves", leaves),
+        ];
+        let more = more.map(|(name, value)| (name.to_owned(), value));
+        let counters = self.0.gate.counters().into_iter().chain(more);
         counters.map(|(name, value)| proto::Counter { name, value }).collect()
     }
 }

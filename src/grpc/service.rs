@@ -3,6 +3,7 @@
 //! ```text
 //!  Case ─▶ verified ─▶ is it the action of this method? ─▶ engine ─▶ Receipt
 //!  VerifyTransfer: Case ─▶ … ─▶ precheck ─▶ chunks ─▶ Upload ─▶ engine ─▶ Receipt
+//!  GenerateItem:   Case ─▶ … ─▶ engine, which opens escrows first ─▶ Receipt
 //!  FetchDeposit:   Case ─▶ … ─▶ engine ─▶ encapsulated key, sealed chunks
 //! ```
 //!
@@ -19,7 +20,8 @@ use std::pin::Pin;
 use arbiter_protocol::error::Invalid;
 use arbiter_protocol::evidence::leaf::Leaf;
 use arbiter_protocol::exchange::item::Description;
-use arbiter_protocol::exchange::kind::information::FitContent;
+use arbiter_protocol::exchange::kind::content::FitContent;
+use arbiter_protocol::exchange::selection::ByRole;
 use arbiter_protocol::message::request::Action;
 use arbiter_protocol::role::arbiter::Case;
 use arbiter_protocol::ruling::receipt::Receipt;
@@ -31,11 +33,11 @@ use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::deposit::{Draft, Upload};
+use super::deposit::Upload;
 use super::gate::Permit;
 use super::pace::Pace;
 use super::{Service, blocking, status};
-use crate::engine::{EngineError, Filed, Precheck};
+use crate::engine::{Draft, EngineError, Filed, Precheck};
 
 #[tonic::async_trait]
 impl ArbiterService for Service {
@@ -60,7 +62,7 @@ impl ArbiterService for Service {
         let about = About::new(&case);
         let (engine, asked) = (self.engine().clone(), case.clone());
         let receipt = match blocking(move || engine.precheck(&asked)).await? {
-            Ok(Precheck::Answered) => self.file(case).await?,
+            Ok(Precheck::Answered | Precheck::EscrowsWanted) => self.file(case).await?,
             Ok(Precheck::ContentWanted) => self.deposit(case, &mut parts, pace).await?,
             Err(error) => return Err(about.refuse(&error)),
         };
@@ -71,7 +73,9 @@ impl ArbiterService for Service {
         &self,
         request: Request<proto::GenerateItemRequest>,
     ) -> Result<Response<proto::GenerateItemResponse>, Status> {
-        let receipt = self.rule("GenerateItem", Action::Resolve, request.into_inner().case).await?;
+        let case = self.admit("GenerateItem", Action::Resolve, request.into_inner().case)?;
+        let about = About::new(&case);
+        let receipt = about.answer(self.engine().resolve(case).await)?;
         Ok(Response::new(proto::GenerateItemResponse { receipt: Some((&*receipt).into()) }))
     }
 
@@ -103,12 +107,12 @@ impl ArbiterService for Service {
         let exchange = case.exchange_id();
         let role = case.request().role;
         let about = About::new(&case);
-        let content = match self.engine().file(case, None).await {
+        let content = match self.engine().file(case, ByRole::default()).await {
             Ok(Filed::Content(content)) => content,
             Ok(Filed::Receipt(_)) => return Err(status::unexpected("FetchDeposit")),
             Err(error) => return Err(about.refuse(&error)),
         };
-        tracing::info!(%exchange, requested_by = %role, rule = "R-408", content = content.0, "deposit released");
+        tracing::info!(%exchange, requested_by = %role, rule = "R-408", content = content.0, "content released");
         // Two parts on their way, and the last word.
         let (sender, receiver) = mpsc::channel(3);
         tokio::spawn(self.clone().send_deposit(content, sender, permit));
@@ -149,7 +153,7 @@ impl Service {
     /// Files a case that has no content.
     async fn file(&self, case: Case) -> Result<Box<Receipt>, Status> {
         let about = About::new(&case);
-        about.answer(self.engine().file(case, None).await)
+        about.answer(self.engine().file(case, ByRole::default()).await)
     }
 
     /// Takes the content of a deposit that the engine would attest, and files it.
@@ -188,7 +192,9 @@ impl Service {
         let role = case.request().role;
         let described = match &case.offer().item(role).description {
             Description::Information(described) => described.clone(),
-            Description::Signature(_) => return Err(status::unexpected("VerifyTransfer")),
+            Description::DetachedSignature(_) | Description::Signature(_) => {
+                return Err(status::unexpected("VerifyTransfer"));
+            }
         };
         let maximum = self.max_deposit_bytes();
         if described.size_bytes > maximum {
@@ -201,7 +207,8 @@ impl Service {
     /// Files a complete deposit.
     async fn settle(self, case: Case, fit: FitContent, draft: Draft) -> Result<Box<Receipt>, Status> {
         let about = About::new(&case);
-        let filed = self.engine().file(case, Some((fit, draft.content()))).await;
+        let held = ByRole::only(about.role, (fit, draft.content()));
+        let filed = self.engine().file(case, held).await;
         match filed {
             // Never queued: the engine does not know of the content.
             Err(EngineError::Overloaded) => drop(draft),
@@ -211,7 +218,7 @@ impl Service {
         about.answer(filed)
     }
 
-    /// Streams a deposit. The permit is held as long as the stream; a reader that is too slow loses it.
+    /// Streams a deposit, or a signature out of escrow. The permit is held as long as the stream; a reader that is too slow loses it.
     async fn send_deposit(
         self,
         content: ContentId,

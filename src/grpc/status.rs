@@ -5,13 +5,14 @@
 //! | [`Invalid`] | INVALID_ARGUMENT | field violation, if a field is at fault |
 //! | [`Refused::NotAParty`] | PERMISSION_DENIED | precondition |
 //! | [`Refused::VerdictNotFound`] | NOT_FOUND | precondition |
+//! | [`Refused::EscrowKeyUnknown`]: the arbiter's own fault | INTERNAL | precondition |
 //! | other [`Refused`], [`Unfit`] | FAILED_PRECONDITION | precondition |
-//! | no room for deposits | FAILED_PRECONDITION | precondition |
+//! | no room for deposits and opened escrows | FAILED_PRECONDITION | precondition |
 //! | overload | RESOURCE_EXHAUSTED | when to come back |
 //! | too slow | DEADLINE_EXCEEDED | |
 //! | draining, stopped | UNAVAILABLE | when to come back |
 //! | outside a range of the log | OUT_OF_RANGE, NOT_FOUND | |
-//! | the store | INTERNAL | |
+//! | the store, a damaged key, no randomness | INTERNAL | |
 //!
 //! Invariants
 //! - Every error has exactly one `ErrorInfo` with a stable reason; programs match on it, never on the text.
@@ -56,7 +57,7 @@ pub mod reason {
     pub const PAGE_TOKEN_INVALID: &str = "PAGE_TOKEN_INVALID";
     /// The item is larger than this arbiter takes as a deposit, or all deposits together take its room.
     pub const QUOTA_EXCEEDED: &str = "QUOTA_EXCEEDED";
-    /// The system gives no randomness to seal a deposit with.
+    /// The system gives no randomness to seal with.
     pub const RANDOMNESS_FAILED: &str = "RANDOMNESS_FAILED";
     /// The range is not within the log.
     pub const RANGE_INVALID: &str = "RANGE_INVALID";
@@ -131,6 +132,7 @@ pub fn invalid(invalid: &Invalid) -> Status {
         | Invalid::Signature { what }
         | Invalid::SignatureCount { what }
         | Invalid::Signer { what } => problem.with("what", what),
+        Invalid::Escrow { signer, .. } => problem.with("signer", signer),
         Invalid::PayloadType { expected } => problem.with("expected", expected),
         Invalid::TooLarge { what, maximum } => problem.with("what", what).with("maximum", maximum),
         Invalid::Version { what, version } => problem.with("what", what).with("version", version),
@@ -147,6 +149,7 @@ pub fn refused(refused: &Refused) -> Status {
     let code = match refused {
         Refused::NotAParty => Code::PermissionDenied,
         Refused::VerdictNotFound => Code::NotFound,
+        Refused::EscrowKeyUnknown => Code::Internal,
         _ => Code::FailedPrecondition,
     };
     let problem = Problem::new(code, refused.reason(), refused.to_string());
@@ -154,6 +157,10 @@ pub fn refused(refused: &Refused) -> Status {
         Refused::AbortTooEarly { complain_by } => problem.with("complain_by", complain_by.0),
         Refused::ComplaintTooLate { now, complain_by } => {
             problem.with("now", now.0).with("complain_by", complain_by.0)
+        }
+        Refused::EscrowKeyRetired { now, until } => problem.with("now", now.0).with("until", until.0),
+        Refused::EscrowRequired { signer } | Refused::EscrowUnopenable { signer } => {
+            problem.with("signer", signer)
         }
         _ => problem,
     };
@@ -202,7 +209,7 @@ pub fn quota(size_bytes: u64, maximum: u64) -> Status {
         .status()
 }
 
-/// No room for the deposit. To ask again does not help: what is deposited stays.
+/// No room. To ask again does not help: what is held stays.
 fn full(error: &EngineError, size_bytes: u64, held: u64, maximum: u64) -> Status {
     Problem::new(Code::FailedPrecondition, reason::QUOTA_EXCEEDED, error.to_string())
         .with("size_bytes", size_bytes)
@@ -272,8 +279,7 @@ pub fn too_slow(moved: u64, minimum: u64) -> Status {
 pub fn engine(error: &EngineError) -> Status {
     match error {
         EngineError::Damaged => {
-            let message =
-                "the arbiter cannot read what it stored; its operator must look at the log and run fsck";
+            let message = "the arbiter cannot read what it stored or holds; its operator must look at the log and run fsck";
             Problem::new(Code::Internal, reason::STORE_FAILED, message).status()
         }
         EngineError::Full { size_bytes, held, maximum } => full(error, *size_bytes, *held, *maximum),
@@ -284,6 +290,9 @@ pub fn engine(error: &EngineError) -> Status {
         }
         EngineError::Overloaded => overloaded(),
         EngineError::Refused(it) => refused(it),
+        EngineError::Unsealed => {
+            Problem::new(Code::Internal, reason::RANDOMNESS_FAILED, error.to_string()).status()
+        }
         EngineError::Stopped => stopped(),
     }
 }

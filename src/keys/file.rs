@@ -36,7 +36,7 @@ pub enum KeyFileError {
     /// Reading or writing failed.
     #[error("cannot {verb} key file {}: {source}", path.display())]
     Io {
-        /// `read` or `write`.
+        /// `read`, `write` or `overwrite`.
         verb: &'static str,
         /// The file.
         path: PathBuf,
@@ -71,8 +71,8 @@ pub fn create(path: &Path) -> Result<Keys, KeyFileError> {
     Ok(Keys::from_seeds(&seeds))
 }
 
-/// Reads the keys.
-pub fn load(path: &Path) -> Result<Keys, KeyFileError> {
+/// The text of a small file that only its owner can read.
+pub(super) fn read_private(path: &Path) -> Result<Zeroizing<String>, KeyFileError> {
     let failed = |source| KeyFileError::Io { verb: "read", path: path.to_owned(), source };
     let mut file = File::open(path).map_err(failed)?;
     // Asked of the open file, so it cannot be exchanged in between.
@@ -81,12 +81,21 @@ pub fn load(path: &Path) -> Result<Keys, KeyFileError> {
     if mode & 0o077 != 0 {
         return Err(KeyFileError::Permissions { path: path.to_owned(), mode });
     }
-    let malformed = |problem| KeyFileError::Malformed { path: path.to_owned(), problem };
-    if !about.is_file() || about.len() > MAXIMUM_BYTES {
-        return Err(malformed("not a small regular file"));
+    let size = usize::try_from(about.len()).unwrap_or(usize::MAX);
+    if !about.is_file() || size > MAXIMUM_BYTES {
+        let problem = "not a small regular file";
+        return Err(KeyFileError::Malformed { path: path.to_owned(), problem });
     }
-    let mut text = Zeroizing::new(String::new());
+    // Room for all of it from the start: a buffer that moves would leave secrets behind.
+    let mut text = Zeroizing::new(String::with_capacity(size.saturating_add(1)));
     file.read_to_string(&mut text).map_err(failed)?;
+    Ok(text)
+}
+
+/// Reads the keys.
+pub fn load(path: &Path) -> Result<Keys, KeyFileError> {
+    let text = read_private(path)?;
+    let malformed = |problem| KeyFileError::Malformed { path: path.to_owned(), problem };
     let stored: Stored =
         toml::from_str(&text).map_err(|_| malformed("unknown, missing or malformed keys"))?;
     if stored.version != VERSION {
@@ -101,7 +110,7 @@ pub fn load(path: &Path) -> Result<Keys, KeyFileError> {
 }
 
 const VERSION: u32 = 1;
-const MAXIMUM_BYTES: u64 = 4096;
+const MAXIMUM_BYTES: usize = 4096;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -137,17 +146,21 @@ fn write(path: &Path, seeds: &Seeds) -> Result<(), KeyFileError> {
     put(&line("log_seed", &seeds.log))?;
     put(&line("veil_seed", &seeds.veil))?;
     file.sync_all().map_err(failed)?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
+    File::open(parent(path)).and_then(|folder| folder.sync_all()).map_err(failed)
 }
 
-fn random() -> Result<Zeroizing<[u8; 32]>, KeyFileError> {
+/// The folder of a file.
+pub(super) fn parent(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+pub(super) fn random() -> Result<Zeroizing<[u8; 32]>, KeyFileError> {
     let mut seed = Zeroizing::new([0; 32]);
     getrandom::fill(seed.as_mut_slice()).map_err(KeyFileError::Randomness)?;
     Ok(seed)
 }
 
-fn seed(text: &str) -> Option<Zeroizing<[u8; 32]>> {
+pub(super) fn seed(text: &str) -> Option<Zeroizing<[u8; 32]>> {
     let mut seed = Zeroizing::new([0; 32]);
     hex::decode_to_slice(text, seed.as_mut_slice()).ok()?;
     Some(seed)

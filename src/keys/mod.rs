@@ -1,18 +1,23 @@
-//! The arbiter's secrets: two signing keys and the veil over the public log.
+//! The arbiter's secrets: two signing keys, the veil over the public log, and the keys that open escrows.
 //!
 //! ```text
 //!  key file ──load──▶ Keys ─┬─ arbiter   signs verdicts, attestations, answers ┐ wrapped in a guard
 //!                           ├─ log       signs checkpoints                     ┘ by the engine
-//!                           └─ veil      pseudonyms and salts of public leaves
+//!                           ├─ veil      pseudonyms and salts of public leaves
+//!  a file for each epoch ──▶└─ escrow    opens what verdicts take out of escrow
 //! ```
 //!
 //! Invariants
 //! - Secrets have no `Debug` and no `Clone` and are wiped when dropped.
-//! - The three secrets are independent: one that leaks does not give another.
+//! - All secrets are independent: one that leaks does not give another.
 //! - The engine signs only through [`guard`], which re-reads the store first (R-504).
 
+pub mod epoch_file;
+pub mod escrow;
 pub mod file;
 pub mod guard;
+
+use std::sync::Arc;
 
 use arbiter_protocol::crypto::{MemorySigner, Signer};
 use arbiter_protocol::evidence::checkpoint::Origin;
@@ -24,6 +29,8 @@ use arbiter_protocol::ruling::sequencer::Veil;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use zeroize::Zeroizing;
+
+use escrow::EscrowKeys;
 
 /// The three independent 32-byte secrets from which everything follows.
 pub struct Seeds {
@@ -40,16 +47,29 @@ pub struct Keys {
     arbiter: Box<dyn Signer>,
     log: Box<dyn Signer>,
     veil: SecretVeil,
+    escrow: Arc<EscrowKeys>,
 }
 
 impl Keys {
-    /// Keys in memory.
+    /// Keys in memory, without any that opens escrows.
     pub fn from_seeds(seeds: &Seeds) -> Self {
         Self {
             arbiter: Box::new(MemorySigner::from_seed(&seeds.arbiter)),
             log: Box::new(MemorySigner::from_seed(&seeds.log)),
             veil: SecretVeil::new(&seeds.veil),
+            escrow: Arc::default(),
         }
+    }
+
+    /// The same with the keys that open escrows.
+    #[must_use]
+    pub fn with_escrow(self, escrow: EscrowKeys) -> Self {
+        Self { escrow: Arc::new(escrow), ..self }
+    }
+
+    /// Opens escrows.
+    pub const fn escrow(&self) -> &Arc<EscrowKeys> {
+        &self.escrow
     }
 
     /// Signs verdicts, attestations and answers.

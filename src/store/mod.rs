@@ -12,7 +12,8 @@
 //! # What each part is trusted for
 //! Records, leaves, nodes and head are trusted for availability only: at start the root is rebuilt and a
 //! mismatch refuses to sign; `fsck` recomputes everything. Contents are sealed to their recipient: whoever
-//! reads the store learns the statements that parties filed, never a deposited item.
+//! reads the store learns the statements and escrows that parties filed, never a deposited item or a signature that
+//! was in escrow.
 
 pub mod mem;
 pub mod raw;
@@ -87,8 +88,8 @@ pub enum StoreError {
     /// There is no log, and nothing else either.
     #[error("it holds no log")]
     Empty,
-    /// The data folder was made by a newer version, or by something else.
-    #[error("it has format version {found}, this program reads version {known}: upgrade arbiter")]
+    /// The data folder was made by another version, or by something else.
+    #[error("it has format version {found}, this program reads version {known}: {}", format_advice(*found, *known))]
     Format {
         /// Version found.
         found: u32,
@@ -106,6 +107,15 @@ pub enum StoreError {
     /// The engine below failed: full disk, read-only, IO error.
     #[error("storage failed: {0}")]
     Io(String),
+}
+
+/// What to do about a folder of another version.
+const fn format_advice(found: u32, known: u32) -> &'static str {
+    if found > known {
+        "upgrade arbiter"
+    } else {
+        "serve it with the older arbiter that made it, or name another folder"
+    }
 }
 
 /// Durable state behind the one writer. Reads may come from any thread.

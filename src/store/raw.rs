@@ -112,7 +112,7 @@ fn remove_garbage(raw: &impl Raw) -> Result<(), StoreError> {
         raw.write(writes, Durability::Now)?;
     }
     if removed > 0 {
-        tracing::info!(removed, "removed contents whose deposit was never completed");
+        tracing::info!(removed, "removed contents that no ruling names");
     }
     Ok(())
 }

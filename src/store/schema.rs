@@ -19,7 +19,9 @@
 //! Invariants: one encoding a value (decode-then-encode gives the same bytes); a damaged value is an error
 //! that names the entry, never a default.
 
+use arbiter_protocol::escrow::Escrow;
 use arbiter_protocol::evidence::merkle::NodeId;
+use arbiter_protocol::exchange::selection::ByRole;
 use arbiter_protocol::ids::{Digest, ExchangeId, LeafIndex, PublicKey};
 use arbiter_protocol::message::agreement::ArbiterIdentity;
 use arbiter_protocol::message::wire;
@@ -30,8 +32,8 @@ use prost::Message as _;
 
 use super::{Commit, ContentHead, StoreError, StoredHead};
 
-/// The version of everything in this module.
-pub const FORMAT: u32 = 1;
+/// The version of everything in this module. 1 had no escrows.
+pub const FORMAT: u32 = 2;
 
 /// A column family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -211,8 +213,9 @@ pub fn writes(commit: &Commit) -> Vec<Write> {
 }
 
 /// A content that a record names is no garbage any more.
-fn named(record: &Record) -> Option<Write> {
-    record.content.map(|content| Write::Remove { family: Family::Unnamed, key: content_key(content) })
+fn named(record: &Record) -> impl Iterator<Item = Write> {
+    let held = record.held.iter().filter_map(|(_, content)| *content);
+    held.map(|content| Write::Remove { family: Family::Unnamed, key: content_key(content) })
 }
 
 /// The value of the head: commits, size, root, time.
@@ -255,7 +258,8 @@ pub fn encode_record(record: &Record) -> Vec<u8> {
         version: FORMAT,
         verdict: record.verdict.as_ref().map(store_logged),
         attestation: record.attestation.as_ref().map(store_logged),
-        content: record.content.map(|content| content.0),
+        originator_held: record.held.originator.map(|content| content.0),
+        responder_held: record.held.responder.map(|content| content.0),
         leaves: record.leaves,
         last_leaf: record.last_leaf.map(|index| index.0),
     }
@@ -274,7 +278,10 @@ pub fn decode_record(exchange: &ExchangeId, bytes: &[u8]) -> Result<Record, Stor
     Ok(Record {
         verdict,
         attestation,
-        content: stored.content.map(ContentId),
+        held: ByRole {
+            originator: stored.originator_held.map(ContentId),
+            responder: stored.responder_held.map(ContentId),
+        },
         leaves: stored.leaves,
         last_leaf: stored.last_leaf.map(LeafIndex),
     })
@@ -288,8 +295,11 @@ struct StoredRecord {
     verdict: Option<StoredStatement>,
     #[prost(message, optional, tag = "3")]
     attestation: Option<StoredStatement>,
+    /// Contents held for the peer, by the role whose item it is.
     #[prost(uint64, optional, tag = "4")]
-    content: Option<u64>,
+    originator_held: Option<u64>,
+    #[prost(uint64, optional, tag = "7")]
+    responder_held: Option<u64>,
     #[prost(uint32, tag = "5")]
     leaves: u32,
     #[prost(uint64, optional, tag = "6")]
@@ -314,6 +324,11 @@ struct StoredStatement {
     tree_size: u64,
     #[prost(bytes = "vec", tag = "7")]
     root: Vec<u8>,
+    /// The escrows that were opened, as they were filed.
+    #[prost(bytes = "vec", optional, tag = "8")]
+    originator_escrow: Option<Vec<u8>>,
+    #[prost(bytes = "vec", optional, tag = "9")]
+    responder_escrow: Option<Vec<u8>>,
 }
 
 fn store_logged<T: Payload>(logged: &Logged<T>) -> StoredStatement {
@@ -325,11 +340,14 @@ fn store_logged<T: Payload>(logged: &Logged<T>) -> StoredStatement {
         leaf: logged.leaf.clone(),
         tree_size: logged.tree_size,
         root: logged.root.to_vec(),
+        originator_escrow: logged.escrows.originator.as_ref().map(Escrow::to_bytes),
+        responder_escrow: logged.escrows.responder.as_ref().map(Escrow::to_bytes),
     }
 }
 
 fn load_logged<T: Payload + Clone>(stored: StoredStatement) -> Result<Logged<T>, &'static str> {
     let envelope = |bytes: &[u8]| Envelope::decode(bytes).map_err(|_| "a party's statement does not decode");
+    let escrow = |bytes: &[u8]| Escrow::from_bytes(bytes).map_err(|_| "an escrow does not decode");
     let unsigned = unsigned::<T>(stored.payload).ok_or("its statement is too large")?;
     let statement = Signed::<T>::parse(unsigned).map_err(|_| "its statement does not decode")?;
     Ok(Logged {
@@ -337,6 +355,10 @@ fn load_logged<T: Payload + Clone>(stored: StoredStatement) -> Result<Logged<T>,
         offer: envelope(&stored.offer)?,
         request: envelope(&stored.request)?,
         acceptance: stored.acceptance.as_deref().map(envelope).transpose()?,
+        escrows: ByRole {
+            originator: stored.originator_escrow.as_deref().map(escrow).transpose()?,
+            responder: stored.responder_escrow.as_deref().map(escrow).transpose()?,
+        },
         leaf: stored.leaf,
         tree_size: stored.tree_size,
         root: Digest::parse(&stored.root, "root").map_err(|_| "its root is not 32 bytes")?,

@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 
 use arbiter_protocol::evidence::merkle::NodeId;
+use arbiter_protocol::exchange::selection::ByRole;
 use arbiter_protocol::ids::{Digest, ExchangeId, LeafIndex};
 use arbiter_protocol::ruling::sequencer::{ContentId, Record};
 use arbiter_protocol::time::UnixMillis;
@@ -33,6 +34,7 @@ pub fn run(bench: &impl Bench) {
     leaves_come_in_order_and_end_with_the_log(bench);
     exchanges_are_paged_in_order(bench);
     content_lives_exactly_if_a_record_names_it(bench);
+    both_contents_of_a_record_live(bench);
     removed_content_leaves_its_neighbours(bench);
     chunks_of_all_contents_are_counted(bench);
     many_commits_survive(bench);
@@ -61,7 +63,8 @@ fn exchange(byte: u8) -> ExchangeId {
 }
 
 fn record(content: Option<ContentId>) -> Record {
-    Record { content, leaves: 2, last_leaf: Some(LeafIndex(0)), ..Record::default() }
+    let held = ByRole { originator: content, responder: None };
+    Record { held, leaves: 2, last_leaf: Some(LeafIndex(0)), ..Record::default() }
 }
 
 fn a_new_store_is_empty(bench: &impl Bench) {
@@ -202,6 +205,28 @@ fn content_lives_exactly_if_a_record_names_it(bench: &impl Bench) {
     let store = bench.reopen(store);
     assert_eq!(store.chunk(cut_off, 0).unwrap(), None);
     assert_eq!(store.head().unwrap(), Some(second.head));
+}
+
+/// both signatures of an exchange may have been in escrow.
+fn both_contents_of_a_record_live(bench: &impl Bench) {
+    let store = bench.open();
+    let head = ContentHead { encapsulated: [6; 32], chunks: 1 };
+    let ids = [ContentId(8), ContentId(9), ContentId(10)];
+    for content in ids {
+        store.put_chunk(content, 0, b"sealed").unwrap();
+        store.put_content(content, &head).unwrap();
+    }
+    let held = ByRole { originator: Some(ids[0]), responder: Some(ids[2]) };
+    let mut first = commit(None, &[b"zero"]);
+    let named = Record { held, ..record(None) };
+    first.records.insert(exchange(1), named.clone());
+    store.commit(&first).unwrap();
+    let store = bench.reopen(store);
+    assert_eq!(store.record(&exchange(1)).unwrap(), named);
+    for (content, there) in ids.into_iter().zip([true, false, true]) {
+        assert_eq!(store.content(content).unwrap().is_some(), there, "{content:?}");
+        assert_eq!(store.chunk(content, 0).unwrap().is_some(), there, "{content:?}");
+    }
 }
 
 fn removed_content_leaves_its_neighbours(bench: &impl Bench) {

@@ -41,6 +41,7 @@ async fn patiently<T>(mut ask: impl AsyncFnMut() -> Result<T, tonic::Status>) ->
     panic!("there is never room");
 }
 
+/// S40: one request too many is told to come back, and then served.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_arbiter_asks_to_come_back_and_is_still_healthy() {
     let world = World::with(Api { max_requests: 1, ..Api::default() }).await;
@@ -157,6 +158,7 @@ fn trickle(half: Half) -> (ContentId, tokio::task::JoinHandle<Result<proto::Rece
     (draft, call)
 }
 
+/// S40: they are told why, and lose their places.
 #[tokio::test(flavor = "multi_thread")]
 async fn uploads_that_are_stuck_stop_neither_rulings_nor_later_uploads() {
     let api = Api {

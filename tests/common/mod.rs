@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "each test program uses a part of it")]
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -10,18 +12,25 @@ use std::time::Duration;
 use arbiter::clock::Clock;
 use arbiter::engine::{Engine, Handle};
 use arbiter::grpc::{Api, Server};
+use arbiter::keys::escrow::{EpochSeed, EscrowKeys};
 use arbiter::keys::{Keys, Seeds};
 use arbiter::store::mem::MemStore;
 use arbiter::store::{Commit, ContentHead, Store, StoreError, StoredHead};
-use arbiter_protocol::crypto::{MemorySigner, SealingSecret, Signer as _};
+use arbiter_protocol::crypto::{MemorySigner, Opener, SealingSecret, Signer as _};
+use arbiter_protocol::escrow::{Escrow, RsaHash, RsaPadding, SignatureKey, Suite};
 use arbiter_protocol::evidence::checkpoint::Origin;
 use arbiter_protocol::evidence::merkle::NodeId;
-use arbiter_protocol::exchange::item::{Description, Information, Item, Statement};
-use arbiter_protocol::exchange::selection::{Role, select};
+use arbiter_protocol::exchange::item::{Description, DetachedSignature, Information, Item, Statement};
+use arbiter_protocol::exchange::kind::detached::Place;
+use arbiter_protocol::exchange::selection::{Protocol, Role, select};
 use arbiter_protocol::ids::{Digest, ExchangeId};
-use arbiter_protocol::message::agreement::{Acceptance, Agreement, ArbiterIdentity, Offer, Party};
+use arbiter_protocol::message::agreement::{
+    Acceptance, Agreement, ArbiterIdentity, EscrowTerms, Offer, Party,
+};
+use arbiter_protocol::message::escrow_epoch::EscrowEpoch;
 use arbiter_protocol::message::request::{Action, Request};
 use arbiter_protocol::message::wire;
+use arbiter_protocol::role::arbiter::Escrows;
 use arbiter_protocol::ruling::receipt::{Proven, Receipt};
 use arbiter_protocol::ruling::sequencer::{ContentId, Desk, Record};
 use arbiter_protocol::statement::{Envelope, Payload, Verified, pae};
@@ -123,11 +132,94 @@ impl Peer {
         };
         Self { signer, secret, party }
     }
+
+    /// A detached signature with the own key.
+    pub fn detached(&self, text: &str, subject: &Information) -> Item {
+        detached(SignatureKey::ed25519(self.signer.public_key()).unwrap(), text, subject)
+    }
+}
+
+/// A detached signature by `key`.
+pub fn detached(key: SignatureKey, text: &str, subject: &Information) -> Item {
+    let statement = Statement { title: "Statement".into(), text: text.into(), subject: subject.clone() };
+    Item::new(Description::DetachedSignature(DetachedSignature { statement, key, certificate: Vec::new() }))
+}
+
+/// Puts `role`'s finished signature into escrow.
+pub fn put(agreement: &Agreement, role: Role, signature: &[u8]) -> Escrow {
+    let place = Place::of(agreement.offer(), role, agreement.id());
+    place.put(signature, &Zeroizing::new(*Digest::of(&[b"coins", signature]).as_bytes())).unwrap()
+}
+
+/// An escrow of the same form out of which nothing opens: every sealed seed is changed.
+pub fn falsified(escrow: &Escrow, response_bytes: usize) -> Escrow {
+    let mut bytes = escrow.to_bytes();
+    let hidden = usize::from(escrow.suite().hidden());
+    let each = response_bytes + 32 + 16;
+    let start = bytes.len() - hidden * each;
+    for number in 0..hidden {
+        bytes[start + number * each + response_bytes + 32] ^= 1;
+    }
+    Escrow::from_bytes(&bytes).unwrap()
+}
+
+/// What `signer`'s peer gets out of what it fetched.
+pub fn unseal(agreement: &Agreement, signer: Role, peer: &Peer, fetched: (Vec<u8>, Vec<Vec<u8>>)) -> Vec<u8> {
+    let (key, chunks) = fetched;
+    let mut opener = Opener::new(&peer.secret, &agreement.seal_context(signer), &key).unwrap();
+    let last = chunks.len() - 1;
+    let open = |(n, chunk): (usize, &Vec<u8>)| opener.open(chunk, n == last).unwrap();
+    chunks.iter().enumerate().flat_map(open).collect()
+}
+
+/// An RSA key that OpenSSL made. `None` on a machine without the program, which CI must not be.
+pub struct Rsa {
+    folder: tempfile::TempDir,
+    pub key: SignatureKey,
+}
+
+impl Rsa {
+    pub fn new(bits: u32) -> Option<Self> {
+        let found = Command::new("openssl").arg("version").output().is_ok_and(|it| it.status.success());
+        let ci = std::env::var("CI").is_ok_and(|it| it == "true");
+        assert!(found || !ci, "CI needs the program openssl");
+        if !found {
+            eprintln!("SKIPPED: no openssl program, so no RSA signature");
+            return None;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        openssl(folder.path(), &format!("genrsa -out key.pem {bits}"));
+        let modulus = openssl(folder.path(), "rsa -in key.pem -noout -modulus");
+        let digits = modulus.trim().strip_prefix("Modulus=").unwrap();
+        let modulus = hex::decode(digits).unwrap();
+        let key = SignatureKey::rsa(modulus, 65537, RsaPadding::Pkcs1, RsaHash::Sha256).unwrap();
+        Some(Self { folder, key })
+    }
+
+    pub fn sign(&self, document: &str) -> Vec<u8> {
+        std::fs::write(self.folder.path().join("document"), document).unwrap();
+        openssl(self.folder.path(), "dgst -sha256 -sign key.pem -out signature document");
+        std::fs::read(self.folder.path().join("signature")).unwrap()
+    }
+}
+
+fn openssl(folder: &Path, line: &str) -> String {
+    let output = Command::new("openssl").args(line.split_whitespace()).current_dir(folder).output().unwrap();
+    assert!(output.status.success(), "openssl {line}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// The epoch that a message holds, verified under the arbiter's key.
+pub fn epoch(envelope: wire::Envelope, arbiter: &ArbiterIdentity) -> Verified<EscrowEpoch> {
+    let envelope = Envelope::from_wire(envelope).unwrap();
+    arbiter_protocol::statement::Signed::parse(envelope).unwrap().verify(&arbiter.key).unwrap()
 }
 
 /// The parties, and the arbiter that they agree on.
 pub struct Cast {
     pub arbiter: ArbiterIdentity,
+    /// To which key detached signatures are put into escrow.
+    pub terms: Option<EscrowTerms>,
     pub alice: Peer,
     pub bob: Peer,
     pub mallory: Peer,
@@ -140,8 +232,16 @@ pub struct World {
     pub engine: Handle,
     pub server: Server,
     pub store: Arc<TestStore>,
+    pub epochs: Vec<TestEpoch>,
     cast: Cast,
 }
+
+/// One epoch of the escrow key: its number, what its seed is made of, when it ends.
+#[derive(Clone, Copy, Debug)]
+pub struct TestEpoch(pub u64, pub u8, pub UnixMillis);
+
+/// The one epoch that most worlds have.
+pub const EPOCH: TestEpoch = TestEpoch(1, 41, UnixMillis(START.0 + 3650 * 86_400_000));
 
 impl std::ops::Deref for World {
     type Target = Cast;
@@ -157,38 +257,61 @@ impl World {
     }
 
     pub async fn with(api: Api) -> Self {
-        let keys = Self::keys();
-        let arbiter = keys.identity(Origin::parse("arbiter.example/evidence").unwrap());
+        Self::with_epochs(api, vec![EPOCH]).await
+    }
+
+    /// New agreements name the last epoch.
+    pub async fn with_epochs(api: Api, epochs: Vec<TestEpoch>) -> Self {
+        let arbiter = Self::keys(&[]).identity(Origin::parse("arbiter.example/evidence").unwrap());
         let inner = MemStore::new(&arbiter).unwrap();
         let clock = TestClock(Arc::new(AtomicU64::new(START.0)));
-        Self::on(inner, clock, Cast::new(arbiter), api).await
+        Self::on(inner, clock, Cast::new(arbiter), api, epochs).await
     }
 
     /// Another arbiter process on the same disk; the cast stays.
     pub async fn restarted(self, api: Api) -> Self {
-        let Self { clock, engine, server, store, cast } = self;
+        let epochs = self.epochs.clone();
+        self.restarted_with(api, epochs).await
+    }
+
+    /// The same with other escrow keys.
+    pub async fn restarted_with(self, api: Api, epochs: Vec<TestEpoch>) -> Self {
+        let Self { clock, engine, server, store, cast, .. } = self;
         server.stop().await.unwrap();
         engine.stop().await;
         let inner = MemStore::open(store.inner.disk(), &cast.arbiter).unwrap();
-        Self::on(inner, clock, cast, api).await
+        Self::on(inner, clock, cast, api, epochs).await
     }
 
-    fn keys() -> Keys {
+    pub fn keys(epochs: &[TestEpoch]) -> Keys {
         let seed = |byte| Zeroizing::new([byte; 32]);
-        Keys::from_seeds(&Seeds { arbiter: seed(1), log: seed(2), veil: seed(3) })
+        let keys = Keys::from_seeds(&Seeds { arbiter: seed(1), log: seed(2), veil: seed(3) });
+        let seeds: Vec<_> = epochs
+            .iter()
+            .map(|TestEpoch(epoch, byte, until)| EpochSeed {
+                epoch: *epoch,
+                seed: seed(*byte),
+                from: START,
+                until: *until,
+            })
+            .collect();
+        let escrow = EscrowKeys::new(keys.arbiter(), &seeds).unwrap();
+        keys.with_escrow(escrow)
     }
 
-    async fn on(inner: MemStore, clock: TestClock, cast: Cast, api: Api) -> Self {
+    async fn on(inner: MemStore, clock: TestClock, mut cast: Cast, api: Api, epochs: Vec<TestEpoch>) -> Self {
+        let keys = Self::keys(&epochs);
+        cast.terms = keys.escrow().epochs().last().map(|it| EscrowTerms::new(it.clone(), Suite::FAST));
         let store = Arc::new(TestStore { inner, broken: AtomicBool::new(false) });
         let desk = Desk {
             arbiter: cast.arbiter.clone(),
             build: Digest::of(&[b"test"]),
             clock_uncertainty: DurationMillis(1000),
         };
-        let engine = Engine::start(desk, Self::keys(), store.clone(), Box::new(clock.clone())).unwrap();
+        let engine = Engine::start(desk, keys, store.clone(), Box::new(clock.clone())).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let server = Server::start(api, listener, engine.clone()).await.unwrap();
-        Self { clock, engine, server, store, cast }
+        Self { clock, engine, server, store, epochs, cast }
     }
 
     pub async fn channel(&self) -> Channel {
@@ -209,6 +332,7 @@ impl Cast {
     pub fn new(arbiter: ArbiterIdentity) -> Self {
         Self {
             arbiter,
+            terms: None,
             alice: Peer::new(11, "Alice"),
             bob: Peer::new(12, "Bob"),
             mallory: Peer::new(13, "Mallory"),
@@ -229,6 +353,10 @@ impl Cast {
             responder: self.bob.party.clone(),
             arbiter: self.arbiter.clone(),
             selection: select(&ours.properties, &theirs.properties).unwrap(),
+            escrow: [&ours, &theirs]
+                .iter()
+                .any(|item| item.description.detached().is_some())
+                .then(|| self.terms.clone().unwrap()),
             originator_item: ours,
             responder_item: theirs,
             complain_by,
@@ -260,6 +388,50 @@ impl Cast {
         self.agree(self.draft(signature("Received.", file), item, Some(complain_by)))
     }
 
+    /// P1: both put a detached signature into escrow.
+    pub fn signing(&self) -> Agreement {
+        let subject = describe(b"%PDF-1.7 contract", "application/pdf");
+        let (ours, theirs) =
+            (self.alice.detached("We sell.", &subject), self.bob.detached("We buy.", &subject));
+        self.agree(self.draft(ours, theirs, None))
+    }
+
+    /// P1: the item of `role` is a detached signature, the other can be replaced.
+    pub fn mixed(&self, role: Role) -> Agreement {
+        let subject = describe(b"%PDF-1.7 contract", "application/pdf");
+        let (escrowed, plain) =
+            (self.peer(role).detached("We sign.", &subject), signature("We, too.", &subject));
+        let (ours, theirs) = if role == Role::Originator { (escrowed, plain) } else { (plain, escrowed) };
+        self.agree(self.draft(ours, theirs, None))
+    }
+
+    /// P2: Alice sends a file, Bob a detached signature for it.
+    pub fn delivery_for_signature(&self, file: &Information, complain_by: UnixMillis) -> Agreement {
+        let item = Item::new(Description::Information(file.clone()));
+        self.agree(self.draft(item, self.bob.detached("Received.", file), Some(complain_by)))
+    }
+
+    /// The detached signature that is `role`'s item.
+    pub fn detached_signature(&self, agreement: &Agreement, role: Role) -> Vec<u8> {
+        let item = agreement.offer().item(role).description.detached().unwrap();
+        self.peer(role).signer.sign(item.statement.document().as_bytes()).to_vec()
+    }
+
+    /// `role`'s signature in escrow, as its peer got it.
+    pub fn escrow(&self, agreement: &Agreement, role: Role) -> Escrow {
+        let signature = self.detached_signature(agreement, role);
+        put(agreement, role, &signature)
+    }
+
+    /// The escrows that a request to resolve by `role` needs.
+    pub fn escrows(&self, agreement: &Agreement, role: Role) -> Escrows {
+        let p1 = agreement.offer().selection.protocol == Protocol::ContractSigning;
+        let needed = |signer: Role| p1 || signer != role;
+        let detached = |signer| agreement.offer().item(signer).description.detached().is_some();
+        let escrow = |signer| (needed(signer) && detached(signer)).then(|| self.escrow(agreement, signer));
+        Escrows { originator: escrow(Role::Originator), responder: escrow(Role::Responder) }
+    }
+
     pub fn peer(&self, role: Role) -> &Peer {
         match role {
             Role::Originator => &self.alice,
@@ -279,8 +451,23 @@ impl Cast {
 
     /// What the party in `role` files.
     pub fn case(&self, agreement: &Agreement, role: Role, action: Action) -> proto::Case {
+        let escrows = match action {
+            Action::Resolve => self.escrows(agreement, role),
+            _ => Escrows::default(),
+        };
+        self.case_with(agreement, role, action, &escrows)
+    }
+
+    /// The same with these escrows.
+    pub fn case_with(
+        &self,
+        agreement: &Agreement,
+        role: Role,
+        action: Action,
+        escrows: &Escrows,
+    ) -> proto::Case {
         let request = self.request(agreement, role, action);
-        proto::Case::file(&request, agreement.offer(), Some(agreement.acceptance()))
+        proto::Case::file(&request, agreement.offer(), Some(agreement.acceptance()), escrows)
     }
 
     /// What the originator files who saw no acceptance.
@@ -291,7 +478,8 @@ impl Cast {
             role: Role::Originator,
             action,
         };
-        proto::Case::file(&Verified::sign(request, &self.alice.signer), agreement.offer(), None)
+        let request = Verified::sign(request, &self.alice.signer);
+        proto::Case::file(&request, agreement.offer(), None, &Escrows::default())
     }
 }
 

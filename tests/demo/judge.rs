@@ -7,21 +7,24 @@
 //! ```
 //!
 //! Invariants
-//! - A party holds its due only if a verified bundle or a file on disk says so.
+//! - A party holds its due only if a verified bundle or a file on disk says so. A signature file counts only if OpenSSL
+//!   accepts it and it is, byte for byte, what its signer made.
 //! - Fair is: both hold the other's item, or neither does. Everything else is unfair, and so is a bundle that is
 //!   missing or does not verify, and an arbiter that was called in an honest run.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use arbiter_client::arbiter::grpc::GrpcArbiter;
 use arbiter_client::bundle::{Bundle, Claim};
 use arbiter_client::plain;
-use arbiter_client::protocol::exchange::item::Description;
+use arbiter_client::protocol::exchange::item::{Description, DetachedSignature};
 use arbiter_client::protocol::exchange::selection::Role;
 use arbiter_client::protocol::ids::Digest;
 use arbiter_client::protocol::message::verdict::Ruling;
+use arbiter_client::signing::openssl_verify_command;
 use arbiter_client::verify::{FileFacts, Statements, Trust, statements};
 
 use crate::paper::Tone;
@@ -37,6 +40,8 @@ pub struct Deal {
     pub bundles: [Option<PathBuf>; 2],
     /// How it must end.
     pub ends: Ends,
+    /// Whether the signature that the first party got in it must be the same file as in the other deals.
+    pub alike: bool,
 }
 
 /// What came out of a run.
@@ -80,6 +85,9 @@ pub async fn judge(run: &Run, stage: &mut Stage, deals: &[Deal]) -> Result<Findi
     }
     for deal in deals {
         one(stage, deal, run, &mut findings)?;
+    }
+    if deals.iter().any(|deal| deal.alike) {
+        alike(stage, &mut findings)?;
     }
     arbiter(run, stage, &mut findings).await?;
     for deal in deals {
@@ -153,6 +161,25 @@ fn one(stage: &Stage, deal: &Deal, run: &Run, findings: &mut Findings) -> Result
     Ok(())
 }
 
+/// F12: every signature file that the first party got from the second is the same, however it came.
+fn alike(stage: &Stage, findings: &mut Findings) -> Result<()> {
+    let got = files(&stage.player(0)?.home.join("received"))?;
+    let got: Vec<_> =
+        got.into_iter().filter(|path| path.to_string_lossy().ends_with(".responder.sig")).collect();
+    let contents = got.iter().map(std::fs::read).collect::<Result<Vec<_>, _>>()?;
+    let same = contents.len() > 1 && contents.windows(2).all(|pair| pair.first() == pair.last());
+    let hash = contents.first().map(|it| Digest::of(&[it]).to_string()).unwrap_or_default();
+    let hash: String = hash.chars().take(16).collect();
+    stage.paper.line("");
+    if same {
+        let text = format!("{} signature files, byte for byte the same: SHA-256 {hash}…", contents.len());
+        stage.paper.fact("cmp", &text, Tone::Good);
+    } else {
+        findings.blame("the released and the recovered signature are not the same file");
+    }
+    Ok(())
+}
+
 /// What a party holds, by its verified bundle and the files in its home.
 fn hold(stage: &Stage, name: &str, home: &Path, bundle: &Path) -> Result<Holding> {
     let pin = stage.pin()?;
@@ -168,11 +195,11 @@ fn hold(stage: &Stage, name: &str, home: &Path, bundle: &Path) -> Result<Holding
     };
     let peer = role.peer();
     let verdict = shown.verdict().map(|(verdict, _)| verdict.digest());
-    Ok(Holding { due: due(&shown, peer, home)?, verdict, outcome: Some(bundle.outcome) })
+    Ok(Holding { due: due(stage, &shown, peer, home)?, verdict, outcome: Some(bundle.outcome) })
 }
 
 /// The item of `peer`, if it is there.
-fn due(shown: &Statements, peer: Role, home: &Path) -> Result<Option<String>> {
+fn due(stage: &Stage, shown: &Statements, peer: Role, home: &Path) -> Result<Option<String>> {
     let by = &shown.offer.party(peer).name;
     let item = shown.offer.item(peer);
     if let Description::Information(described) = &item.description {
@@ -185,6 +212,9 @@ fn due(shown: &Statements, peer: Role, home: &Path) -> Result<Option<String>> {
             format!("{} ({}, SHA-256 {hash}… as agreed)", described.name, plain::size(described.size_bytes));
         return Ok(fits.then_some(text));
     }
+    if let Description::DetachedSignature(item) = &item.description {
+        return detached(stage, shown, peer, home, item);
+    }
     let what = plain::item(item);
     if shown.transferred(peer) {
         return Ok(Some(format!("{what} by {by}")));
@@ -194,6 +224,38 @@ fn due(shown: &Statements, peer: Role, home: &Path) -> Result<Option<String>> {
         Ruling::Replaced(list) => list.iter().any(|it| it.role == peer),
     });
     Ok(replaced.then(|| format!("the arbiter's replacement of {what} by {by}")))
+}
+
+/// A detached signature, if it is there: OpenSSL must accept it, and it must be the one that its signer made (F12).
+fn detached(
+    stage: &Stage,
+    shown: &Statements,
+    peer: Role,
+    home: &Path,
+    item: &DetachedSignature,
+) -> Result<Option<String>> {
+    let by = &shown.offer.party(peer).name;
+    let folder = home.join("received").join(shown.offer.exchange_id().to_string());
+    let name = &item.statement.subject.name;
+    let path = |end: &str| folder.join(format!("{name}.{end}"));
+    let signature_path = path(&format!("{peer}.sig"));
+    let Ok(signature) = std::fs::read(&signature_path) else { return Ok(None) };
+    let (document, public) = (path("document.txt"), path(&format!("{peer}.pem")));
+    ensure!(std::fs::read_to_string(&document)? == item.statement.document(), "another text was signed");
+    let command = openssl_verify_command(&item.key, &public, &document, &signature_path);
+    let checked = Command::new("sh").arg("-c").arg(&command).output()?;
+    if !checked.status.success() {
+        return Ok(None);
+    }
+    let own = stage.own_signature(by, item)?;
+    ensure!(own == signature, "the signature by {by} is valid, but not the one that {by} made");
+    let says = String::from_utf8_lossy(&checked.stdout).trim().to_owned();
+    let how = if shown.transferred(peer) { "handed over" } else { "out of escrow" };
+    let title = plain::clip(&item.statement.title, 40);
+    Ok(Some(format!(
+        "{by}'s own signature on \"{title}\", {how}: {} bytes, OpenSSL says \"{says}\"",
+        signature.len()
+    )))
 }
 
 /// The arbiter's own counters, and after a kill its data.
@@ -283,20 +345,28 @@ async fn damage(sabotage: Sabotage, stage: &Stage, deals: &[Deal]) -> Result<()>
                 std::fs::write(bundle, format!("{head}{swap}{}", tail.get(1..).unwrap_or_default()))?;
             }
         }
-        Sabotage::File => {
-            for player in &stage.players {
-                for path in files(&player.home.join("received"))? {
-                    let mut bytes = std::fs::read(&path)?;
-                    if let Some(byte) = bytes.last_mut() {
-                        *byte ^= 1;
-                    }
-                    std::fs::write(&path, bytes)?;
-                }
-            }
-        }
+        Sabotage::File => flip(stage, |name| name.ends_with(".pdf"))?,
+        Sabotage::Signature => flip(stage, |name| name.ends_with(".sig"))?,
         Sabotage::Call => {
             let url = stage.pin()?.url;
             GrpcArbiter::new(&url, None)?.info().await?;
+        }
+    }
+    Ok(())
+}
+
+/// Changes a bit at the end of the received files of such names.
+fn flip(stage: &Stage, which: impl Fn(&str) -> bool) -> Result<()> {
+    for player in &stage.players {
+        for path in files(&player.home.join("received"))? {
+            if !which(&path.to_string_lossy()) {
+                continue;
+            }
+            let mut bytes = std::fs::read(&path)?;
+            if let Some(byte) = bytes.last_mut() {
+                *byte ^= 1;
+            }
+            std::fs::write(&path, bytes)?;
         }
     }
     Ok(())

@@ -18,21 +18,25 @@ use arbiter_client::bundle::Bundle;
 use arbiter_client::clock::{Clock as _, SystemClock};
 use arbiter_client::identity::{ArbiterPin, KeyFile, PublicIdentity};
 use arbiter_client::items;
-use arbiter_client::protocol::crypto::MemorySigner;
-use arbiter_client::protocol::exchange::item::Description;
+use arbiter_client::protocol::crypto::{MemorySigner, Opener, SealingSecret};
+use arbiter_client::protocol::escrow::{Escrow, SignatureKey, Suite};
+use arbiter_client::protocol::exchange::item::{Description, Information, Item};
 use arbiter_client::protocol::exchange::selection::{Role, select};
-use arbiter_client::protocol::message::agreement::{Acceptance, Agreement, Offer, Party};
+use arbiter_client::protocol::message::agreement::{Acceptance, Agreement, EscrowTerms, Offer, Party};
 use arbiter_client::protocol::message::request::{Action, Request};
 use arbiter_client::protocol::message::transfer::Transfer;
-use arbiter_client::protocol::message::verdict::Ruling;
+use arbiter_client::protocol::message::verdict::{Ruling, Verdict};
+use arbiter_client::protocol::role::arbiter::Escrows;
 use arbiter_client::protocol::ruling::receipt::{Receipt, Ruled};
 use arbiter_client::protocol::statement::{Envelope, Signed, Verified};
 use arbiter_client::protocol::time::DurationMillis;
+use arbiter_client::signing::public_pem;
 use arbiter_client::testing::{Cheat, Cheater, Loot};
 use arbiter_client::transport::grpc::{Dialer, Listener};
 use arbiter_client::transport::{Event, NotSent, PeerMessage, Transport, Want};
 use async_trait::async_trait;
 use tokio::time::{Instant, sleep, sleep_until};
+use tokio_stream::StreamExt as _;
 
 use crate::paper::now;
 
@@ -85,6 +89,9 @@ pub struct Peer {
     /// From the agreement to the call to the arbiter. Without: the peer ends the connection first.
     #[arg(long)]
     pause_ms: Option<u64>,
+    /// The finished signature that it gives, made elsewhere. Without: its identity signs.
+    #[arg(long)]
+    signature_from: Option<PathBuf>,
 }
 
 /// Plays the cheater to its end.
@@ -100,8 +107,13 @@ pub async fn play(arguments: Peer) -> Result<()> {
         Play::Quiet => Cheat::QuietAfterReceiving,
         Play::Abort | Play::Late | Play::Withhold => Cheat::WithholdItem,
     };
-    let identity = Identity::new(signer.clone(), sealing, party.name.clone());
-    let cheater = Cheater::new(identity, cheat, arguments.file.clone()).for_time(LONGEST);
+    let (_, again) = KeyFile::load(&arguments.home.join("identity.toml"))?.into_keys();
+    let identity = Identity::new(signer.clone(), again, party.name.clone());
+    let mut cheater = Cheater::new(identity, cheat, arguments.file.clone()).for_time(LONGEST);
+    if let Some(path) = &arguments.signature_from {
+        let signature = std::fs::read(path)?;
+        cheater = cheater.with_signatures(signature.clone(), signature);
+    }
     let pause = arguments.pause_ms.map(Duration::from_millis);
     let told = |line: Box<dyn Transport>| Told {
         line,
@@ -127,7 +139,7 @@ pub async fn play(arguments: Peer) -> Result<()> {
             (Role::Originator, cheater.originate(offer, &mut line).await?, line, None)
         }
     };
-    let court = Court { pin, signer, role, teller: teller.clone() };
+    let court = Court { pin, signer, sealing, role, teller: teller.clone() };
     match arguments.play {
         Play::Abort => court.abort(&mut loot).await?,
         Play::Alter => court.deposit_altered(&loot, &arguments).await?,
@@ -147,14 +159,15 @@ async fn offer(arguments: &Peer, party: &Party, pin: &ArbiterPin) -> Result<Offe
     let described = items::describe(file, None).await?;
     let (ours, theirs) = match arguments.complain_ms {
         None => {
-            let item = items::signature("Contract of sale", "I agree to what this file says.", described);
-            (item.clone(), item)
+            let words = ("Contract of sale", "I agree to what this file says.");
+            (detached(words, &described, party)?, detached(words, &described, &responder)?)
         }
         Some(_) => {
-            let receipt = items::signature("Receipt", "I have received this file.", described.clone());
+            let receipt = detached(("Receipt", "I have received this file."), &described, &responder)?;
             (items::file(described), receipt)
         }
     };
+    let epoch = pin.epochs().last().context("a pin without escrow keys")?.clone();
     let mut nonce = [0; 32];
     getrandom::fill(&mut nonce).map_err(|error| anyhow!("no randomness: {error}"))?;
     Ok(Offer {
@@ -166,13 +179,21 @@ async fn offer(arguments: &Peer, party: &Party, pin: &ArbiterPin) -> Result<Offe
         originator_item: ours,
         responder_item: theirs,
         complain_by: arguments.complain_ms.map(|span| SystemClock.now().after(DurationMillis(span))),
+        escrow: Some(EscrowTerms::new(epoch, Suite::DEFAULT)),
     })
+}
+
+/// A signature by the identity key of `signer`, as `fairx` offers it.
+fn detached((title, text): (&str, &str), subject: &Information, signer: &Party) -> Result<Item> {
+    let key = SignatureKey::ed25519(signer.signing_key)?;
+    Ok(items::detached_signature(title, text, subject.clone(), key, Vec::new()))
 }
 
 /// What the cheater asks of the arbiter.
 struct Court {
     pin: ArbiterPin,
     signer: Arc<MemorySigner>,
+    sealing: SealingSecret,
     role: Role,
     teller: Teller,
 }
@@ -182,7 +203,13 @@ impl Court {
         self.teller.to_arbiter("asks to end the exchange without items, although it was accepted");
         let filing = self.filing(loot, Action::Abort)?;
         let answer = self.port()?.abort(&filing).await;
-        self.answered(&filing, answer, loot)
+        self.answered(&filing, answer, loot)?;
+        // The peer was faster, and both escrows are open.
+        let ruled = loot.receipts.last().map(|receipt| Signed::<Verdict>::parse(receipt.statement.clone()));
+        match ruled.transpose()?.map(|verdict| verdict.unverified().ruling.clone()) {
+            Some(Ruling::Replaced(_)) => self.fetch(loot).await,
+            Some(Ruling::Aborted) | None => Ok(()),
+        }
     }
 
     /// Only files can be deposited; a cheater that signs has nothing more to try.
@@ -211,10 +238,38 @@ impl Court {
         let filing = self.filing(loot, Action::Deposit)?;
         let answer = self.port()?.deposit(&filing, file).await;
         self.answered(&filing, answer, loot)?;
-        self.teller.to_arbiter("asks to replace the peer's receipt");
+        self.teller.to_arbiter("asks to open the escrow of the peer's receipt");
         let filing = self.filing(loot, Action::Resolve)?;
         let answer = self.port()?.resolve(&filing).await;
-        self.answered(&filing, answer, loot)
+        self.answered(&filing, answer, loot)?;
+        self.fetch(loot).await
+    }
+
+    /// Takes what the arbiter holds.
+    async fn fetch(&self, loot: &mut Loot) -> Result<()> {
+        self.teller.to_arbiter("fetches what it holds");
+        let filing = self.filing(loot, Action::Fetch)?;
+        let mut deposit = match self.port()?.fetch(&filing).await {
+            Ok(deposit) => deposit,
+            Err(error) => {
+                self.teller.by_arbiter(&error.to_string());
+                return Ok(());
+            }
+        };
+        let agreement = loot.agreement.as_ref().context("no agreement")?;
+        let context = agreement.seal_context(self.role.peer());
+        let mut opener = Opener::new(&self.sealing, &context, &deposit.encapsulated)?;
+        let mut chunks = Vec::new();
+        while let Some(chunk) = deposit.chunks.next().await {
+            chunks.push(chunk?);
+        }
+        let last = chunks.len().saturating_sub(1);
+        let opened: Result<Vec<_>, _> =
+            chunks.iter().enumerate().map(|(index, chunk)| opener.open(chunk, index == last)).collect();
+        let content = opened?.concat();
+        self.teller.by_arbiter(&format!("gives {} bytes, sealed", content.len()));
+        loot.content = Some(content);
+        Ok(())
     }
 
     fn answered(&self, filing: &Filing, answer: Result<Receipt, PortError>, loot: &mut Loot) -> Result<()> {
@@ -232,7 +287,7 @@ impl Court {
                 Ruling::Aborted => "verdict: aborted".to_owned(),
                 Ruling::Replaced(list) => {
                     let roles: Vec<_> = list.iter().map(|it| it.role.to_string()).collect();
-                    format!("verdict: replaces the signature of the {}", roles.join(" and the "))
+                    format!("verdict: opens the escrow of the {}", roles.join(" and the "))
                 }
             },
         };
@@ -253,8 +308,23 @@ impl Court {
         Ok(Filing {
             request: Verified::sign(request, &*self.signer),
             acceptance: agreement.map(|agreement| agreement.acceptance().clone()),
+            escrows: self.escrows(loot, action)?,
             offer,
         })
+    }
+
+    /// What is to be opened: in P2 the second sender's, in P1 both.
+    fn escrows(&self, loot: &Loot, action: Action) -> Result<Escrows> {
+        let mut filed = Escrows::default();
+        let p1 = loot.offer.as_ref().is_some_and(|offer| offer.complain_by.is_none());
+        for role in Role::BOTH.into_iter().filter(|role| p1 || *role == self.role.peer()) {
+            if action == Action::Resolve
+                && let Some(bytes) = loot.escrows.of(role)
+            {
+                *filed.of_mut(role) = Some(Escrow::from_bytes(bytes)?);
+            }
+        }
+        Ok(filed)
     }
 
     fn port(&self) -> Result<GrpcArbiter> {
@@ -277,12 +347,23 @@ fn keep(loot: &Loot, role: Role, arguments: &Peer) -> Result<()> {
     let acceptance = loot.agreement.as_ref().map(|agreement| agreement.acceptance().envelope().clone());
     let bundle = Bundle::new(offer.envelope().clone(), acceptance, transfers, loot.receipts.clone());
     bundle.write(&arguments.bundle)?;
-    if let (Some(content), Description::Information(described)) =
-        (&loot.content, &offer.item(role.peer()).description)
-    {
-        let folder = arguments.home.join("received").join(offer.exchange_id().to_string());
-        std::fs::create_dir_all(&folder)?;
-        std::fs::write(folder.join(Path::new(&described.name).file_name().context("no name")?), content)?;
+    let Some(content) = &loot.content else { return Ok(()) };
+    let peer = role.peer();
+    let folder = arguments.home.join("received").join(offer.exchange_id().to_string());
+    std::fs::create_dir_all(&folder)?;
+    match &offer.item(peer).description {
+        Description::Information(described) => {
+            let name = Path::new(&described.name).file_name().context("no name")?;
+            std::fs::write(folder.join(name), content)?;
+        }
+        Description::DetachedSignature(item) => {
+            let name = Path::new(&item.statement.subject.name).file_name().context("no name")?;
+            let name = name.to_string_lossy();
+            std::fs::write(folder.join(format!("{name}.document.txt")), item.statement.document())?;
+            std::fs::write(folder.join(format!("{name}.{peer}.pem")), public_pem(&item.key))?;
+            std::fs::write(folder.join(format!("{name}.{peer}.sig")), content)?;
+        }
+        Description::Signature(_) => {}
     }
     Ok(())
 }
@@ -367,7 +448,7 @@ impl Transport for Told {
                 event = self.line.next(want) => event,
             },
         };
-        if let Event::Message(PeerMessage::Statement(envelope)) = &event {
+        if let Event::Message(PeerMessage::Statement(envelope, _)) = &event {
             self.passes(envelope);
         }
         self.over = event == Event::Closed;
@@ -389,7 +470,7 @@ impl Transport for Told {
 
     fn send(&mut self, message: PeerMessage) -> Result<(), NotSent> {
         let text = told(&message);
-        if let PeerMessage::Statement(envelope) = &message {
+        if let PeerMessage::Statement(envelope, _) = &message {
             self.passes(envelope);
         }
         self.line.send(message)?;
@@ -410,10 +491,12 @@ impl Transport for Told {
 
 fn told(message: &PeerMessage) -> Option<String> {
     match message {
-        PeerMessage::Statement(envelope) if envelope.holds::<Offer>() => Some("offer".to_owned()),
-        PeerMessage::Statement(envelope) if envelope.holds::<Acceptance>() => Some("acceptance".to_owned()),
-        PeerMessage::Statement(envelope) if envelope.holds::<Transfer>() => Some("transfer".to_owned()),
-        PeerMessage::Statement(_) => Some("a statement".to_owned()),
+        PeerMessage::Statement(envelope, _) if envelope.holds::<Offer>() => Some("offer".to_owned()),
+        PeerMessage::Statement(envelope, _) if envelope.holds::<Acceptance>() => {
+            Some("acceptance".to_owned())
+        }
+        PeerMessage::Statement(envelope, _) if envelope.holds::<Transfer>() => Some("transfer".to_owned()),
+        PeerMessage::Statement(_, _) => Some("a statement".to_owned()),
         PeerMessage::Content(content) if content.last => Some("file, sealed, to its last byte".to_owned()),
         PeerMessage::Content(_) => None,
         PeerMessage::Declined(reason) => Some(format!("says {}", arbiter_client::plain::clip(reason, 40))),

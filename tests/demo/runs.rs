@@ -45,7 +45,19 @@ pub const RUNS: &[Run] = &[
         "contract",
         "quiet",
         Ends::Both,
-        "Tailspin takes Northwind's signature and goes quiet. The arbiter replaces the missing signature.",
+        "Tailspin takes Northwind's signature and goes quiet. The arbiter opens the escrow: Tailspin's own signature.",
+    ),
+    run(
+        "contract",
+        "same-signature",
+        Ends::Both,
+        "Tailspin's RSA signature, made by OpenSSL, is handed over once and taken out of escrow once: the same file.",
+    ),
+    run(
+        "contract",
+        "replacement",
+        Ends::Both,
+        "By agreement without escrow: Tailspin goes quiet, and the arbiter's verdict stands for its signature.",
     ),
     run(
         "contract",
@@ -85,7 +97,7 @@ pub const RUNS: &[Run] = &[
         "delivery",
         "receipt-withheld",
         Ends::Both,
-        "Contoso reads the notice and withholds the receipt. Adler deposits the notice; the arbiter replaces the receipt.",
+        "Contoso reads the notice and withholds the receipt. Adler deposits the notice; the arbiter opens the receipt's escrow.",
     ),
     run(
         "delivery",

@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use arbiter_client::arbiter::grpc::GrpcArbiter;
-use arbiter_client::identity::ArbiterPin;
+use arbiter_client::identity::{ArbiterPin, KeyFile};
+use arbiter_client::protocol::crypto::Signer as _;
+use arbiter_client::protocol::escrow::SignatureKey;
+use arbiter_client::protocol::exchange::item::DetachedSignature;
 use nix::fcntl::{Flock, FlockArg};
 use tokio::time::sleep;
 
@@ -27,6 +30,8 @@ pub enum Sabotage {
     Statement,
     /// The arbiter is called once more.
     Call,
+    /// Every received signature has one bit changed.
+    Signature,
 }
 
 /// The programs, and where runs are kept.
@@ -299,6 +304,45 @@ impl Stage {
     pub fn pin_file(&self) -> PathBuf {
         let short = self.players.first().map(|player| player.actor.short.to_lowercase());
         self.folder.join(short.unwrap_or_default()).join("arbiter")
+    }
+
+    /// Makes an RSA key with OpenSSL and signs the contract's document with it, as a party would that keeps its key
+    /// elsewhere. Gives the files of the public key and of the signature.
+    pub async fn sign_elsewhere(&self, player: usize) -> Result<(String, String)> {
+        let short = self.player(player)?.actor.short.to_lowercase();
+        let path = |end: &str| self.folder.join(format!("{short}.{end}")).display().to_string();
+        let (private, public, document, signature) =
+            (path("key"), path("pem"), path("document.txt"), path("sig"));
+        let contract = self.document.display().to_string();
+        let openssl = Path::new("openssl");
+        let make =
+            ["genpkey", "-quiet", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out", &private];
+        process::run_well(openssl, &make.map(std::ffi::OsStr::new)).await?;
+        let show = ["pkey", "-in", &private, "-pubout", "-out", &public];
+        process::run_well(openssl, &show.map(std::ffi::OsStr::new)).await?;
+        let write =
+            ["document", "contract", "--file", &contract, "--title", "Contract of sale", "--out", &document];
+        process::run_well(&self.tools.fairx, &write.map(std::ffi::OsStr::new)).await?;
+        let sign = ["dgst", "-sha256", "-sign", &private, "-out", &signature, &document];
+        process::run_well(openssl, &sign.map(std::ffi::OsStr::new)).await?;
+        let actor = &self.player(player)?.actor;
+        self.paper.act(actor, "openssl genpkey -algorithm RSA ...");
+        self.paper.act(actor, "fairx document contract --file contract.pdf --out document.txt ...");
+        self.paper.act(actor, "openssl dgst -sha256 -sign tailspin.key -out tailspin.sig document.txt");
+        Ok((public, signature))
+    }
+
+    /// The signature that the party of this name made: by its identity, or elsewhere.
+    pub fn own_signature(&self, name: &str, item: &DetachedSignature) -> Result<Vec<u8>> {
+        let player =
+            self.players.iter().find(|player| player.actor.name == name).context("a stranger signed")?;
+        let (signer, _) = KeyFile::load(&player.home.join("identity.toml"))?.into_keys();
+        let by_identity = SignatureKey::ed25519(signer.public_key())? == item.key;
+        if by_identity {
+            return Ok(signer.sign(item.statement.document().as_bytes()).to_vec());
+        }
+        let elsewhere = self.folder.join(format!("{}.sig", player.actor.short.to_lowercase()));
+        Ok(std::fs::read(elsewhere)?)
     }
 
     /// Starts `fairx` for an honest party.

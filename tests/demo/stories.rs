@@ -47,6 +47,8 @@ async fn stage_and_judge(run: &Run, tools: &Arc<Tools>, paper: &Paper) -> Result
     let deals = match (run.story, run.cheat) {
         ("contract", "honest") => contract_honest(&mut stage).await,
         ("contract", "quiet") => contract_quiet(&mut stage, false).await,
+        ("contract", "replacement") => contract_replacement(&mut stage).await,
+        ("contract", "same-signature") => contract_same_signature(&mut stage).await,
         ("contract", "race") => contract_race(&mut stage).await,
         ("contract", "altered") => contract_altered(&mut stage).await,
         ("contract", "arbiter-killed") => contract_quiet(&mut stage, true).await,
@@ -98,6 +100,45 @@ async fn contract_quiet(stage: &mut Stage, kill: bool) -> Result<Vec<Deal>> {
     Ok(vec![deal(stage, Ends::Both)?])
 }
 
+/// By agreement nothing is in escrow: the arbiter's verdict stands for the signature.
+async fn contract_replacement(stage: &mut Stage) -> Result<Vec<Deal>> {
+    let (mut quiet, address) = cheater_listens(stage, "quiet").await?;
+    let words = [&["--replacement"], HASTY.as_slice()].concat();
+    let mut offering = offer_contract(stage, &address, &words, "").await?;
+    offering.end_with(DONE).await?;
+    quiet.end_with(DONE).await?;
+    Ok(vec![deal(stage, Ends::Both)?])
+}
+
+/// One RSA signature, made by OpenSSL, handed over in one exchange and taken out of escrow in another.
+async fn contract_same_signature(stage: &mut Stage) -> Result<Vec<Deal>> {
+    stage.paper.part("Tailspin signs with OpenSSL, and hands the signature over");
+    let (public, signature) = stage.sign_elsewhere(SECOND).await?;
+    let theirs = [&["--their-key", public.as_str()], PATIENT.as_slice()].concat();
+    let from = [&["--signature-from", signature.as_str()], PATIENT.as_slice()].concat();
+    let (mut accepting, address) = accept(stage, SECOND, &from, "-released").await?;
+    let mut offering = offer_contract(stage, &address, &theirs, "-released").await?;
+    offering.end_with(DONE).await?;
+    accepting.end_with(DONE).await?;
+    let bundles = [Some(stage.bundle(FIRST, "-released")?), Some(stage.bundle(SECOND, "-released")?)];
+    let released = Deal { title: "handed over", bundles, ends: Ends::Both, alike: true };
+
+    stage.paper.line("");
+    stage.paper.part("The same contract again: Tailspin goes quiet, and the arbiter opens the escrow");
+    stage.cheats(SECOND);
+    let bundle = stage.bundle(SECOND, "")?.display().to_string();
+    let words = ["--play", "quiet", "--listen", "127.0.0.1:0", "--bundle", &bundle];
+    let words = [words.as_slice(), &["--signature-from", signature.as_str()]].concat();
+    let mut quiet = stage.cheater(SECOND, &words).await?;
+    let address = listening(&mut quiet).await?;
+    let theirs = [&["--their-key", public.as_str()], HASTY.as_slice()].concat();
+    let mut offering = offer_contract(stage, &address, &theirs, "").await?;
+    offering.end_with(DONE).await?;
+    quiet.end_with(DONE).await?;
+    let recovered = Deal { title: "out of escrow", alike: true, ..deal(stage, Ends::Both)? };
+    Ok(vec![released, recovered])
+}
+
 async fn contract_race(stage: &mut Stage) -> Result<Vec<Deal>> {
     stage.cheats(FIRST);
     let (mut accepting, address) = accept(stage, SECOND, &HASTY, "").await?;
@@ -129,6 +170,7 @@ async fn contract_altered(stage: &mut Stage) -> Result<Vec<Deal>> {
         title: "the contract that Tailspin refused to sign",
         bundles: [Some(stage.bundle(FIRST, "-refused")?), None],
         ends: Ends::Nobody,
+        alike: false,
     };
 
     stage.paper.line("");
@@ -317,5 +359,5 @@ async fn listening(process: &mut Process) -> Result<String> {
 /// The one exchange of a run, with a bundle of each party.
 fn deal(stage: &Stage, ends: Ends) -> Result<Deal> {
     let bundles = [Some(stage.bundle(FIRST, "")?), Some(stage.bundle(SECOND, "")?)];
-    Ok(Deal { title: "", bundles, ends })
+    Ok(Deal { title: "", bundles, ends, alike: false })
 }

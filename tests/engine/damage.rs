@@ -15,7 +15,7 @@ use arbiter_protocol::time::UnixMillis;
 
 use crate::fixture::{Exchange, Kind, Place, arbiter, folder, keys, memory, start};
 
-/// A log with every kind of statement: leaves 1 to 12.
+/// A log with every kind of statement: leaves 1 to 18.
 async fn fill(place: &impl Place) {
     let world = start(place);
     for n in 0..3 {
@@ -26,8 +26,12 @@ async fn fill(place: &impl Place) {
         swapped.file(engine, Responder, Action::Deposit).await.unwrap();
         aborted.file(engine, Originator, Action::Abort).await.unwrap();
         swapped.file(engine, Responder, Action::Resolve).await.unwrap();
+        let signed = Exchange::new(Kind::P1Escrow, 30 + n);
+        signed.file(engine, Originator, Action::Resolve).await.unwrap();
+        let aborted = Exchange::new(Kind::P1Escrow, 40 + n);
+        aborted.file(engine, Originator, Action::Abort).await.unwrap();
     }
-    assert_eq!(world.engine.log_size(), 13);
+    assert_eq!(world.engine.log_size(), 19);
     world.engine.stop().await;
 }
 
@@ -51,7 +55,9 @@ fn leaf_of(store: &dyn Store, family: Family, key: &[u8]) -> Option<u64> {
             let ids = store.exchanges(None, 1000).unwrap();
             let records = ids.iter().map(|id| store.record(id).unwrap());
             let named = Some(ContentId(number(&key[..8])));
-            records.filter(|record| record.content == named).find_map(|record| of_record(&record))
+            records
+                .filter(|record| record.held.iter().any(|(_, held)| *held == named))
+                .find_map(|record| of_record(&record))
         }
         Family::Meta | Family::Unnamed => None,
     }
@@ -103,17 +109,19 @@ async fn single_bytes(place: &impl Place<Store: Tamper>, rounds: usize) {
     assert!(find(&store).is_none(), "all was put back");
 }
 
+/// S33: and the leaf is named.
 #[tokio::test]
 async fn one_byte_changed_anywhere_in_memory_is_found() {
     single_bytes(&memory(), 400).await;
 }
 
+/// R-505, S33: and the leaf is named.
 #[tokio::test]
 async fn one_byte_changed_anywhere_in_rocksdb_is_found() {
     single_bytes(&folder(), 150).await;
 }
 
-/// An entry that is gone is found, too.
+/// S33: an entry that is gone is found, too.
 #[tokio::test]
 async fn a_missing_entry_is_found() {
     let place = memory();
@@ -200,8 +208,12 @@ async fn a_lie_in_a_record_is_called_by_its_name() {
             |r| r.verdict.as_mut().unwrap().acceptance = None,
             |p| matches!(p, Problem::Evidence(_)),
         ),
-        ("another content", |r| r.content = Some(ContentId(99)), |p| matches!(p, Problem::Content { .. })),
-        ("no content", |r| r.content = None, |p| matches!(p, Problem::Content { .. })),
+        (
+            "another content",
+            |r| r.held.responder = Some(ContentId(99)),
+            |p| matches!(p, Problem::Content { .. }),
+        ),
+        ("no content", |r| r.held.responder = None, |p| matches!(p, Problem::Content { .. })),
         ("count", |r| r.leaves = 1, |p| matches!(p, Problem::Count)),
         ("last leaf", |r| r.last_leaf = None, |p| matches!(p, Problem::Count)),
         (
@@ -230,6 +242,109 @@ async fn a_lie_in_a_record_is_called_by_its_name() {
     assert!(find(&store).is_none());
 }
 
+/// what a verdict took out of escrow is held, and the escrows are its evidence.
+#[tokio::test]
+async fn a_lie_about_an_escrow_is_called_by_its_name() {
+    type Lie = (&'static str, fn(&mut Record), fn(&Problem) -> bool);
+    let place = memory();
+    fill(&place).await;
+    let store = place.open();
+    let resolved = Exchange::new(Kind::P1Escrow, 30).id();
+    let aborted = Exchange::new(Kind::P1Escrow, 40).id();
+    let lies: [(ExchangeId, Lie); 8] = [
+        (resolved, ("nothing held", |r| r.held.originator = None, |p| matches!(p, Problem::Content { .. }))),
+        (
+            resolved,
+            (
+                "another held",
+                |r| r.held.responder = Some(ContentId(99)),
+                |p| matches!(p, Problem::Content { .. }),
+            ),
+        ),
+        (
+            resolved,
+            (
+                "one for both",
+                |r| r.held.responder = r.held.originator,
+                |p| matches!(p, Problem::Content { .. }),
+            ),
+        ),
+        (
+            resolved,
+            (
+                "no escrow",
+                |r| r.verdict.as_mut().unwrap().escrows.responder = None,
+                |p| matches!(p, Problem::Decision),
+            ),
+        ),
+        (
+            resolved,
+            (
+                "in the other's place",
+                |r| {
+                    let escrows = &mut r.verdict.as_mut().unwrap().escrows;
+                    std::mem::swap(&mut escrows.originator, &mut escrows.responder);
+                },
+                |p| matches!(p, Problem::Evidence(_)),
+            ),
+        ),
+        (
+            resolved,
+            (
+                "another escrow of the same signature",
+                |r| {
+                    let bytes = r.verdict.as_ref().unwrap().escrows.originator.as_ref().unwrap().to_bytes();
+                    let last = bytes.len() - 1;
+                    let bytes: Vec<_> =
+                        bytes.iter().enumerate().map(|(n, b)| if n == last { b ^ 1 } else { *b }).collect();
+                    let other = arbiter_protocol::escrow::Escrow::from_bytes(&bytes).unwrap();
+                    r.verdict.as_mut().unwrap().escrows.originator = Some(other);
+                },
+                |p| matches!(p, Problem::Decision),
+            ),
+        ),
+        (
+            resolved,
+            (
+                "another signature than the item's",
+                |r| r.verdict.as_mut().unwrap().statement.evidence.truncate(2),
+                |p| matches!(p, Problem::Decision),
+            ),
+        ),
+        (
+            aborted,
+            (
+                "held for nothing",
+                |r| r.held.originator = Some(ContentId(7)),
+                |p| matches!(p, Problem::Content { .. }),
+            ),
+        ),
+    ];
+    for (exchange, (name, lie, expected)) in lies {
+        let key = exchange.to_vec();
+        let stored = store.entries(Family::Records).into_iter().find(|(found, _)| *found == key).unwrap().1;
+        let mut record = store.record(&exchange).unwrap();
+        lie(&mut record);
+        let value = schema::protect(Family::Records, &key, &schema::encode_record(&record));
+        assert_ne!(value, stored, "{name}");
+        store.replace(Family::Records, &key, Some(value));
+        let fault = find(&store).unwrap_or_else(|| panic!("{name} not found"));
+        assert!(expected(&fault.problem), "{name}: {fault}");
+        assert!(fault.index.is_some(), "{name}: {fault}");
+        store.replace(Family::Records, &key, Some(stored));
+    }
+    // A sealed signature of another length than its key's.
+    let held = store.record(&resolved).unwrap().held.originator.unwrap();
+    let chunk = schema::chunk_key(held, 0);
+    let stored = store.entries(Family::Chunks).into_iter().find(|(key, _)| *key == chunk).unwrap().1;
+    let sealed = schema::unprotect(Family::Chunks, &chunk, stored.clone()).unwrap();
+    assert_eq!(sealed.len(), 64 + 16, "an Ed25519 signature and its tag");
+    store.replace(Family::Chunks, &chunk, Some(schema::protect(Family::Chunks, &chunk, &sealed[1..])));
+    assert!(matches!(find(&store).unwrap().problem, Problem::Content { .. }));
+    store.replace(Family::Chunks, &chunk, Some(stored));
+    assert!(find(&store).is_none());
+}
+
 /// The head must be the end of the leaves.
 #[tokio::test]
 async fn a_head_that_the_leaves_do_not_give_is_found() {
@@ -244,7 +359,7 @@ async fn a_head_that_the_leaves_do_not_give_is_found() {
     };
     let mut longer = head.clone();
     longer.size += 1;
-    assert_eq!(set(&longer).unwrap().index, Some(13));
+    assert_eq!(set(&longer).unwrap().index, Some(19));
     let mut shorter = head.clone();
     shorter.size -= 1;
     // The root is another; and the last verdict's leaf is beyond the end.

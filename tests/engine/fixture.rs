@@ -4,21 +4,26 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arbiter::clock::ManualClock;
-use arbiter::engine::{Engine, EngineError, Filed, Handle, Precheck, StartError};
+use arbiter::engine::{Engine, EngineError, Filed, Handle, Held, Precheck, StartError};
+use arbiter::keys::escrow::{EpochSeed, EscrowKeys};
 use arbiter::keys::{Keys, Seeds};
 use arbiter::store::mem::{Disk, MemStore};
 use arbiter::store::rocks::RocksStore;
 use arbiter::store::{ContentHead, Store};
-use arbiter_protocol::crypto::{MemorySigner, Sealer, SealingSecret, Signer as _};
+use arbiter_protocol::crypto::{MemorySigner, Opener, Sealer, SealingSecret, Signer as _};
+use arbiter_protocol::escrow::{SignatureKey, Suite};
 use arbiter_protocol::evidence::checkpoint::Origin;
-use arbiter_protocol::exchange::item::{Description, Information, Item, Statement};
-use arbiter_protocol::exchange::kind::information::{ContentCheck, FitContent};
+use arbiter_protocol::exchange::item::{Description, DetachedSignature, Information, Item, Statement};
+use arbiter_protocol::exchange::kind::content::{ContentCheck, FitContent};
+use arbiter_protocol::exchange::kind::detached;
 use arbiter_protocol::exchange::selection::Role;
 use arbiter_protocol::ids::{Digest, ExchangeId};
 use arbiter_protocol::limits;
-use arbiter_protocol::message::agreement::{Acceptance, Agreement, ArbiterIdentity, Offer, Party};
+use arbiter_protocol::message::agreement::{
+    Acceptance, Agreement, ArbiterIdentity, EscrowTerms, Offer, Party,
+};
 use arbiter_protocol::message::request::{Action, Request};
-use arbiter_protocol::role::arbiter::Case;
+use arbiter_protocol::role::arbiter::{Case, Escrows};
 use arbiter_protocol::ruling::receipt::{Proven, Receipt};
 use arbiter_protocol::ruling::sequencer::{ContentId, Desk};
 use arbiter_protocol::statement::{Payload, Signed, Verified};
@@ -34,8 +39,13 @@ fn seed(byte: u8) -> Zeroizing<[u8; 32]> {
     Zeroizing::new([byte; 32])
 }
 
+/// With one epoch, which ends ten years after [`START`].
 pub fn keys() -> Keys {
-    Keys::from_seeds(&Seeds { arbiter: seed(101), log: seed(102), veil: seed(103) })
+    let keys = Keys::from_seeds(&Seeds { arbiter: seed(101), log: seed(102), veil: seed(103) });
+    let until = UnixMillis(START + 3650 * 86_400_000);
+    let epoch = EpochSeed { epoch: 1, seed: seed(104), from: UnixMillis(START), until };
+    let escrow = EscrowKeys::new(keys.arbiter(), &[epoch]).unwrap();
+    keys.with_escrow(escrow)
 }
 
 pub fn arbiter() -> ArbiterIdentity {
@@ -99,10 +109,14 @@ pub fn start(place: &impl Place) -> World {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     P1,
+    /// Both give a detached signature.
+    P1Escrow,
     /// The originator gives a file.
     P2,
     /// The responder gives a file.
     P2Swapped,
+    /// The responder gives a file, for a detached signature.
+    P2SwappedEscrow,
 }
 
 /// An agreement with everybody's keys.
@@ -142,7 +156,16 @@ impl Exchange {
             let subject = information(&content);
             Item::new(Description::Signature(Statement { title: title.into(), text: String::new(), subject }))
         };
+        let detached = |title: &str, signer: &MemorySigner| {
+            let subject = information(&content);
+            let statement = Statement { title: title.into(), text: String::new(), subject };
+            let key = SignatureKey::ed25519(signer.public_key()).unwrap();
+            let certificate = Vec::new();
+            Item::new(Description::DetachedSignature(DetachedSignature { statement, key, certificate }))
+        };
         let (originator_item, responder_item) = match kind {
+            Kind::P1Escrow => (detached("Sale, seller", &originator), detached("Sale, buyer", &responder)),
+            Kind::P2SwappedEscrow => (detached("Receipt", &originator), file()),
             Kind::P1 => (signature("Sale, seller"), signature("Sale, buyer")),
             Kind::P2 => (file(), signature("Receipt")),
             Kind::P2Swapped => (signature("Receipt"), file()),
@@ -161,7 +184,11 @@ impl Exchange {
             originator_item,
             responder_item,
             selection: selected.unwrap(),
-            complain_by: (kind != Kind::P1).then_some(UnixMillis(DEADLINE)),
+            complain_by: (![Kind::P1, Kind::P1Escrow].contains(&kind)).then_some(UnixMillis(DEADLINE)),
+            escrow: [Kind::P1Escrow, Kind::P2SwappedEscrow].contains(&kind).then(|| {
+                let epoch = keys().escrow().epochs().last().unwrap().clone();
+                EscrowTerms::new(epoch, Suite::FAST)
+            }),
         };
         let offer = Verified::sign(offer, &originator);
         let acceptance = Acceptance { exchange_id: offer.exchange_id(), nonce };
@@ -174,9 +201,49 @@ impl Exchange {
         self.agreement.exchange_id()
     }
 
+    fn signer(&self, role: Role) -> &MemorySigner {
+        if role == Role::Originator { &self.originator } else { &self.responder }
+    }
+
+    /// The detached signature that is `role`'s item, if it is one.
+    pub fn detached(&self, role: Role) -> Option<Vec<u8>> {
+        let item = self.agreement.offer().item(role).description.detached()?;
+        Some(self.signer(role).sign(item.statement.document().as_bytes()).to_vec())
+    }
+
+    /// The escrows that a request to resolve by `role` needs.
+    pub fn escrows(&self, role: Role) -> Escrows {
+        let p1 = self.agreement.offer().complain_by.is_none();
+        let escrow = |signer: Role| {
+            let signature = self.detached(signer).filter(|_| p1 || signer != role)?;
+            let place = detached::Place::of(self.agreement.offer(), signer, self.agreement.id());
+            Some(place.put(&signature, &seed(77)).unwrap())
+        };
+        Escrows { originator: escrow(Role::Originator), responder: escrow(Role::Responder) }
+    }
+
+    /// What `role` fetches, opened with its key.
+    pub fn unseal(&self, engine: &Handle, role: Role, content: ContentId) -> Vec<u8> {
+        let head = engine.content(content).unwrap();
+        let secret = SealingSecret::from_seed(&seed(if role == Role::Originator { 11 } else { 12 }));
+        let context = self.agreement.seal_context(role.peer());
+        let mut opener = Opener::new(&secret, &context, &head.encapsulated).unwrap();
+        let mut plain = Vec::new();
+        for n in 0..head.chunks {
+            plain.extend(opener.open(&engine.chunk(content, n).unwrap(), n + 1 == head.chunks).unwrap());
+        }
+        plain
+    }
+
     /// What the party in `role` files.
     pub fn case(&self, role: Role, action: Action) -> Case {
-        let signer = if role == Role::Originator { &self.originator } else { &self.responder };
+        let escrows = if action == Action::Resolve { self.escrows(role) } else { Escrows::default() };
+        self.case_with(role, action, escrows)
+    }
+
+    /// The same with these escrows.
+    pub fn case_with(&self, role: Role, action: Action, escrows: Escrows) -> Case {
+        let signer = self.signer(role);
         let request =
             Request { exchange_id: self.id(), agreement_id: Some(self.agreement.id()), role, action };
         let again = |envelope: &arbiter_protocol::statement::Envelope| envelope.clone();
@@ -185,6 +252,7 @@ impl Exchange {
             Signed::parse(again(Verified::sign(request, signer).envelope())).unwrap(),
             Signed::parse(again(self.agreement.offer().envelope())).unwrap(),
             Some(Signed::parse(again(self.agreement.acceptance().envelope())).unwrap()),
+            escrows,
         )
         .unwrap()
     }
@@ -200,7 +268,7 @@ impl Exchange {
     }
 
     pub fn fit(&self) -> FitContent {
-        let mut check = ContentCheck::new(information(&self.content));
+        let mut check = ContentCheck::file(information(&self.content));
         check.update(&self.content).unwrap();
         check.finish().unwrap()
     }
@@ -230,13 +298,15 @@ impl Exchange {
     /// Files a case that gets a receipt, and verifies it.
     pub async fn file(&self, engine: &Handle, role: Role, action: Action) -> Result<Receipt, EngineError> {
         let case = self.case(role, action);
-        let content = match action {
+        let filed = match action {
             Action::Deposit if engine.precheck(&case)? == Precheck::ContentWanted => {
-                Some((self.fit(), self.upload(engine)))
+                let held = Held::only(role, (self.fit(), self.upload(engine)));
+                engine.file(case.clone(), held).await
             }
-            _ => None,
+            Action::Resolve => engine.resolve(case.clone()).await,
+            _ => engine.file(case.clone(), Held::default()).await,
         };
-        match engine.file(case.clone(), content).await? {
+        match filed? {
             Filed::Receipt(receipt) => {
                 self.prove(&receipt, &case);
                 Ok(*receipt)

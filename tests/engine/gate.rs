@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use arbiter::engine::{BATCH, Ended, EngineError, Filed, Handle, QUEUE};
+use arbiter::engine::{BATCH, Ended, EngineError, Filed, Handle, Held, QUEUE};
 use arbiter::store::mem::MemStore;
 use arbiter::store::{Commit, ContentHead, Store, StoreError, StoredHead};
 use arbiter_protocol::error::Refused;
@@ -95,7 +95,7 @@ impl Store for Gate {
 /// Files in a task of its own, which runs up to where it waits: these tests have one thread beside the writer.
 async fn queue(engine: &Handle, case: Case) -> JoinHandle<Result<Filed, EngineError>> {
     let engine = engine.clone();
-    let task = tokio::spawn(async move { engine.file(case, None).await });
+    let task = tokio::spawn(async move { engine.file(case, Held::default()).await });
     tokio::task::yield_now().await;
     task
 }
@@ -104,7 +104,7 @@ fn contract(n: u64) -> Exchange {
     Exchange::with_content(Kind::P1, n, b"contract".to_vec())
 }
 
-/// neither a verdict, nor a refusal that rests on it, nor its leaf is seen before its commit returns.
+/// R-504, S32: neither a verdict, nor a refusal that rests on it, nor its leaf is seen before its commit returns.
 #[tokio::test]
 async fn nothing_of_a_batch_is_known_before_its_commit_returns() {
     let (world, keeper) = gated();
@@ -148,7 +148,7 @@ async fn nothing_of_a_batch_is_known_before_its_commit_returns() {
     assert_eq!(world.engine.stop().await, Ended::Stopped);
 }
 
-/// The queue holds [`QUEUE`] cases, one more is told to come back; what waits is answered.
+/// S40: the queue holds [`QUEUE`] cases, one more is told to come back; what waits is answered.
 #[tokio::test]
 async fn a_full_queue_refuses_and_loses_nothing() {
     let (world, keeper) = gated();
@@ -161,7 +161,7 @@ async fn a_full_queue_refuses_and_loses_nothing() {
         waiting.push(queue(&world.engine, again.clone()).await);
     }
     assert!(waiting.iter().all(|task| !task.is_finished()));
-    assert_eq!(world.engine.file(again.clone(), None).await, Err(EngineError::Overloaded));
+    assert_eq!(world.engine.file(again.clone(), Held::default()).await, Err(EngineError::Overloaded));
     keeper.pass();
     assert!(first.await.unwrap().is_ok());
     let mut answers = Vec::new();
@@ -170,7 +170,7 @@ async fn a_full_queue_refuses_and_loses_nothing() {
     }
     assert!(answers.iter().all(|answer| *answer == answers[0]), "one question, one answer");
     assert_eq!(world.engine.counters().commits, 2, "replays commit nothing");
-    assert_eq!(world.engine.file(again, None).await.unwrap(), answers[0]);
+    assert_eq!(world.engine.file(again, Held::default()).await.unwrap(), answers[0]);
 }
 
 /// A commit holds at most [`BATCH`] cases; the rest is in the next.

@@ -16,17 +16,18 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 
+use arbiter_protocol::escrow::Escrow;
 use arbiter_protocol::evidence::checkpoint::SignedCheckpoint;
 use arbiter_protocol::evidence::merkle::verify_consistency;
 use arbiter_protocol::evidence::note::VerifierKey;
-use arbiter_protocol::exchange::item::{Description, Information};
-use arbiter_protocol::exchange::kind::information::FitContent;
+use arbiter_protocol::exchange::selection::Role;
 use arbiter_protocol::message::agreement::{Agreement, ArbiterIdentity};
 use arbiter_protocol::message::request::{Action, Request};
 use arbiter_protocol::message::verdict::Verdict;
-use arbiter_protocol::role::{Ask, Session};
+use arbiter_protocol::role::Ask;
+use arbiter_protocol::role::arbiter::{Case, Escrows};
 use arbiter_protocol::ruling::receipt::{Proven, Receipt, Ruled, contradict};
-use arbiter_protocol::statement::Verified;
+use arbiter_protocol::statement::{Signed, Verified};
 use arbiter_protocol::time::UnixMillis;
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use tokio::sync::Mutex;
@@ -37,7 +38,7 @@ use crate::arbiter::{ArbiterPort, Deposit, Filing, Misbehaviour, Offence, PortEr
 use crate::client::Identity;
 use crate::clock::Clock;
 use crate::error::{Error, StoreError};
-use crate::items::{Incoming, NotReceived, Source};
+use crate::items::{Expected, Incoming, NotReceived, Received, Source};
 use crate::journal::{Journal, Record};
 
 /// One party's way to its arbiter.
@@ -63,7 +64,7 @@ pub(crate) struct Answer {
 }
 
 pub(crate) enum Answered {
-    Fetched(FitContent, PathBuf),
+    Fetched(Received),
     Refused(Reason),
     Ruled(Verified<Verdict>, Option<Agreement>),
 }
@@ -111,8 +112,7 @@ impl Counsel {
         folder: &Path,
         receipts: &mut Vec<Receipt>,
     ) -> Result<Answered, Error> {
-        let session = &record.session;
-        let filing = |action| filing(session, identity, action);
+        let filing = |action| filing(record, identity, action);
         match ask {
             Ask::Abort => {
                 let filing = filing(Action::Abort);
@@ -125,7 +125,7 @@ impl Counsel {
                 self.verdict(&filing, receipt, record, receipts).await
             }
             Ask::Complain => {
-                let path = record.own_file.as_deref().ok_or(Error::Bug("no file to deposit"))?;
+                let path = record.own.file.as_deref().ok_or(Error::Bug("no file to deposit"))?;
                 let deposit = filing(Action::Deposit);
                 let receipt = match self.patiently(|| self.port.deposit(&deposit, path)).await {
                     Err(Error::Arbiter { reason: Reason::AlreadyRuled, .. }) => {
@@ -152,7 +152,7 @@ impl Counsel {
 
     /// Asks for the verdict that there is, to compare it with what is known.
     pub(crate) async fn query(&self, record: &Record, identity: &Identity) -> Result<Answer, Error> {
-        let filing = filing(&record.session, identity, Action::Query);
+        let filing = filing(record, identity, Action::Query);
         let receipt = self.patiently(|| self.port.query(&filing)).await?;
         let mut receipts = Vec::new();
         let result = self.verdict(&filing, receipt, record, &mut receipts).await?;
@@ -263,7 +263,8 @@ impl Counsel {
         Ok(())
     }
 
-    /// What the peer deposited, opened, checked and durable.
+    /// What the arbiter holds of the peer's item, opened, checked and durable: its deposit, or its signature out of
+    /// the escrow that the verdict names.
     async fn fetch(
         &self,
         filing: &Filing,
@@ -273,23 +274,23 @@ impl Counsel {
     ) -> Result<Answered, Error> {
         let peer = record.session.role().peer();
         // a peer that signed two acceptances may have deposited under the other one.
-        let agreement = ruled_agreement(record).ok_or(Error::Bug("a deposit without an agreement"))?;
-        let Description::Information(described) = &agreement.offer().item(peer).description else {
-            return Err(Error::Bug("a deposit of something that is no file"));
-        };
+        let (agreement, escrow) =
+            ruled_agreement(record).ok_or(Error::Bug("a deposit without an agreement"))?;
+        let expected = Expected::of(agreement.offer().item(peer), peer, escrow)
+            .ok_or(Error::Bug("a deposit of something that has no content"))?;
         let context = agreement.seal_context(peer);
         // A stream that breaks is fetched again from its beginning.
-        let call = || -> Call<'_, Result<(FitContent, PathBuf), NotReceived>> {
+        let call = || -> Call<'_, Result<Received, NotReceived>> {
             Box::pin(async {
                 let deposit = self.port.fetch(filing).await?;
-                receive(deposit, described, filing, identity, &context, folder).await
+                receive(deposit, &expected, filing, identity, &context, folder).await
             })
         };
         match self.patiently(call).await? {
-            Ok((fit, path)) => Ok(Answered::Fetched(fit, path)),
+            Ok(received) => Ok(Answered::Fetched(received)),
             Err(NotReceived::Here(error)) => Err(error),
             Err(other) => {
-                let why = format!("the deposit that it attested does not fit: {other}");
+                let why = format!("what it held for us does not fit: {other}");
                 Err(self.unproven(filing, &why, Vec::new()).await?)
             }
         }
@@ -349,7 +350,8 @@ impl Counsel {
 }
 
 /// The one request for an action in a session: the same session gives the same bytes.
-fn filing(session: &Session, identity: &Identity, action: Action) -> Filing {
+fn filing(record: &Record, identity: &Identity, action: Action) -> Filing {
+    let session = &record.session;
     let agreement = session.agreement();
     let request = Request {
         exchange_id: session.exchange_id(),
@@ -357,31 +359,51 @@ fn filing(session: &Session, identity: &Identity, action: Action) -> Filing {
         role: session.role(),
         action,
     };
-    Filing {
+    let mut filing = Filing {
         request: Verified::sign(request, identity.signer()),
         offer: session.offer().clone(),
         acceptance: agreement.map(|agreement| agreement.acceptance().clone()),
+        escrows: Escrows::default(),
+    };
+    let escrows = record.escrows();
+    for role in to_open(&filing) {
+        *filing.escrows.of_mut(role) = escrows.of(role).clone();
     }
+    filing
 }
 
-/// The agreement on which the verdict in the record rests.
-fn ruled_agreement(record: &Record) -> Option<Agreement> {
-    let proven = record.receipts.iter().filter_map(|it| it.verify(record.session.offer(), None).ok());
-    proven.filter(|it| it.ruled.verdict().is_some()).find_map(|it| it.agreement)
+/// Whose escrows the arbiter needs for this case, and no others.
+fn to_open(filing: &Filing) -> Vec<Role> {
+    let acceptance = filing.acceptance.as_ref().map(|it| Signed::parse(it.envelope().clone()));
+    let case = Signed::parse(filing.request.envelope().clone()).ok().zip(acceptance.transpose().ok());
+    let case = case.and_then(|(request, acceptance)| {
+        Case::reopen(request, filing.offer.clone(), acceptance, Escrows::default()).ok()
+    });
+    case.map(|case| case.to_open()).unwrap_or_default()
+}
+
+/// The agreement on which the verdict in the record rests, and the peer's escrow that was opened for it.
+fn ruled_agreement(record: &Record) -> Option<(Agreement, Option<Escrow>)> {
+    let peer = record.session.role().peer();
+    record.receipts.iter().find_map(|receipt| {
+        let proven = receipt.verify(record.session.offer(), None).ok()?;
+        proven.ruled.verdict()?;
+        Some((proven.agreement?, receipt.evidence.escrows.of(peer).clone()))
+    })
 }
 
 /// Reads a deposit to its end. The last chunk shows only by the end of the stream.
 async fn receive(
     mut deposit: Deposit,
-    described: &Information,
+    expected: &Expected,
     filing: &Filing,
     identity: &Identity,
     context: &[u8],
     folder: &Path,
-) -> Result<Result<(FitContent, PathBuf), NotReceived>, PortError> {
+) -> Result<Result<Received, NotReceived>, PortError> {
     let exchange_id = filing.offer.exchange_id();
     let seal = (identity.sealing(), context, deposit.encapsulated.as_slice());
-    let mut incoming = match Incoming::begin(folder, exchange_id, Source::Arbiter, described, seal).await {
+    let mut incoming = match Incoming::begin(folder, exchange_id, Source::Arbiter, expected, seal).await {
         Ok(incoming) => incoming,
         Err(why) => return Ok(Err(why)),
     };

@@ -19,7 +19,9 @@ use arbiter_protocol::exchange::item::Description;
 use arbiter_protocol::ids::{Digest, PublicKey};
 use arbiter_protocol::limits;
 use arbiter_protocol::message::agreement::ArbiterIdentity;
+use arbiter_protocol::message::escrow_epoch::EscrowEpoch;
 use arbiter_protocol::ruling::receipt::Receipt;
+use arbiter_protocol::statement::{Envelope, Signed, Verified};
 use arbiter_protocol::time::UnixMillis;
 use arbiter_protocol::wire::arbiter as proto;
 use arbiter_protocol::wire::arbiter::arbiter_service_client::ArbiterServiceClient;
@@ -57,8 +59,11 @@ impl Default for Bounds {
 const PING_EVERY: Duration = Duration::from_secs(10);
 /// A line without an answer to that is dead.
 const PONG_WITHIN: Duration = Duration::from_secs(20);
-/// A receipt is two statements, evidence and a proof.
-const MESSAGE_BYTES: usize = 1 << 18;
+/// A receipt is two statements, evidence with two escrows, and a proof.
+const MESSAGE_BYTES: usize = 1 << 19;
+const _: () = assert!(2 * limits::ESCROW_BYTES + 6 * limits::ENVELOPE_BYTES < MESSAGE_BYTES);
+/// More keys than an arbiter that changes its key every month for a century has.
+const ESCROW_EPOCHS: usize = 1200;
 /// Window of a stream: several chunks, so that a deposit does not wait for every acknowledgement.
 const WINDOW_BYTES: u32 = 1 << 20;
 
@@ -82,6 +87,8 @@ pub struct ArbiterInfo {
     pub version: String,
     /// Largest deposit that it takes.
     pub deposit_bytes: u64,
+    /// Every escrow key with which it can open, ascending, each signed by its key. New agreements name the last.
+    pub escrow_epochs: Vec<Verified<EscrowEpoch>>,
 }
 
 impl GrpcArbiter {
@@ -126,9 +133,12 @@ impl GrpcArbiter {
         let wire = self.call(service.get_arbiter_info(proto::GetArbiterInfoRequest {})).await?;
         let field = |field| PortError::Malformed(Invalid::FieldValue { field }.into());
         let log = VerifierKey::parse(&wire.log_key).map_err(|_| field("log_key"))?;
+        let key = PublicKey::parse(&wire.key, "key").map_err(|why| PortError::Malformed(why.into()))?;
         Ok(ArbiterInfo {
+            escrow_epochs: epochs(wire.escrow_epochs.into_iter().map(Envelope::from_wire), &key)
+                .map_err(PortError::Malformed)?,
             identity: ArbiterIdentity {
-                key: PublicKey::parse(&wire.key, "key").map_err(|why| PortError::Malformed(why.into()))?,
+                key,
                 log_key: log.public_key(),
                 log_origin: Origin::parse(&wire.log_origin).map_err(|_| field("log_origin"))?,
                 rules: wire.rules,
@@ -180,7 +190,7 @@ impl ArbiterPort for GrpcArbiter {
         let mut call = pin!(service.verify_transfer(ReceiverStream::new(outgoing)));
         let written = match &filing.offer.item(filing.request.role).description {
             Description::Information(it) => Duration::from_millis(upload_time(it.size_bytes).0),
-            Description::Signature(_) => Duration::ZERO,
+            Description::DetachedSignature(_) | Description::Signature(_) => Duration::ZERO,
         };
         let reading = read(content, case(filing), parts, self.bounds.part);
         let answer = tokio::select! {
@@ -226,6 +236,25 @@ impl ArbiterPort for GrpcArbiter {
     }
 }
 
+/// each signed by the arbiter, one after the other.
+fn epochs(
+    wire: impl ExactSizeIterator<Item = Result<Envelope, Invalid>>,
+    key: &PublicKey,
+) -> Result<Vec<Verified<EscrowEpoch>>, Rejected> {
+    if wire.len() > ESCROW_EPOCHS {
+        return Err(Invalid::FieldLength { field: "escrow_epochs" }.into());
+    }
+    let mut epochs: Vec<Verified<EscrowEpoch>> = Vec::with_capacity(wire.len());
+    for envelope in wire {
+        let epoch = Signed::<EscrowEpoch>::parse(envelope?)?.verify(key)?;
+        if epochs.last().is_some_and(|earlier| earlier.epoch >= epoch.epoch) {
+            return Err(Invalid::FieldValue { field: "escrow_epochs" }.into());
+        }
+        epochs.push(epoch);
+    }
+    Ok(epochs)
+}
+
 /// Sends the case and then the file. Ends early if the arbiter stops listening.
 async fn read(
     path: &Path,
@@ -249,7 +278,7 @@ async fn read(
 }
 
 fn case(filing: &Filing) -> proto::Case {
-    proto::Case::file(&filing.request, &filing.offer, filing.acceptance.as_ref())
+    proto::Case::file(&filing.request, &filing.offer, filing.acceptance.as_ref(), &filing.escrows)
 }
 
 /// What does not come in time is out of reach: the same request may succeed later.

@@ -22,6 +22,7 @@ use arbiter_protocol::error::Rejected;
 use arbiter_protocol::ids::Digest;
 use arbiter_protocol::message::agreement::{Acceptance, Offer};
 use arbiter_protocol::message::request::Request;
+use arbiter_protocol::role::arbiter::Escrows;
 use arbiter_protocol::ruling::receipt::Receipt;
 use arbiter_protocol::statement::Verified;
 use arbiter_protocol::time::DurationMillis;
@@ -43,6 +44,8 @@ pub struct Filing {
     pub offer: Verified<Offer>,
     /// The acceptance, unless the requester never saw one.
     pub acceptance: Option<Verified<Acceptance>>,
+    /// The escrows that are to be opened: for a request to generate only, and nothing else.
+    pub escrows: Escrows,
 }
 
 /// What the peer deposited, still sealed. The stream's last chunk is the content's last.

@@ -11,17 +11,21 @@
 //! - Nothing that the peer sends ends the exchange: what cannot be used is reported and ignored.
 //! - Nothing waits for the peer alone: patience, deadlines and the arbiter's answer are always heard first.
 //! - A peer is waited for only as long as it brings news (F4): repeating and reconnecting are none.
+//! - A peer's escrow is fully checked before its acceptance counts, off the async threads, once for the same bytes and
+//!   only a few times in a run. One that is not good is silence.
 //! - What is sent goes through the outbox in order; a lost connection empties it, a new one fills it again.
 
 mod news;
 mod peer;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arbiter_protocol::escrow::Escrow;
 use arbiter_protocol::exchange::item::Description;
+use arbiter_protocol::ids::Digest;
 use arbiter_protocol::message::transfer::Transfer;
 use arbiter_protocol::role::{self, Ask, Input, Output, Phase, Step};
 use arbiter_protocol::statement::{Envelope, Verified};
@@ -61,12 +65,15 @@ pub(crate) struct Driver<'a> {
     /// When the peer last did something new, or we could last tell it something new.
     news: News,
     answered: Option<Instant>,
+    /// Acceptances with an escrow that is not good: the hash of both.
+    refused: BTreeSet<Digest>,
 }
 
 /// What is to be sent.
 enum Out {
     Content(Box<Outgoing>),
-    Statement(Envelope),
+    /// With the escrow beside it.
+    Statement(Envelope, Option<Vec<u8>>),
 }
 
 /// A transfer that announced content, and the content so far.
@@ -104,6 +111,7 @@ impl<'a> Driver<'a> {
             alarm: None,
             news: News::new(),
             answered: None,
+            refused: BTreeSet::new(),
         }
     }
 
@@ -210,6 +218,7 @@ impl<'a> Driver<'a> {
             }
             self.record.session = step.next;
             self.record.sign_transfer(self.inner.identity.signer());
+            self.record.forget_if_aborted();
             self.inner.journal.put(&self.record).await?;
         }
         for output in step.outputs {
@@ -221,10 +230,10 @@ impl<'a> Driver<'a> {
     async fn perform(&mut self, output: Output) -> Result<(), Error> {
         let session = &self.record.session;
         match output {
-            Output::SendOffer => self.tell(session.offer().envelope().clone()),
+            Output::SendOffer => self.tell(session.offer().envelope().clone(), self.own_escrow()),
             Output::SendAcceptance => {
                 let acceptance = self.record.acceptance().ok_or(Error::Bug("no acceptance to send"))?;
-                self.tell(acceptance.envelope().clone());
+                self.tell(acceptance.envelope().clone(), self.own_escrow());
             }
             Output::SendItem => self.send_item().await?,
             Output::Ask(ask) => self.ask(ask),
@@ -239,11 +248,16 @@ impl<'a> Driver<'a> {
     }
 
     /// Queues a statement, once. Without a connection there is nobody to tell; the next one is told all.
-    fn tell(&mut self, envelope: Envelope) {
-        let queued = self.outbox.iter().any(|out| matches!(out, Out::Statement(it) if *it == envelope));
+    fn tell(&mut self, envelope: Envelope, escrow: Option<Vec<u8>>) {
+        let queued = self.outbox.iter().any(|out| matches!(out, Out::Statement(it, _) if *it == envelope));
         if self.connected && !queued {
-            self.outbox.push_back(Out::Statement(envelope));
+            self.outbox.push_back(Out::Statement(envelope, escrow));
         }
+    }
+
+    /// Our signature in escrow: beside our offer or acceptance, whenever it is said.
+    fn own_escrow(&self) -> Option<Vec<u8>> {
+        self.record.own.escrow.as_ref().map(Escrow::to_bytes)
     }
 
     async fn send_item(&mut self) -> Result<(), Error> {
@@ -254,14 +268,22 @@ impl<'a> Driver<'a> {
         if !self.connected || self.outbox.iter().any(|out| matches!(out, Out::Content(_))) {
             return Ok(());
         }
-        self.tell(transfer.envelope().clone());
-        if let Description::Information(described) = &agreement.offer().item(role).description {
-            let path = self.record.own_file.as_deref().ok_or(Error::Bug("no file to send"))?;
-            let recipient = agreement.offer().party(role.peer()).sealing_key;
-            let context = agreement.seal_context(role);
-            let outgoing = Outgoing::open(path, described, &recipient, &context).await?;
-            self.outbox.push_back(Out::Content(Box::new(outgoing)));
-        }
+        self.tell(transfer.envelope().clone(), None);
+        let (recipient, context) =
+            (agreement.offer().party(role.peer()).sealing_key, agreement.seal_context(role));
+        let (own, seal) = (&self.record.own, (&recipient, context.as_slice()));
+        let outgoing = match &agreement.offer().item(role).description {
+            Description::Signature(_) => return Ok(()),
+            Description::Information(described) => {
+                let path = own.file.as_deref().ok_or(Error::Bug("no file to send"))?;
+                Outgoing::file(path, described, seal).await?
+            }
+            Description::DetachedSignature(agreed) => {
+                let signature = own.signature.as_ref().ok_or(Error::Bug("no signature to send"))?;
+                Outgoing::signature(signature, agreed, own.escrow.clone(), seal)?
+            }
+        };
+        self.outbox.push_back(Out::Content(Box::new(outgoing)));
         Ok(())
     }
 
@@ -280,9 +302,10 @@ impl<'a> Driver<'a> {
         let learned = self.record.keep(answer.receipts);
         let now = self.inner.clock.now();
         match answer.result {
-            Answered::Fetched(fit, path) => {
-                let step = self.record.session.handle(now, Input::Fetched(fit));
-                self.record.received_file = Some(path);
+            Answered::Fetched(received) => {
+                let step = self.record.session.handle(now, Input::Fetched(received.fit));
+                self.record.received_file = Some(received.path);
+                self.record.peer_signature = received.signature;
                 self.commit(step, true).await
             }
             Answered::Refused(reason) => {

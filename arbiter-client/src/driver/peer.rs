@@ -3,9 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use arbiter_protocol::error::Refused;
 use arbiter_protocol::exchange::item::Description;
+use arbiter_protocol::exchange::kind::detached::Escrowed;
 use arbiter_protocol::exchange::kind::{Unfit, signature};
 use arbiter_protocol::exchange::selection::Role;
+use arbiter_protocol::ids::Digest;
 use arbiter_protocol::message::agreement::{Acceptance, Agreement, Offer};
 use arbiter_protocol::message::transfer::Transfer;
 use arbiter_protocol::role::{self, Fit, Input, Phase};
@@ -14,11 +17,14 @@ use tokio::time::Instant;
 
 use crate::driver::{Arriving, Driver, Out};
 use crate::error::{Error, PeerFault};
-use crate::items::{Incoming, NotReceived, Source};
+use crate::give::check_escrow;
+use crate::items::{Expected, Incoming, NotReceived, Source};
 use crate::transport::{Content, Event, PeerMessage};
 
 /// A repeated statement is answered at most this often, so that two peers never only repeat themselves.
 const ANSWER_AGAIN: Duration = Duration::from_secs(1);
+/// After this many escrows that are not good, no other is checked in this run: an honest peer sends one, and it is good.
+const MOST_BAD_ESCROWS: usize = 8;
 /// Told to a peer that still waits when the arbiter has ruled: it need not wait longer.
 const RULED: &str = "ARBITER_RULED";
 
@@ -46,7 +52,9 @@ impl Driver<'_> {
                 self.input(Input::GiveUp).await
             }
             Event::Room => self.send_next().await,
-            Event::Message(PeerMessage::Statement(envelope)) => self.statement(envelope).await,
+            Event::Message(PeerMessage::Statement(envelope, escrow)) => {
+                self.statement(envelope, escrow).await
+            }
             Event::Message(PeerMessage::Content(content)) => self.content(content).await,
             Event::Message(PeerMessage::Declined(reason)) => {
                 let reason: String = reason.chars().filter(char::is_ascii_graphic).take(63).collect();
@@ -75,7 +83,7 @@ impl Driver<'_> {
         let session = &self.record.session;
         let open = session.sent() || session.phase() == Phase::Waiting;
         if session.role() == Role::Originator && session.agreement().is_some() && open {
-            self.tell(session.offer().envelope().clone());
+            self.tell(session.offer().envelope().clone(), self.own_escrow());
         }
     }
 
@@ -98,15 +106,15 @@ impl Driver<'_> {
             // what waited in the outbox for too long does not leave.
             self.outbox.retain(|out| match out {
                 Out::Content(_) => false,
-                Out::Statement(envelope) => !envelope.holds::<Transfer>(),
+                Out::Statement(envelope, _) => !envelope.holds::<Transfer>(),
             });
         }
         let sent = match self.outbox.front_mut() {
             None => return Ok(()),
-            Some(Out::Statement(envelope)) => {
-                let envelope = envelope.clone();
+            Some(Out::Statement(envelope, escrow)) => {
+                let (envelope, escrow) = (envelope.clone(), escrow.take());
                 self.outbox.pop_front();
-                let sent = self.transport.send(PeerMessage::Statement(envelope.clone()));
+                let sent = self.transport.send(PeerMessage::Statement(envelope.clone(), escrow));
                 sent.map(|()| self.news.statement(&envelope))
             }
             Some(Out::Content(outgoing)) => match outgoing.next().await? {
@@ -127,10 +135,10 @@ impl Driver<'_> {
         Ok(())
     }
 
-    async fn statement(&mut self, envelope: Envelope) -> Result<(), Error> {
+    async fn statement(&mut self, envelope: Envelope, escrow: Option<Vec<u8>>) -> Result<(), Error> {
         let heard = match envelope.payload_type() {
             Offer::TYPE => self.offer(&envelope).await?,
-            Acceptance::TYPE => self.acceptance(envelope).await?,
+            Acceptance::TYPE => self.acceptance(envelope, escrow).await?,
             Transfer::TYPE => self.transfer(envelope).await?,
             _ => Err(Ignored::Unexpected),
         };
@@ -148,11 +156,15 @@ impl Driver<'_> {
         Ok(Err(Ignored::Unexpected))
     }
 
-    /// The first acceptance makes the agreement; any other is ignored (attack K1).
-    async fn acceptance(&mut self, envelope: Envelope) -> Result<Result<(), Ignored>, Error> {
+    /// The first acceptance with a good escrow, if one is owed, makes the agreement; any other is ignored (attack K1).
+    async fn acceptance(
+        &mut self,
+        envelope: Envelope,
+        escrow: Option<Vec<u8>>,
+    ) -> Result<Result<(), Ignored>, Error> {
         let session = &self.record.session;
         match (session.role(), session.agreement()) {
-            (Role::Originator, None) => {}
+            (Role::Originator, None) if session.phase() == Phase::Offered => {}
             (Role::Originator, Some(agreement)) if *agreement.acceptance().envelope() == envelope => {
                 return self.known().await.map(Ok);
             }
@@ -161,13 +173,64 @@ impl Driver<'_> {
         let agreement = Signed::<Acceptance>::parse(envelope)
             .map_err(PeerFault::from)
             .and_then(|signed| Ok(Agreement::new(session.offer().clone(), signed)?));
-        match agreement {
-            Err(fault) => Ok(Err(fault.into())),
-            Ok(agreement) => {
-                self.news.statement(agreement.acceptance().envelope());
-                self.input(Input::Accepted(agreement)).await.map(Ok)
-            }
+        let agreement = match agreement {
+            Ok(agreement) => agreement,
+            Err(fault) => return Ok(Err(fault.into())),
+        };
+        let escrow = match self.escrow_beside(&agreement, escrow).await? {
+            Ok(escrow) => escrow,
+            Err(ignored) => return Ok(Err(ignored)),
+        };
+        self.news.statement(agreement.acceptance().envelope());
+        let kept = escrow.as_ref().map(|escrow| escrow.escrow().clone());
+        let step = self.record.session.handle(self.inner.clock.now(), Input::Accepted(agreement, escrow));
+        let taken = step.next.agreement().is_some();
+        if taken {
+            self.record.peer_escrow = kept;
         }
+        self.commit(step, taken).await.map(Ok)
+    }
+
+    /// the responder's signature in escrow, fully checked, and by no nonce that was used before (S29). A check
+    /// costs milliseconds, so the same bytes are checked once, and after a few that are not good none is any more.
+    async fn escrow_beside(
+        &mut self,
+        agreement: &Agreement,
+        escrow: Option<Vec<u8>>,
+    ) -> Result<Result<Option<Escrowed>, Ignored>, Error> {
+        let owed = agreement.offer().responder_item.description.detached().is_some();
+        let bytes = match escrow {
+            None if owed => {
+                let missing = PeerFault::from(Refused::EscrowRequired { signer: Role::Responder.name() });
+                return self.bad_escrow(missing).await.map(Err);
+            }
+            None => return Ok(Ok(None)),
+            Some(bytes) => bytes,
+        };
+        let both = Digest::of(&[agreement.id().as_bytes(), &bytes]);
+        if self.refused.contains(&both) || self.refused.len() >= MOST_BAD_ESCROWS {
+            return Ok(Err(Ignored::BadEscrow));
+        }
+        let fault = match check_escrow(agreement.offer(), Some(agreement.id()), bytes).await? {
+            Err(rejected) => PeerFault::Rejected(rejected),
+            Ok(escrowed) => {
+                if self.inner.journal.observe_nonce(escrowed.verified().nonce_use()).await? {
+                    return Ok(Ok(Some(escrowed)));
+                }
+                PeerFault::NonceReused
+            }
+        };
+        self.refused.insert(both);
+        self.bad_escrow(fault).await.map(Err)
+    }
+
+    /// An escrow that is not good counts as silence. The reason is kept for the status, once.
+    async fn bad_escrow(&mut self, fault: PeerFault) -> Result<Ignored, Error> {
+        tracing::warn!(reason = fault.reason(), "refused the peer's escrow");
+        if self.record.remark.as_deref() != Some(fault.reason()) {
+            self.remark(fault.reason().to_owned()).await?;
+        }
+        Ok(fault.into())
     }
 
     async fn transfer(&mut self, envelope: Envelope) -> Result<Result<(), Ignored>, Error> {
@@ -191,12 +254,12 @@ impl Driver<'_> {
                 Ok(fit) => self.received(Fit::Signature(fit), transfer, None).await.map(Ok),
                 Err(unfit) => self.unfit(unfit).await.map(Ok),
             },
-            Description::Information(_) if transfer.item == *agreed => {
+            _ if transfer.item == *agreed => {
                 self.news.statement(transfer.envelope());
                 self.incoming = Some(Arriving { transfer, content: None });
                 Ok(Ok(()))
             }
-            Description::Information(_) => self.unfit(Unfit::Kind).await.map(Ok),
+            _ => self.unfit(Unfit::Kind).await.map(Ok),
         }
     }
 
@@ -228,7 +291,10 @@ impl Driver<'_> {
         }
         let Some(incoming) = arriving.content else { return Ok(()) };
         match incoming.finish().await {
-            Ok((fit, path)) => self.received(Fit::Content(fit), arriving.transfer, Some(path)).await,
+            Ok(received) => {
+                let place = Some((received.path, received.signature));
+                self.received(Fit::Content(received.fit), arriving.transfer, place).await
+            }
             Err(NotReceived::Here(error)) => Err(error),
             Err(NotReceived::Unfit(unfit)) => self.unfit(unfit).await,
             Err(NotReceived::Sealed(_)) => Ok(()),
@@ -240,13 +306,13 @@ impl Driver<'_> {
             let session = &self.record.session;
             let agreement = session.agreement().ok_or(Error::Bug("content without an agreement"))?;
             let peer = session.role().peer();
-            let Description::Information(described) = &agreement.offer().item(peer).description else {
-                return Err(Unfit::Kind.into());
-            };
+            // only the signature that is in the peer's escrow.
+            let expected = Expected::of(agreement.offer().item(peer), peer, self.record.peer_escrow.clone());
+            let Some(expected) = expected else { return Err(Unfit::Kind.into()) };
             let context = agreement.seal_context(peer);
             let seal = (self.inner.identity.sealing(), context.as_slice(), encapsulated.as_slice());
             let id = session.exchange_id();
-            let begun = Incoming::begin(&self.inner.folder, id, Source::Peer, described, seal).await?;
+            let begun = Incoming::begin(&self.inner.folder, id, Source::Peer, &expected, seal).await?;
             arriving.content = Some(Box::new(begun));
         }
         match &mut arriving.content {
@@ -261,15 +327,17 @@ impl Driver<'_> {
         &mut self,
         fit: Fit,
         transfer: Verified<Transfer>,
-        path: Option<PathBuf>,
+        content: Option<(PathBuf, Option<Vec<u8>>)>,
     ) -> Result<(), Error> {
         self.incoming = None;
         let step = self.record.session.handle(self.inner.clock.now(), Input::Received(fit));
         let taken = step.next.phase() == Phase::Done(role::Outcome::Completed);
         if taken {
+            let (path, signature) = content.unzip();
             self.record.peer_transfer = Some(transfer);
             self.record.received_file = path;
-        } else if let Some(path) = path {
+            self.record.peer_signature = signature.flatten();
+        } else if let Some((path, _)) = content {
             tokio::fs::remove_file(&path).await.map_err(|error| Error::file(&path, error))?;
         }
         self.commit(step, taken).await
@@ -293,6 +361,8 @@ impl Driver<'_> {
 enum Ignored {
     #[error(transparent)]
     Fault(#[from] PeerFault),
+    #[error("its escrow was refused before, or too many were")]
+    BadEscrow,
     #[error("it means nothing here")]
     Unexpected,
 }

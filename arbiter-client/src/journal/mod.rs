@@ -3,7 +3,8 @@
 //! ```text
 //!  Record (one exchange) ─┐
 //!  newest checkpoint      ├─ versioned protobuf ─▶ Store (redb | memory) ─▶ fsync ─▶ then, and only then, send
-//!  misbehaviour           ┘
+//!  misbehaviour           │
+//!  nonce of a signature   ┘
 //! ```
 //!
 //! Invariants
@@ -11,6 +12,7 @@
 //! - Statements are kept as their exact signed bytes and are verified again when read.
 //! - An entry of another version is refused, never guessed at.
 //!
+//! It holds secrets: a detached signature of ours that has not left. So its file is for its owner only.
 //! The journal is trusted: who can change it can make its owner forget what it signed.
 
 mod record;
@@ -19,8 +21,10 @@ mod redb_store;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use arbiter_protocol::escrow::NonceUse;
 use arbiter_protocol::ids::ExchangeId;
 use arbiter_protocol::message::agreement::ArbiterIdentity;
+use zeroize::Zeroizing;
 
 pub(crate) use record::Record;
 pub use redb_store::RedbStore;
@@ -37,6 +41,13 @@ pub enum Shelf {
     Exchanges,
     /// Proofs against arbiters.
     Misbehaviours,
+    /// For each key and nonce of an Ed25519 signature, the hash of the message (S29).
+    Nonces,
+}
+
+impl Shelf {
+    /// Every shelf.
+    pub const ALL: [Self; 4] = [Self::Checkpoints, Self::Exchanges, Self::Misbehaviours, Self::Nonces];
 }
 
 /// A durable map of bytes. Blocking; the client calls it from threads that may block.
@@ -75,26 +86,52 @@ impl Store for MemoryStore {
 
 /// Typed access to a [`Store`], off the async threads.
 #[derive(Clone)]
-pub(crate) struct Journal(Arc<dyn Store>);
+pub(crate) struct Journal {
+    store: Arc<dyn Store>,
+    /// Two exchanges must not both find the same nonce new.
+    nonces: Arc<Mutex<()>>,
+}
 
 impl Journal {
     pub(crate) fn new(store: Arc<dyn Store>) -> Self {
-        Self(store)
+        Self { store, nonces: Arc::default() }
     }
 
     pub(crate) async fn put(&self, record: &Record) -> Result<(), StoreError> {
         let (key, value) = (record.session.exchange_id(), record.encode());
-        self.write(Shelf::Exchanges, key.to_vec(), value).await
+        self.blocking(move |store| store.put(Shelf::Exchanges, key.as_bytes(), &value)).await
     }
 
     pub(crate) async fn find(&self, id: &ExchangeId) -> Result<Option<Record>, StoreError> {
         let bytes = self.read(Shelf::Exchanges, id.to_vec()).await?;
-        bytes.map(|bytes| Record::decode(&bytes)).transpose()
+        bytes.map(|bytes| Record::decode(&Zeroizing::new(bytes))).transpose()
     }
 
     pub(crate) async fn list(&self) -> Result<Vec<Record>, StoreError> {
         let all = self.blocking(|store| store.all(Shelf::Exchanges)).await?;
-        all.iter().map(|bytes| Record::decode(bytes)).collect()
+        all.into_iter().map(|bytes| Record::decode(&Zeroizing::new(bytes))).collect()
+    }
+
+    /// Whether the nonce was never seen with another message (S29). Changes nothing.
+    pub(crate) async fn nonce_is_new(&self, used: Option<&NonceUse>) -> Result<bool, StoreError> {
+        let Some(used) = used else { return Ok(true) };
+        let known = self.read(Shelf::Nonces, used.place().to_vec()).await?;
+        Ok(known.is_none_or(|message| message == used.message()))
+    }
+
+    /// Takes note of a nonce, durable on return. Whether it was never seen with another message (S29); if it was, what
+    /// is known stays.
+    pub(crate) async fn observe_nonce(&self, used: Option<&NonceUse>) -> Result<bool, StoreError> {
+        let Some(used) = used.cloned() else { return Ok(true) };
+        let nonces = self.nonces.clone();
+        self.blocking(move |store| {
+            let _alone = nonces.lock().unwrap_or_else(PoisonError::into_inner);
+            match store.get(Shelf::Nonces, &used.place())? {
+                Some(message) => Ok(message == used.message()),
+                None => store.put(Shelf::Nonces, &used.place(), used.message()).map(|()| true),
+            }
+        })
+        .await
     }
 
     /// The newest checkpoint seen of an arbiter's log, as the signed note.
@@ -140,7 +177,7 @@ impl Journal {
         &self,
         work: impl FnOnce(&dyn Store) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let store = self.0.clone();
+        let store = self.store.clone();
         tokio::task::spawn_blocking(move || work(&*store))
             .await
             .map_err(|_| StoreError::Io("the journal's thread stopped".to_owned()))?

@@ -1,48 +1,59 @@
 //! The entries of the journal and their bytes.
 
 use std::ffi::OsStr;
+use std::ops::RangeInclusive;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use arbiter_protocol::crypto::Signer;
-use arbiter_protocol::exchange::selection::Role;
+use arbiter_protocol::escrow::Escrow;
+use arbiter_protocol::exchange::selection::{ByRole, Role};
 use arbiter_protocol::ids::{Digest, ExchangeId, PublicKey};
 use arbiter_protocol::message::agreement::{Acceptance, Agreement, Offer};
 use arbiter_protocol::message::transfer::Transfer;
+use arbiter_protocol::role::arbiter::Escrows;
 use arbiter_protocol::role::{Ask, Outcome, Phase, Session, Timing};
 use arbiter_protocol::ruling::receipt::Receipt;
 use arbiter_protocol::statement::{Envelope, Payload, Signed, Verified};
 use arbiter_protocol::time::{DurationMillis, UnixMillis};
 use arbiter_protocol::wire::arbiter as proto;
 use prost::Message as _;
+use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::arbiter::{Misbehaviour, Offence};
 use crate::error::StoreError;
+use crate::give::Own;
 use crate::outcome::{Evidence, Status};
 
-const VERSION: u32 = 1;
+/// Version 1 knew no detached signatures: the new fields are empty there, which is what they should be.
+const RECORD_VERSIONS: RangeInclusive<u32> = 1..=2;
+const MISBEHAVIOUR_VERSION: u32 = 1;
 
-/// Everything that is kept about one exchange.
-#[derive(Clone, Debug)]
+/// Everything that is kept about one exchange. It has no `Debug`: our signature is a secret until it leaves.
+#[derive(Clone)]
 pub(crate) struct Record {
     pub session: Session,
     pub own_transfer: Option<Verified<Transfer>>,
     pub peer_transfer: Option<Verified<Transfer>>,
     pub receipts: Vec<Receipt>,
-    pub own_file: Option<PathBuf>,
+    pub own: Own,
+    pub peer_escrow: Option<Escrow>,
+    pub peer_signature: Option<Vec<u8>>,
     pub received_file: Option<PathBuf>,
     pub since: UnixMillis,
     pub remark: Option<String>,
 }
 
 impl Record {
-    pub(crate) const fn new(session: Session, own_file: Option<PathBuf>, since: UnixMillis) -> Self {
+    pub(crate) const fn new(session: Session, own: Own, since: UnixMillis) -> Self {
         Self {
             session,
             own_transfer: None,
             peer_transfer: None,
             receipts: Vec::new(),
-            own_file,
+            own,
+            peer_escrow: None,
+            peer_signature: None,
             received_file: None,
             since,
             remark: None,
@@ -58,6 +69,33 @@ impl Record {
             let transfer = Transfer::new(agreement, self.session.role());
             self.own_transfer = Some(Verified::sign(transfer, signer));
         }
+    }
+
+    /// Our signature will never leave: forget it.
+    pub(crate) fn forget_if_aborted(&mut self) {
+        if self.session.phase() == Phase::Done(Outcome::Aborted) {
+            self.own.signature = None;
+        }
+    }
+
+    /// Both signatures in escrow, as far as they came.
+    pub(crate) fn escrows(&self) -> Escrows {
+        let role = self.session.role();
+        let mut escrows = Escrows::default();
+        *escrows.of_mut(role) = self.own.escrow.clone();
+        *escrows.of_mut(role.peer()) = self.peer_escrow.clone();
+        escrows
+    }
+
+    /// What may be shown: nothing before the end, and nothing of an aborted exchange.
+    fn signatures(&self) -> ByRole<Option<Vec<u8>>> {
+        let mut signatures = ByRole::default();
+        if matches!(self.session.phase(), Phase::Done(Outcome::Completed | Outcome::Resolved)) {
+            let role = self.session.role();
+            *signatures.of_mut(role) = self.own.signature.as_ref().map(|signature| signature.to_vec());
+            *signatures.of_mut(role.peer()) = self.peer_signature.clone();
+        }
+        signatures
     }
 
     /// The session with the timing of this client: the margin is a setting, not a promise.
@@ -104,16 +142,19 @@ impl Record {
             own_transfer: self.own_transfer.clone(),
             peer_transfer: self.peer_transfer.clone(),
             receipts: self.receipts.clone(),
-            own_file: self.own_file.clone(),
+            own_file: self.own.file.clone(),
             received_file: self.received_file.clone(),
+            escrows: self.escrows(),
+            signatures: self.signatures(),
         }
     }
 
-    pub(crate) fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Zeroizing<Vec<u8>> {
         let envelope =
             |it: &Option<Verified<Transfer>>| it.as_ref().map_or_else(Vec::new, |it| it.envelope().encode());
-        wire::Record {
-            version: VERSION,
+        let escrow = |it: &Option<Escrow>| it.as_ref().map_or_else(Vec::new, Escrow::to_bytes);
+        let mut wire = wire::Record {
+            version: *RECORD_VERSIONS.end(),
             responder: self.session.role() == Role::Responder,
             offer: self.session.offer().envelope().encode(),
             acceptance: self.acceptance().map_or_else(Vec::new, |it| it.envelope().encode()),
@@ -122,12 +163,20 @@ impl Record {
             own_transfer: envelope(&self.own_transfer),
             peer_transfer: envelope(&self.peer_transfer),
             receipts: self.receipts.iter().map(proto::Receipt::from).collect(),
-            own_file: path_to_wire(self.own_file.as_deref()),
+            own_file: path_to_wire(self.own.file.as_deref()),
             received_file: path_to_wire(self.received_file.as_deref()),
             since: self.since.0,
             remark: self.remark.clone().unwrap_or_default(),
-        }
-        .encode_to_vec()
+            own_signature: self.own.signature.as_ref().map_or_else(Vec::new, |it| it.to_vec()),
+            own_escrow: escrow(&self.own.escrow),
+            peer_escrow: escrow(&self.peer_escrow),
+            peer_signature: self.peer_signature.clone().unwrap_or_default(),
+            checksum: Vec::new(),
+        };
+        wire.checksum = wire.sum();
+        let bytes = Zeroizing::new(wire.encode_to_vec());
+        wire.own_signature.zeroize();
+        bytes
     }
 
     /// Reads and verifies again: damage shows here, not in a session.
@@ -136,7 +185,12 @@ impl Record {
     }
 
     fn decoded(bytes: &[u8]) -> Option<Self> {
-        let wire = wire::Record::decode(bytes).ok().filter(|wire| wire.version == VERSION)?;
+        let wire = wire::Record::decode(bytes).ok().filter(|it| RECORD_VERSIONS.contains(&it.version))?;
+        // Escrows and signatures cannot all be verified without a long calculation: a hash shows damage as well.
+        if wire.checksum != wire.sum() {
+            return None;
+        }
+        let own_signature = Zeroizing::new(wire.own_signature);
         let role = if wire.responder { Role::Responder } else { Role::Originator };
         let offer = signed::<Offer>(&wire.offer)?.verify_offer().ok()?;
         let acceptance = match wire.acceptance.as_slice() {
@@ -157,7 +211,13 @@ impl Record {
             own_transfer: transfer(&wire.own_transfer, role)?,
             peer_transfer: transfer(&wire.peer_transfer, role.peer())?,
             receipts: receipts(wire.receipts)?,
-            own_file: path_from_wire(&wire.own_file),
+            own: Own {
+                file: path_from_wire(&wire.own_file),
+                signature: (!own_signature.is_empty()).then_some(own_signature),
+                escrow: escrow_from_wire(&wire.own_escrow)?,
+            },
+            peer_escrow: escrow_from_wire(&wire.peer_escrow)?,
+            peer_signature: Some(wire.peer_signature).filter(|it| !it.is_empty()),
             received_file: path_from_wire(&wire.received_file),
             since: UnixMillis(wire.since),
             remark: Some(wire.remark).filter(|text| !text.is_empty()),
@@ -173,7 +233,7 @@ pub(crate) fn encode_misbehaviour(proof: &Misbehaviour) -> Vec<u8> {
         Offence::Unproven(why) => (3, why.clone()),
     };
     wire::Misbehaviour {
-        version: VERSION,
+        version: MISBEHAVIOUR_VERSION,
         arbiter: proof.arbiter.to_vec(),
         exchange_id: proof.exchange_id.to_vec(),
         request: proof.request.to_vec(),
@@ -187,7 +247,8 @@ pub(crate) fn encode_misbehaviour(proof: &Misbehaviour) -> Vec<u8> {
 
 pub(crate) fn decode_misbehaviour(bytes: &[u8]) -> Result<Misbehaviour, StoreError> {
     let decoded = || {
-        let wire = wire::Misbehaviour::decode(bytes).ok().filter(|wire| wire.version == VERSION)?;
+        let wire =
+            wire::Misbehaviour::decode(bytes).ok().filter(|wire| wire.version == MISBEHAVIOUR_VERSION)?;
         let offence = match wire.offence {
             1 => Offence::InconsistentLog,
             2 => Offence::TwoVerdicts,
@@ -212,6 +273,10 @@ fn signed<T: Payload>(bytes: &[u8]) -> Option<Signed<T>> {
 
 fn receipts(wire: Vec<proto::Receipt>) -> Option<Vec<Receipt>> {
     wire.into_iter().map(|receipt| Receipt::try_from(receipt).ok()).collect()
+}
+
+fn escrow_from_wire(bytes: &[u8]) -> Option<Option<Escrow>> {
+    if bytes.is_empty() { Some(None) } else { Escrow::from_bytes(bytes).ok().map(Some) }
 }
 
 fn path_to_wire(path: Option<&Path>) -> Vec<u8> {
@@ -242,9 +307,10 @@ fn phase_from_wire(number: u32) -> Option<Phase> {
     PHASES.iter().find(|(it, _)| *it == number).map(|(_, phase)| *phase)
 }
 
-/// The journal's own messages. Version 1.
+/// The journal's own messages.
 mod wire {
     use arbiter_protocol::wire::arbiter::Receipt;
+    use sha2::{Digest as _, Sha256};
 
     #[derive(Clone, PartialEq, prost::Message)]
     pub(super) struct Record {
@@ -274,6 +340,32 @@ mod wire {
         pub since: u64,
         #[prost(string, tag = "13")]
         pub remark: String,
+        #[prost(bytes = "vec", tag = "14")]
+        pub own_signature: Vec<u8>,
+        #[prost(bytes = "vec", tag = "15")]
+        pub own_escrow: Vec<u8>,
+        #[prost(bytes = "vec", tag = "16")]
+        pub peer_escrow: Vec<u8>,
+        #[prost(bytes = "vec", tag = "17")]
+        pub peer_signature: Vec<u8>,
+        /// Over the four before; empty if they all are.
+        #[prost(bytes = "vec", tag = "18")]
+        pub checksum: Vec<u8>,
+    }
+
+    impl Record {
+        pub(super) fn sum(&self) -> Vec<u8> {
+            let parts = [&self.own_signature, &self.own_escrow, &self.peer_escrow, &self.peer_signature];
+            if parts.iter().all(|part| part.is_empty()) {
+                return Vec::new();
+            }
+            let mut hasher = Sha256::new();
+            for part in parts {
+                hasher.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+                hasher.update(part);
+            }
+            hasher.finalize().to_vec()
+        }
     }
 
     #[derive(Clone, PartialEq, prost::Message)]

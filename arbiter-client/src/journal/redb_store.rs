@@ -1,5 +1,6 @@
 //! The journal as one redb file: ACID, one writer, fsync at every commit. The only file naming `redb`.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use redb::{Database, DatabaseError, Durability, ReadableDatabase as _, ReadableTable as _, TableDefinition};
@@ -23,11 +24,14 @@ impl RedbStore {
         std::fs::create_dir_all(folder).map_err(|error| Error::file(folder, error))?;
         let path = folder.join("journal.redb");
         let database = Database::create(&path).map_err(|error| match error {
-            DatabaseError::DatabaseAlreadyOpen => StoreError::InUse(path),
+            DatabaseError::DatabaseAlreadyOpen => StoreError::InUse(path.clone()),
             other => io(other),
         })?;
+        // It holds signatures that have not left yet.
+        let owner_only = std::fs::Permissions::from_mode(0o600);
+        std::fs::set_permissions(&path, owner_only).map_err(|error| Error::file(&path, error))?;
         let write = database.begin_write().map_err(io)?;
-        for shelf in [Shelf::Checkpoints, Shelf::Exchanges, Shelf::Misbehaviours] {
+        for shelf in Shelf::ALL {
             write.open_table(table(shelf)).map_err(io)?;
         }
         write.commit().map_err(io)?;
@@ -62,6 +66,7 @@ const fn table(shelf: Shelf) -> TableDefinition<'static, &'static [u8], &'static
         Shelf::Checkpoints => "checkpoints/v1",
         Shelf::Exchanges => "exchanges/v1",
         Shelf::Misbehaviours => "misbehaviours/v1",
+        Shelf::Nonces => "nonces/v1",
     })
 }
 

@@ -7,17 +7,20 @@ use std::time::Duration;
 
 use arbiter_protocol::crypto::{MemorySigner, Sealer, Signer as _};
 use arbiter_protocol::error::{Refused, Rejected};
+use arbiter_protocol::escrow::EscrowSecret;
 use arbiter_protocol::evidence::checkpoint::Origin;
 use arbiter_protocol::evidence::leaf::Pseudonym;
 use arbiter_protocol::evidence::merkle::{Frontier, NodeId, consistency_proof, inclusion_proof};
 use arbiter_protocol::exchange::item::Description;
-use arbiter_protocol::exchange::kind::information::{ContentCheck, FitContent};
-use arbiter_protocol::exchange::selection::Role;
-use arbiter_protocol::ids::{Digest, ExchangeId};
+use arbiter_protocol::exchange::kind::content::{ContentCheck, FitContent};
+use arbiter_protocol::exchange::kind::detached::Place;
+use arbiter_protocol::exchange::selection::{ByRole, Role};
+use arbiter_protocol::ids::{Digest, ExchangeId, LeafIndex};
 use arbiter_protocol::limits;
 use arbiter_protocol::message::agreement::{Acceptance, Agreement, ArbiterIdentity};
+use arbiter_protocol::message::escrow_epoch::EscrowEpoch;
 use arbiter_protocol::message::verdict::{Answer, Replacement, Ruling, Verdict};
-use arbiter_protocol::role::arbiter::{Case, RULES};
+use arbiter_protocol::role::arbiter::{Case, Decision, RULES, decide};
 use arbiter_protocol::ruling::receipt::Receipt;
 use arbiter_protocol::ruling::sequencer::{Batch, ContentId, Desk, Head, Record, Reply, Seals, Veil};
 use arbiter_protocol::statement::{Signed, Verified};
@@ -32,6 +35,8 @@ use crate::random;
 /// What the arbiter does wrong on request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lie {
+    /// Changes a bit of what it held for a party.
+    AlteredContent,
     /// Rewrites its log: begins a new one under the same keys.
     ForkedLog,
     /// Signs a replacement although nobody accepted.
@@ -60,10 +65,17 @@ struct State {
     nodes: BTreeMap<NodeId, Digest>,
     records: BTreeMap<ExchangeId, Record>,
     contents: Vec<Vec<u8>>,
+    epochs: Vec<(Arc<EscrowSecret>, Verified<EscrowEpoch>)>,
     calls: BTreeMap<&'static str, u64>,
     down: bool,
     lie: Option<Lie>,
 }
+
+/// What fits, by the role whose item it is, and its bytes.
+type Held = ByRole<Option<(FitContent, Vec<u8>)>>;
+
+/// How long the first escrow key is good: 90 days.
+const EPOCH: DurationMillis = DurationMillis(90 * 24 * 3_600_000);
 
 struct TestVeil;
 
@@ -98,7 +110,28 @@ impl TestArbiter {
         let desk = Desk { arbiter, build: Digest::of(&[b"test"]), clock_uncertainty: DurationMillis(0) };
         let arbiter = Self(Arc::new(Inner { desk, key, log_key, clock, state: Mutex::default() }));
         arbiter.begin_log();
+        let until = arbiter.0.clock.now().after(EPOCH);
+        arbiter.begin_epoch(until);
         arbiter
+    }
+
+    /// The newest escrow key.
+    pub fn escrow_epoch(&self) -> Verified<EscrowEpoch> {
+        let newest = self.state().epochs.last().map(|(_, epoch)| epoch.clone());
+        newest.expect("invariant: there is an epoch from the beginning")
+    }
+
+    /// Begins a new escrow key that is good until then. The earlier ones still open.
+    pub fn begin_epoch(&self, until: UnixMillis) -> Verified<EscrowEpoch> {
+        let mut state = self.state();
+        let arbiter = *self.0.key.public_key().as_bytes();
+        let epoch = u64::try_from(state.epochs.len()).unwrap_or(u64::MAX).saturating_add(1);
+        let secret = EscrowSecret::from_seed(&Zeroizing::new([103; 32]), arbiter, epoch);
+        let secret = secret.expect("invariant: a hash gives a key");
+        let key = *secret.public().as_bytes();
+        let signed = Verified::sign(EscrowEpoch { epoch, key, from: self.0.clock.now(), until }, &self.0.key);
+        state.epochs.push((Arc::new(secret), signed.clone()));
+        signed
     }
 
     /// What agreements name.
@@ -127,7 +160,7 @@ impl TestArbiter {
         match lie {
             Lie::ForkedLog => self.begin_log(),
             Lie::SecondVerdict => self.state().records.values_mut().for_each(|it| it.verdict = None),
-            Lie::ForgedVerdict | Lie::OtherRequest => {}
+            Lie::AlteredContent | Lie::ForgedVerdict | Lie::OtherRequest => {}
         }
     }
 
@@ -163,12 +196,16 @@ impl TestArbiter {
         Ok(())
     }
 
-    fn rule(&self, filing: &Filing, content: Option<(FitContent, Vec<u8>)>) -> Result<Receipt, PortError> {
+    fn rule(&self, filing: &Filing, deposit: Option<(FitContent, Vec<u8>)>) -> Result<Receipt, PortError> {
         let case = self.admit(filing)?;
         let mut state = self.state();
+        let mut held = self.open(&state, &case)?;
+        if deposit.is_some() {
+            *held.of_mut(filing.request.role) = deposit;
+        }
         let id = case.exchange_id();
         let request = case.request().digest();
-        let reply = self.file(&mut state, &case, content)?;
+        let reply = self.file(&mut state, &case, held)?;
         let record = state.records.get(&id).cloned().unwrap_or_default();
         let seals = Seals { arbiter: &self.0.key, log: &self.0.log_key, veil: &TestVeil };
         let proof = |index, size| {
@@ -199,22 +236,48 @@ impl TestArbiter {
         })
     }
 
+    /// the signatures out of escrow, if a verdict would be made now.
+    fn open(&self, state: &State, case: &Case) -> Result<Held, PortError> {
+        let mut held = Held::default();
+        let record = state.records.get(&case.exchange_id()).cloned().unwrap_or_default();
+        let now = self.0.clock.now();
+        let decision = decide(case, record.known(), now, LeafIndex(0), ByRole::default());
+        let (Ok(Decision::Rule(_)), Some(agreement), Some(terms)) =
+            (decision, case.agreement(), &case.offer().escrow)
+        else {
+            return Ok(held); // Decided again below: refused, or a replay.
+        };
+        for role in case.to_open() {
+            let Some(escrow) = case.escrows().of(role) else { continue };
+            let epoch = state.epochs.iter().find(|(_, epoch)| **epoch == *terms.epoch);
+            let (secret, _) = epoch.ok_or_else(|| refused(Refused::EscrowKeyUnknown))?;
+            let place = Place::of(case.offer(), role, agreement.id());
+            let opened = place.open(escrow, secret).map_err(|why| match place.check(escrow.clone()) {
+                Err(_) => refusal(why.reason(), why.to_string()),
+                Ok(_) => refusal("INTERNAL", "a true escrow does not open".to_owned()),
+            });
+            let (fit, signature) = opened?;
+            *held.of_mut(role) = Some((fit, signature.to_vec()));
+        }
+        Ok(held)
+    }
+
     /// Decides, "commits" and applies.
-    fn file(
-        &self,
-        state: &mut State,
-        case: &Case,
-        content: Option<(FitContent, Vec<u8>)>,
-    ) -> Result<Reply, PortError> {
+    fn file(&self, state: &mut State, case: &Case, held: Held) -> Result<Reply, PortError> {
         let head = state.head.clone().ok_or_else(|| refused(Refused::VerdictNotFound))?;
         let mut batch = Batch::new(&self.0.desk, &TestVeil, head);
         let durable = state.records.get(&case.exchange_id()).cloned().unwrap_or_default();
-        let next = ContentId(u64::try_from(state.contents.len()).unwrap_or(u64::MAX));
-        let fit = content.as_ref().map(|(fit, _)| (fit, next));
-        let reply = batch.file(case, durable, self.0.clock.now(), fit).map_err(refused)?;
+        let mut next = u64::try_from(state.contents.len()).unwrap_or(u64::MAX);
+        let fits = held.map(|_, it| {
+            let (fit, _) = it.as_ref()?;
+            next = next.saturating_add(1);
+            Some((fit, ContentId(next.saturating_sub(1))))
+        });
+        let reply = batch.file(case, durable, self.0.clock.now(), fits).map_err(refused)?;
         let closed = batch.close();
         if !closed.leaves.is_empty() {
-            state.contents.extend(content.map(|(_, bytes)| bytes));
+            let bytes = [held.originator, held.responder].into_iter().flatten().map(|(_, bytes)| bytes);
+            state.contents.extend(bytes);
         }
         state.head = Some(closed.head);
         state.records.extend(closed.records);
@@ -230,6 +293,7 @@ impl TestArbiter {
                 Signed::parse(filing.request.envelope().clone())?,
                 Signed::parse(filing.offer.envelope().clone())?,
                 acceptance.map(Signed::parse).transpose()?,
+                filing.escrows.clone(),
             )
         };
         admitted().map_err(|why| refusal(why.reason(), why.to_string()))
@@ -272,7 +336,7 @@ impl ArbiterPort for TestArbiter {
             return Err(refused(Refused::DepositNotAllowed));
         };
         let bytes = tokio::fs::read(content).await.map_err(|why| PortError::Content(why.to_string()))?;
-        let mut check = ContentCheck::new(described.clone());
+        let mut check = ContentCheck::file(described.clone());
         let fit = check.update(&bytes).and_then(|()| check.finish());
         let fit = fit.map_err(|unfit| refusal(unfit.reason(), unfit.to_string()))?;
         self.rule(filing, Some((fit, bytes)))
@@ -282,16 +346,19 @@ impl ArbiterPort for TestArbiter {
         self.count("FetchDeposit")?;
         let case = self.admit(filing)?;
         let mut state = self.state();
-        let Reply::Content(ContentId(number)) = self.file(&mut state, &case, None)? else {
+        let Reply::Content(ContentId(number)) = self.file(&mut state, &case, Held::default())? else {
             return Err(refused(Refused::DepositNotReleased));
         };
         let released = || -> Option<Deposit> {
-            let content = state.contents.get(usize::try_from(number).ok()?)?;
-            let logged = state.records.get(&case.exchange_id())?.attestation.as_ref()?;
+            let mut content = state.contents.get(usize::try_from(number).ok()?)?.clone();
+            if let (Some(Lie::AlteredContent), Some(byte)) = (state.lie, content.last_mut()) {
+                *byte ^= 1;
+            }
+            let logged = state.records.get(&case.exchange_id())?.verdict.as_ref()?;
             let acceptance = Signed::<Acceptance>::parse(logged.acceptance.clone()?).ok()?;
             let agreement = Agreement::new(case.offer().clone(), acceptance).ok()?;
             let recipient = case.offer().party(case.request().role).sealing_key;
-            let context = agreement.seal_context(logged.statement.depositor);
+            let context = agreement.seal_context(case.request().role.peer());
             let mut sealer = Sealer::new(&recipient, &context, &random::secret().ok()?).ok()?;
             let mut chunks = Vec::new();
             let mut plain = content.chunks(limits::CHUNK_BYTES).peekable();

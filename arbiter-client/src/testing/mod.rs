@@ -87,6 +87,7 @@ impl Bench {
         Client::builder()
             .arbiter_port(Arc::new(self.arbiter.clone()))
             .arbiter_identity(self.arbiter.identity())
+            .escrow_epoch(self.arbiter.escrow_epoch())
             .identity(identity(name))
             .store(self.folder(name))
             .clock(self.clock.clone())

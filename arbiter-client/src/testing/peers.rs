@@ -11,14 +11,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arbiter_protocol::crypto::{Opener, Sealer};
+use arbiter_protocol::escrow::Escrow;
 use arbiter_protocol::exchange::item::{Description, Item};
-use arbiter_protocol::exchange::kind::information::ContentCheck;
-use arbiter_protocol::exchange::selection::Role;
+use arbiter_protocol::exchange::kind::content::ContentCheck;
+use arbiter_protocol::exchange::kind::detached::Place;
+use arbiter_protocol::exchange::selection::{ByRole, Role};
 use arbiter_protocol::ids::{AgreementId, Digest, ExchangeId};
 use arbiter_protocol::limits;
 use arbiter_protocol::message::agreement::{Acceptance, Agreement, Offer};
 use arbiter_protocol::message::request::{Action, Request};
 use arbiter_protocol::message::transfer::Transfer;
+use arbiter_protocol::role::arbiter::{Case, Escrows};
 use arbiter_protocol::ruling::receipt::Receipt;
 use arbiter_protocol::statement::{Envelope, Payload as _, Signed, Verified};
 use tokio::time::{Instant, interval, sleep_until};
@@ -39,6 +42,17 @@ pub enum Cheat {
     AbortAfterAcceptance,
     /// Sends its item with one byte, or the text, changed.
     AlteredItem,
+    /// Sends bytes that are no escrow beside its offer or acceptance. For who gives a detached signature, as the next four.
+    EscrowGarbage,
+    /// Sends nothing there.
+    EscrowMissing,
+    /// Sends an escrow of its signature that was made for another exchange or agreement.
+    EscrowOfOther,
+    /// Sends an escrow for this exchange in which nothing can be opened.
+    EscrowUnopenable,
+    /// Sends a good escrow, and in place of the signature in it another one that is valid. Needs
+    /// [`Cheater::with_signatures`].
+    OtherSignature,
     /// Says nothing after its acceptance. For a responder.
     QuietAfterAcceptance,
     /// Says nothing after its offer. For an originator.
@@ -56,7 +70,16 @@ pub enum Cheat {
 }
 
 impl Cheat {
-    /// Every cheat.
+    /// Every cheat with an escrow.
+    pub const ESCROW: [Self; 5] = [
+        Self::EscrowGarbage,
+        Self::EscrowMissing,
+        Self::EscrowOfOther,
+        Self::EscrowUnopenable,
+        Self::OtherSignature,
+    ];
+
+    /// Every other cheat.
     pub const ALL: [Self; 9] = [
         Self::AbortAfterAcceptance,
         Self::AlteredItem,
@@ -75,7 +98,15 @@ impl Cheat {
             Self::AbortAfterAcceptance | Self::QuietAfterOffer => role == Role::Originator,
             Self::QuietAfterAcceptance | Self::SecondAcceptance => role == Role::Responder,
             Self::QuietAfterReceiving => !sends_first,
-            Self::AlteredItem | Self::ReplayOldStatements | Self::RepeatsForever | Self::WithholdItem => true,
+            Self::EscrowGarbage
+            | Self::EscrowMissing
+            | Self::EscrowOfOther
+            | Self::EscrowUnopenable
+            | Self::OtherSignature
+            | Self::AlteredItem
+            | Self::ReplayOldStatements
+            | Self::RepeatsForever
+            | Self::WithholdItem => true,
         }
     }
 }
@@ -85,6 +116,8 @@ pub struct Cheater {
     identity: Identity,
     cheat: Cheat,
     file: Option<PathBuf>,
+    /// The detached signature that it puts into escrow, and the one that it sends.
+    signatures: Option<[Vec<u8>; 2]>,
     arbiter: Option<Arc<dyn ArbiterPort>>,
     time: Duration,
 }
@@ -98,8 +131,10 @@ pub struct Loot {
     pub agreement: Option<Agreement>,
     /// The peer's transfer. With a signature item this is the item.
     pub transfer: Option<Verified<Transfer>>,
-    /// The peer's file, whole and fitting.
+    /// The peer's file or detached signature, whole and fitting.
     pub content: Option<Vec<u8>>,
+    /// What came and was sent as escrows.
+    pub escrows: ByRole<Option<Vec<u8>>>,
     /// What its own arbiter calls gave.
     pub receipts: Vec<Receipt>,
 }
@@ -109,7 +144,7 @@ impl Loot {
     pub fn has_item(&self) -> bool {
         let Some(transfer) = &self.transfer else { return false };
         match transfer.item.description {
-            Description::Information(_) => self.content.is_some(),
+            Description::DetachedSignature(_) | Description::Information(_) => self.content.is_some(),
             Description::Signature(_) => true,
         }
     }
@@ -118,7 +153,14 @@ impl Loot {
 impl Cheater {
     /// A cheater; `file` is its item, if that is a file.
     pub const fn new(identity: Identity, cheat: Cheat, file: Option<PathBuf>) -> Self {
-        Self { identity, cheat, file, arbiter: None, time: Duration::from_secs(600) }
+        Self { identity, cheat, file, signatures: None, arbiter: None, time: Duration::from_secs(600) }
+    }
+
+    /// Gives it a detached signature for the escrow, and one to send, instead of the one that its identity makes.
+    #[must_use]
+    pub fn with_signatures(mut self, escrowed: Vec<u8>, sent: Vec<u8>) -> Self {
+        self.signatures = Some([escrowed, sent]);
+        self
     }
 
     /// Gives it a way to the arbiter, for cheats that use it.
@@ -138,13 +180,51 @@ impl Cheater {
     /// Makes an offer, and cheats.
     pub async fn originate(&self, offer: Offer, transport: &mut dyn Transport) -> Result<Loot, Error> {
         let offer = Verified::sign(offer, self.identity.signer());
-        let loot = Loot { offer: Some(offer), ..Loot::default() };
+        let mut loot = Loot::default();
+        loot.escrows.originator = self.escrow(&offer, None)?;
+        loot.offer = Some(offer);
         self.play(Role::Originator, loot, transport).await
     }
 
     /// Waits for an offer, accepts it, and cheats.
     pub async fn respond(&self, transport: &mut dyn Transport) -> Result<Loot, Error> {
         self.play(Role::Responder, Loot::default(), transport).await
+    }
+
+    /// The detached signature that it puts into escrow, and the one that it sends.
+    fn signatures(&self, offer: &Offer, role: Role) -> Option<[Vec<u8>; 2]> {
+        let item = offer.item(role).description.detached()?;
+        let own = || self.identity.signer().sign(item.statement.document().as_bytes()).to_vec();
+        Some(self.signatures.clone().unwrap_or_else(|| [own(), own()]))
+    }
+
+    /// What it sends as the escrow of its signature, if it gives a detached one.
+    fn escrow(
+        &self,
+        offer: &Verified<Offer>,
+        agreement: Option<&Agreement>,
+    ) -> Result<Option<Vec<u8>>, Error> {
+        let role = if agreement.is_some() { Role::Responder } else { Role::Originator };
+        let Some([signature, _]) = self.signatures(offer, role) else { return Ok(None) };
+        let put = |place: Place<'_>| -> Result<Vec<u8>, Error> {
+            let escrow = place.put(&signature, &random::secret()?);
+            Ok(escrow.map_err(|_| Error::Bug("a cheater's signature is not even valid"))?.to_bytes())
+        };
+        let another = Offer { nonce: random::bytes()?, ..(**offer).clone() };
+        let another = Verified::sign(another, self.identity.signer());
+        let elsewhere = AgreementId::from_bytes(random::bytes()?);
+        let here = match agreement {
+            None => Place::originator(offer),
+            Some(agreement) => Place::responder(offer, agreement.id()),
+        };
+        Ok(match self.cheat {
+            Cheat::EscrowMissing => None,
+            Cheat::EscrowGarbage => Some(random::bytes()?.repeat(100)),
+            Cheat::EscrowOfOther if role == Role::Originator => Some(put(Place::originator(&another))?),
+            Cheat::EscrowOfOther => Some(put(Place::responder(offer, elsewhere))?),
+            Cheat::EscrowUnopenable => Some(unopenable(put(here)?)?),
+            _ => Some(put(here)?),
+        })
     }
 
     async fn play(&self, role: Role, loot: Loot, transport: &mut dyn Transport) -> Result<Loot, Error> {
@@ -172,13 +252,26 @@ impl Cheater {
                         let _ = transport.send(message);
                     }
                 }
-                Event::Message(PeerMessage::Statement(envelope)) => game.statement(envelope).await?,
+                Event::Message(PeerMessage::Statement(envelope, escrow)) => {
+                    game.statement(envelope, escrow).await?;
+                }
                 Event::Message(PeerMessage::Content(content)) => game.content(&content).await?,
                 Event::Message(PeerMessage::Declined(_)) => {}
             }
         }
         Ok(game.loot)
     }
+}
+
+/// The same escrow with a bit changed in every sealed seed: its statement, label and hashes of them are right, and nothing
+/// in it opens.
+fn unopenable(mut bytes: Vec<u8>) -> Result<Vec<u8>, Error> {
+    let read = |bytes: &[u8]| Escrow::from_bytes(bytes).map_err(|_| Error::Bug("an escrow that is none"));
+    let hidden = usize::from(read(&bytes)?.suite().hidden());
+    // Instances are at the end, all of one length: response, point, sealed seed. Ed25519: 32, 32 and 16 bytes.
+    let each = 32 + 32 + 16;
+    bytes.iter_mut().rev().step_by(each).take(hidden).for_each(|byte| *byte ^= 1);
+    read(&bytes).map(|_| bytes)
 }
 
 struct Game<'a> {
@@ -192,7 +285,9 @@ struct Game<'a> {
 
 impl Game<'_> {
     fn say(&mut self, envelope: &Envelope) {
-        self.outbox.push_back(PeerMessage::Statement(envelope.clone()));
+        let opening = envelope.holds::<Offer>() || envelope.holds::<Acceptance>();
+        let escrow = self.loot.escrows.of(self.role).clone().filter(|_| opening);
+        self.outbox.push_back(PeerMessage::Statement(envelope.clone(), escrow));
     }
 
     /// Everything said so far, once more.
@@ -211,7 +306,10 @@ impl Game<'_> {
         }
     }
 
-    async fn statement(&mut self, envelope: Envelope) -> Result<(), Error> {
+    async fn statement(&mut self, envelope: Envelope, escrow: Option<Vec<u8>>) -> Result<(), Error> {
+        if escrow.is_some() {
+            *self.loot.escrows.of_mut(self.role.peer()) = escrow;
+        }
         match (envelope.payload_type(), self.role) {
             (Offer::TYPE, Role::Responder) if self.loot.offer.is_none() => self.accept(envelope).await,
             (Acceptance::TYPE, Role::Originator) if self.loot.agreement.is_none() => {
@@ -232,10 +330,15 @@ impl Game<'_> {
         let (first, second) = (accept()?, accept()?);
         self.loot.agreement = Agreement::join(offer.clone(), first.clone()).ok();
         self.loot.offer = Some(offer.clone());
+        self.loot.escrows.responder = self.cheater.escrow(&offer, self.loot.agreement.as_ref())?;
         self.say(first.envelope());
         if self.cheater.cheat == Cheat::SecondAcceptance {
-            self.say(second.envelope());
-            self.turn_to_arbiter(Action::Resolve, Agreement::join(offer, second).ok()).await;
+            let second = Agreement::join(offer.clone(), second).ok();
+            let first = self.loot.escrows.responder.clone();
+            self.loot.escrows.responder = self.cheater.escrow(&offer, second.as_ref())?;
+            second.iter().for_each(|second| self.say(second.acceptance().envelope()));
+            self.turn_to_arbiter(Action::Resolve, second).await;
+            self.loot.escrows.responder = first;
         }
         self.maybe_send(self.is_first()).await
     }
@@ -276,12 +379,16 @@ impl Game<'_> {
         let Some((opener, bytes)) = &mut self.arriving else { return Ok(()) };
         let Ok(chunk) = opener.open(&piece.sealed, piece.last) else { return Ok(()) };
         bytes.extend(chunk);
-        if let (true, Description::Information(described)) = (piece.last, &transfer.item.description) {
-            let mut check = ContentCheck::new(described.clone());
-            if check.update(bytes).and_then(|()| check.finish()).is_ok() {
-                self.loot.content = Some(bytes.clone());
-                self.maybe_send(!self.is_first()).await?;
-            }
+        let check = match &transfer.item.description {
+            Description::Information(described) => Some(ContentCheck::file(described.clone())),
+            Description::DetachedSignature(agreed) => Some(ContentCheck::signature(agreed.clone(), None)),
+            Description::Signature(_) => None,
+        };
+        if let (true, Some(mut check)) = (piece.last, check)
+            && check.update(bytes).and_then(|()| check.finish()).is_ok()
+        {
+            self.loot.content = Some(bytes.clone());
+            self.maybe_send(!self.is_first()).await?;
         }
         Ok(())
     }
@@ -306,7 +413,19 @@ impl Game<'_> {
                 self.replay(&agreement);
                 Ok(())
             }
-            Cheat::AbortAfterAcceptance
+            Cheat::OtherSignature => {
+                self.sent = true;
+                let sent = self.cheater.signatures(agreement.offer(), self.role);
+                let [_, signature] = sent.ok_or(Error::Bug("a cheater without a detached signature"))?;
+                let transfer = Transfer::new(&agreement, self.role);
+                self.say(Verified::sign(transfer, self.cheater.identity.signer()).envelope());
+                self.send_content(&agreement, &signature)
+            }
+            Cheat::EscrowGarbage
+            | Cheat::EscrowMissing
+            | Cheat::EscrowOfOther
+            | Cheat::EscrowUnopenable
+            | Cheat::AbortAfterAcceptance
             | Cheat::QuietAfterAcceptance
             | Cheat::QuietAfterOffer
             | Cheat::QuietAfterReceiving
@@ -325,6 +444,16 @@ impl Game<'_> {
                 transfer.item = Item::new(Description::Signature(statement));
                 let transfer = Verified::sign(transfer, self.cheater.identity.signer());
                 self.say(transfer.envelope());
+            }
+            Description::DetachedSignature(_) => {
+                let sent = self.cheater.signatures(agreement.offer(), self.role);
+                let [_, mut bytes] = sent.ok_or(Error::Bug("a cheater without a detached signature"))?;
+                if let Some(byte) = bytes.last_mut() {
+                    *byte ^= 1;
+                }
+                let transfer = Verified::sign(transfer, self.cheater.identity.signer());
+                self.say(transfer.envelope());
+                self.send_content(agreement, &bytes)?;
             }
             Description::Information(_) => {
                 let path = self.cheater.file.clone().ok_or(Error::Bug("a cheater without its file"))?;
@@ -389,15 +518,19 @@ impl Game<'_> {
             role: self.role,
             action,
         };
-        let filing = Filing {
+        let mut filing = Filing {
             request: Verified::sign(request, self.cheater.identity.signer()),
             offer: offer.clone(),
             acceptance: agreement.map(|agreement| agreement.acceptance().clone()),
+            escrows: Escrows::default(),
         };
+        let escrow = |bytes: &Option<Vec<u8>>| bytes.as_deref().and_then(|it| Escrow::from_bytes(it).ok());
+        let all = self.loot.escrows.map(|_, bytes| escrow(bytes));
+        filing.escrows = all.map(|role, it| it.clone().filter(|_| is_opened(&filing, role)));
         if let (Action::Resolve, true, Some(file)) = (action, self.is_first(), &self.cheater.file) {
             let request = Request { action: Action::Deposit, ..(*filing.request).clone() };
             let request = Verified::sign(request, self.cheater.identity.signer());
-            let deposit = Filing { request, ..filing.clone() };
+            let deposit = Filing { request, escrows: Escrows::default(), ..filing.clone() };
             match arbiter.deposit(&deposit, file).await {
                 Ok(receipt) => self.loot.receipts.push(receipt),
                 Err(why) => tracing::info!(%why, "the arbiter did not take the cheater's deposit"),
@@ -412,4 +545,14 @@ impl Game<'_> {
             Err(why) => tracing::info!(%why, "the arbiter did not help the cheater"),
         }
     }
+}
+
+/// Whether the arbiter opens the escrow of `role` in this case.
+fn is_opened(filing: &Filing, role: Role) -> bool {
+    let request = Signed::parse(filing.request.envelope().clone());
+    let acceptance = filing.acceptance.as_ref().map(|it| Signed::parse(it.envelope().clone())).transpose();
+    let case = request.ok().zip(acceptance.ok()).and_then(|(request, acceptance)| {
+        Case::reopen(request, filing.offer.clone(), acceptance, Escrows::default()).ok()
+    });
+    case.is_some_and(|case| case.to_open().contains(&role))
 }

@@ -24,8 +24,9 @@ pub enum PeerMessage {
     Content(Content),
     /// The peer will not go on, and why, e.g. `OFFER_NOT_WANTED`. A courtesy, never evidence.
     Declined(String),
-    /// An offer, acceptance or transfer. Not verified.
-    Statement(Envelope),
+    /// An offer, acceptance or transfer; beside an offer or acceptance the sender's detached signature in escrow, if
+    /// it gives one: at most [`ESCROW_BYTES`](arbiter_protocol::limits::ESCROW_BYTES). Nothing is verified.
+    Statement(Envelope, Option<Vec<u8>>),
 }
 
 /// A piece of sealed content.

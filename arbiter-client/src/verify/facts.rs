@@ -6,6 +6,7 @@ use std::io::Read;
 use arbiter_protocol::exchange::item::Information;
 use arbiter_protocol::exchange::kind::information::plausible;
 use arbiter_protocol::ids::Digest;
+use arbiter_protocol::limits;
 use sha2::{Digest as _, Sha256};
 
 use crate::plain;
@@ -52,16 +53,25 @@ impl FileFacts {
         Ok(Self { label: plain::clip(label, 80), sha256, size_bytes, head })
     }
 
+    /// The whole file, if it is small enough to be a signature or the text that one signs.
+    pub(super) fn small(&self) -> Option<&[u8]> {
+        let whole = u64::try_from(self.head.len()).is_ok_and(|length| length == self.size_bytes);
+        whole.then_some(self.head.as_slice())
+    }
+
     /// Whether the file is what `described` says: hash, size and media type.
     pub fn is(&self, described: &Information) -> bool {
         self.sha256 == described.sha256
             && self.size_bytes == described.size_bytes
-            && plausible(&self.head, &described.media_type)
+            && plausible(self.head.get(..MAGIC_BYTES).unwrap_or(&self.head), &described.media_type)
     }
 }
 
 /// Magic bytes are looked for in this many first bytes.
-const HEAD_BYTES: usize = 512;
+const MAGIC_BYTES: usize = 512;
+/// As many first bytes are kept: enough for magic bytes, and for every signature and every text that one signs.
+const HEAD_BYTES: usize = 16 * 1024;
+const _: () = assert!(HEAD_BYTES > limits::MODULUS_BYTES && HEAD_BYTES > limits::TEXT_BYTES + 2048);
 
 #[cfg(test)]
 mod tests {

@@ -27,6 +27,25 @@ pub struct Check {
     pub detail: String,
 }
 
+/// A detached signature that the agreement is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SignatureReport {
+    /// Whose signature: `originator` or `responder`.
+    pub signer: String,
+    /// Kind of key and way of signing.
+    pub algorithm: String,
+    /// SHA-256 of the public key in its standard encoding (SPKI, DER).
+    pub key_sha256: String,
+    /// Whom the certificate names, if one is shown; its issuer was not checked.
+    pub certificate_subject: Option<String>,
+    /// Whether it was sealed so that the arbiter could open it, and the whole proof of that passed.
+    pub sealed: bool,
+    /// SHA-256 of the signature file, if the signature is in the bundle and passed.
+    pub signature_sha256: Option<String>,
+    /// Whether a verdict in the bundle says that the arbiter opened it.
+    pub opened: bool,
+}
+
 /// Everything that verification found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Report {
@@ -40,6 +59,8 @@ pub struct Report {
     pub outcome: Option<Claim>,
     /// Whether the arbiter was pinned by the caller.
     pub arbiter_pinned: bool,
+    /// The detached signatures that the agreement is about; empty in a bundle that could not be read so far.
+    pub signatures: Vec<SignatureReport>,
     /// The checks in the order made.
     pub checks: Vec<Check>,
     /// What a good bundle proves; empty in a bad one.

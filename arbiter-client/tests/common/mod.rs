@@ -4,17 +4,18 @@
 
 use std::path::{Path, PathBuf};
 
-use arbiter_client::items;
+use arbiter_client::protocol::crypto::Signer as _;
+use arbiter_client::protocol::escrow::{Escrow, SignatureKey, Suite};
 use arbiter_client::protocol::exchange::item::{Description, Information};
 use arbiter_client::protocol::exchange::selection::{Role, select};
 use arbiter_client::protocol::ids::{Digest, ExchangeId};
-use arbiter_client::protocol::message::agreement::Offer;
+use arbiter_client::protocol::message::agreement::{EscrowTerms, Offer};
 use arbiter_client::protocol::message::verdict::Ruling;
 use arbiter_client::protocol::time::DurationMillis;
-use arbiter_client::testing::{Bench, identity};
-use arbiter_client::{OfferTerms, Outcome};
+use arbiter_client::testing::{Bench, identity, signer};
+use arbiter_client::{Client, Error, Evidence, Give, OfferTerms, Outcome, Proposal, items};
 
-/// The kinds of exchange.
+/// The kinds of exchange. *Signature* is the kind that the arbiter replaces, *detached* the one that it opens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deal {
     /// P1: signature for signature.
@@ -23,9 +24,61 @@ pub enum Deal {
     FileForSignature,
     /// P2: the originator's signature for the responder's file.
     SignatureForFile,
+    /// P1: detached for detached.
+    Detached,
+    /// P1: the originator's detached for the responder's signature.
+    DetachedForSignature,
+    /// P1: the originator's signature for the responder's detached.
+    SignatureForDetached,
+    /// P2: the originator's file for the responder's detached.
+    FileForDetached,
+    /// P2: the originator's detached for the responder's file.
+    DetachedForFile,
 }
 
+/// Without escrow.
 pub const DEALS: [Deal; 3] = [Deal::Contract, Deal::FileForSignature, Deal::SignatureForFile];
+
+/// With escrow.
+pub const ESCROW_DEALS: [Deal; 5] = [
+    Deal::Detached,
+    Deal::DetachedForSignature,
+    Deal::SignatureForDetached,
+    Deal::FileForDetached,
+    Deal::DetachedForFile,
+];
+
+pub fn all_deals() -> impl Iterator<Item = Deal> {
+    DEALS.into_iter().chain(ESCROW_DEALS)
+}
+
+impl Deal {
+    /// Who sends first.
+    pub fn first(self) -> Role {
+        match self {
+            Self::SignatureForFile | Self::DetachedForFile => Role::Responder,
+            _ => Role::Originator,
+        }
+    }
+
+    /// Whether a file changes hands: P2.
+    pub fn has_file(self) -> bool {
+        matches!(
+            self,
+            Self::FileForSignature | Self::SignatureForFile | Self::FileForDetached | Self::DetachedForFile
+        )
+    }
+
+    /// Whether the party in `role` gives a detached signature.
+    pub fn is_detached(self, role: Role) -> bool {
+        match self {
+            Self::Detached => true,
+            Self::DetachedForSignature | Self::DetachedForFile => role == Role::Originator,
+            Self::SignatureForDetached | Self::FileForDetached => role == Role::Responder,
+            Self::Contract | Self::FileForSignature | Self::SignatureForFile => false,
+        }
+    }
+}
 
 /// Several chunks, the last one short.
 pub fn content() -> Vec<u8> {
@@ -44,6 +97,8 @@ pub fn described() -> Information {
 /// Terms between `alice` and `bob`, and whose file is where.
 pub struct Setting {
     pub terms: OfferTerms,
+    pub originator: Give,
+    pub responder: Give,
     pub originator_file: Option<PathBuf>,
     pub responder_file: Option<PathBuf>,
 }
@@ -52,28 +107,52 @@ pub fn setting(bench: &Bench, deal: Deal, folder: &Path) -> Setting {
     let path = folder.join("notice.txt");
     std::fs::write(&path, content()).unwrap();
     let signature = |title: &str| items::signature(title, "I agree.", described());
+    let detached = |title: &str, name: &str| {
+        let key = SignatureKey::ed25519(signer(name).public_key()).unwrap();
+        items::detached_signature(title, "I agree.", described(), key, Vec::new())
+    };
     let file = || items::file(described());
     let (originator_item, responder_item) = match deal {
         Deal::Contract => (signature("Contract"), signature("Contract")),
         Deal::FileForSignature => (file(), signature("Receipt")),
         Deal::SignatureForFile => (signature("Receipt"), file()),
+        Deal::Detached => (detached("Contract", "alice"), detached("Contract", "bob")),
+        Deal::DetachedForSignature => (detached("Contract", "alice"), signature("Contract")),
+        Deal::SignatureForDetached => (signature("Contract"), detached("Contract", "bob")),
+        Deal::FileForDetached => (file(), detached("Receipt", "bob")),
+        Deal::DetachedForFile => (detached("Receipt", "alice"), file()),
     };
     let deadline = bench.clock.now().after(DurationMillis(3_600_000));
+    let file_of = |role| (deal.has_file() && deal.first() == role).then(|| path.clone());
+    let (originator_file, responder_file) = (file_of(Role::Originator), file_of(Role::Responder));
+    let give = |file: &Option<PathBuf>| file.clone().map_or(Give::Nothing, Give::File);
     Setting {
         terms: OfferTerms {
             responder: identity("bob").party(),
             originator_item,
             responder_item,
-            complain_by: (deal != Deal::Contract).then_some(deadline),
+            complain_by: deal.has_file().then_some(deadline),
+            suite: Suite::FAST,
         },
-        originator_file: (deal == Deal::FileForSignature).then(|| path.clone()),
-        responder_file: (deal == Deal::SignatureForFile).then_some(path),
+        originator: give(&originator_file),
+        responder: give(&responder_file),
+        originator_file,
+        responder_file,
     }
+}
+
+/// What `client` makes of the offer in a record.
+pub async fn review(client: &Client, evidence: &Evidence) -> Result<Proposal, Error> {
+    let escrow = evidence.escrows.originator.as_ref().map(Escrow::to_bytes);
+    client.review(evidence.offer.envelope().clone(), escrow).await
 }
 
 /// The offer that a cheating originator makes of the same terms.
 pub fn offer_of(bench: &Bench, terms: OfferTerms, nonce: u8) -> Offer {
+    let detached = [&terms.originator_item, &terms.responder_item];
+    let detached = detached.into_iter().any(|item| item.description.detached().is_some());
     Offer {
+        escrow: detached.then(|| EscrowTerms::new(bench.arbiter.escrow_epoch(), terms.suite)),
         nonce: [nonce; 32],
         originator: identity("alice").party(),
         responder: terms.responder,
@@ -106,6 +185,17 @@ pub fn has_peers_item(outcome: &Outcome) -> bool {
             let signed = evidence.peer_transfer.as_ref();
             signed.is_some_and(|transfer| transfer.item == *evidence.offer.item(peer))
                 || replaced(outcome, peer)
+        }
+        Description::DetachedSignature(item) => {
+            let Some(bytes) = evidence.signatures.of(peer) else {
+                assert_eq!(evidence.received_file, None, "what is not ours has no file");
+                return false;
+            };
+            let path = evidence.received_file.as_ref().expect("a signature is a file as well");
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            assert_eq!(name, format!("{}.{peer}.sig", item.statement.subject.name));
+            assert_eq!(std::fs::read(path).unwrap(), *bytes);
+            item.key.verify(item.statement.document().as_bytes(), bytes)
         }
         Description::Information(_) => {
             evidence.received_file.as_ref().is_some_and(|path| std::fs::read(path).unwrap() == content())

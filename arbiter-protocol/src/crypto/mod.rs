@@ -92,7 +92,7 @@ const SMALL_ORDER: [[u8; 32]; 5] = [
 mod tests {
     use super::*;
 
-    /// Every key to which sealing fails is refused when the offer is read, and so is every second form of a key.
+    /// every key to which sealing fails is refused when the offer is read, and so is every second form of a key.
     #[test]
     fn a_key_to_which_nothing_can_be_sealed_is_weak() {
         let no_seal = |key| Sealer::new(&key, b"", &Zeroizing::new([4; 32])).is_err();
@@ -116,7 +116,7 @@ mod tests {
         }
     }
 
-    /// Attack K23: all eight torsion points and the non-canonical forms of them.
+    /// R-104, S17, K23: all eight torsion points and the non-canonical forms of them.
     #[test]
     fn small_order_and_non_canonical_keys_are_weak() {
         let torsion = [
@@ -140,7 +140,7 @@ mod tests {
         assert_eq!(check_key(&good, "k"), Ok(()));
     }
 
-    /// Scenario S17: a signature that only lax verifiers take (s + L) is refused.
+    /// R-104, S17: a signature that only lax verifiers take (s + L) is refused.
     #[test]
     fn a_non_canonical_scalar_is_refused() {
         let signer = MemorySigner::from_seed(&Zeroizing::new([7; 32]));

@@ -103,6 +103,7 @@ mod tests {
         (secret, sealer)
     }
 
+    /// S43: altered, in another order, or cut short, a stream does not open.
     #[test]
     fn a_stream_opens_in_order_and_only_whole() {
         let (secret, mut sealer) = pair(b"exchange");
@@ -120,6 +121,7 @@ mod tests {
         assert!(open().open(&altered, false).is_err(), "altered");
     }
 
+    /// S44: content for another exchange, or for somebody else, does not open.
     #[test]
     fn content_of_another_exchange_or_another_recipient_does_not_open() {
         let (secret, mut sealer) = pair(b"exchange");

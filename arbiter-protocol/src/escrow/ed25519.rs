@@ -10,7 +10,6 @@ use curve25519_dalek::traits::IsIdentity as _;
 use sha2::{Digest as _, Sha512};
 use zeroize::{Zeroize as _, Zeroizing};
 
-use super::encoding::Hidden;
 use super::error::{EscrowError, PointFault};
 use super::proof::Homomorphism;
 use super::transcript::Hash;
@@ -33,9 +32,13 @@ impl<'a> Ed25519<'a> {
 
     /// The statement that belongs to a nonce point.
     pub(super) fn with_nonce(self, nonce: [u8; 32]) -> Result<Opening<'a>, EscrowError> {
-        let point = prime_order(&nonce).map_err(EscrowError::Nonce)?;
         let hash = Sha512::new().chain_update(nonce).chain_update(self.key).chain_update(self.message);
-        let c = Scalar::from_bytes_mod_order_wide(&hash.finalize().into());
+        self.with_challenge(nonce, &Scalar::from_bytes_mod_order_wide(&hash.finalize().into()))
+    }
+
+    /// The same for a c of the caller's choice: V = 0 takes R = -cA, which nobody can find while c is a hash of R.
+    pub(super) fn with_challenge(self, nonce: [u8; 32], c: &Scalar) -> Result<Opening<'a>, EscrowError> {
+        let point = prime_order(&nonce).map_err(EscrowError::Nonce)?;
         let target = point + self.point * c;
         if target.is_identity() {
             return Err(EscrowError::Trivial);
@@ -81,6 +84,8 @@ pub(super) struct Opening<'a> {
 
 impl Homomorphism for Opening<'_> {
     type Element = Secret;
+    /// V.
+    type Divisor = EdwardsPoint;
 
     fn statement(&self) -> Vec<u8> {
         self.target.compress().to_bytes().to_vec()
@@ -95,25 +100,27 @@ impl Homomorphism for Opening<'_> {
         encode(&points)
     }
 
-    fn blind(&self, mask: &Secret, witness: &Secret) -> Vec<u8> {
-        (**mask + **witness).to_bytes().to_vec()
+    fn blind<'a>(&self, masks: impl Iterator<Item = &'a Secret>, witness: &Secret) -> Vec<Vec<u8>>
+    where
+        Self: 'a,
+    {
+        masks.map(|mask| (**mask + **witness).to_bytes().to_vec()).collect()
     }
 
     fn encode(&self, witness: &Secret) -> Zeroizing<Vec<u8>> {
         Zeroizing::new(witness.as_bytes().to_vec())
     }
 
-    fn responses(&self, hidden: &[Hidden]) -> Result<Vec<Secret>, EscrowError> {
-        let read = |(position, it): (usize, &Hidden)| {
-            let bytes = <[u8; 32]>::try_from(&*it.response).ok();
-            let scalar = bytes.and_then(|it| Option::from(Scalar::from_canonical_bytes(it)));
-            scalar.map(Zeroizing::new).ok_or(EscrowError::Response { position })
-        };
-        hidden.iter().enumerate().map(read).collect()
+    fn response(&self, bytes: &[u8]) -> Option<Secret> {
+        Option::from(Scalar::from_canonical_bytes(bytes.try_into().ok()?)).map(Zeroizing::new)
     }
 
-    fn hidden_images(&self, responses: &[Secret]) -> Vec<Vec<u8>> {
-        let points: Vec<_> = responses.iter().map(|z| EdwardsPoint::mul_base(z) - self.target).collect();
+    fn divisor(&self, _: &[Secret]) -> Result<EdwardsPoint, EscrowError> {
+        Ok(self.target)
+    }
+
+    fn hidden_images(&self, responses: &[Secret], divisor: &EdwardsPoint) -> Vec<Vec<u8>> {
+        let points: Vec<_> = responses.iter().map(|z| EdwardsPoint::mul_base(z) - divisor).collect();
         encode(&points)
     }
 

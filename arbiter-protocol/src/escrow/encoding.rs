@@ -15,12 +15,10 @@ use super::error::EscrowError;
 use super::suite::Suite;
 use super::transcript::hidden_set;
 use super::{VERSION, tree};
-
-/// Most bytes an escrow can have: 8192-bit RSA in the suite with the most hidden instances, and its nodes.
-pub const ESCROW_BYTES: usize = 72 * 1024;
+use crate::limits::{self, ESCROW_BYTES};
 
 /// Smallest and largest RSA modulus, in bytes.
-pub(super) const MODULUS_BYTES: std::ops::RangeInclusive<usize> = 256..=1024;
+pub(super) const MODULUS_BYTES: std::ops::RangeInclusive<usize> = 256..=limits::MODULUS_BYTES;
 
 const ED25519: u8 = 1;
 const RSA: u8 = 2;

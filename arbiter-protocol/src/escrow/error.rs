@@ -144,3 +144,35 @@ pub enum EscrowError {
     #[error("the nonce of this signature was used for another message: the signer's key is exposed")]
     NonceReused,
 }
+
+impl EscrowError {
+    /// The stable reason for programs.
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::ArbiterKey => "ESCROW_KEY_INVALID",
+            Self::Challenge => "ESCROW_FALSE",
+            Self::Ciphertext { .. } | Self::Response { .. } | Self::ResponseFactor => "ESCROW_NOT_CANONICAL",
+            Self::Context => "ESCROW_OF_SOMETHING_ELSE",
+            Self::EncodedMessage
+            | Self::Exponent(_)
+            | Self::ExponentSize
+            | Self::Key(_)
+            | Self::ModulusEven
+            | Self::ModulusSize { .. }
+            | Self::Trivial => "SIGNATURE_KEY_INVALID",
+            Self::ExtraNodes { .. }
+            | Self::TooLarge { .. }
+            | Self::Trailing { .. }
+            | Self::Truncated { .. } => "ESCROW_SIZE_INVALID",
+            Self::ModulusWidth { .. } | Self::WrongKind => "ESCROW_KIND_MISMATCH",
+            Self::Nonce(_) | Self::SaltSize { .. } => "ESCROW_SIGNATURE_INVALID",
+            Self::NonceReused => "SIGNATURE_NONCE_REUSED",
+            Self::Signature => "SIGNATURE_NOT_VALID",
+            Self::Unopenable => "ESCROW_UNOPENABLE",
+            Self::UnknownKind(_) | Self::UnknownSuite(_) | Self::Version(_) => "ESCROW_VERSION_UNSUPPORTED",
+            Self::WrongArbiter => "ESCROW_ARBITER_MISMATCH",
+            Self::WrongEpoch { .. } => "ESCROW_EPOCH_MISMATCH",
+            Self::WrongSuite => "ESCROW_SUITE_MISMATCH",
+        }
+    }
+}

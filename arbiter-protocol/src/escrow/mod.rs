@@ -14,7 +14,7 @@
 //! - a false escrow passes [`check`] with probability 2^-128 per attempt of a forger;
 //! - all randomness is an argument, secrets wipe themselves, and work with them takes constant time.
 //!
-//! `docs/escrow.md` is the specification, with the security argument and what was not reviewed.
+//! `SPEC.md` section 11 is the specification, with the security argument and what was not reviewed.
 
 mod ed25519;
 mod emsa;
@@ -37,11 +37,11 @@ mod tests;
 use zeroize::Zeroizing;
 
 pub use emsa::{RsaHash, RsaPadding};
-pub use encoding::{ESCROW_BYTES, Escrow};
+pub use encoding::Escrow;
 pub use error::{EscrowError, PointFault};
 pub use key::{EscrowKey, EscrowSecret};
 pub use label::{Label, Side};
-pub use nonce::NonceRegister;
+pub use nonce::{NonceRegister, NonceUse};
 pub use signature_key::SignatureKey;
 pub use statement::Statement;
 pub use suite::Suite;
@@ -58,7 +58,7 @@ pub const VERSION: u8 = 1;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified {
     escrow: Escrow,
-    nonce: Option<nonce::Use>,
+    nonce: Option<NonceUse>,
 }
 
 impl Verified {
@@ -114,7 +114,7 @@ pub fn check(
             let map = it.with_nonce(*nonce)?;
             let session = session(&map, &escrow, statement, label, key)?;
             proof::verify(&map, &session, key, &escrow.challenge, &escrow.nodes, &escrow.hidden)?;
-            let nonce = Some(nonce::Use::new(it, *nonce));
+            let nonce = Some(NonceUse::new(it, *nonce));
             Ok(Verified { escrow, nonce })
         }
         (Kind::Rsa(it), PublicPart::Rsa { width, salt }) => {
@@ -125,6 +125,27 @@ pub fn check(
         }
         _ => Err(EscrowError::WrongKind),
     }
+}
+
+/// Whether the escrow was made for this statement, label and key: no proof is checked, so a forger can pass. A few
+/// hashes and one multiplication.
+pub fn belongs(
+    escrow: &Escrow,
+    statement: &Statement<'_>,
+    label: &Label,
+    key: &EscrowKey,
+) -> Result<(), EscrowError> {
+    same_suite_and_key(escrow, label, key)?;
+    match (statement.kind(), &escrow.public) {
+        (Kind::Ed25519(it), PublicPart::Ed25519 { nonce }) => {
+            session(&it.with_nonce(*nonce)?, escrow, statement, label, key)?;
+        }
+        (Kind::Rsa(it), PublicPart::Rsa { width, salt }) => {
+            session(&rsa_map(it, *width, salt)?, escrow, statement, label, key)?;
+        }
+        _ => return Err(EscrowError::WrongKind),
+    }
+    Ok(())
 }
 
 /// Whether `signature`, which is valid for the statement, is the one that the escrow holds: its public part is the same.

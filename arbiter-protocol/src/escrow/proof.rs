@@ -30,6 +30,8 @@ const CHUNK: usize = 36;
 pub(super) trait Homomorphism: Sync {
     /// An element of the domain, secret. It wipes itself.
     type Element: Send + Sync;
+    /// What takes Y off an image.
+    type Divisor: Sync;
 
     /// The encoding of Y.
     fn statement(&self) -> Vec<u8>;
@@ -37,15 +39,24 @@ pub(super) trait Homomorphism: Sync {
     fn mask(&self, session: &[u8; 32], index: u16, seed: &Seed) -> Self::Element;
     /// The encodings of ψ(r), in constant time.
     fn images(&self, masks: &[Self::Element]) -> Vec<Vec<u8>>;
-    /// z, from r and w.
-    fn blind(&self, mask: &Self::Element, witness: &Self::Element) -> Vec<u8>;
+    /// The encodings of z, from r and w.
+    fn blind<'a>(
+        &self,
+        masks: impl Iterator<Item = &'a Self::Element>,
+        witness: &Self::Element,
+    ) -> Vec<Vec<u8>>
+    where
+        Self: 'a;
     /// The encoding of w, to draw randomness from it.
     fn encode(&self, witness: &Self::Element) -> Zeroizing<Vec<u8>>;
-    /// Reads z's: each of the right length, in its canonical range.
-    fn responses(&self, hidden: &[Hidden]) -> Result<Vec<Self::Element>, EscrowError>;
+    /// Reads z, when it has the right length and is in its canonical range.
+    fn response(&self, bytes: &[u8]) -> Option<Self::Element>;
+    /// What takes Y off the images of these z, all of which must be invertible.
+    fn divisor(&self, responses: &[Self::Element]) -> Result<Self::Divisor, EscrowError>;
     /// The encodings of ψ(z) with Y taken off. Nothing here is secret.
-    fn hidden_images(&self, responses: &[Self::Element]) -> Vec<Vec<u8>>;
-    /// w from z and r, when ψ(w) = Y and the finished signature passes the strict check. The signature's bytes.
+    fn hidden_images(&self, responses: &[Self::Element], divisor: &Self::Divisor) -> Vec<Vec<u8>>;
+    /// w from z and r, when z is invertible, ψ(w) = Y, and the finished signature passes the strict check. The
+    /// signature's bytes.
     fn finish(&self, response: &Self::Element, mask: &Self::Element) -> Option<Zeroizing<Vec<u8>>>;
 }
 
@@ -132,13 +143,12 @@ pub(super) fn prove<H: Homomorphism>(
     let instances = instances(map, session, key.table(), &tree.leaves());
     let challenge = challenge(&session.id, instances.iter().map(|it| &it.digest));
     let chosen = hidden_set(&challenge, session.suite);
-    let hidden = instances.iter().filter(|it| chosen.binary_search(&it.index).is_ok());
-    let hidden = hidden.map(|it| Hidden {
-        response: map.blind(&it.mask, witness),
-        point: it.point,
-        sealed: it.sealed,
-    });
-    (challenge, tree.cover(&chosen), hidden.collect())
+    let hidden = || instances.iter().filter(|it| chosen.binary_search(&it.index).is_ok());
+    let responses = map.blind(hidden().map(|it| &it.mask), witness);
+    let hidden = hidden().zip(responses);
+    let hidden =
+        hidden.map(|(it, response)| Hidden { response, point: it.point, sealed: it.sealed }).collect();
+    (challenge, tree.cover(&chosen), hidden)
 }
 
 /// Checks the proof: cheap checks of form first, then the work.
@@ -150,15 +160,20 @@ pub(super) fn verify<H: Homomorphism>(
     nodes: &[[u8; 16]],
     hidden: &[Hidden],
 ) -> Result<(), EscrowError> {
-    let responses = map.responses(hidden)?;
-    for (position, it) in hidden.iter().enumerate() {
-        element(&it.point).ok_or(EscrowError::Ciphertext { position })?;
+    let read = |(position, it): (usize, &Hidden)| {
+        map.response(&it.response).ok_or(EscrowError::Response { position })
+    };
+    let responses = hidden.iter().enumerate().map(read).collect::<Result<Vec<_>, _>>()?;
+    let divisor = map.divisor(&responses)?;
+    let readable = in_chunks(hidden, |hidden| hidden.iter().map(|it| element(&it.point).is_some()).collect());
+    if let Some(position) = readable.iter().position(|it| !it) {
+        return Err(EscrowError::Ciphertext { position });
     }
     let chosen = hidden_set(expected, session.suite);
     let shown = regrow(&session.id, &chosen, nodes, session.suite);
     let mut digests: Vec<(u16, [u8; 64])> =
         instances(map, session, key.table(), &shown).iter().map(|it| (it.index, it.digest)).collect();
-    let images = in_chunks(&responses, |responses| map.hidden_images(responses));
+    let images = in_chunks(&responses, |responses| map.hidden_images(responses, &divisor));
     for ((index, it), image) in chosen.iter().zip(hidden).zip(images) {
         digests.push((*index, session.digest(*index, &image, &it.point, &it.sealed)));
     }
@@ -177,7 +192,7 @@ pub(super) fn open<H: Homomorphism>(
     hidden: &[Hidden],
 ) -> Option<Zeroizing<Vec<u8>>> {
     hidden_set(challenge, session.suite).into_iter().zip(hidden).find_map(|(index, it)| {
-        let responses = map.responses(std::slice::from_ref(it)).ok()?;
+        let response = map.response(&it.response)?;
         let point = element(&it.point)?;
         let seed = session.pad(index, &it.point, &secret.agree(&point), &it.sealed);
         // The coins must come from the seed: without this test the arbiter's answers would help a forger. Points are
@@ -185,7 +200,7 @@ pub(super) fn open<H: Homomorphism>(
         if RistrettoPoint::mul_base(&session.coins(index, &seed)) != point {
             return None;
         }
-        map.finish(responses.first()?, &map.mask(&session.id, index, &seed))
+        map.finish(&response, &map.mask(&session.id, index, &seed))
     })
 }
 

@@ -255,6 +255,7 @@ mod tests {
         assert_eq!(signed_text, Err(CheckpointError::LineCount));
     }
 
+    /// S36: two roots for one size convict the log.
     #[test]
     fn two_roots_for_one_size_of_one_log_contradict() {
         let of = |size, leaf| signed(checkpoint(size, leaf).text(), "log.example/a").unwrap();

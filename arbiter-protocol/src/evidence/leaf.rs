@@ -20,6 +20,7 @@
 //! One `key value` a line in this order, values of `[A-Za-z0-9+/=:._-]`, so there is exactly one form.
 //! A leaf is made only from ids, digests and closed sets: no field can hold text of a party.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use crate::error::Invalid;
@@ -187,7 +188,7 @@ pub struct RecordField<'a> {
     /// 16 bytes that nobody else can guess.
     pub salt: [u8; 16],
     /// The exact stored bytes.
-    pub value: &'a [u8],
+    pub value: Cow<'a, [u8]>,
 }
 
 /// Root of a sealed record: RFC 6962 over `salt || name || 0x00 || value`, fields in schema order.
@@ -195,7 +196,7 @@ pub struct RecordField<'a> {
 pub fn record_root(fields: &[RecordField<'_>]) -> Digest {
     let mut tree = merkle::Frontier::new();
     for field in fields {
-        let leaf = [&field.salt[..], field.name.as_bytes(), &[0], field.value].concat();
+        let leaf = [&field.salt[..], field.name.as_bytes(), &[0], &field.value].concat();
         let _ = tree.append(merkle::leaf_hash(&leaf));
     }
     tree.root()
@@ -257,12 +258,13 @@ mod tests {
         }
     }
 
+    /// every name, value and salt is bound.
     #[test]
     fn the_record_root_binds_every_field() {
         let root = |name, salt, value| {
             record_root(&[
-                RecordField { name, salt, value },
-                RecordField { name: "z", salt: [9; 16], value: b"z" },
+                RecordField { name, salt, value: Cow::Borrowed(value) },
+                RecordField { name: "z", salt: [9; 16], value: Cow::Borrowed(b"z") },
             ])
         };
         let base = root("a", [1; 16], b"v");

@@ -3,9 +3,11 @@
 use prost::Message as _;
 
 use crate::error::Invalid;
+use crate::escrow::signature_key::Kind as KeyKind;
+use crate::escrow::{RsaHash, RsaPadding, SignatureKey};
 use crate::exchange::kind;
 use crate::exchange::property::Properties;
-use crate::ids::Digest;
+use crate::ids::{Digest, PublicKey};
 use crate::limits;
 use crate::message::wire;
 
@@ -21,10 +23,24 @@ pub struct Item {
 /// What an item must be, one variant a kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Description {
+    /// A plain signature over the document of a statement, by a standard key; handed over in escrow first.
+    DetachedSignature(DetachedSignature),
     /// A file.
     Information(Information),
-    /// A signature of the sending party over a statement.
+    /// A signature of the sending party over a statement: the signed transfer itself.
     Signature(Statement),
+}
+
+/// Describes a plain signature, as any tool makes and checks it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DetachedSignature {
+    /// What is signed: [`Statement::document`].
+    pub statement: Statement,
+    /// Which key signs, and how.
+    pub key: SignatureKey,
+    /// X.509 certificate (DER) that is shown for the key, at most [`limits::CERTIFICATE_BYTES`]; may be empty. Parties
+    /// read it, the arbiter does not.
+    pub certificate: Vec<u8>,
 }
 
 /// Describes a file.
@@ -65,6 +81,9 @@ impl Item {
 
     pub(crate) fn from_wire(wire: wire::Item, field: &'static str) -> Result<Self, Invalid> {
         let description = match wire.description.ok_or(Invalid::FieldMissing { field })? {
+            wire::item::Description::DetachedSignature(it) => {
+                Description::DetachedSignature(DetachedSignature::from_wire(it)?)
+            }
             wire::item::Description::Information(it) => Description::Information(Information::from_wire(it)?),
             wire::item::Description::Signature(it) => Description::Signature(Statement::from_wire(it)?),
         };
@@ -78,10 +97,101 @@ impl Item {
     pub(crate) fn to_wire(&self) -> wire::Item {
         wire::Item {
             description: Some(match &self.description {
+                Description::DetachedSignature(it) => {
+                    wire::item::Description::DetachedSignature(it.to_wire())
+                }
                 Description::Information(it) => wire::item::Description::Information(it.to_wire()),
                 Description::Signature(it) => wire::item::Description::Signature(it.to_wire()),
             }),
             properties: self.properties.to_wire(),
+        }
+    }
+}
+
+impl Description {
+    /// Whether bytes follow the transfer: a file, or a detached signature. Otherwise the transfer is the item.
+    pub const fn is_content(&self) -> bool {
+        matches!(self, Self::DetachedSignature(_) | Self::Information(_))
+    }
+
+    /// The detached signature, if it is one.
+    pub const fn detached(&self) -> Option<&DetachedSignature> {
+        match self {
+            Self::DetachedSignature(it) => Some(it),
+            Self::Information(_) | Self::Signature(_) => None,
+        }
+    }
+}
+
+impl DetachedSignature {
+    fn from_wire(wire: wire::DetachedSignature) -> Result<Self, Invalid> {
+        let statement = wire.statement.ok_or(Invalid::FieldMissing { field: "statement" })?;
+        if wire.certificate.len() > limits::CERTIFICATE_BYTES {
+            return Err(Invalid::FieldLength { field: "certificate" });
+        }
+        let key = wire.key.and_then(|it| it.key).ok_or(Invalid::FieldMissing { field: "key" })?;
+        Ok(Self {
+            statement: Statement::from_wire(statement)?,
+            key: key_from_wire(key)?,
+            certificate: wire.certificate,
+        })
+    }
+
+    fn to_wire(&self) -> wire::DetachedSignature {
+        wire::DetachedSignature {
+            statement: Some(self.statement.to_wire()),
+            key: Some(wire::SignatureKey { key: Some(key_to_wire(&self.key)) }),
+            certificate: self.certificate.clone(),
+        }
+    }
+}
+
+/// Sizes first, then what costs arithmetic.
+fn key_from_wire(wire: wire::signature_key::Key) -> Result<SignatureKey, Invalid> {
+    let weak = |_| Invalid::WeakKey { field: "key" };
+    match wire {
+        wire::signature_key::Key::Ed25519(bytes) => {
+            SignatureKey::ed25519(PublicKey::parse(&bytes, "ed25519")?).map_err(weak)
+        }
+        wire::signature_key::Key::Rsa(rsa) => {
+            if rsa.modulus.len() > limits::MODULUS_BYTES {
+                return Err(Invalid::FieldLength { field: "modulus" });
+            }
+            let padding = match wire::RsaPadding::try_from(rsa.padding) {
+                Ok(wire::RsaPadding::Pkcs1) => RsaPadding::Pkcs1,
+                Ok(wire::RsaPadding::Pss) => RsaPadding::Pss,
+                _ => return Err(Invalid::FieldValue { field: "padding" }),
+            };
+            let hash = match wire::RsaHash::try_from(rsa.hash) {
+                Ok(wire::RsaHash::Sha256) => RsaHash::Sha256,
+                Ok(wire::RsaHash::Sha384) => RsaHash::Sha384,
+                Ok(wire::RsaHash::Sha512) => RsaHash::Sha512,
+                _ => return Err(Invalid::FieldValue { field: "hash" }),
+            };
+            SignatureKey::rsa(rsa.modulus, rsa.exponent, padding, hash).map_err(weak)
+        }
+    }
+}
+
+fn key_to_wire(key: &SignatureKey) -> wire::signature_key::Key {
+    match key.kind() {
+        KeyKind::Ed25519(key) => wire::signature_key::Key::Ed25519(key.to_vec()),
+        KeyKind::Rsa { modulus, exponent, padding, hash } => {
+            let padding = match padding {
+                RsaPadding::Pkcs1 => wire::RsaPadding::Pkcs1,
+                RsaPadding::Pss => wire::RsaPadding::Pss,
+            };
+            let hash = match hash {
+                RsaHash::Sha256 => wire::RsaHash::Sha256,
+                RsaHash::Sha384 => wire::RsaHash::Sha384,
+                RsaHash::Sha512 => wire::RsaHash::Sha512,
+            };
+            wire::signature_key::Key::Rsa(wire::RsaKey {
+                modulus: modulus.clone(),
+                exponent: *exponent,
+                padding: padding.into(),
+                hash: hash.into(),
+            })
         }
     }
 }
@@ -112,6 +222,34 @@ impl Information {
 }
 
 impl Statement {
+    /// R-108: what a detached signature signs, as UTF-8 text. Two different statements never have the same document,
+    /// and no document is a statement of this protocol, for it does not begin with `DSSEv1`.
+    ///
+    /// ```
+    /// # use arbiter_protocol::{exchange::item::{Information, Statement}, ids::Digest};
+    /// let contract = Information {
+    ///     sha256: Digest::from_bytes([0xab; 32]), size_bytes: 9, media_type: "text/plain".into(), name: "sale.txt".into(),
+    /// };
+    /// let statement = Statement { title: "Sale".into(), text: "One bicycle.\nAs seen.".into(), subject: contract };
+    /// assert_eq!(statement.document(), format!("\
+    /// arbiter/signed-statement/v1
+    /// title Sale
+    /// file sale.txt
+    /// type text/plain
+    /// size 9
+    /// sha256 {}
+    ///
+    /// One bicycle.
+    /// As seen.", "ab".repeat(32)));
+    /// ```
+    pub fn document(&self) -> String {
+        let Information { sha256, size_bytes, media_type, name } = &self.subject;
+        format!(
+            "arbiter/signed-statement/v1\ntitle {}\nfile {name}\ntype {media_type}\nsize {size_bytes}\nsha256 {sha256}\n\n{}",
+            self.title, self.text
+        )
+    }
+
     fn from_wire(wire: wire::Statement) -> Result<Self, Invalid> {
         check_line(&wire.title, limits::TITLE_BYTES, "title")?;
         if wire.title.is_empty() {

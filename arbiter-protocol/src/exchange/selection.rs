@@ -29,6 +29,14 @@ pub enum Role {
 }
 
 impl Role {
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Originator => "originator",
+            Self::Responder => "responder",
+        }
+    }
+
     /// The other one.
     pub const fn peer(self) -> Self {
         match self {
@@ -40,11 +48,62 @@ impl Role {
 
 impl fmt::Display for Role {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Originator => "originator",
-            Self::Responder => "responder",
-        })
+        f.write_str(self.name())
     }
+}
+
+/// One value for each party.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ByRole<T> {
+    /// The originator's.
+    pub originator: T,
+    /// The responder's.
+    pub responder: T,
+}
+
+impl<T> ByRole<T> {
+    /// The one of `role`.
+    pub const fn of(&self, role: Role) -> &T {
+        match role {
+            Role::Originator => &self.originator,
+            Role::Responder => &self.responder,
+        }
+    }
+
+    /// The one of `role`, to be changed.
+    pub const fn of_mut(&mut self, role: Role) -> &mut T {
+        match role {
+            Role::Originator => &mut self.originator,
+            Role::Responder => &mut self.responder,
+        }
+    }
+
+    /// A value for each party, made from its own.
+    pub fn map<'a, U>(&'a self, mut f: impl FnMut(Role, &'a T) -> U) -> ByRole<U> {
+        ByRole {
+            originator: f(Role::Originator, &self.originator),
+            responder: f(Role::Responder, &self.responder),
+        }
+    }
+
+    /// Both, the originator's first.
+    pub fn iter(&self) -> impl Iterator<Item = (Role, &T)> {
+        [(Role::Originator, &self.originator), (Role::Responder, &self.responder)].into_iter()
+    }
+}
+
+impl<T> ByRole<Option<T>> {
+    /// `value` for `role`, nothing for the other.
+    pub fn only(role: Role, value: T) -> Self {
+        let mut both = Self { originator: None, responder: None };
+        *both.of_mut(role) = Some(value);
+        both
+    }
+}
+
+impl Role {
+    /// Both, the originator first.
+    pub const BOTH: [Self; 2] = [Self::Originator, Self::Responder];
 }
 
 /// A protocol that this software carries out.
@@ -193,8 +252,8 @@ mod tests {
         assert_eq!(select(&none, &none), Err(Unfair::Impossible));
     }
 
-    /// All 128 x 128 pairs of sets: a weak property never changes a strong cell, swapping the
-    /// parties swaps the sender (P1 stays with the originator), and more properties never make it worse.
+    /// all 128 x 128 pairs of sets: a weak property never changes a strong cell, swapping the parties swaps the
+    /// sender (P1 stays with the originator), and more properties never make it worse.
     #[test]
     fn selection_is_symmetric_monotone_and_deaf_to_weak_properties() {
         let sets: Vec<_> = (0u32..128)

@@ -6,13 +6,16 @@
 
 use crate::crypto;
 use crate::error::{Invalid, Refused, Rejected};
+use crate::escrow::signature_key::Kind as KeyKind;
+use crate::escrow::{EscrowKey, Suite};
 use crate::evidence::checkpoint::Origin;
 use crate::exchange::item::{Item, check_line};
 use crate::exchange::selection::{Protocol, Role, Selection, Unfair, select};
 use crate::ids::{AgreementId, ExchangeId, PublicKey, SealingKey};
 use crate::limits;
+use crate::message::escrow_epoch::EscrowEpoch;
 use crate::message::{VERSION, check_version, role_from_wire, role_to_wire, time_from_wire, wire};
-use crate::statement::{Payload, Signed, Verified};
+use crate::statement::{Envelope, Payload, Signed, Verified};
 use crate::time::UnixMillis;
 
 /// A party as the agreement names it.
@@ -39,6 +42,35 @@ pub struct ArbiterIdentity {
     pub rules: String,
 }
 
+/// To which key, and how, the detached signatures of an exchange are put into escrow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EscrowTerms {
+    /// The arbiter's key, signed by the arbiter.
+    pub epoch: Verified<EscrowEpoch>,
+    /// The same key, ready for use: clones share its tables.
+    pub key: EscrowKey,
+    /// How many instances an escrow has, how many are hidden.
+    pub suite: Suite,
+}
+
+impl EscrowTerms {
+    /// Terms for an epoch that was verified under the arbiter's key.
+    pub fn new(epoch: Verified<EscrowEpoch>, suite: Suite) -> Self {
+        Self { key: epoch.escrow_key(), epoch, suite }
+    }
+
+    fn from_wire(wire: wire::EscrowTerms, arbiter: &PublicKey) -> Result<Self, Invalid> {
+        let suite = u8::try_from(wire.suite).ok().and_then(|id| Suite::from_id(id).ok());
+        let suite = suite.ok_or(Invalid::FieldValue { field: "suite" })?;
+        let epoch = Envelope::from_wire(wire.epoch.ok_or(Invalid::FieldMissing { field: "epoch" })?)?;
+        Ok(Self::new(Signed::parse(epoch)?.verify(arbiter)?, suite))
+    }
+
+    fn to_wire(&self) -> wire::EscrowTerms {
+        wire::EscrowTerms { epoch: Some(self.epoch.envelope().to_wire()), suite: self.suite.id().into() }
+    }
+}
+
 /// The originator's commitment to the whole agreement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Offer {
@@ -59,6 +91,8 @@ pub struct Offer {
     /// The first sender complains before this time on the arbiter's clock; the second sender may abort from
     /// this time on. Present exactly if the protocol has a deadline.
     pub complain_by: Option<UnixMillis>,
+    /// Present exactly if an item is a detached signature.
+    pub escrow: Option<EscrowTerms>,
 }
 
 impl Offer {
@@ -83,7 +117,13 @@ impl Offer {
         [Role::Originator, Role::Responder].into_iter().find(|role| self.party(*role).signing_key == *key)
     }
 
-    /// The rules that make an offer one that can be carried out.
+    /// Until when the arbiter can restore fairness: `complain_by`, or where the protocol has no deadline the end of the
+    /// escrow key.
+    pub fn deadline(&self) -> Option<UnixMillis> {
+        self.complain_by.or_else(|| self.escrow.as_ref().map(|terms| terms.epoch.until))
+    }
+
+    /// The rules that make an offer one that can be carried out.
     pub fn check(&self) -> Result<(), Refused> {
         let keys =
             [self.originator.signing_key, self.responder.signing_key, self.arbiter.key, self.arbiter.log_key];
@@ -91,11 +131,36 @@ impl Offer {
         if repeated || self.originator.sealing_key == self.responder.sealing_key {
             return Err(Refused::PartiesNotDistinct);
         }
+        self.check_signature_keys()?;
         if self.selected() != Ok(self.selection) {
             return Err(Refused::SelectionMismatch);
         }
         if self.complain_by.is_some() != self.selection.protocol.has_deadline() {
             return Err(Refused::DeadlineMismatch);
+        }
+        let detached = Role::BOTH.into_iter().any(|role| self.item(role).description.detached().is_some());
+        match &self.escrow {
+            Some(terms) if detached && self.complain_by.is_some_and(|by| by > terms.epoch.until) => {
+                Err(Refused::DeadlineMismatch)
+            }
+            Some(_) if detached => Ok(()),
+            None if !detached => Ok(()),
+            _ => Err(Refused::EscrowTermsMismatch),
+        }
+    }
+
+    /// R-202 for the keys of detached signatures: a party signs with its own, never with one that the arbiter or the
+    /// other party uses (attacks K15, K22).
+    fn check_signature_keys(&self) -> Result<(), Refused> {
+        let key = |role| self.item(role).description.detached().map(|it| &it.key);
+        let foreign = |role: Role| {
+            let others = [self.party(role.peer()).signing_key, self.arbiter.key, self.arbiter.log_key]
+                .map(KeyKind::Ed25519);
+            key(role).is_some_and(|key| others.contains(key.kind()))
+        };
+        let same = key(Role::Originator).zip(key(Role::Responder)).is_some_and(|(a, b)| a.kind() == b.kind());
+        if same || Role::BOTH.into_iter().any(foreign) {
+            return Err(Refused::PartiesNotDistinct);
         }
         Ok(())
     }
@@ -122,11 +187,13 @@ impl Payload for Offer {
             0 => None,
             millis => Some(time_from_wire(millis, "complain_by")?),
         };
+        let arbiter = arbiter(wire.arbiter.ok_or(Invalid::FieldMissing { field: "arbiter" })?)?;
+        let escrow = wire.escrow.map(|terms| EscrowTerms::from_wire(terms, &arbiter.key)).transpose()?;
         Ok(Self {
             nonce: nonce(&wire.nonce)?,
             originator: party(wire.originator, "originator")?,
             responder: party(wire.responder, "responder")?,
-            arbiter: arbiter(wire.arbiter.ok_or(Invalid::FieldMissing { field: "arbiter" })?)?,
+            arbiter,
             originator_item: item(wire.originator_item, "originator_item")?,
             responder_item: item(wire.responder_item, "responder_item")?,
             selection: Selection {
@@ -134,6 +201,7 @@ impl Payload for Offer {
                 first_sender: role_from_wire(wire.first_sender, "first_sender")?,
             },
             complain_by,
+            escrow,
         })
     }
 
@@ -165,6 +233,7 @@ impl Payload for Offer {
             protocol: protocol.into(),
             first_sender: role_to_wire(self.selection.first_sender),
             complain_by: self.complain_by.map_or(0, |time| time.0),
+            escrow: self.escrow.as_ref().map(EscrowTerms::to_wire),
         }
     }
 }

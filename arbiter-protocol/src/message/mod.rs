@@ -7,6 +7,7 @@
 //! The generated protobuf types of payloads stay in this module and in `statement`.
 
 pub mod agreement;
+pub mod escrow_epoch;
 pub mod request;
 pub mod transfer;
 pub mod verdict;

@@ -10,6 +10,7 @@ use crate::ids::{AgreementId, ExchangeId};
 use crate::message::agreement::Agreement;
 use crate::message::{VERSION, check_version, role_from_wire, role_to_wire, wire};
 use crate::statement::{Payload, Signed, Verified};
+use crate::weaken::{Countermeasure, off};
 
 /// "I hand over this item in this exchange."
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +34,19 @@ impl Transfer {
             sender,
             item: agreement.offer().item(sender).clone(),
         }
+    }
+
+    /// a transfer is worth nothing in another exchange (K2) or beside another acceptance (K1).
+    pub fn is_bound_to(&self, agreement: &Agreement) -> Result<(), Refused> {
+        let any_exchange = off(Countermeasure::ExchangeInTransfer);
+        if self.exchange_id != agreement.exchange_id() && !any_exchange {
+            return Err(Refused::OtherExchange);
+        }
+        let any_agreement = any_exchange || off(Countermeasure::AgreementInTransfer);
+        if self.agreement_id != agreement.id() && !any_agreement {
+            return Err(Refused::AcceptanceMismatch);
+        }
+        Ok(())
     }
 }
 
@@ -66,12 +80,7 @@ impl Signed<Transfer> {
     /// Verifies a transfer by `sender` under `agreement`: signer, exchange, agreement, role (R-106, K1, K9).
     pub fn verify_for(self, agreement: &Agreement, sender: Role) -> Result<Verified<Transfer>, Rejected> {
         let transfer = self.verify(&agreement.offer().party(sender).signing_key)?;
-        if transfer.exchange_id != agreement.exchange_id() {
-            return Err(Refused::OtherExchange.into());
-        }
-        if transfer.agreement_id != agreement.id() {
-            return Err(Refused::AcceptanceMismatch.into());
-        }
+        transfer.is_bound_to(agreement)?;
         if transfer.sender != sender {
             return Err(Refused::NotAParty.into());
         }

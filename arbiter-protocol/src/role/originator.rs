@@ -12,6 +12,7 @@ use crate::role::session::{Opening, Phase, Session, Step, Timing};
 use crate::statement::Verified;
 use crate::time::UnixMillis;
 
+use crate::exchange::kind::detached::Escrowed;
 use crate::exchange::selection::Role;
 
 impl Session {
@@ -28,9 +29,10 @@ impl Session {
         Step { next, outputs }
     }
 
-    /// The first acceptance of our offer makes the agreement; any other is ignored (attack K1).
-    pub(super) fn accepted(&self, now: UnixMillis, agreement: Agreement) -> Step {
-        if agreement.offer() != self.offer() {
+    /// The first acceptance of our offer makes the agreement; any other is ignored (attack K1), and so is one without the
+    /// escrow that it owes.
+    pub(super) fn accepted(&self, now: UnixMillis, agreement: Agreement, escrow: Option<&Escrowed>) -> Step {
+        if agreement.offer() != self.offer() || !self.is_safe_with(&agreement, escrow) {
             return self.stay([]);
         }
         self.agreed(now, agreement)

@@ -24,8 +24,8 @@
 //! - Only the peer's item of this agreement, and only a verdict on this exchange, ends the exchange.
 
 use crate::error::Refused;
-use crate::exchange::item::Description;
-use crate::exchange::kind::information::FitContent;
+use crate::exchange::kind::content::FitContent;
+use crate::exchange::kind::detached::{Escrowed, Place};
 use crate::exchange::kind::signature::FitSignature;
 use crate::exchange::selection::{Protocol, Role};
 use crate::ids::ExchangeId;
@@ -33,6 +33,7 @@ use crate::message::agreement::{Acceptance, Agreement, Offer};
 use crate::message::verdict::{Ruling, Verdict};
 use crate::statement::Verified;
 use crate::time::{DurationMillis, UnixMillis};
+use crate::weaken::{Countermeasure, off};
 
 /// A party's side of an exchange.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,11 +92,11 @@ pub enum Outcome {
 /// What happens to a party. Statements are verified and items checked before they get here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
-    /// The responder's acceptance.
-    Accepted(Agreement),
+    /// The responder's acceptance, and its signature in escrow if it gives a detached one.
+    Accepted(Agreement, Option<Escrowed>),
     /// The peer's item arrived and fits.
     Received(Fit),
-    /// The deposit arrived from the arbiter and fits.
+    /// What the arbiter held for us arrived and fits: the peer's deposit, or its signature out of escrow.
     Fetched(FitContent),
     /// The peer repeated itself or came back: say again what it may have missed.
     PeerRepeats,
@@ -112,9 +113,9 @@ pub enum Input {
 /// An item that fits its description.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fit {
-    /// A file.
+    /// A file or a detached signature.
     Content(FitContent),
-    /// A signature.
+    /// A signature that is the transfer itself.
     Signature(FitSignature),
 }
 
@@ -239,13 +240,16 @@ impl Session {
     /// [`Output::SendItem`] late, after a queue or a suspended process, asks right before the item leaves.
     pub fn may_send_item(&self, now: UnixMillis) -> bool {
         let completed = self.phase == Phase::Done(Outcome::Completed);
-        self.sent && (completed || !self.is_first() || !self.deadline_is_near(now))
+        let in_time = !self.deadline_is_near(now) || off(Countermeasure::SendOnlyInTime);
+        self.sent && (completed || !self.is_first() || in_time)
     }
 
     /// The transition function. Inputs that mean nothing in the current phase change nothing.
     pub fn handle(&self, now: UnixMillis, input: Input) -> Step {
         match (self.phase, input) {
-            (Phase::Offered, Input::Accepted(agreement)) => self.accepted(now, agreement),
+            (Phase::Offered, Input::Accepted(agreement, escrow)) => {
+                self.accepted(now, agreement, escrow.as_ref())
+            }
             (Phase::Waiting | Phase::Asking(_), Input::Received(fit)) if self.is_peers_item(&fit) => {
                 self.received()
             }
@@ -255,7 +259,9 @@ impl Session {
                 self.stay(self.told_to_peer(now).into_iter().chain(self.alarm()))
             }
             (Phase::Asking(ask), Input::Wake) => self.stay([Output::Ask(ask)]),
-            (Phase::Asking(_), Input::Ruled(verdict)) if verdict.exchange_id == self.exchange_id() => {
+            (Phase::Asking(_), Input::Ruled(verdict))
+                if verdict.exchange_id == self.exchange_id() || off(Countermeasure::AnswerForThisRequest) =>
+            {
                 self.ruled(&verdict)
             }
             (Phase::Asking(ask), Input::Refused) => self.refused(now, ask),
@@ -309,10 +315,17 @@ impl Session {
         Step { next, outputs }
     }
 
-    /// P2's first sender starts only if complaining will still be possible.
+    /// a party begins only if turning to the arbiter will still be possible.
     pub(super) fn has_time_to_complain(&self, now: UnixMillis) -> bool {
         let margin = self.timing.complain_margin;
-        self.offer().complain_by.is_none_or(|by| now.after(margin).after(margin) <= by)
+        let in_time = self.offer().deadline().is_none_or(|by| now.after(margin).after(margin) <= by);
+        in_time || off(Countermeasure::SendOnlyInTime)
+    }
+
+    /// whether the peer's signature is in escrow, if it gives a detached one.
+    pub(super) fn is_safe_with(&self, agreement: &Agreement, escrow: Option<&Escrowed>) -> bool {
+        let place = Place::of(agreement.offer(), self.role.peer(), agreement.id());
+        !place.is_agreed() || escrow.is_some_and(|it| it.is_for(&place)) || off(Countermeasure::EscrowCheck)
     }
 
     /// The peer's item is here. A second sender now owes its own, however late it is.
@@ -333,8 +346,7 @@ impl Session {
             (Some(_), Fit::Content(content)) => self.is_peers_content(content),
             (Some(agreement), Fit::Signature(signature)) => {
                 let transfer = signature.transfer();
-                transfer.exchange_id == agreement.exchange_id()
-                    && transfer.agreement_id == agreement.id()
+                transfer.is_bound_to(agreement).is_ok()
                     && transfer.sender == peer
                     && transfer.item == *self.offer().item(peer)
             }
@@ -342,10 +354,7 @@ impl Session {
     }
 
     fn is_peers_content(&self, content: &FitContent) -> bool {
-        matches!(
-            &self.offer().item(self.role.peer()).description,
-            Description::Information(described) if described == content.description()
-        )
+        self.offer().item(self.role.peer()).description == *content.description()
     }
 
     /// Waiting makes no more sense: turn to the arbiter, as far as the protocol allows now.
@@ -363,31 +372,40 @@ impl Session {
 
     /// the verdict ends it, whichever acceptance it rests on (attack K1): the items are in the offer.
     fn ruled(&self, verdict: &Verdict) -> Step {
+        let other =
+            verdict.agreement_id.is_some() && verdict.agreement_id != self.agreement().map(Agreement::id);
+        if other && off(Countermeasure::VerdictOnAnyAcceptance) {
+            return self.stay([]);
+        }
         match &verdict.ruling {
             Ruling::Aborted => self.done(Outcome::Aborted),
-            Ruling::Replaced(list) if list.iter().any(|it| it.role == self.role.peer()) => {
-                self.done(Outcome::Resolved)
+            // The arbiter holds it: a deposit, or a signature out of escrow.
+            Ruling::Replaced(_) if self.offer().item(self.role.peer()).description.is_content() => {
+                self.ask(Ask::Fetch)
             }
-            Ruling::Replaced(_) => self.ask(Ask::Fetch),
+            Ruling::Replaced(_) => self.done(Outcome::Resolved),
         }
     }
 
-    /// What is refused is asked again: an abort can be too early by the arbiter's clock. A complaint is given
-    /// up only when it is too late by the own clock and the margin for clock difference: refusals are
-    /// not signed, and an abort asked for on a forged one would end the own claim.
+    /// What is refused is asked again: an abort can be too early by the arbiter's clock. A claim is given up only when
+    /// it is too late by the own clock and the margin for clock difference: refusals are not signed, and
+    /// an abort asked for on a forged one would end the own claim.
     fn refused(&self, now: UnixMillis, ask: Ask) -> Step {
-        let too_late = |by: UnixMillis| now >= by.after(self.timing.complain_margin);
-        if ask == Ask::Complain && self.offer().complain_by.is_none_or(too_late) {
+        let too_late = |by: UnixMillis| {
+            now >= by.after(self.timing.complain_margin) || off(Countermeasure::RefusalsAreNotTrusted)
+        };
+        let claims = matches!(ask, Ask::Complain | Ask::Resolve);
+        if claims && self.offer().deadline().is_some_and(too_late) {
             return self.ask(Ask::Abort);
         }
         self.stay([Output::WakeAt(now.after(ASK_AGAIN))])
     }
 
-    /// When to wake: the first sender in time to complain, the second when the complaint time is over.
+    /// When to wake: who can only resolve in time to do so, P2's second sender when the complaint time is over.
     fn wake_time(&self) -> Option<UnixMillis> {
-        let first = self.is_first();
-        let by = self.offer().complain_by?;
-        Some(if first { by.before(self.timing.complain_margin) } else { by })
+        let by = self.offer().deadline()?;
+        let waits_it_out = self.offer().complain_by.is_some() && !self.is_first();
+        Some(if waits_it_out { by } else { by.before(self.timing.complain_margin) })
     }
 
     fn deadline_is_near(&self, now: UnixMillis) -> bool {

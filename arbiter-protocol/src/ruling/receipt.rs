@@ -5,26 +5,32 @@
 //!        │ digest = token
 //!        ▼
 //!      leaf ── inclusion proof ──▶ root in checkpoint ◀── log key
-//!        └ record = root over salted request, offer, acceptance, attestation, statement
+//!        └ record = root over salted request, offer, acceptance, attestation, escrows, statement
 //! ```
 //! [`Receipt::verify`] also decides the case again from the evidence and compares (requirement R17): a
 //! verdict that the rules do not give is refused even though the arbiter signed it (F13).
 
+use std::borrow::Cow;
+
 use thiserror::Error;
 
 use crate::error::{Refused, Rejected};
+use crate::escrow::Escrow;
 use crate::evidence::checkpoint::{CheckpointError, SignedCheckpoint};
 use crate::evidence::leaf::{Event, Leaf, RecordField, issuer_id, record_root};
 use crate::evidence::merkle::{self, ProofError};
 use crate::evidence::note::VerifierKey;
+use crate::exchange::kind::content::FitContent;
+use crate::exchange::selection::ByRole;
 use crate::ids::{Digest, LeafIndex};
 use crate::limits;
 use crate::message::agreement::{Acceptance, Agreement, ArbiterIdentity, Offer};
 use crate::message::request::Request;
 use crate::message::verdict::{Answer, Attestation, Ruling, Verdict};
-use crate::role::arbiter::{Case, Decision, Known, decide};
+use crate::role::arbiter::{Case, Decision, Escrows, Known, decide};
 use crate::statement::{Envelope, Payload, Signed, Verified};
 use crate::time::UnixMillis;
+use crate::weaken::{Countermeasure, off};
 
 /// A reply of the arbiter: nothing in it has been checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +60,9 @@ pub struct Evidence {
     pub acceptance: Option<Envelope>,
     /// The attestation of a deposit, for a verdict that relies on one.
     pub attestation: Option<Envelope>,
+    /// The escrows that were opened. Who wants to know whether they were good checks them (R-310); what was in them is
+    /// not here.
+    pub escrows: Escrows,
 }
 
 /// What the arbiter said, proven.
@@ -128,7 +137,8 @@ impl Receipt {
     pub fn verify(&self, offer: &Verified<Offer>, request: Option<Digest>) -> Result<Proven, Unproven> {
         let arbiter = &offer.arbiter;
         let answer = Signed::<Answer>::parse(self.answer.clone())?.verify(&arbiter.key)?;
-        if request.is_some_and(|request| answer.request != request) {
+        let any_request = off(Countermeasure::AnswerForThisRequest);
+        if request.is_some_and(|request| answer.request != request) && !any_request {
             return Err(Unproven::OtherRequest);
         }
         if answer.statement != self.statement.digest() {
@@ -145,12 +155,12 @@ impl Receipt {
         let arbiter = &offer.arbiter;
         let acceptance = self.evidence.acceptance.clone().map(Signed::<Acceptance>::parse).transpose()?;
         let request = Signed::<Request>::parse(self.evidence.request.clone())?;
-        let case = Case::reopen(request, offer.clone(), acceptance)?;
+        let case = Case::reopen(request, offer.clone(), acceptance, self.evidence.escrows.clone())?;
         let agreement = case.agreement().cloned();
 
         if self.statement.holds::<Attestation>() {
             let stated = Signed::<Attestation>::parse(self.statement.clone())?.verify(&arbiter.key)?;
-            let again = decide(&case, Known::default(), stated.time, stated.leaf_index, None)?;
+            let again = decide(&case, Known::default(), stated.time, stated.leaf_index, NOTHING)?;
             if again != Decision::Attest((*stated).clone()) {
                 return Err(Unproven::RuleNotFollowed);
             }
@@ -173,7 +183,7 @@ impl Receipt {
             verdict: None,
             attestation: attestation.as_ref().map(|deposit| (&**deposit, deposit.digest())),
         };
-        let again = decide(&case, known, verdict.time, verdict.leaf_index, None)?;
+        let again = decide(&case, known, verdict.time, verdict.leaf_index, NOTHING)?;
         if again != Decision::Rule((*verdict).clone()) {
             return Err(Unproven::RuleNotFollowed);
         }
@@ -232,6 +242,9 @@ impl Receipt {
     }
 }
 
+/// A verifier holds neither deposits nor what was in escrow: it takes the arbiter's word that they were good.
+const NOTHING: ByRole<Option<&FitContent>> = ByRole { originator: None, responder: None };
+
 /// R-406: a verdict rests on a deposit of the first sender's agreed item, attested under the same rules before it.
 fn could_rest_on(verdict: &Verdict, deposit: &Attestation, offer: &Offer) -> bool {
     let first = offer.selection.first_sender;
@@ -242,21 +255,25 @@ fn could_rest_on(verdict: &Verdict, deposit: &Attestation, offer: &Offer) -> boo
         && deposit.time <= verdict.time
 }
 
-/// The sealed record's fields in schema order: names and exact payloads.
+/// The sealed record's fields in schema order: names and exact payloads, of an escrow its encoding.
 pub fn record_values<'a>(
     offer: &'a Envelope,
     evidence: &'a Evidence,
     statement: &'a Envelope,
-) -> Vec<(&'static str, &'a [u8])> {
+) -> Vec<(&'static str, Cow<'a, [u8]>)> {
+    let payload = |envelope: &'a Envelope| Cow::Borrowed(envelope.payload());
+    let escrow = |escrow: &Option<_>| escrow.as_ref().map(|it: &Escrow| Cow::Owned(it.to_bytes()));
     [
-        ("request", Some(&evidence.request)),
-        ("offer", Some(offer)),
-        ("acceptance", evidence.acceptance.as_ref()),
-        ("attestation", evidence.attestation.as_ref()),
-        ("statement", Some(statement)),
+        ("request", Some(payload(&evidence.request))),
+        ("offer", Some(payload(offer))),
+        ("acceptance", evidence.acceptance.as_ref().map(payload)),
+        ("attestation", evidence.attestation.as_ref().map(payload)),
+        ("originator-escrow", escrow(&evidence.escrows.originator)),
+        ("responder-escrow", escrow(&evidence.escrows.responder)),
+        ("statement", Some(payload(statement))),
     ]
     .into_iter()
-    .filter_map(|(name, envelope)| Some((name, envelope?.payload())))
+    .filter_map(|(name, value)| Some((name, value?)))
     .collect()
 }
 
@@ -328,7 +345,7 @@ pub fn contradict(one: &Proven, other: &Proven) -> bool {
 }
 
 /// The envelope kinds that can be evidence, told apart by payload type; used when reading one from outside.
-pub fn sort_evidence(envelopes: Vec<Envelope>) -> Result<Evidence, Rejected> {
+pub fn sort_evidence(envelopes: Vec<Envelope>, escrows: Escrows) -> Result<Evidence, Rejected> {
     let (mut request, mut acceptance, mut attestation) = (None, None, None);
     if envelopes.len() > limits::EVIDENCE_HASHES {
         return Err(crate::error::Invalid::FieldLength { field: "evidence" }.into());
@@ -345,5 +362,5 @@ pub fn sort_evidence(envelopes: Vec<Envelope>) -> Result<Evidence, Rejected> {
         }
     }
     let request = request.ok_or(crate::error::Invalid::FieldMissing { field: "evidence" })?;
-    Ok(Evidence { request, acceptance, attestation })
+    Ok(Evidence { request, acceptance, attestation, escrows })
 }

@@ -19,14 +19,16 @@ use crate::evidence::checkpoint::Checkpoint;
 use crate::evidence::leaf::{Event, Leaf, Pseudonym, RecordField, issuer_id, record_root};
 use crate::evidence::merkle::{Frontier, NodeId, leaf_hash};
 use crate::evidence::note::{Note, NoteError, VerifierKey, signature_line};
-use crate::exchange::kind::information::FitContent;
+use crate::exchange::kind::content::FitContent;
+use crate::exchange::selection::ByRole;
 use crate::ids::{Digest, ExchangeId, LeafIndex};
 use crate::message::agreement::ArbiterIdentity;
-use crate::message::verdict::{Answer, Attestation, Verdict};
-use crate::role::arbiter::{Case, Decision, Known, RULES, decide};
+use crate::message::verdict::{Answer, Attestation, Ruling, Verdict};
+use crate::role::arbiter::{Case, Decision, Escrows, Known, RULES, decide};
 use crate::ruling::receipt::{Evidence, Receipt, Ruled, record_values};
 use crate::statement::{Envelope, Payload, Verified, pae};
 use crate::time::{DurationMillis, UnixMillis};
+use crate::weaken::{Countermeasure, off};
 
 /// What stays the same for every ruling.
 #[derive(Clone, Debug)]
@@ -67,6 +69,8 @@ pub struct Logged<T> {
     pub request: Envelope,
     /// The acceptance, if one was filed.
     pub acceptance: Option<Envelope>,
+    /// The escrows that were opened.
+    pub escrows: Escrows,
     /// The leaf, exactly as hashed.
     pub leaf: Vec<u8>,
     /// Size of the tree after the statement's batch.
@@ -75,7 +79,7 @@ pub struct Logged<T> {
     pub root: Digest,
 }
 
-/// Names a stored deposit content.
+/// Names a stored content: a deposit, or a signature out of escrow. It is sealed to the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ContentId(pub u64);
 
@@ -86,8 +90,8 @@ pub struct Record {
     pub verdict: Option<Logged<Verdict>>,
     /// The one attestation.
     pub attestation: Option<Logged<Attestation>>,
-    /// The content attested.
-    pub content: Option<ContentId>,
+    /// What is held for the peer, by the role whose item it is: the content attested, or the signature out of escrow.
+    pub held: ByRole<Option<ContentId>>,
     /// How many leaves the exchange has.
     pub leaves: u32,
     /// The newest of them.
@@ -112,7 +116,7 @@ impl Record {
 pub enum Reply {
     /// The attestation.
     Attestation,
-    /// The deposited content, to be read from the store.
+    /// What is held for the requester, to be read from the store.
     Content(ContentId),
     /// The verdict.
     Verdict,
@@ -167,36 +171,51 @@ impl<'a> Batch<'a> {
         self.leaves.is_empty()
     }
 
-    /// Decides one case. `durable` is the store's record; the batch's own version comes first.
+    /// Decides one case. `durable` is the store's record; the batch's own version comes first. `held` are the deposit or
+    /// the opened escrows of the case: what fits, and where its sealed bytes are.
     pub fn file(
         &mut self,
         case: &Case,
         durable: Record,
         now: UnixMillis,
-        content: Option<(&FitContent, ContentId)>,
+        held: ByRole<Option<(&FitContent, ContentId)>>,
     ) -> Result<Reply, Refused> {
         let now = self.clamp(now);
         let record = self.records.get(&case.exchange_id()).cloned().unwrap_or(durable);
         let next = LeafIndex(self.head.frontier.size());
-        let decision = decide(case, record.known(), now, next, content.map(|(fit, _)| fit))?;
+        let fits = held.map(|_, it| it.map(|(fit, _)| fit));
+        let decision = decide(case, record.known(), now, next, fits)?;
         match decision {
             Decision::ReplayAttestation => Ok(Reply::Attestation),
             Decision::ReplayVerdict => Ok(Reply::Verdict),
-            Decision::Release => record.content.map(Reply::Content).ok_or(Refused::DepositNotReleased),
+            Decision::Release => {
+                let content = record.held.of(case.fetches());
+                content.map(Reply::Content).ok_or(Refused::DepositNotReleased)
+            }
             Decision::Attest(attestation) => {
-                let Some((_, content)) = content else { return Err(Refused::DepositRequired) };
+                let depositor = attestation.depositor;
+                let Some((_, content)) = *held.of(depositor) else { return Err(Refused::DepositRequired) };
                 assert!(record.attestation.is_none(), "invariant R-401: an attestation is made once");
                 let logged = self.log(case, &record, attestation, Event::DepositAccepted, "R-407", now);
-                self.keep(case, Record { attestation: Some(logged), content: Some(content), ..record });
+                let held = ByRole::only(depositor, content);
+                self.keep(case, Record { attestation: Some(logged), held, ..record });
                 Ok(Reply::Attestation)
             }
             Decision::Rule(verdict) => {
-                assert!(record.verdict.is_none(), "invariant R-401: a verdict is written once");
+                let again = off(Countermeasure::OneVerdict);
+                assert!(record.verdict.is_none() || again, "invariant R-401: a verdict is written once");
+                let mut kept = record.held;
+                if matches!(verdict.ruling, Ruling::Replaced(_)) {
+                    for role in case.to_open() {
+                        let opened = held.of(role).ok_or(Refused::EscrowRequired { signer: role.name() })?;
+                        *kept.of_mut(role) = Some(opened.1);
+                    }
+                }
                 let rule = crate::evidence::leaf::REASONS.into_iter().find(|rule| *rule == verdict.rule);
                 let rule = rule.unwrap_or("R-401");
                 let event = Ruled::event_of(&verdict);
                 let logged = self.log(case, &record, verdict, event, rule, now);
-                self.keep(case, Record { verdict: Some(logged), ..record });
+                self.keep(case, Record { verdict: Some(logged), held: kept, ..record });
                 Ok(Reply::Verdict)
             }
         }
@@ -260,6 +279,7 @@ impl<'a> Batch<'a> {
             request: case.request().envelope().clone(),
             acceptance: case.agreement().map(|agreement| agreement.acceptance().envelope().clone()),
             attestation: relied_on(event, record, arbiter),
+            escrows: case.escrows().clone(),
         };
         let offer = case.offer().envelope().clone();
         let salts = salts(self.veil, &draft.digest, &offer, &evidence, &draft.unsigned);
@@ -290,6 +310,7 @@ impl<'a> Batch<'a> {
             offer,
             request: evidence.request,
             acceptance: evidence.acceptance,
+            escrows: evidence.escrows,
             leaf: bytes,
             tree_size: 0,
             root: Digest::from_bytes([0; 32]),
@@ -386,8 +407,12 @@ impl Seals<'_> {
             .as_ref()
             .filter(|_| T::TYPE == Verdict::TYPE && record.replaced())
             .map(|deposit| Verified::sign(deposit.statement.clone(), self.arbiter).envelope().clone());
-        let evidence =
-            Evidence { request: logged.request.clone(), acceptance: logged.acceptance.clone(), attestation };
+        let evidence = Evidence {
+            request: logged.request.clone(),
+            acceptance: logged.acceptance.clone(),
+            attestation,
+            escrows: logged.escrows.clone(),
+        };
         let answer = Verified::sign(
             Answer {
                 request,

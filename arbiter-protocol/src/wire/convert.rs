@@ -1,11 +1,13 @@
 //! Receipts and cases between gRPC and domain types: the only place where both are named.
 
 use crate::error::{Invalid, Rejected};
+use crate::escrow::Escrow;
+use crate::exchange::selection::Role;
 use crate::ids::Digest;
 use crate::limits;
 use crate::message::agreement::{Acceptance, ArbiterIdentity, Offer};
 use crate::message::request::Request;
-use crate::role::arbiter::Case;
+use crate::role::arbiter::{Case, Escrows};
 use crate::ruling::receipt::{Receipt, sort_evidence};
 use crate::statement::{Envelope, Signed, Verified};
 use crate::wire::arbiter as proto;
@@ -16,11 +18,14 @@ impl proto::Case {
         request: &Verified<Request>,
         offer: &Verified<Offer>,
         acceptance: Option<&Verified<Acceptance>>,
+        escrows: &Escrows,
     ) -> Self {
         Self {
             request: Some(request.envelope().to_wire()),
             offer: Some(offer.envelope().to_wire()),
             acceptance: acceptance.map(|it| it.envelope().to_wire()),
+            originator_escrow: escrow_to_wire(escrows, Role::Originator),
+            responder_escrow: escrow_to_wire(escrows, Role::Responder),
         }
     }
 
@@ -34,8 +39,25 @@ impl proto::Case {
             Signed::parse(Envelope::from_wire(request)?)?,
             Signed::parse(Envelope::from_wire(offer)?)?,
             acceptance.map(Signed::parse).transpose()?,
+            escrows_from_wire(&self.originator_escrow, &self.responder_escrow)?,
         )
     }
+}
+
+/// Empty where there is none.
+fn escrow_to_wire(escrows: &Escrows, role: Role) -> Vec<u8> {
+    escrows.of(role).as_ref().map(Escrow::to_bytes).unwrap_or_default()
+}
+
+fn escrows_from_wire(originator: &[u8], responder: &[u8]) -> Result<Escrows, Invalid> {
+    let read = |bytes: &[u8], role: Role| match bytes {
+        [] => Ok(None),
+        bytes => Escrow::from_bytes(bytes)
+            .map(Some)
+            .map_err(|error| Invalid::Escrow { signer: role.name(), reason: error.reason() }),
+    };
+    let originator = read(originator, Role::Originator)?;
+    Ok(Escrows { originator, responder: read(responder, Role::Responder)? })
 }
 
 impl From<&Receipt> for proto::Receipt {
@@ -53,6 +75,8 @@ impl From<&Receipt> for proto::Receipt {
                 .map(Envelope::to_wire)
                 .collect(),
             record_salts: receipt.record_salts.iter().map(|salt| salt.to_vec()).collect(),
+            originator_escrow: escrow_to_wire(&evidence.escrows, Role::Originator),
+            responder_escrow: escrow_to_wire(&evidence.escrows, Role::Responder),
         }
     }
 }
@@ -65,6 +89,7 @@ impl TryFrom<proto::Receipt> for Receipt {
         if wire.inclusion_proof.len() > limits::PROOF_HASHES {
             return Err(Invalid::FieldLength { field: "inclusion_proof" }.into());
         }
+        let escrows = escrows_from_wire(&wire.originator_escrow, &wire.responder_escrow)?;
         let envelopes = wire.evidence.into_iter().map(Envelope::from_wire).collect::<Result<_, _>>()?;
         let salts = wire
             .record_salts
@@ -83,7 +108,7 @@ impl TryFrom<proto::Receipt> for Receipt {
                 .map(|hash| Digest::parse(hash, "inclusion_proof"))
                 .collect::<Result<_, _>>()?,
             checkpoint: wire.checkpoint,
-            evidence: sort_evidence(envelopes)?,
+            evidence: sort_evidence(envelopes, escrows)?,
             record_salts: salts,
         })
     }

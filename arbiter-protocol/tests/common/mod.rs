@@ -9,16 +9,21 @@ use std::collections::BTreeMap;
 
 use arbiter_protocol::crypto::{MemorySigner, SealingSecret, Signer};
 use arbiter_protocol::error::{Refused, Rejected};
+use arbiter_protocol::escrow::{Escrow, EscrowSecret, SignatureKey, Suite};
 use arbiter_protocol::evidence::checkpoint::Origin;
 use arbiter_protocol::evidence::leaf::Pseudonym;
 use arbiter_protocol::evidence::merkle::{Frontier, NodeId, inclusion_proof};
-use arbiter_protocol::exchange::item::{Description, Information, Item, Statement};
-use arbiter_protocol::exchange::kind::information::{ContentCheck, FitContent};
-use arbiter_protocol::exchange::selection::Role;
+use arbiter_protocol::exchange::item::{Description, DetachedSignature, Information, Item, Statement};
+use arbiter_protocol::exchange::kind::content::{ContentCheck, FitContent};
+use arbiter_protocol::exchange::kind::detached::{Escrowed, Place};
+use arbiter_protocol::exchange::selection::{ByRole, Role};
 use arbiter_protocol::ids::{AgreementId, Digest, ExchangeId, LeafIndex, PublicKey};
-use arbiter_protocol::message::agreement::{Acceptance, Agreement, ArbiterIdentity, Offer, Party};
+use arbiter_protocol::message::agreement::{
+    Acceptance, Agreement, ArbiterIdentity, EscrowTerms, Offer, Party,
+};
+use arbiter_protocol::message::escrow_epoch::EscrowEpoch;
 use arbiter_protocol::message::request::{Action, Request};
-use arbiter_protocol::role::arbiter::{Case, RULES};
+use arbiter_protocol::role::arbiter::{Case, Escrows, RULES};
 use arbiter_protocol::ruling::receipt::Receipt;
 use arbiter_protocol::ruling::sequencer::{Batch, Closed, ContentId, Desk, Head, Record, Reply, Seals, Veil};
 use arbiter_protocol::statement::{Signed, Verified};
@@ -37,18 +42,63 @@ pub const CONTENT: &[u8] = b"%PDF-1.7\nthe goods, in one small file\n";
 pub enum Kind {
     /// Signature for signature.
     P1,
+    /// Detached signature for detached signature; the escrow key ends at [`COMPLAIN_BY`].
+    P1Escrow,
+    /// The originator gives a detached signature, the responder one that can be replaced.
+    P1Mixed,
     /// The originator gives a file, the responder a signature.
     P2OriginatorFirst,
+    /// The same with a detached signature.
+    P2OriginatorFirstEscrow,
     /// The responder gives a file, the originator a signature.
     P2ResponderFirst,
+    /// The same with a detached signature.
+    P2ResponderFirstEscrow,
 }
 
 impl Kind {
-    pub const ALL: [Self; 3] = [Self::P1, Self::P2OriginatorFirst, Self::P2ResponderFirst];
+    pub const ALL: [Self; 7] = [
+        Self::P1,
+        Self::P1Escrow,
+        Self::P1Mixed,
+        Self::P2OriginatorFirst,
+        Self::P2OriginatorFirstEscrow,
+        Self::P2ResponderFirst,
+        Self::P2ResponderFirstEscrow,
+    ];
+    pub const ESCROW: [Self; 4] =
+        [Self::P1Escrow, Self::P1Mixed, Self::P2OriginatorFirstEscrow, Self::P2ResponderFirstEscrow];
+    /// Nothing in escrow.
+    pub const PLAIN: [Self; 3] = [Self::P1, Self::P2OriginatorFirst, Self::P2ResponderFirst];
 
     pub fn first(self) -> Role {
-        if self == Self::P2ResponderFirst { Role::Responder } else { Role::Originator }
+        let responder = matches!(self, Self::P2ResponderFirst | Self::P2ResponderFirstEscrow);
+        if responder { Role::Responder } else { Role::Originator }
     }
+
+    pub fn is_p1(self) -> bool {
+        matches!(self, Self::P1 | Self::P1Escrow | Self::P1Mixed)
+    }
+
+    /// Whether the item of `role` is a detached signature.
+    pub fn is_detached(self, role: Role) -> bool {
+        match self {
+            Self::P1 | Self::P2OriginatorFirst | Self::P2ResponderFirst => false,
+            Self::P1Escrow => true,
+            Self::P1Mixed => role == Role::Originator,
+            Self::P2OriginatorFirstEscrow | Self::P2ResponderFirstEscrow => role != self.first(),
+        }
+    }
+
+    /// When the arbiter can do nothing more: in P1 without escrow never.
+    pub fn has_deadline(self) -> bool {
+        self != Self::P1 && self != Self::P1Mixed
+    }
+}
+
+/// When the escrow key of a kind ends.
+pub fn until(kind: Kind) -> u64 {
+    if kind == Kind::P1Escrow { COMPLAIN_BY } else { COMPLAIN_BY + 30 * 86_400_000 }
 }
 
 pub fn signer(seed: u8) -> MemorySigner {
@@ -107,11 +157,17 @@ impl Cast {
     }
 
     pub fn terms(&self, kind: Kind, nonce: u8) -> Offer {
+        let detached = |title, role| detached(title, self.key(role));
         let (originator_item, responder_item) = match kind {
             Kind::P1 => (signature("Sale: seller"), signature("Sale: buyer")),
+            Kind::P1Escrow => (detached("Sale", Role::Originator), detached("Sale", Role::Responder)),
+            Kind::P1Mixed => (detached("Sale: seller", Role::Originator), signature("Sale: buyer")),
             Kind::P2OriginatorFirst => (information(), signature("Receipt")),
+            Kind::P2OriginatorFirstEscrow => (information(), detached("Receipt", Role::Responder)),
             Kind::P2ResponderFirst => (signature("Receipt"), information()),
+            Kind::P2ResponderFirstEscrow => (detached("Receipt", Role::Originator), information()),
         };
+        let escrow = Kind::ESCROW.contains(&kind).then(|| self.escrow_terms(until(kind)));
         let selection = arbiter_protocol::exchange::selection::select(
             &originator_item.properties,
             &responder_item.properties,
@@ -125,8 +181,52 @@ impl Cast {
             originator_item,
             responder_item,
             selection,
-            complain_by: (kind != Kind::P1).then_some(UnixMillis(COMPLAIN_BY)),
+            complain_by: (!kind.is_p1()).then_some(UnixMillis(COMPLAIN_BY)),
+            escrow,
         }
+    }
+
+    /// The arbiter's escrow key of epoch 3.
+    pub fn escrow_secret(&self) -> EscrowSecret {
+        let arbiter = *self.arbiter.public_key().as_bytes();
+        EscrowSecret::from_seed(&Zeroizing::new([0x61; 32]), arbiter, 3).unwrap()
+    }
+
+    pub fn epoch(&self, until: u64) -> EscrowEpoch {
+        let key = *self.escrow_secret().public().as_bytes();
+        EscrowEpoch { epoch: 3, key, from: UnixMillis(1_000), until: UnixMillis(until) }
+    }
+
+    /// The fastest suite: tests make many escrows.
+    pub fn escrow_terms(&self, until: u64) -> EscrowTerms {
+        EscrowTerms::new(Verified::sign(self.epoch(until), &self.arbiter), Suite::FAST)
+    }
+
+    /// The finished signature of `role`, if its item is detached.
+    pub fn finished(&self, offer: &Offer, role: Role) -> Option<[u8; 64]> {
+        let item = offer.item(role).description.detached()?;
+        Some(self.key(role).sign(item.statement.document().as_bytes()))
+    }
+
+    /// The escrow of `role`'s signature, as an honest party makes it.
+    pub fn escrow(&self, agreement: &Agreement, role: Role) -> Option<Escrow> {
+        let signature = self.finished(agreement.offer(), role)?;
+        let place = Place::of(agreement.offer(), role, agreement.id());
+        Some(place.put(&signature, &Zeroizing::new([0x62; 32])).unwrap())
+    }
+
+    /// What `role`'s peer knows after its check.
+    pub fn escrowed(&self, agreement: &Agreement, role: Role) -> Option<Escrowed> {
+        let escrow = self.escrow(agreement, role)?;
+        Some(Place::of(agreement.offer(), role, agreement.id()).check(escrow).unwrap())
+    }
+
+    /// What an honest party files for `action`.
+    pub fn escrows(&self, agreement: &Agreement, role: Role, action: Action) -> Escrows {
+        let p1 = agreement.offer().complain_by.is_none();
+        let wanted = |of: Role| action == Action::Resolve && (p1 || of == role.peer());
+        let file = |of| wanted(of).then(|| self.escrow(agreement, of)).flatten();
+        ByRole { originator: file(Role::Originator), responder: file(Role::Responder) }
     }
 
     pub fn offer(&self, kind: Kind, nonce: u8) -> Verified<Offer> {
@@ -170,7 +270,24 @@ impl Cast {
     ) -> Result<Case, Rejected> {
         let agreement = acceptance.map(|it| AgreementId::from_bytes(*it.digest().as_bytes()));
         let request = self.request(offer.exchange_id(), agreement, role, action);
-        Case::admit(&self.identity(), unverified(&request), unverified(offer), acceptance.map(unverified))
+        let escrows = acceptance.map(|acceptance| {
+            let agreement = Agreement::join(offer.clone(), acceptance.clone())?;
+            Ok::<_, Rejected>(self.escrows(&agreement, role, action))
+        });
+        let escrows = escrows.transpose()?.unwrap_or_default();
+        let acceptance = acceptance.map(unverified);
+        Case::admit(&self.identity(), unverified(&request), unverified(offer), acceptance, escrows)
+    }
+
+    /// What the arbiter takes out of the escrows of a case.
+    pub fn opened(&self, case: &Case) -> ByRole<Option<FitContent>> {
+        let mut opened = ByRole::default();
+        for role in case.to_open() {
+            let Some(escrow) = case.escrows().of(role) else { continue };
+            let place = Place::of(case.offer(), role, case.agreement().unwrap().id());
+            *opened.of_mut(role) = Some(place.open(escrow, &self.escrow_secret()).unwrap().0);
+        }
+        opened
     }
 
     pub fn desk(&self) -> Desk {
@@ -211,13 +328,20 @@ pub fn signature(title: &str) -> Item {
     }))
 }
 
+/// A detached signature by `signer`, on the same text about the same file.
+pub fn detached(title: &str, signer: &MemorySigner) -> Item {
+    let Description::Signature(statement) = signature(title).description else { unreachable!() };
+    let key = SignatureKey::ed25519(signer.public_key()).unwrap();
+    Item::new(Description::DetachedSignature(DetachedSignature { statement, key, certificate: Vec::new() }))
+}
+
 /// The proof that [`CONTENT`] fits.
 pub fn fit() -> FitContent {
     fit_of(CONTENT)
 }
 
 pub fn fit_of(content: &[u8]) -> FitContent {
-    let mut check = ContentCheck::new(described(content));
+    let mut check = ContentCheck::file(described(content));
     check.update(content).unwrap();
     check.finish().unwrap()
 }
@@ -272,6 +396,11 @@ impl Durable {
     }
 }
 
+/// Where the signature of `role` is held after it was taken out of escrow.
+pub fn content_of(role: Role) -> ContentId {
+    ContentId(if role == Role::Originator { 101 } else { 102 })
+}
+
 /// An arbiter in memory: one case, one commit.
 pub struct Notary {
     pub cast: Cast,
@@ -302,10 +431,14 @@ impl Notary {
 
     /// Files a case at a time, commits, and gives the receipt; a deposit brings the right content.
     pub fn file(&mut self, case: &Case, now: u64) -> Result<Option<Receipt>, Refused> {
-        let fit = fit();
-        let content = (case.request().action == Action::Deposit).then_some((&fit, ContentId(7)));
+        let (fit, opened) = (fit(), self.cast.opened(case));
+        let role = case.request().role;
+        let held = match case.request().action {
+            Action::Deposit => ByRole::only(role, (&fit, ContentId(7))),
+            _ => opened.map(|role, fit| fit.as_ref().map(|fit| (fit, content_of(role)))),
+        };
         let mut batch = Batch::new(&self.desk, &TestVeil, self.durable.head.clone());
-        let reply = batch.file(case, self.durable.record(&case.exchange_id()), UnixMillis(now), content)?;
+        let reply = batch.file(case, self.durable.record(&case.exchange_id()), UnixMillis(now), held)?;
         let closed = batch.close();
         self.durable.apply(closed);
         Ok(self.receipt(case.exchange_id(), case.request().digest(), reply))
@@ -318,7 +451,7 @@ impl Notary {
             .iter()
             .map(|case| {
                 let durable = self.durable.record(&case.exchange_id());
-                batch.file(case, durable, UnixMillis(now), None).unwrap()
+                batch.file(case, durable, UnixMillis(now), ByRole::default()).unwrap()
             })
             .collect();
         let closed = batch.close();
@@ -355,27 +488,63 @@ impl Notary {
     }
 }
 
-/// A small generator of pseudo-random numbers (splitmix64): same seed, same numbers, everywhere.
+/// Who chooses: a small generator of pseudo-random numbers (splitmix64; same seed, same numbers, everywhere), or bytes
+/// that a fuzzer made up.
 #[derive(Clone)]
-pub struct Chooser(u64);
+pub struct Chooser(Choices);
+
+#[derive(Clone)]
+enum Choices {
+    Seed(u64),
+    Bytes(std::collections::VecDeque<u8>),
+}
+
+impl From<u64> for Chooser {
+    fn from(seed: u64) -> Self {
+        Self::new(seed)
+    }
+}
 
 impl Chooser {
     pub fn new(seed: u64) -> Self {
-        Self(seed)
+        Self(Choices::Seed(seed))
+    }
+
+    /// The choices are these bytes, and zeros after them.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(Choices::Bytes(bytes.iter().copied().collect()))
+    }
+
+    /// Whether there are bytes left to choose with.
+    pub fn has_more(&self) -> bool {
+        !matches!(&self.0, Choices::Bytes(bytes) if bytes.is_empty())
     }
 
     pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        self.number(8)
     }
 
-    /// A number below `bound`.
+    /// A number below `bound`. Of bytes it takes no more than it needs.
     pub fn below(&mut self, bound: usize) -> usize {
         let bound = u64::try_from(bound.max(1)).unwrap();
-        usize::try_from(self.next() % bound).unwrap()
+        let size = if bound <= 1 << 8 { 1 } else { 3 };
+        usize::try_from(self.number(size) % bound).unwrap()
+    }
+
+    fn number(&mut self, size: usize) -> u64 {
+        match &mut self.0 {
+            Choices::Seed(state) => {
+                *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+                let mut z = *state;
+                z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+                z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+                z ^ (z >> 31)
+            }
+            Choices::Bytes(bytes) => {
+                let mut next = || u64::from(bytes.pop_front().unwrap_or(0));
+                (0..size).fold(0, |number, _| number << 8 | next())
+            }
+        }
     }
 
     /// True once in `n` times.

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use arbiter_protocol::escrow::{
-    ESCROW_BYTES, Escrow, EscrowError, EscrowKey, EscrowSecret, NonceRegister, Suite, make,
-};
+use arbiter_protocol::escrow::{Escrow, EscrowError, EscrowKey, EscrowSecret, NonceRegister, Suite, make};
+use arbiter_protocol::limits::ESCROW_BYTES;
 use curve25519_dalek::edwards::EdwardsPoint;
 use curve25519_dalek::scalar::Scalar;
 use proptest::prelude::*;
@@ -232,7 +231,7 @@ fn a_reused_nonce_is_refused() {
     assert_eq!((s(one) - s(two)) * (c1 - c2).invert(), secret);
 }
 
-/// Every RSA signature there is, the odd keys and 8192 bits included, comes back byte for byte.
+/// S28: every RSA signature there is, the odd keys and 8192 bits included, comes back byte for byte.
 #[test]
 fn all_rsa_signatures_come_back() {
     let all = rsa_signatures();

@@ -347,7 +347,7 @@ fn generate() -> String {
         .chain(bad_ed25519())
         .chain(bad_rsa())
         .collect();
-    let about = "Verifiable escrow, version 1 (docs/escrow.md). Bytes are hexadecimal. A vector with 'like' is the good \
+    let about = "Verifiable escrow, version 1 (SPEC.md section 11). Bytes are hexadecimal. A vector with 'like' is the good \
                  vector of that name with one change: the parts that it has replace those of the good one, and 'splice' \
                  puts 'insert' in the place of 'remove' bytes of the escrow at offset 'at'. 'error' is the reason of \
                  refusal in the Rust implementation; others need only refuse. 'secret' is the arbiter's scalar d, \
@@ -434,6 +434,7 @@ fn run(it: &Value) -> Result<Vec<u8>, String> {
     case.open(&escrow).map_err(name)
 }
 
+/// S23, S24, S25, S28: every vector that is bad has one fault, and is refused for it.
 #[test]
 fn good_vectors_open_and_bad_ones_are_refused_with_their_reason() {
     let file: Value = serde_json::from_str(&std::fs::read_to_string(file()).unwrap()).unwrap();

@@ -3,14 +3,17 @@
 use std::rc::Rc;
 
 use arbiter_protocol::error::{Refused, Rejected};
+use arbiter_protocol::exchange::kind::content::FitContent;
+use arbiter_protocol::exchange::kind::detached::Place;
+use arbiter_protocol::exchange::selection::ByRole;
 use arbiter_protocol::ids::Digest;
 use arbiter_protocol::message::request::Action;
 use arbiter_protocol::role::arbiter::Case;
 use arbiter_protocol::ruling::receipt::Receipt;
-use arbiter_protocol::ruling::sequencer::{Batch, Closed, ContentId, Reply, Seals};
+use arbiter_protocol::ruling::sequencer::{Batch, Closed, ContentId, Record, Reply, Seals};
 use arbiter_protocol::time::UnixMillis;
 
-use crate::common::{Durable, EARLY, Notary};
+use crate::common::{Durable, EARLY, Notary, content_of};
 use crate::stage::{CaseKey, admitted, stage};
 
 /// A request on its way to the arbiter. It is never lost; a crash of the arbiter makes the caller ask again.
@@ -55,11 +58,21 @@ impl Court {
         let answer = match &*admitted(call.key) {
             Err(rejected) => Answer::Rejected(*rejected),
             Ok(case) => {
-                let content =
-                    (case.request().action == Action::Deposit).then_some((stage().fit(), ContentId(7)));
-                match batch.file(case, durable.record(&case.exchange_id()), UnixMillis(now), content) {
-                    Ok(reply) => Answer::Reply(reply),
+                let record = batch.record(&case.exchange_id()).cloned();
+                let record = record.unwrap_or_else(|| durable.record(&case.exchange_id()));
+                match open(case, call.key, &record) {
                     Err(refused) => Answer::Refused(refused),
+                    Ok(opened) => {
+                        let mut held =
+                            opened.map(|role, fit| fit.as_ref().map(move |fit| (fit, content_of(role))));
+                        if case.request().action == Action::Deposit {
+                            held = ByRole::only(call.key.role, (stage().fit(), ContentId(7)));
+                        }
+                        match batch.file(case, record, UnixMillis(now), held) {
+                            Ok(reply) => Answer::Reply(reply),
+                            Err(refused) => Answer::Refused(refused),
+                        }
+                    }
                 }
             }
         };
@@ -97,6 +110,29 @@ impl Court {
             Reply::Content(_) => None,
         }
     }
+}
+
+/// Opens what the case needs, unless there is a verdict to be replayed.
+fn open(case: &Case, key: CaseKey, record: &Record) -> Result<ByRole<Option<FitContent>>, Refused> {
+    let mut opened = ByRole::default();
+    let template = stage().template(key.filed, key.kinds[key.filed]);
+    for role in case.to_open().into_iter().filter(|_| record.verdict.is_none()) {
+        let Some(escrow) = case.escrows().of(role) else { continue };
+        let good = key.agreement.and_then(|index| template.escrowed[index].of(role).as_ref());
+        // The good ones open: the stage has seen it. The others are really tried.
+        let fit = if good.is_some_and(|good| good.escrow() == escrow) {
+            template.opened(role).expect("a good escrow opens")
+        } else {
+            let agreement = case.agreement().expect("admitted").id();
+            match Place::of(case.offer(), role, agreement).open(escrow, &stage().casts[0].escrow_secret()) {
+                Ok((fit, _)) => fit,
+                Err(Rejected::Refused(refused)) => return Err(refused),
+                Err(Rejected::Invalid(invalid)) => panic!("admitted, and then {invalid}"),
+            }
+        };
+        *opened.of_mut(role) = Some(fit);
+    }
+    Ok(opened)
 }
 
 pub fn case_of(call: Call) -> Rc<Result<Case, Rejected>> {

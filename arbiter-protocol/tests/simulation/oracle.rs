@@ -8,9 +8,9 @@ use arbiter_protocol::ids::ExchangeId;
 use arbiter_protocol::message::request::Action;
 use arbiter_protocol::message::verdict::{Ruling, Verdict};
 use arbiter_protocol::role::Outcome;
-use arbiter_protocol::ruling::sequencer::{Closed, Reply};
+use arbiter_protocol::ruling::sequencer::{Closed, ContentId, Reply};
 
-use crate::common::{COMPLAIN_BY, Kind};
+use crate::common::{COMPLAIN_BY, Kind, content_of};
 use crate::court::{Answer, Call, case_of};
 use crate::stage::{role_in, stage};
 
@@ -94,11 +94,14 @@ impl Oracle {
             Ruling::Replaced(list) => list.iter().map(|it| it.role).collect(),
         };
         match (kind, key.action) {
-            (Kind::P1, Action::Abort) => {
-                assert_eq!((key.role, replaced), (Originator, vec![]), "F8: P1 abort");
+            (kind, Action::Abort) if kind.is_p1() => {
+                let key_is_over = kind == Kind::P1Escrow && !in_time;
+                assert!(key.role == Originator || key_is_over, "F8: P1 abort");
+                assert_eq!(replaced, []);
             }
-            (Kind::P1, Action::Resolve) => {
+            (kind, Action::Resolve) if kind.is_p1() => {
                 assert!(verdict.agreement_id.is_some(), "F8: resolved without agreement");
+                assert!(kind != Kind::P1Escrow || in_time, "F8: opened with a key that is over");
                 assert_eq!(replaced, [Originator, Responder]);
             }
             (_, Action::Abort) => {
@@ -135,8 +138,18 @@ impl Oracle {
             Reply::Content(_) => {
                 let verdict = self.verdicts.get(&case.exchange_id()).map(|it| &it.ruling);
                 assert!(matches!(verdict, Some(Ruling::Replaced(_))), "R-408: a deposit without a verdict");
-                let first = self.kinds[call.key.exchange].first();
-                assert_eq!(call.key.role, first.peer(), "R-408: a deposit for its own depositor");
+                let kind = self.kinds[call.key.exchange];
+                let owner = call.key.role.peer();
+                let held = record.and_then(|it| *it.held.of(owner)).expect("F7: content before commit");
+                assert_eq!(reply, Reply::Content(held), "R-408: the own item given back");
+                let expected = if kind.is_detached(owner) {
+                    content_of(owner)
+                } else {
+                    assert_eq!(owner, kind.first(), "R-408: a deposit for its own depositor");
+                    assert!(!kind.is_p1(), "R-408: nothing is deposited in P1");
+                    ContentId(7)
+                };
+                assert_eq!(held, expected);
                 "content".to_owned()
             }
         };
@@ -170,7 +183,7 @@ impl Oracle {
         let role = role_in(exchange, party);
         let facts = self.facts[exchange][party];
         // In P2 the first sender's deposit is there to fetch as soon as the verdict replaces.
-        let deposited = self.kinds[exchange] != Kind::P1
+        let deposited = !self.kinds[exchange].is_p1()
             && role == self.kinds[exchange].first()
             && matches!(self.verdict(exchange).map(|it| &it.ruling), Some(Ruling::Replaced(_)));
         facts.item_left || deposited || self.replaced(exchange, role)
@@ -200,6 +213,8 @@ impl Oracle {
             Outcome::Resolved => {
                 let replaced = self.replaced(exchange, role.peer());
                 assert!(replaced || facts.fetched, "resolved without an item");
+                let in_escrow = self.kinds[exchange].is_detached(role.peer());
+                assert!(!in_escrow || facts.fetched, "resolved without the signature in hand");
             }
             Outcome::Aborted => {
                 let ruling = self.verdict(exchange).map(|it| &it.ruling);
@@ -215,7 +230,12 @@ impl Oracle {
         let kind = self.kinds[exchange];
         let role = role_in(exchange, party);
         let order = if role == kind.first() { "first" } else { "second" };
-        let protocol = if kind == Kind::P1 { "P1" } else { "P2" };
+        let protocol = match (kind.is_p1(), Kind::ESCROW.contains(&kind)) {
+            (true, false) => "P1",
+            (true, true) => "P1e",
+            (false, false) => "P2",
+            (false, true) => "P2e",
+        };
         let by = match self.verdict(exchange) {
             Some(verdict) if outcome != Outcome::Completed => {
                 let who = if verdict.requested_by == kind.first() { "first" } else { "second" };

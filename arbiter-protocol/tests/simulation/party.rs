@@ -28,6 +28,8 @@ pub struct Desk {
     session: Option<Session>,
     pub outputs: VecDeque<Output>,
     pub alarms: Vec<u64>,
+    /// The escrow on which the session rests passed the check, or none was owed.
+    pub escrow_passed: bool,
 }
 
 pub struct Party {
@@ -58,6 +60,7 @@ impl Party {
             session: None,
             outputs: VecDeque::new(),
             alarms: Vec::new(),
+            escrow_passed: true,
         };
         Self { skew, desks: [desk(0), desk(1)], asleep: false }
     }

@@ -7,15 +7,17 @@ use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 
 use arbiter_protocol::error::Rejected;
+use arbiter_protocol::escrow::Escrow;
 use arbiter_protocol::exchange::item::Description;
-use arbiter_protocol::exchange::kind::information::{ContentCheck, FitContent};
+use arbiter_protocol::exchange::kind::content::{ContentCheck, FitContent};
+use arbiter_protocol::exchange::kind::detached::{Escrowed, Place};
 use arbiter_protocol::exchange::kind::signature;
-use arbiter_protocol::exchange::selection::Role;
+use arbiter_protocol::exchange::selection::{ByRole, Role};
 use arbiter_protocol::message::agreement::{Acceptance, Agreement, Offer};
 use arbiter_protocol::message::request::{Action, Request};
 use arbiter_protocol::message::transfer::Transfer;
 use arbiter_protocol::role::Fit;
-use arbiter_protocol::role::arbiter::Case;
+use arbiter_protocol::role::arbiter::{Case, Escrows};
 use arbiter_protocol::ruling::sequencer::Desk;
 use arbiter_protocol::statement::{Envelope, Signed, Verified};
 
@@ -28,6 +30,68 @@ pub const OTHER_CONTENT: &[u8] = b"%PDF-1.7\nsomething else, not the goods\n";
 pub struct Template {
     pub offer: Verified<Offer>,
     pub agreements: [Agreement; 2],
+    /// What the peer of a role holds after its check, under each agreement.
+    pub escrowed: [ByRole<Option<Escrowed>>; 2],
+    /// Escrows that belong to their place and have nothing in them.
+    hollow: [ByRole<Option<Escrow>>; 2],
+    /// The finished signatures.
+    pub signatures: ByRole<Option<&'static [u8]>>,
+}
+
+impl Template {
+    fn new(cast: &Cast, kind: Kind, nonce: u8) -> Self {
+        let offer = cast.offer(kind, nonce);
+        let agree = |nonce| Agreement::join(offer.clone(), cast.acceptance(&offer, nonce)).unwrap();
+        let agreements = [agree(1), agree(2)];
+        let both = |f: &dyn Fn(Role) -> Option<Escrowed>| ByRole {
+            originator: f(Role::Originator),
+            responder: f(Role::Responder),
+        };
+        let escrowed = [0, 1].map(|index| both(&|role| cast.escrowed(&agreements[index], role)));
+        let hollow = [0, 1].map(|index: usize| {
+            escrowed[index].map(|role, it| {
+                let hollow = hollow(it.as_ref()?.escrow());
+                let place = Place::of(&offer, role, agreements[index].id());
+                assert!(place.belongs(&hollow).is_ok() && place.check(hollow.clone()).is_err());
+                Some(hollow)
+            })
+        });
+        let finished = |role| cast.finished(&offer, role).map(|it| Box::leak(Box::new(it)).as_slice());
+        let signatures =
+            ByRole { originator: finished(Role::Originator), responder: finished(Role::Responder) };
+        Self { offer, agreements, escrowed, hollow, signatures }
+    }
+
+    /// What the arbiter takes out of the good escrow of `role`.
+    pub fn opened(&self, role: Role) -> Option<FitContent> {
+        let item = self.offer.item(role).description.detached()?;
+        let mut check = ContentCheck::signature(item.clone(), None);
+        check.update((*self.signatures.of(role))?).unwrap();
+        check.finish().ok()
+    }
+}
+
+/// The same escrow with every ciphertext replaced.
+fn hollow(escrow: &Escrow) -> Escrow {
+    let mut bytes = escrow.to_bytes();
+    let start = bytes.len() - 80 * usize::from(escrow.suite().hidden());
+    bytes[start..].chunks_mut(80).for_each(|instance| instance[64] ^= 1);
+    Escrow::from_bytes(&bytes).unwrap()
+}
+
+/// What a party files beside a request to resolve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Filed {
+    /// What an honest party files.
+    Good,
+    /// The same, but there is nothing in the escrow of the own signature.
+    Hollow,
+    /// The same, but there is nothing in the peer's: only who went on without checking it has no other.
+    HollowPeer,
+    /// None.
+    Missing,
+    /// Those of the other acceptance.
+    Strange,
 }
 
 /// All exchanges: `[exchange][kind]`. Party 0 is the originator of exchange 0, party 1 of exchange 1.
@@ -46,15 +110,10 @@ pub fn stage() -> &'static Stage {
     static STAGE: OnceLock<Stage> = OnceLock::new();
     STAGE.get_or_init(|| {
         let casts = [Cast::new(), Cast::swapped()];
-        let template = |cast: &Cast, kind, nonce| {
-            let offer = cast.offer(kind, nonce);
-            let agree = |nonce| Agreement::join(offer.clone(), cast.acceptance(&offer, nonce)).unwrap();
-            Template { agreements: [agree(1), agree(2)], offer: offer.clone() }
-        };
         let templates = casts
             .iter()
             .zip([31, 32])
-            .map(|(cast, nonce)| Kind::ALL.iter().map(|kind| template(cast, *kind, nonce)).collect())
+            .map(|(cast, nonce)| Kind::ALL.iter().map(|kind| Template::new(cast, *kind, nonce)).collect())
             .collect();
         Stage { desk: casts[0].desk(), casts, templates, fit: fit() }
     })
@@ -78,9 +137,9 @@ impl Stage {
 /// What travels between the peers.
 #[derive(Clone, Debug)]
 pub enum Message {
-    /// An offer or an acceptance.
-    Statement(Arc<Envelope>),
-    /// A transfer and, for a file, its content.
+    /// An offer or an acceptance, and whether the escrow beside it, if one is owed, passes the check.
+    Statement(Arc<Envelope>, bool),
+    /// A transfer and, for a file or a detached signature, its content.
     Item(Arc<Envelope>, Option<&'static [u8]>),
     /// "I will not go on", for one exchange.
     Declined(usize),
@@ -109,9 +168,10 @@ pub struct CaseKey {
     pub role: Role,
     pub action: Action,
     pub signer: usize,
+    pub escrows: Filed,
 }
 
-type Fits = BTreeMap<(usize, usize, bool), Option<Fit>>;
+type Fits = BTreeMap<(usize, usize, Option<usize>), Option<Fit>>;
 
 thread_local! {
     static ENVELOPES: RefCell<BTreeMap<(usize, usize), Arc<Envelope>>> = RefCell::default();
@@ -167,9 +227,29 @@ pub fn admitted(key: CaseKey) -> Rc<Result<Case, Rejected>> {
                 let acceptance = key.agreement.map(|index| {
                     Signed::parse(filed.agreements[index].acceptance().envelope().clone()).unwrap()
                 });
-                Rc::new(Case::admit(&stage().casts[0].identity(), request, offer, acceptance))
+                let escrows = escrows(filed, key);
+                Rc::new(Case::admit(&stage().casts[0].identity(), request, offer, acceptance, escrows))
             })
             .clone()
+    })
+}
+
+fn escrows(filed: &Template, key: CaseKey) -> Escrows {
+    let Some(agreement) = key.agreement.filter(|_| key.action == Action::Resolve) else {
+        return Escrows::default();
+    };
+    let p1 = filed.offer.complain_by.is_none();
+    let wanted = |role: Role| p1 || role == key.role.peer();
+    filed.escrowed[agreement].map(|role, good| {
+        let good = good.as_ref().filter(|_| wanted(role))?.escrow().clone();
+        match key.escrows {
+            Filed::Good => Some(good),
+            Filed::Hollow if role == key.role || !p1 => filed.hollow[agreement].of(role).clone(),
+            Filed::HollowPeer if role != key.role => filed.hollow[agreement].of(role).clone(),
+            Filed::Hollow | Filed::HollowPeer => Some(good),
+            Filed::Missing => None,
+            Filed::Strange => filed.escrowed[1 - agreement].of(role).as_ref().map(|it| it.escrow().clone()),
+        }
     })
 }
 
@@ -180,7 +260,7 @@ pub fn fitting(
     agreement: &'static Agreement,
     sender: Role,
 ) -> Option<Fit> {
-    let key = (Arc::as_ptr(envelope).addr(), address(agreement), content == Some(CONTENT));
+    let key = (Arc::as_ptr(envelope).addr(), address(agreement), content.map(|it| it.as_ptr().addr()));
     FITS.with_borrow_mut(|all| {
         all.entry(key)
             .or_insert_with(|| {
@@ -190,7 +270,12 @@ pub fn fitting(
                 match &item.description {
                     Description::Signature(_) => signature::check(item, transfer).ok().map(Fit::Signature),
                     Description::Information(_) => {
-                        let mut check = ContentCheck::new(described(CONTENT));
+                        let mut check = ContentCheck::file(described(CONTENT));
+                        check.update(content?).ok()?;
+                        check.finish().ok().map(Fit::Content)
+                    }
+                    Description::DetachedSignature(it) => {
+                        let mut check = ContentCheck::signature(it.clone(), None);
                         check.update(content?).ok()?;
                         check.finish().ok().map(Fit::Content)
                     }

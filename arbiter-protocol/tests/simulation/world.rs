@@ -1,4 +1,4 @@
-//! One schedule: a seeded chooser decides what happens next until it has had enough; then time runs out.
+//! One schedule: a chooser decides what happens next until it has had enough; then time runs out.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -14,7 +14,7 @@ use crate::court::{Answer, Call, Court};
 use crate::oracle::Oracle;
 use crate::party::{Cut, MARGIN, Party, TIMING};
 use crate::stage::{
-    CaseKey, Message, OTHER_CONTENT, TransferKey, agreed, fitting, opening, role_in, stage, transfer,
+    CaseKey, Filed, Message, OTHER_CONTENT, TransferKey, agreed, fitting, opening, role_in, stage, transfer,
 };
 
 /// When a first sender with the slowest clock has started to complain and the assumption behind the margin
@@ -79,8 +79,8 @@ pub struct World {
 }
 
 impl World {
-    pub fn new(seed: u64, rules: Rules) -> Self {
-        let mut chooser = Chooser::new(seed);
+    pub fn new(choices: impl Into<Chooser>, rules: Rules) -> Self {
+        let mut chooser = choices.into();
         let mut skew = || i64::try_from(chooser.below(40_001)).unwrap() - 20_000;
         let skews = [skew(), skew()];
         let cheater_runs_until = chooser.below(rules.steps * 3 / 2);
@@ -262,11 +262,11 @@ impl World {
         match output {
             Output::SendOffer => {
                 self.offer_left[exchange] = true;
-                self.send(to, Message::Statement(opening(template, 0)), exchange);
+                self.send(to, Message::Statement(opening(template, 0), true), exchange);
             }
             Output::SendAcceptance => {
                 let which = 1 + agreement.expect("accepted");
-                self.send(to, Message::Statement(opening(template, which)), exchange);
+                self.send(to, Message::Statement(opening(template, which), true), exchange);
             }
             Output::SendItem if may_send => {
                 let item = self.item(party, exchange, agreement.expect("R-303: sent without an agreement"));
@@ -291,8 +291,15 @@ impl World {
     fn item(&self, party: usize, exchange: usize, agreement: usize) -> Message {
         let kind = self.rules.kinds[exchange];
         let sender = role_in(exchange, party);
-        let content = (kind != Kind::P1 && sender == kind.first()).then_some(CONTENT);
+        let content = self.content(exchange, sender);
         Message::Item(transfer(TransferKey { exchange, kind, agreement, sender, signer: party }), content)
+    }
+
+    /// What follows the transfer of `sender`.
+    fn content(&self, exchange: usize, sender: Role) -> Option<&'static [u8]> {
+        let kind = self.rules.kinds[exchange];
+        let file = (!kind.is_p1() && sender == kind.first()).then_some(CONTENT);
+        (*stage().template(exchange, kind).signatures.of(sender)).or(file)
     }
 
     fn send(&mut self, to: usize, message: Message, exchange: usize) {
@@ -322,6 +329,11 @@ impl World {
             role: role_in(exchange, party),
             action,
             signer: party,
+            escrows: if self.parties[party].desks[exchange].escrow_passed {
+                Filed::Good
+            } else {
+                Filed::HollowPeer
+            },
         };
         self.file(Call { key });
     }
@@ -359,7 +371,7 @@ impl World {
 
     fn receive(&mut self, party: usize, message: Message) {
         match message {
-            Message::Statement(envelope) if envelope.holds::<Offer>() => {
+            Message::Statement(envelope, escrow_passes) if envelope.holds::<Offer>() => {
                 let exchange = 1 - party;
                 let desk = &self.parties[party].desks[exchange];
                 if *envelope != *desk.template().offer.envelope() {
@@ -371,17 +383,32 @@ impl World {
                 }
                 let now = self.parties[party].clock(self.now);
                 let agreement = desk.template().agreements[0].clone();
-                if let Ok(step) = Session::accept(agreement, now, TIMING) {
+                let owed = desk.template().escrowed[0].originator.as_ref();
+                if owed.is_some() && !escrow_passes {
+                    self.tally.count("cheat: offer with a false escrow");
+                }
+                let escrow = owed.filter(|_| escrow_passes);
+                if let Ok(step) = Session::accept(agreement, escrow, now, TIMING) {
                     self.event("accept", party, exchange);
+                    self.parties[party].desks[exchange].escrow_passed = escrow_passes;
                     let cut = self.cut();
                     self.parties[party].desks[exchange].take(step, cut);
                     self.engaged_or_crashed(exchange, party, cut);
                 }
             }
-            Message::Statement(envelope) => {
+            Message::Statement(envelope, escrow_passes) => {
                 let template = self.parties[party].desks[party].template();
                 if let Some(which) = agreed(&envelope, template) {
-                    self.input(party, party, Input::Accepted(template.agreements[which].clone()));
+                    let escrow = template.escrowed[which].responder.clone().filter(|_| escrow_passes);
+                    if !escrow_passes && template.escrowed[which].responder.is_some() {
+                        self.tally.count("cheat: acceptance with a false escrow");
+                    }
+                    let before = self.parties[party].desks[party].agreement();
+                    self.input(party, party, Input::Accepted(template.agreements[which].clone(), escrow));
+                    let desk = &mut self.parties[party].desks[party];
+                    if before.is_none() && desk.agreement().is_some() {
+                        desk.escrow_passed = escrow_passes;
+                    }
                 }
             }
             Message::Item(envelope, content) => {
@@ -468,7 +495,9 @@ impl World {
             Answer::Reply(Reply::Attestation) if complains => self.call(party, exchange, Action::Resolve),
             Answer::Reply(Reply::Attestation) => {}
             Answer::Reply(Reply::Content(_)) => {
-                self.input(party, exchange, Input::Fetched(stage().fit().clone()));
+                let template = self.parties[party].desks[exchange].template();
+                let opened = template.opened(call.key.role.peer());
+                self.input(party, exchange, Input::Fetched(opened.unwrap_or_else(|| stage().fit().clone())));
             }
             Answer::Reply(Reply::Verdict) => {
                 let verdict = self.oracle.verdict(exchange).expect("released").clone();
@@ -488,8 +517,12 @@ impl World {
             Answer::Refused(refused) => {
                 if self.rules.cheater != Some(party) {
                     // Who behaves is refused only because a clock differs or an outage was long.
-                    let expected =
-                        matches!(refused, Refused::AbortTooEarly { .. } | Refused::ComplaintTooLate { .. });
+                    let expected = matches!(
+                        refused,
+                        Refused::AbortTooEarly { .. }
+                            | Refused::ComplaintTooLate { .. }
+                            | Refused::EscrowKeyRetired { .. }
+                    );
                     assert!(expected, "an honest request was refused: {refused}");
                     self.tally.count(format!("honest refused: {}", refused.reason()));
                 }
@@ -561,7 +594,7 @@ impl World {
         let kind = self.rules.kinds[exchange];
         let facts = self.oracle.facts[exchange][party];
         let done = matches!(self.parties[party].desks[exchange].phase(), Some(Phase::Done(_)));
-        kind != Kind::P1 && role_in(exchange, party) == kind.first() && facts.item_left && !done
+        kind.has_deadline() && role_in(exchange, party) == kind.first() && facts.item_left && !done
     }
 
     fn let_complain(&mut self, party: usize, exchange: usize) {
@@ -642,15 +675,19 @@ impl World {
         self.event("cheat", cheater, exchange);
         match self.chooser.below(12) {
             0 if own == Role::Originator => {
-                self.send(victim, Message::Statement(opening(template, 0)), exchange)
+                let passes = !self.chooser.one_in(3);
+                self.send(victim, Message::Statement(opening(template, 0), passes), exchange)
             }
             0 | 1 if own == Role::Responder => {
                 self.tally.count("cheat: second acceptance sent");
-                self.send(victim, Message::Statement(opening(template, 1 + agreement)), exchange);
+                let passes = !self.chooser.one_in(3);
+                self.send(victim, Message::Statement(opening(template, 1 + agreement), passes), exchange);
             }
             2..=4 => {
                 let sender = if self.chooser.one_in(6) { own.peer() } else { own };
-                let content = self.chooser.pick(&[Some(CONTENT), Some(CONTENT), Some(OTHER_CONTENT), None]);
+                let good = self.content(exchange, sender);
+                let wrong = self.content(exchange, sender.peer()).or(Some(OTHER_CONTENT));
+                let content = self.chooser.pick(&[good, good, wrong, Some(OTHER_CONTENT), None]);
                 let key = TransferKey { exchange, kind, agreement, sender, signer: cheater };
                 self.send(victim, Message::Item(transfer(key), content), exchange);
             }
@@ -680,8 +717,24 @@ impl World {
                 let agreement =
                     agreement.filter(|which| if *which == 1 { own == Role::Responder } else { known });
                 let kinds = self.rules.kinds;
+                let escrows = self.chooser.pick(&[
+                    Filed::Good,
+                    Filed::Good,
+                    Filed::Hollow,
+                    Filed::Missing,
+                    Filed::Strange,
+                ]);
                 self.file(Call {
-                    key: CaseKey { kinds, exchange, filed, agreement, role, action, signer: cheater },
+                    key: CaseKey {
+                        kinds,
+                        exchange,
+                        filed,
+                        agreement,
+                        role,
+                        action,
+                        signer: cheater,
+                        escrows,
+                    },
                 });
             }
         }

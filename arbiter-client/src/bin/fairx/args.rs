@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use arbiter_client::pin::DEFAULT_URL;
-use clap::{Args, Parser, Subcommand};
+use arbiter_client::signing::Algorithm;
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Fair exchange between two parties: both get what was agreed, or neither does.
 #[derive(Parser)]
@@ -31,6 +32,11 @@ Sign a contract with somebody:
 Deliver a file against a signed receipt:
   fairx offer delivery --file notice.pdf --to fairx-id:v1:... --connect 127.0.0.1:7801 --complain-by 10m
 
+Sign with a key of your own, or elsewhere (by a token, or with OpenSSL):
+  fairx offer contract --file contract.pdf --key key.pem --cert certificate.pem --to ... --connect ...
+  fairx document contract --file contract.pdf --out statement.txt              # exactly what is signed
+  fairx offer contract --file contract.pdf --signature-from statement.sig --public key.pub --to ... --connect ...
+
 Check what somebody shows you:
   fairx verify evidence.fxe --arbiter arbiter.pin --file contract.pdf"
     )
@@ -43,6 +49,14 @@ pub enum Command {
     Init(Init),
     /// Print the public line of this identity, for the other party.
     Id,
+    /// Show the pinned arbiter and its escrow keys, or ask it for newer ones.
+    Pin {
+        /// What to do; without anything: show.
+        #[command(subcommand)]
+        command: Option<PinCommand>,
+    },
+    /// Write the exact text that a detached signature signs, e.g. to sign it elsewhere. The same on both sides.
+    Document(Document),
     /// Print the line that describes a file, for `offer request --want`.
     Describe {
         /// The file.
@@ -102,6 +116,57 @@ pub enum Command {
         #[arg(long, value_name = "FILE|LINE")]
         arbiter: Option<String>,
     },
+    /// Put a finished signature into escrow, check an escrow, open one. Files only: for use by other systems.
+    #[command(after_help = crate::escrow::EXAMPLES)]
+    Escrow {
+        /// What to do.
+        #[command(subcommand)]
+        command: crate::escrow::EscrowCommand,
+    },
+}
+
+/// What to do with the pin.
+#[derive(Subcommand)]
+pub enum PinCommand {
+    /// Ask the arbiter for its escrow keys. Its identity must be the one pinned; known keys stay, newer are added.
+    Refresh {
+        /// Where to find the arbiter now, if it moved. Its keys stay those pinned.
+        #[arg(long, value_name = "URL")]
+        arbiter_url: Option<String>,
+        /// PEM certificates that an https arbiter's certificate must come from.
+        #[arg(long, value_name = "FILE")]
+        arbiter_ca: Option<PathBuf>,
+    },
+}
+
+/// Which text to write.
+#[derive(Args)]
+pub struct Document {
+    /// What is signed: `contract`, or the receipt of a `delivery` or `request`. Decides title and text where none
+    /// are given.
+    pub kind: DocumentKind,
+    /// The file that the statement is about.
+    #[arg(long, value_name = "FILE", required_unless_present = "want")]
+    pub file: Option<PathBuf>,
+    /// The same as a description, as `fairx describe` prints it: sha256:HEX,SIZE,TYPE,NAME.
+    #[arg(long, value_name = "DESCRIPTION", conflicts_with = "file")]
+    pub want: Option<String>,
+    #[command(flatten)]
+    pub words: Words,
+    /// Where to write it. Default: the output. What is there is not overwritten.
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+/// What is signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DocumentKind {
+    /// A contract.
+    Contract,
+    /// The receipt for a delivery.
+    Delivery,
+    /// The receipt for a requested file.
+    Request,
 }
 
 /// What is exchanged.
@@ -115,6 +180,12 @@ pub enum Template {
         #[command(flatten)]
         words: Words,
         #[command(flatten)]
+        ours: SigningKey,
+        #[command(flatten)]
+        theirs: TheirKey,
+        #[command(flatten)]
+        seal: Seal,
+        #[command(flatten)]
         deal: Deal,
     },
     /// You give a file, they sign a receipt for it.
@@ -126,6 +197,10 @@ pub enum Template {
         words: Words,
         #[command(flatten)]
         deadline: Deadline,
+        #[command(flatten)]
+        theirs: TheirKey,
+        #[command(flatten)]
+        seal: Seal,
         #[command(flatten)]
         deal: Deal,
     },
@@ -139,8 +214,21 @@ pub enum Template {
         #[command(flatten)]
         deadline: Deadline,
         #[command(flatten)]
+        ours: SigningKey,
+        #[command(flatten)]
+        seal: Seal,
+        #[command(flatten)]
         deal: Deal,
     },
+}
+
+impl Template {
+    /// With whom, and how.
+    pub const fn deal(&self) -> &Deal {
+        match self {
+            Self::Contract { deal, .. } | Self::Delivery { deal, .. } | Self::Request { deal, .. } => deal,
+        }
+    }
 }
 
 /// The statement to sign.
@@ -158,6 +246,62 @@ pub struct Words {
     /// Media type of the file, if its first bytes do not show it.
     #[arg(long = "type", value_name = "TYPE")]
     pub media_type: Option<String>,
+}
+
+/// With which key we sign. Without anything: the Ed25519 key of this identity.
+#[derive(Args, Default)]
+#[command(next_help_heading = "Your key")]
+pub struct SigningKey {
+    /// Sign with this private key: PKCS#8 PEM, Ed25519 or RSA, not encrypted.
+    #[arg(long, value_name = "FILE", conflicts_with = "signature_from")]
+    pub key: Option<PathBuf>,
+    /// The signature was made elsewhere, over the text that `fairx document` writes. Needs --public or --cert.
+    #[arg(long, value_name = "FILE")]
+    pub signature_from: Option<PathBuf>,
+    /// The public key (PEM) of --signature-from.
+    #[arg(long, value_name = "FILE", requires = "signature_from")]
+    pub public: Option<PathBuf>,
+    /// X.509 certificate of the key, shown to the other party. Nobody's name is checked by it.
+    #[arg(long, value_name = "FILE")]
+    pub cert: Option<PathBuf>,
+    /// How an RSA key signs, e.g. rsa-pss-sha256. Default: rsa-pkcs1-sha256.
+    #[arg(long, value_name = "NAME")]
+    pub algorithm: Option<Algorithm>,
+}
+
+/// With which key they sign. Without anything: the Ed25519 key of their identity.
+#[derive(Args, Default)]
+#[command(next_help_heading = "Their key")]
+pub struct TheirKey {
+    /// They sign with this key: public key (PEM) or certificate.
+    #[arg(long, value_name = "FILE")]
+    pub their_key: Option<PathBuf>,
+    /// How their RSA key signs, e.g. rsa-pss-sha256. Default: rsa-pkcs1-sha256.
+    #[arg(long, value_name = "NAME", requires = "their_key")]
+    pub their_algorithm: Option<Algorithm>,
+}
+
+/// How signatures are made safe.
+#[derive(Args, Default)]
+pub struct Seal {
+    /// No escrow: if somebody stops, the arbiter's verdict stands for the signature. For keys that have no escrow.
+    #[arg(long)]
+    pub replacement: bool,
+    /// Size of the escrows: fast makes large ones, compact small ones with more work.
+    #[arg(long, value_enum, default_value = "balanced", value_name = "SUITE")]
+    pub suite: SuiteName,
+}
+
+/// A suite of the escrow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum SuiteName {
+    /// 132 instances, 64 hidden.
+    Fast,
+    /// 247 instances, 30 hidden.
+    #[default]
+    Balanced,
+    /// 711 instances, 20 hidden.
+    Compact,
 }
 
 /// When complaints end.
@@ -196,6 +340,16 @@ pub struct Accept {
     /// Take offers only from this party.
     #[arg(long, value_name = "FAIRX-ID")]
     pub from: Option<String>,
+    /// Sign with this private key, which the offer must name: PKCS#8 PEM, Ed25519 or RSA, not encrypted. Default: the
+    /// key of this identity.
+    #[arg(long, value_name = "FILE", conflicts_with = "signature_from")]
+    pub key: Option<PathBuf>,
+    /// The signature was made elsewhere by the key that the offer names, over the text that `fairx document` writes.
+    #[arg(long, value_name = "FILE")]
+    pub signature_from: Option<PathBuf>,
+    /// Write the exact text that is to be signed there as soon as an offer comes. What is there is not overwritten.
+    #[arg(long, value_name = "FILE")]
+    pub document_out: Option<PathBuf>,
     #[command(flatten)]
     pub conduct: Conduct,
 }
@@ -223,6 +377,13 @@ pub struct Conduct {
     /// Where the evidence bundle goes. Default: the evidence folder in the home folder.
     #[arg(long, value_name = "FILE")]
     pub bundle: Option<PathBuf>,
+    /// Where signatures go in the end, with the text that is signed and the public keys. Default: beside what was
+    /// received in the home folder.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Show the exact text that is signed on the screen as well. In a terminal it can also be asked for there.
+    #[arg(long)]
+    pub show_document: bool,
     /// Where to find the arbiter now, if it moved. Its keys stay those pinned.
     #[arg(long, value_name = "URL")]
     pub arbiter_url: Option<String>,
@@ -242,6 +403,8 @@ impl Default for Conduct {
             linger: none,
             retry_for: none,
             bundle: None,
+            out: None,
+            show_document: false,
             arbiter_url: None,
             arbiter_ca: None,
         }
@@ -273,7 +436,7 @@ pub struct Verify {
     /// The arbiter to trust: a pin file or a fairx-arbiter line. Default: the one pinned in the home folder.
     #[arg(long, value_name = "FILE|LINE")]
     pub arbiter: Option<String>,
-    /// A file to compare with the description in the agreement.
+    /// A file to compare with the agreement: what it describes, a signature file, or the text that one signs.
     #[arg(long = "file", value_name = "FILE", id = "content")]
     pub files: Vec<PathBuf>,
     /// Print the report as JSON.

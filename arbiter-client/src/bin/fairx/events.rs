@@ -16,6 +16,7 @@ use arbiter_client::arbiter::{ArbiterPort, Deposit, Filing, PortError};
 use arbiter_client::clock::{Clock as _, SystemClock};
 use arbiter_client::fingerprint::Fingerprint;
 use arbiter_client::plain;
+use arbiter_client::protocol::exchange::selection::Role;
 use arbiter_client::protocol::ids::Digest;
 use arbiter_client::protocol::message::agreement::{Acceptance, Agreement, Offer};
 use arbiter_client::protocol::message::transfer::Transfer;
@@ -120,12 +121,14 @@ impl<'a> Watched<'a> {
     fn sent(&mut self, message: &PeerMessage) {
         match message {
             PeerMessage::Declined(reason) => self.out(&format!("declines: {}", plain::clip(reason, 60))),
-            PeerMessage::Statement(envelope) => {
+            PeerMessage::Statement(envelope, escrow) => {
                 let told = self.read(envelope).unwrap_or_else(|| "a statement".to_owned());
-                self.out(&told);
+                let sealed = escrow.as_ref().map_or_else(String::new, |bytes| beside("our", bytes));
+                self.out(&format!("{told}{sealed}"));
             }
             PeerMessage::Content(content) => {
-                if let Some(text) = pieces(content, &mut self.sent_bytes) {
+                let signature = self.signs(true);
+                if let Some(text) = pieces(content, &mut self.sent_bytes, signature) {
                     self.out(&text);
                 }
             }
@@ -137,16 +140,32 @@ impl<'a> Watched<'a> {
             PeerMessage::Declined(reason) => {
                 self.arrived(&format!("declines: {} (not signed)", plain::clip(reason, 60)), Tone::Bad);
             }
-            PeerMessage::Statement(envelope) => match self.read(envelope) {
-                Some(told) => self.arrived(&format!("{told}; signature checked here"), Tone::Good),
+            PeerMessage::Statement(envelope, escrow) => match self.read(envelope) {
+                Some(told) => {
+                    let sealed = escrow.as_ref().map_or_else(String::new, |bytes| beside("their", bytes));
+                    self.arrived(&format!("{told}; signature checked here{sealed}"), Tone::Good);
+                }
                 None => self.arrived("a statement that does not verify here", Tone::Bad),
             },
             PeerMessage::Content(content) => {
-                if let Some(text) = pieces(content, &mut self.received_bytes) {
+                let signature = self.signs(false);
+                if let Some(text) = pieces(content, &mut self.received_bytes, signature) {
                     self.arrived(&text, Tone::Plain);
                 }
             }
         }
+    }
+
+    /// Whether what we give, or they give, is a detached signature.
+    fn signs(&self, ours: bool) -> bool {
+        let Some(offer) = &self.offer else { return false };
+        let role = if plain::clip(&offer.originator.name, NAME) == self.peer {
+            Role::Responder
+        } else {
+            Role::Originator
+        };
+        let role = if ours { role } else { role.peer() };
+        offer.item(role).description.detached().is_some()
     }
 
     /// What a statement is, if it verifies.
@@ -240,7 +259,10 @@ impl<P> WatchedPort<P> {
                                 Ruling::Aborted => "aborted; no item will ever be replaced".to_owned(),
                                 Ruling::Replaced(list) => {
                                     let roles: Vec<_> = list.iter().map(|it| it.role.to_string()).collect();
-                                    format!("replaces the signature of the {}", roles.join(" and the "))
+                                    let opened =
+                                        list.iter().all(|it| it.item.description.detached().is_some());
+                                    let done = if opened { "opens the sealed" } else { "replaces the" };
+                                    format!("{done} signature of the {}", roles.join(" and the "))
                                 }
                             };
                             format!("verdict: {ruling}, {}", verdict.rule)
@@ -272,7 +294,10 @@ impl<P: ArbiterPort> ArbiterPort for WatchedPort<P> {
     }
 
     async fn resolve(&self, filing: &Filing) -> Result<Receipt, PortError> {
-        self.ask("asks to replace what is withheld");
+        self.ask(match filing.offer.escrow {
+            Some(_) => "asks to open what is withheld",
+            None => "asks to replace what is withheld",
+        });
         self.answer(filing, self.inner.resolve(filing).await)
     }
 
@@ -287,7 +312,7 @@ impl<P: ArbiterPort> ArbiterPort for WatchedPort<P> {
     }
 
     async fn fetch(&self, filing: &Filing) -> Result<Deposit, PortError> {
-        self.ask("fetches the file that the peer deposited");
+        self.ask("fetches what the arbiter holds for us");
         self.inner.fetch(filing).await.inspect_err(|error| self.refused(error))
     }
 
@@ -296,14 +321,25 @@ impl<P: ArbiterPort> ArbiterPort for WatchedPort<P> {
     }
 }
 
+/// What to say about an escrow beside a statement.
+fn beside(whose: &str, escrow: &[u8]) -> String {
+    let length = u64::try_from(escrow.len()).unwrap_or(u64::MAX);
+    format!("; {whose} signature beside it, sealed for the arbiter ({})", plain::size(length))
+}
+
 /// What to say about a piece of content: only about the first and the last.
-fn pieces(content: &Content, bytes: &mut u64) -> Option<String> {
+fn pieces(content: &Content, bytes: &mut u64, signature: bool) -> Option<String> {
     let first = content.encapsulated.is_some();
     if first {
         *bytes = 0;
     }
     let length = u64::try_from(content.sealed.len()).unwrap_or(u64::MAX);
     *bytes = bytes.saturating_add(length);
+    if signature {
+        return content
+            .last
+            .then(|| format!("the signature, sealed for the receiver: {}", plain::size(*bytes)));
+    }
     match (first, content.last) {
         (_, true) => Some(format!("file, sealed, to its last byte: {}", plain::size(*bytes))),
         (true, false) => Some("file, sealed: the first bytes".to_owned()),

@@ -6,6 +6,7 @@ use std::path::Path;
 use arbiter_client::bundle::BundleError;
 use arbiter_client::error::{Error, PeerFault, StoreError, Usage};
 use arbiter_client::identity::IdentityError;
+use arbiter_client::signing::KeyError;
 
 /// Why the program ends without success.
 #[derive(Debug)]
@@ -101,6 +102,15 @@ impl From<Error> for Failure {
             Error::Usage(Usage::Known(_)) => {
                 (USAGE, Some("`fairx status` lists it, `fairx resume ID` goes on"))
             }
+            Error::Usage(Usage::NoEscrowKey) => (
+                USAGE,
+                Some(
+                    "`fairx pin refresh` asks the arbiter for its escrow keys; or offer with --replacement, which needs none",
+                ),
+            ),
+            Error::Usage(Usage::EscrowEndsTooSoon(_)) => {
+                (USAGE, Some("`fairx pin refresh` asks the arbiter for its newest escrow key"))
+            }
             Error::Usage(Usage::UnknownExchange(_)) => (USAGE, Some("`fairx status` lists all exchanges")),
             _ => (USAGE, None),
         };
@@ -110,6 +120,12 @@ impl From<Error> for Failure {
 
 impl From<IdentityError> for Failure {
     fn from(error: IdentityError) -> Self {
+        Self::usage(error.to_string())
+    }
+}
+
+impl From<KeyError> for Failure {
+    fn from(error: KeyError) -> Self {
         Self::usage(error.to_string())
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  identity.toml   secret, 0600      journal and received/   the client's own
-//!  arbiter         one pin line      evidence/               bundles
+//!  arbiter         pin, escrow keys  evidence/               bundles
 //! ```
 
 use std::os::unix::fs::DirBuilderExt as _;
@@ -10,8 +10,11 @@ use std::path::{Path, PathBuf};
 
 use arbiter_client::arbiter::PortError;
 use arbiter_client::arbiter::grpc::GrpcArbiter;
+use arbiter_client::clock::{Clock as _, SystemClock};
 use arbiter_client::identity::{ArbiterPin, IdentityError, KeyFile};
 use arbiter_client::plain;
+use arbiter_client::protocol::message::escrow_epoch::EscrowEpoch;
+use arbiter_client::protocol::statement::Verified;
 use zeroize::Zeroizing;
 
 use crate::args::Init;
@@ -98,12 +101,22 @@ pub async fn init(home: &Home, init: Init) -> Result<u8, Failure> {
     say!("fingerprint {}", identity.public().fingerprint());
     say!("public line, for the other party:\n{}", identity.public());
     if let Some((pin, terms)) = found {
-        pin.create(&home.arbiter_path())?;
+        let pin = match ArbiterPin::load(&home.arbiter_path()) {
+            // The same arbiter again: only its newer escrow keys are added.
+            Ok(known) if known.identity == pin.identity => refreshed(home, known, pin.epochs().to_vec())?.0,
+            Ok(_) => return Err(IdentityError::Exists(home.arbiter_path()).into()),
+            Err(IdentityError::Missing(_)) => {
+                pin.create(&home.arbiter_path())?;
+                pin
+            }
+            Err(other) => return Err(other.into()),
+        };
         say!("arbiter     {} at {}", pin.identity.log_origin, pin.url);
         say!("fingerprint {}", pin.fingerprint());
         if let Some(bytes) = pin.deposit_bytes {
             say!("deposits    files of at most {}", plain::size(bytes));
         }
+        show_epochs(&pin);
         if let Some(terms) = terms {
             say!("its terms, in its own words:");
             plain::wrap(&terms, 100).iter().take(TERMS_LINES).for_each(|line| say!("  | {line}"));
@@ -112,6 +125,9 @@ pub async fn init(home: &Home, init: Init) -> Result<u8, Failure> {
             "Compare this fingerprint with the arbiter's operator by another channel before you rely on it."
         );
         say!("pin line, the same for both parties:\n{pin}");
+        if !pin.epochs().is_empty() {
+            say!("The file {} has the escrow keys as well.", home.arbiter_path().display());
+        }
     } else {
         say!("No arbiter is pinned yet: fairx init --arbiter URL|FILE|LINE");
     }
@@ -124,6 +140,64 @@ pub fn id(home: &Home) -> Result<u8, Failure> {
     Ok(0)
 }
 
+/// `fairx pin`.
+pub fn show_pin(home: &Home) -> Result<u8, Failure> {
+    let pin = home.arbiter()?;
+    say!("arbiter     {} at {}", pin.identity.log_origin, pin.url);
+    say!("fingerprint {}", pin.fingerprint());
+    show_epochs(&pin);
+    say!("{pin}");
+    Ok(0)
+}
+
+/// `fairx pin refresh`: the arbiter must be the one pinned; only newer escrow keys are added.
+pub async fn refresh_pin(home: &Home, url: Option<&str>, ca: Option<&Path>) -> Result<u8, Failure> {
+    let known = home.arbiter()?;
+    let (now, _) = ask_arbiter(url.unwrap_or(&known.url), ca).await?;
+    if now.identity != known.identity {
+        return Err(Failure::bad(format!(
+            "what answers at {} is ANOTHER arbiter than the one pinned: its key, log or rules differ",
+            now.url
+        ))
+        .next("nothing was changed; ask the operator; a new arbiter needs a new home"));
+    }
+    let (pin, new) = refreshed(home, known, now.epochs().to_vec())?;
+    say!(
+        "{}",
+        match new {
+            0 => "no new escrow key".to_owned(),
+            1 => "1 new escrow key".to_owned(),
+            new => format!("{new} new escrow keys"),
+        }
+    );
+    show_epochs(&pin);
+    Ok(0)
+}
+
+fn refreshed(
+    home: &Home,
+    known: ArbiterPin,
+    epochs: Vec<Verified<EscrowEpoch>>,
+) -> Result<(ArbiterPin, usize), Failure> {
+    let (pin, new) = known.with_epochs(epochs)?;
+    if new > 0 {
+        pin.replace(&home.arbiter_path())?;
+    }
+    Ok((pin, new))
+}
+
+fn show_epochs(pin: &ArbiterPin) {
+    let now = SystemClock.now();
+    let used = pin.epoch_at(now).map(|epoch| epoch.epoch);
+    for epoch in pin.epochs().iter().filter(|epoch| now < epoch.until) {
+        let offers = if used == Some(epoch.epoch) { "; new offers name it" } else { "" };
+        say!("escrow key  {} until {}{offers}", epoch.epoch, plain::time(epoch.until));
+    }
+    if used.is_none() {
+        say!("escrow key  none: offers of signatures need one; `fairx pin refresh` asks the arbiter");
+    }
+}
+
 /// An arbiter's terms are a few sentences; what is longer does not push our own words off the screen.
 const TERMS_LINES: usize = 40;
 
@@ -132,6 +206,10 @@ async fn find_arbiter(text: &str, ca: Option<&Path>) -> Result<(ArbiterPin, Opti
     if !text.starts_with("http://") && !text.starts_with("https://") {
         return Ok((ArbiterPin::line_or_file(text)?, None));
     }
+    ask_arbiter(text, ca).await
+}
+
+async fn ask_arbiter(text: &str, ca: Option<&Path>) -> Result<(ArbiterPin, Option<String>), Failure> {
     let ca = ca
         .map(std::fs::read)
         .transpose()
@@ -142,7 +220,9 @@ async fn find_arbiter(text: &str, ca: Option<&Path>) -> Result<(ArbiterPin, Opti
             return Err(Failure::later(format!(
                 "no arbiter answers at {text} ({message}); nothing was made"
             ))
-            .next("start the arbiter there, or correct the URL, and run `fairx init` again"));
+            .next(
+                "start the arbiter there, or correct the URL, and run `fairx init` again, or what you ran",
+            ));
         }
         Err(other) => {
             return Err(Failure::bad(format!(
@@ -152,6 +232,7 @@ async fn find_arbiter(text: &str, ca: Option<&Path>) -> Result<(ArbiterPin, Opti
         }
     };
     let pin = ArbiterPin::new(info.identity, text)?.with_deposit_bytes(info.deposit_bytes);
+    let (pin, _) = pin.with_epochs(info.escrow_epochs)?;
     Ok((pin, Some(info.terms).filter(|terms| !terms.is_empty())))
 }
 

@@ -1,8 +1,8 @@
 //! `fairx`: one party of fair exchanges, as a program.
 //!
 //! ```text
-//!  init, id ─▶ home folder        offer, accept, resume, complain ─▶ Client ─▶ events, outcome, evidence bundle
-//!  status ──▶ journal             verify, explain, describe ─▶ files only: no network, no key
+//!  init, id, pin ─▶ home folder   offer, accept, resume, complain ─▶ Client ─▶ events, outcome, evidence bundle
+//!  status ──▶ journal             verify, explain, describe, document, escrow ─▶ files only: no network
 //! ```
 //!
 //! Exit codes: 0 done and good · 1 bad, refused or failed · 2 wrong usage · 3 ended without items (aborted) ·
@@ -10,18 +10,23 @@
 
 mod approval;
 mod args;
+mod escrow;
 mod events;
 mod exchange;
 mod failure;
+mod files;
 mod home;
+mod keys;
 mod out;
+mod party;
 mod report;
+mod terms;
 
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use crate::args::{Arguments, Command};
+use crate::args::{Arguments, Command, PinCommand};
 use crate::failure::Failure;
 use crate::home::Home;
 
@@ -42,10 +47,18 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> Result<u8, Failure> {
+    if let Command::Escrow { command } = &arguments.command {
+        return escrow::run(command); // Works where there is no home folder at all.
+    }
     let home = Home::locate(arguments.home)?;
     match arguments.command {
         Command::Init(init) => home::init(&home, init).await,
         Command::Id => home::id(&home),
+        Command::Pin { command: None } => home::show_pin(&home),
+        Command::Pin { command: Some(PinCommand::Refresh { arbiter_url, arbiter_ca }) } => {
+            home::refresh_pin(&home, arbiter_url.as_deref(), arbiter_ca.as_deref()).await
+        }
+        Command::Document(document) => terms::document(&document).await,
         Command::Describe { file, media_type } => report::describe(&file, media_type.as_deref()).await,
         Command::Offer { template } => exchange::offer(&home, template).await,
         Command::Accept(accept) => exchange::accept(&home, accept).await,
@@ -63,6 +76,7 @@ async fn run(arguments: Arguments) -> Result<u8, Failure> {
             exchange::resume(&home, &id, connect, listen, &conduct).await
         }
         Command::Verify(verify) => report::verify(&home, &verify),
+        Command::Escrow { command } => escrow::run(&command),
         Command::Explain { file, arbiter } => report::explain(&home, &file, arbiter.as_deref()),
     }
 }

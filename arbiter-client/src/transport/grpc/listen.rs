@@ -153,12 +153,14 @@ async fn first(
     sender: Outbound,
 ) -> Option<(ExchangeId, Connection)> {
     let request = receiver.message().await.ok()??;
-    let Heard::Message(PeerMessage::Statement(envelope)) = from_wire(request.message) else { return None };
+    let Heard::Message(PeerMessage::Statement(envelope, escrow)) = from_wire(request.message) else {
+        return None;
+    };
     if !envelope.holds::<Offer>() {
         return None;
     }
     let id = ExchangeId::from_bytes(*envelope.digest().as_bytes());
-    let first = Some(PeerMessage::Statement(envelope));
+    let first = Some(PeerMessage::Statement(envelope, escrow));
     Some((id, Connection { first, sender, receiver }))
 }
 

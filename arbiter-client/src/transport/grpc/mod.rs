@@ -28,8 +28,10 @@ use crate::transport::{Content, PeerMessage};
 
 /// Messages that may wait to be sent.
 const ROOM: usize = 4;
-/// Largest message: a sealed chunk or an envelope, and what surrounds it.
-const MESSAGE_BYTES: usize = limits::SEALED_CHUNK_BYTES + limits::ENVELOPE_BYTES;
+/// Largest message: a sealed chunk, or an envelope and an escrow; and what surrounds them. A longer one is refused before
+/// it is read.
+const MESSAGE_BYTES: usize = limits::ESCROW_BYTES + limits::ENVELOPE_BYTES + 1024;
+const _: () = assert!(limits::SEALED_CHUNK_BYTES + 1024 < MESSAGE_BYTES);
 /// The reason that ends a connection on purpose.
 const CLOSED: &str = "CLOSED";
 /// Window of a stream: several chunks, so that a file does not wait for every acknowledgement.
@@ -40,8 +42,12 @@ const KEEP_ALIVE: std::time::Duration = std::time::Duration::from_secs(10);
 const CLOSING: std::time::Duration = std::time::Duration::from_secs(2);
 
 fn to_wire(message: PeerMessage) -> proto::Message {
+    let mut beside = Vec::new();
     let kind = match message {
-        PeerMessage::Statement(envelope) => proto::message::Kind::Statement(envelope.to_wire()),
+        PeerMessage::Statement(envelope, escrow) => {
+            beside = escrow.unwrap_or_default();
+            proto::message::Kind::Statement(envelope.to_wire())
+        }
         PeerMessage::Content(content) => proto::message::Kind::Content(proto::Content {
             encapsulated_key: content.encapsulated.unwrap_or_default(),
             sealed_chunk: content.sealed,
@@ -49,7 +55,7 @@ fn to_wire(message: PeerMessage) -> proto::Message {
         }),
         PeerMessage::Declined(reason) => proto::message::Kind::Declined(proto::Declined { reason }),
     };
-    proto::Message { kind: Some(kind) }
+    proto::Message { kind: Some(kind), escrow: beside }
 }
 
 /// What a connection brought.
@@ -60,9 +66,17 @@ enum Heard {
 }
 
 fn from_wire(message: Option<proto::Message>) -> Heard {
-    match message.and_then(|message| message.kind) {
+    let (kind, escrow) = message.map(|message| (message.kind, message.escrow)).unwrap_or_default();
+    if escrow.len() > limits::ESCROW_BYTES {
+        tracing::warn!("ignored a message with more than any escrow beside it");
+        return Heard::Nonsense;
+    }
+    match kind {
         Some(proto::message::Kind::Statement(envelope)) => match Envelope::from_wire(envelope) {
-            Ok(envelope) => Heard::Message(PeerMessage::Statement(envelope)),
+            Ok(envelope) => {
+                let escrow = Some(escrow).filter(|escrow| !escrow.is_empty());
+                Heard::Message(PeerMessage::Statement(envelope, escrow))
+            }
             Err(why) => {
                 tracing::warn!(%why, "ignored a malformed envelope");
                 Heard::Nonsense

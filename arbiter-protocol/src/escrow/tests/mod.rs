@@ -1,5 +1,8 @@
 //! What needs the inside of the module: forgers, and a suite so small that forgers succeed.
 
+mod bad_input;
+mod rsa_numbers;
+
 use std::collections::BTreeMap;
 
 use ed25519_dalek::Signer as _;
@@ -83,17 +86,20 @@ impl World {
             let image = if knows_signature {
                 map.images(std::slice::from_ref(&it.mask))
             } else {
-                map.hidden_images(std::slice::from_ref(&it.mask))
+                map.hidden_images(std::slice::from_ref(&it.mask), &map.divisor(&[]).unwrap())
             };
             it.digest = session.digest(it.index, &image[0], &it.point, &it.sealed);
         }
         let challenge = challenge(&session.id, made.iter().map(|it| &it.digest));
         let chosen = hidden_set(&challenge, self.label.suite);
-        let hidden = made.iter().filter(|it| chosen.contains(&it.index)).map(|it| Hidden {
-            response: if knows_signature { map.blind(&it.mask, &s) } else { map.encode(&it.mask).to_vec() },
-            point: it.point,
-            sealed: it.sealed,
-        });
+        let hidden = || made.iter().filter(|it| chosen.contains(&it.index));
+        let responses = if knows_signature {
+            map.blind(hidden().map(|it| &it.mask), &s)
+        } else {
+            hidden().map(|it| map.encode(&it.mask).to_vec()).collect()
+        };
+        let hidden = hidden().zip(responses);
+        let hidden = hidden.map(|(it, response)| Hidden { response, point: it.point, sealed: it.sealed });
         let hidden = hidden.collect();
         let nodes = tree.cover(&chosen);
         Escrow { suite: self.label.suite, public, context, salt, challenge, nodes, hidden }
@@ -175,8 +181,8 @@ fn no_number_of_bad_instances_cheats_a_real_suite() {
     }
 }
 
-/// A ciphertext with coins of the forger's choice decrypts to the right seed, and is refused all the same: answers to
-/// such questions would tell a forger about ciphertexts of others (F11).
+/// S27: a ciphertext with coins of the forger's choice decrypts to the right seed, and is refused all the same: answers
+/// to such questions would tell a forger about ciphertexts of others (F11).
 #[test]
 fn coins_that_do_not_come_from_the_seed_are_refused() {
     use curve25519_dalek::{RistrettoPoint, Scalar};

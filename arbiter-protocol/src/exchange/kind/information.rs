@@ -9,26 +9,15 @@ use crate::ids::Digest;
 /// Magic bytes are looked for in this many first bytes.
 const HEAD_BYTES: usize = 512;
 
-/// Checks a stream of bytes against a description.
-pub struct ContentCheck {
+/// Checks the bytes of a file against its description.
+pub struct FileCheck {
     agreed: Information,
     hasher: Sha256,
     head: Vec<u8>,
     found: u64,
 }
 
-/// Proof that content fits the description it was checked against. Only [`ContentCheck::finish`] makes one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FitContent(Information);
-
-impl FitContent {
-    /// The description that the content fits.
-    pub const fn description(&self) -> &Information {
-        &self.0
-    }
-}
-
-impl ContentCheck {
+impl FileCheck {
     /// Starts checking against `agreed`.
     pub fn new(agreed: Information) -> Self {
         Self { agreed, hasher: Sha256::new(), head: Vec::new(), found: 0 }
@@ -53,7 +42,7 @@ impl ContentCheck {
     }
 
     /// Ends the check: size, then hash, then media type.
-    pub fn finish(self) -> Result<FitContent, Unfit> {
+    pub fn finish(self) -> Result<Information, Unfit> {
         if self.found != self.agreed.size_bytes {
             return Err(self.wrong_size());
         }
@@ -63,7 +52,7 @@ impl ContentCheck {
         if !plausible(&self.head, &self.agreed.media_type) {
             return Err(Unfit::Type);
         }
-        Ok(FitContent(self.agreed))
+        Ok(self.agreed)
     }
 
     const fn wrong_size(&self) -> Unfit {
@@ -96,15 +85,15 @@ mod tests {
         }
     }
 
-    fn check(agreed: &Information, content: &[u8], step: usize) -> Result<FitContent, Unfit> {
-        let mut check = ContentCheck::new(agreed.clone());
+    fn check(agreed: &Information, content: &[u8], step: usize) -> Result<Information, Unfit> {
+        let mut check = FileCheck::new(agreed.clone());
         for part in content.chunks(step) {
             check.update(part)?;
         }
         check.finish()
     }
 
-    /// one byte, one size, one type away.
+    /// R-305, S16: one byte, one size, one type away.
     #[test]
     fn content_fits_only_its_own_description() {
         let content = b"%PDF-1.7\nexample".repeat(100);

@@ -2,11 +2,14 @@
 //!
 //! | kind | properties | a peer checks | the arbiter |
 //! | --- | --- | --- | --- |
-//! | information | re-sendable | [`information::ContentCheck`] over the bytes | the same check on a deposit |
-//! | signature | generatable by replacement | [`signature::check`] on the signed transfer | [`signature::replace`] in a verdict |
+//! | detached signature | generatable by escrow | [`detached::Place::check`] on the escrow, then [`content::ContentCheck`] on the bytes | [`detached::Place::open`] |
+//! | information | re-sendable | [`content::ContentCheck`] over the bytes | the same check on a deposit |
+//! | signature | generatable by replacement | [`signature::check`] on the signed transfer | names it in a verdict |
 //!
 //! A new kind is a file here, a variant of [`Description`], and a row in the table.
 
+pub mod content;
+pub mod detached;
 pub mod information;
 pub mod signature;
 
@@ -18,6 +21,7 @@ use crate::exchange::property::{Properties, Property};
 /// The properties that the kind of this item offers.
 pub fn properties(description: &Description) -> Properties {
     match description {
+        Description::DetachedSignature(_) => Properties::new([Property::GeneratableByEscrow]),
         Description::Information(_) => Properties::new([Property::Resendable]),
         Description::Signature(_) => Properties::new([Property::GeneratableByReplacement]),
     }
@@ -33,6 +37,12 @@ pub enum Unfit {
     /// The item is of another kind, or describes something else.
     #[error("the item is not the one described in the agreement")]
     Kind,
+    /// The signature is valid, but another one is in escrow.
+    #[error("the signature is valid, but it is not the one that was put into escrow")]
+    OtherSignature,
+    /// The signature does not verify under the key agreed.
+    #[error("the signature does not verify under the key in the agreement")]
+    Signature,
     /// There are more or fewer bytes than described.
     #[error("the item has {found} bytes or more, {agreed} were agreed")]
     Size {
@@ -52,6 +62,8 @@ impl Unfit {
         match self {
             Self::Hash => "ITEM_HASH_MISMATCH",
             Self::Kind => "ITEM_KIND_MISMATCH",
+            Self::OtherSignature => "ITEM_NOT_THE_ONE_IN_ESCROW",
+            Self::Signature => "ITEM_SIGNATURE_INVALID",
             Self::Size { .. } => "ITEM_SIZE_MISMATCH",
             Self::Type => "ITEM_TYPE_MISMATCH",
         }

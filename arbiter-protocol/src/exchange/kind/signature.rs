@@ -3,16 +3,10 @@
 //! The signed [`Transfer`] is the item: it binds the statement, both nonces (through the agreement) and the
 //! role, so it is worth nothing in any other exchange (attacks K1, K2, K9). An offer or acceptance alone is
 //! of another payload type and is never the signature (requirement R14).
-//!
-//! The seam for escrow: [`replace`] is the method for [`Property::GeneratableByReplacement`]; another method
-//! is another arm there and another payload beside the transfer.
 
 use crate::exchange::item::Item;
 use crate::exchange::kind::Unfit;
-use crate::exchange::property::Property;
-use crate::exchange::selection::Role;
 use crate::message::transfer::Transfer;
-use crate::message::verdict::Replacement;
 use crate::statement::Verified;
 
 /// Proof that a signature is the one agreed. Only [`check`] makes one.
@@ -30,9 +24,4 @@ impl FitSignature {
 /// signer were checked when the transfer was verified for this agreement.
 pub fn check(agreed: &Item, transfer: Verified<Transfer>) -> Result<FitSignature, Unfit> {
     if transfer.item == *agreed { Ok(FitSignature(transfer)) } else { Err(Unfit::Kind) }
-}
-
-/// The arbiter's side: the replacement of `role`'s signature, if the parties agreed that one counts.
-pub fn replace(role: Role, item: &Item) -> Option<Replacement> {
-    item.properties.has(Property::GeneratableByReplacement).then(|| Replacement { role, item: item.clone() })
 }

@@ -11,6 +11,9 @@ pub struct ExchangeResponse {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Message {
+    /// Beside an offer or an acceptance: the sender's detached signature in escrow, if it gives one.
+    #[prost(bytes = "vec", tag = "4")]
+    pub escrow: ::prost::alloc::vec::Vec<u8>,
     #[prost(oneof = "message::Kind", tags = "1, 2, 3")]
     pub kind: ::core::option::Option<message::Kind>,
 }

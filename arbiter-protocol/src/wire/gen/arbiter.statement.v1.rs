@@ -60,11 +60,50 @@ pub struct Statement {
     pub subject: ::core::option::Option<Information>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RsaKey {
+    /// Big endian, without leading zero bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub modulus: ::prost::alloc::vec::Vec<u8>,
+    #[prost(uint32, tag = "2")]
+    pub exponent: u32,
+    #[prost(enumeration = "RsaPadding", tag = "3")]
+    pub padding: i32,
+    #[prost(enumeration = "RsaHash", tag = "4")]
+    pub hash: i32,
+}
+/// SignatureKey is a public key together with the algorithm it is used with.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SignatureKey {
+    #[prost(oneof = "signature_key::Key", tags = "1, 2")]
+    pub key: ::core::option::Option<signature_key::Key>,
+}
+/// Nested message and enum types in `SignatureKey`.
+pub mod signature_key {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Key {
+        #[prost(bytes, tag = "1")]
+        Ed25519(::prost::alloc::vec::Vec<u8>),
+        #[prost(message, tag = "2")]
+        Rsa(super::RsaKey),
+    }
+}
+/// DetachedSignature is a plain signature over the text of a statement, as any tool makes and checks it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DetachedSignature {
+    #[prost(message, optional, tag = "1")]
+    pub statement: ::core::option::Option<Statement>,
+    #[prost(message, optional, tag = "2")]
+    pub key: ::core::option::Option<SignatureKey>,
+    /// X.509 certificate (DER) that is shown for the key. May be empty; the arbiter does not read it.
+    #[prost(bytes = "vec", tag = "3")]
+    pub certificate: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Item {
     /// Ascending, without repetition.
     #[prost(enumeration = "Property", repeated, tag = "3")]
     pub properties: ::prost::alloc::vec::Vec<i32>,
-    #[prost(oneof = "item::Description", tags = "1, 2")]
+    #[prost(oneof = "item::Description", tags = "1, 2, 4")]
     pub description: ::core::option::Option<item::Description>,
 }
 /// Nested message and enum types in `Item`.
@@ -73,11 +112,42 @@ pub mod item {
     pub enum Description {
         #[prost(message, tag = "1")]
         Information(super::Information),
+        /// The signed transfer is the item; the arbiter can replace it.
         #[prost(message, tag = "2")]
         Signature(super::Statement),
+        /// Handed over in escrow first; the arbiter can open it.
+        #[prost(message, tag = "4")]
+        DetachedSignature(super::DetachedSignature),
     }
 }
+/// EscrowEpoch is the arbiter's escrow key for one span of time, signed by the arbiter.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EscrowEpoch {
+    #[prost(uint32, tag = "1")]
+    pub version: u32,
+    /// From 1, one more for each new key.
+    #[prost(uint64, tag = "2")]
+    pub epoch: u64,
+    /// Ristretto element, 32 bytes.
+    #[prost(bytes = "vec", tag = "3")]
+    pub key: ::prost::alloc::vec::Vec<u8>,
+    /// Agreements name this epoch from then on.
+    #[prost(uint64, tag = "4")]
+    pub from: u64,
+    /// The arbiter can open escrows of this epoch before then.
+    #[prost(uint64, tag = "5")]
+    pub until: u64,
+}
+/// EscrowTerms: to which key, and how, the detached signatures of an exchange are put into escrow.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct EscrowTerms {
+    #[prost(message, optional, tag = "1")]
+    pub epoch: ::core::option::Option<Envelope>,
+    /// Number of the suite: 1 is 132/64, 2 is 247/30, 3 is 711/20.
+    #[prost(uint32, tag = "2")]
+    pub suite: u32,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Offer {
     #[prost(uint32, tag = "1")]
     pub version: u32,
@@ -100,6 +170,9 @@ pub struct Offer {
     /// Milliseconds since 1970 on the arbiter's clock; 0 where the protocol has no deadline.
     #[prost(uint64, tag = "10")]
     pub complain_by: u64,
+    /// Present exactly if an item is a detached signature.
+    #[prost(message, optional, tag = "11")]
+    pub escrow: ::core::option::Option<EscrowTerms>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Acceptance {
@@ -110,7 +183,8 @@ pub struct Acceptance {
     #[prost(bytes = "vec", tag = "3")]
     pub nonce: ::prost::alloc::vec::Vec<u8>,
 }
-/// Transfer hands over an item. For a signature item the signed Transfer is the item itself.
+/// Transfer hands over an item. For a signature item the signed Transfer is the item itself; the bytes of a file or of a
+/// detached signature follow it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Transfer {
     #[prost(uint32, tag = "1")]
@@ -385,6 +459,69 @@ impl Ruling {
             "RULING_UNSPECIFIED" => Some(Self::Unspecified),
             "RULING_ABORTED" => Some(Self::Aborted),
             "RULING_REPLACED" => Some(Self::Replaced),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum RsaPadding {
+    Unspecified = 0,
+    /// RSASSA-PKCS1-v1_5 (RFC 8017).
+    Pkcs1 = 1,
+    /// RSASSA-PSS (RFC 8017), masks with the hash of the message.
+    Pss = 2,
+}
+impl RsaPadding {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "RSA_PADDING_UNSPECIFIED",
+            Self::Pkcs1 => "RSA_PADDING_PKCS1",
+            Self::Pss => "RSA_PADDING_PSS",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "RSA_PADDING_UNSPECIFIED" => Some(Self::Unspecified),
+            "RSA_PADDING_PKCS1" => Some(Self::Pkcs1),
+            "RSA_PADDING_PSS" => Some(Self::Pss),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum RsaHash {
+    Unspecified = 0,
+    Sha256 = 1,
+    Sha384 = 2,
+    Sha512 = 3,
+}
+impl RsaHash {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "RSA_HASH_UNSPECIFIED",
+            Self::Sha256 => "RSA_HASH_SHA256",
+            Self::Sha384 => "RSA_HASH_SHA384",
+            Self::Sha512 => "RSA_HASH_SHA512",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "RSA_HASH_UNSPECIFIED" => Some(Self::Unspecified),
+            "RSA_HASH_SHA256" => Some(Self::Sha256),
+            "RSA_HASH_SHA384" => Some(Self::Sha384),
+            "RSA_HASH_SHA512" => Some(Self::Sha512),
             _ => None,
         }
     }

@@ -9,6 +9,11 @@ pub struct Case {
     /// Absent only where the requester never saw one.
     #[prost(message, optional, tag = "3")]
     pub acceptance: ::core::option::Option<crate::message::wire::Envelope>,
+    /// For GenerateItem: the escrow of each detached signature that is to be produced. Empty otherwise.
+    #[prost(bytes = "vec", tag = "4")]
+    pub originator_escrow: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "5")]
+    pub responder_escrow: ::prost::alloc::vec::Vec<u8>,
 }
 /// Receipt is a durable, logged statement of the arbiter with its proof.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -31,13 +36,19 @@ pub struct Receipt {
     /// The request that caused the statement, the acceptance and the attestation, as far as there are.
     #[prost(message, repeated, tag = "6")]
     pub evidence: ::prost::alloc::vec::Vec<crate::message::wire::Envelope>,
-    /// Salts of the sealed record in schema order: request, offer, acceptance, attestation, statement.
+    /// Salts of the sealed record in schema order: request, offer, acceptance, attestation, originator's escrow,
+    /// responder's escrow, statement.
     #[prost(bytes = "vec", repeated, tag = "7")]
     pub record_salts: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+    /// The escrows that were opened.
+    #[prost(bytes = "vec", tag = "8")]
+    pub originator_escrow: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "9")]
+    pub responder_escrow: ::prost::alloc::vec::Vec<u8>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetArbiterInfoRequest {}
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GetArbiterInfoResponse {
     /// Signs verdicts, attestations and answers (Ed25519, 32 bytes).
     #[prost(bytes = "vec", tag = "1")]
@@ -60,6 +71,9 @@ pub struct GetArbiterInfoResponse {
     pub clock: u64,
     #[prost(string, tag = "8")]
     pub version: ::prost::alloc::string::String,
+    /// Signed EscrowEpoch statements of every key that can open, ascending. New agreements name the last.
+    #[prost(message, repeated, tag = "9")]
+    pub escrow_epochs: ::prost::alloc::vec::Vec<crate::message::wire::Envelope>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Limits {
@@ -293,7 +307,7 @@ pub mod arbiter_service_client {
                 .insert(GrpcMethod::new("arbiter.v1.ArbiterService", "VerifyTransfer"));
             self.inner.client_streaming(req, path, codec).await
         }
-        /// GenerateItem resolves the exchange: the verdict replaces what the peer withholds.
+        /// GenerateItem resolves the exchange: the verdict replaces what the peer withholds, or the escrow of it is opened.
         pub async fn generate_item(
             &mut self,
             request: impl tonic::IntoRequest<super::GenerateItemRequest>,
@@ -368,7 +382,8 @@ pub mod arbiter_service_client {
                 .insert(GrpcMethod::new("arbiter.v1.ArbiterService", "GetVerdict"));
             self.inner.unary(req, path, codec).await
         }
-        /// FetchDeposit returns what the peer deposited, sealed to the requester's key.
+        /// FetchDeposit returns what is held for the requester, sealed to its key: what the peer deposited, or the peer's
+        /// signature out of escrow.
         pub async fn fetch_deposit(
             &mut self,
             request: impl tonic::IntoRequest<super::FetchDepositRequest>,
@@ -450,7 +465,7 @@ pub mod arbiter_service_server {
             tonic::Response<super::VerifyTransferResponse>,
             tonic::Status,
         >;
-        /// GenerateItem resolves the exchange: the verdict replaces what the peer withholds.
+        /// GenerateItem resolves the exchange: the verdict replaces what the peer withholds, or the escrow of it is opened.
         async fn generate_item(
             &self,
             request: tonic::Request<super::GenerateItemRequest>,
@@ -480,7 +495,8 @@ pub mod arbiter_service_server {
             >
             + std::marker::Send
             + 'static;
-        /// FetchDeposit returns what the peer deposited, sealed to the requester's key.
+        /// FetchDeposit returns what is held for the requester, sealed to its key: what the peer deposited, or the peer's
+        /// signature out of escrow.
         async fn fetch_deposit(
             &self,
             request: tonic::Request<super::FetchDepositRequest>,

@@ -1,0 +1,238 @@
+//! A party at work: opening the home, carrying an exchange out, and saying how it ended.
+//!
+//! ```text
+//!  Home ─▶ Party { client, teller } ─▶ run ─▶ finish: outcome, files, bundle
+//! ```
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arbiter_client::arbiter::Retry;
+use arbiter_client::arbiter::grpc::GrpcArbiter;
+use arbiter_client::builder::DEPOSIT_LIMIT;
+use arbiter_client::bundle::{Bundle, EXTENSION};
+use arbiter_client::clock::{Clock as _, SystemClock};
+use arbiter_client::error::Error;
+use arbiter_client::fingerprint::Fingerprint;
+use arbiter_client::protocol::exchange::selection::Protocol;
+use arbiter_client::protocol::ids::ExchangeId;
+use arbiter_client::protocol::role::{Ask, Outcome as End, Phase, Timing};
+use arbiter_client::protocol::time::DurationMillis;
+use arbiter_client::transport::Transport;
+use arbiter_client::verify::FileFacts;
+use arbiter_client::{Client, Evidence, Identity, Outcome, Status, plain};
+
+use crate::approval::Approval;
+use crate::args::Conduct;
+use crate::events::{Teller, Watched, WatchedPort};
+use crate::failure::Failure;
+use crate::files::{self, Written};
+use crate::home::Home;
+use crate::out::say;
+
+/// A party at work: its client and what tells about it.
+pub struct Party {
+    /// The client.
+    pub client: Client,
+    /// Tells what happens.
+    pub teller: Arc<Teller>,
+    bundle: Option<PathBuf>,
+    out: Option<PathBuf>,
+    home: PathBuf,
+    evidence: PathBuf,
+}
+
+impl Party {
+    /// Opens the home for signing: there must be somebody, or a program, to approve.
+    pub async fn open(home: &Home, conduct: &Conduct, files: Vec<FileFacts>) -> Result<Self, Failure> {
+        // Who has no identity yet needs no terminal yet.
+        home.identity()?;
+        home.arbiter()?;
+        let approval = Arc::new(Approval::prepare(conduct.yes, conduct.show_document, files)?);
+        let party = Self::build(home, conduct, Some(approval.clone())).await?;
+        approval.remember(party.client.list().await?.iter().filter_map(|status| {
+            let (offer, peer) = (&status.evidence.offer, status.evidence.role.peer());
+            let item = offer.item(peer).description.detached()?;
+            Some((offer.party(peer).signing_key, item.key.clone()))
+        }));
+        Ok(party)
+    }
+
+    /// Opens the home for what needs no approval: everything was approved when it was signed.
+    pub async fn open_approved(home: &Home, conduct: &Conduct) -> Result<Self, Failure> {
+        Self::build(home, conduct, None).await
+    }
+
+    async fn build(home: &Home, conduct: &Conduct, approval: Option<Arc<Approval>>) -> Result<Self, Failure> {
+        let keys = home.identity()?;
+        let pin = home.arbiter()?;
+        let name = keys.party().name.clone();
+        let teller = Teller::new(&name);
+        let (signer, sealing) = keys.into_keys();
+        let ca = match &conduct.arbiter_ca {
+            Some(path) => Some(std::fs::read(path).map_err(|error| Failure::file(path, &error))?),
+            None => None,
+        };
+        let url = conduct.arbiter_url.as_deref().unwrap_or(&pin.url);
+        // Connects only when the arbiter is needed, which in an honest exchange is never.
+        let port = WatchedPort::new(GrpcArbiter::new(url, ca)?, teller.clone());
+        let margin = u64::try_from(conduct.margin.as_millis()).unwrap_or(u64::MAX);
+        let epoch = pin.epoch_at(SystemClock.now()).cloned();
+        let mut builder = Client::builder()
+            .arbiter_identity(pin.identity)
+            .arbiter_port(Arc::new(port))
+            .identity(Identity::new(Arc::new(signer), sealing, name))
+            .store(home.folder())
+            .patience(conduct.patience)
+            .linger(conduct.linger)
+            .retry(Retry { total: conduct.retry_for, ..Retry::default() })
+            .timing(Timing { complain_margin: DurationMillis(margin) })
+            .deposit_limit(pin.deposit_bytes.unwrap_or(DEPOSIT_LIMIT));
+        if let Some(epoch) = epoch {
+            builder = builder.escrow_epoch(epoch);
+        }
+        if let Some(approval) = approval {
+            builder = builder.approver(approval);
+        }
+        let client = builder.build().await?;
+        Ok(Self {
+            client,
+            teller,
+            bundle: conduct.bundle.clone(),
+            out: conduct.out.clone(),
+            home: home.folder().to_owned(),
+            evidence: home.evidence()?,
+        })
+    }
+
+    /// The exchange with this id, or the only one whose id starts so.
+    pub async fn find(&self, text: &str) -> Result<ExchangeId, Failure> {
+        let digits: String = text.chars().filter(|c| !c.is_whitespace()).collect::<String>().to_lowercase();
+        let list = self.client.list().await?;
+        let mut found = list
+            .iter()
+            .map(|status| status.evidence.exchange_id())
+            .filter(|id| digits.len() >= 4 && id.to_string().starts_with(&digits));
+        match (found.next(), found.next()) {
+            (Some(id), None) => Ok(id),
+            (Some(_), Some(_)) => {
+                Err(Failure::usage(format!("several exchanges start with {digits}")).next("give more digits"))
+            }
+            (None, _) => {
+                Err(Failure::usage(format!("no exchange starts with {digits:?} (4 digits or more)"))
+                    .next("`fairx status` lists all exchanges"))
+            }
+        }
+    }
+
+    /// Carries an exchange of the journal out.
+    pub async fn run(&self, id: ExchangeId, transport: Box<dyn Transport + '_>) -> Result<u8, Failure> {
+        let evidence = self.client.status(id).await?.evidence;
+        let known = Some((evidence.offer, evidence.acceptance));
+        self.carry_out(id, &mut Watched::new(transport, self.teller.clone(), known)).await
+    }
+
+    /// The same over a connection that is watched already.
+    pub async fn carry_out(&self, id: ExchangeId, transport: &mut Watched<'_>) -> Result<u8, Failure> {
+        let result = self.client.run(id, transport).await;
+        self.finish(id, result).await
+    }
+
+    /// Says how it ended and keeps the bundle, also after a failure: it may be needed.
+    pub async fn finish(&self, id: ExchangeId, result: Result<Outcome, Error>) -> Result<u8, Failure> {
+        let evidence = match &result {
+            Ok(outcome) => outcome.evidence().clone(),
+            Err(_) => self.client.status(id).await?.evidence,
+        };
+        let short: String = id.to_string().chars().take(16).collect();
+        let path = self.bundle.clone().unwrap_or_else(|| self.evidence.join(format!("{short}.{EXTENSION}")));
+        Bundle::of(&evidence).write(&path)?;
+        let (code, outcome) = match result {
+            Ok(Outcome::Completed(_)) => (0, "completed: both hold what was agreed"),
+            Ok(Outcome::Resolved(_)) if is_sealed(&evidence) => {
+                (0, "resolved: the arbiter opened the sealed signature that was withheld")
+            }
+            Ok(Outcome::Resolved(_)) => (0, "resolved: the arbiter's verdict stands for what was withheld"),
+            Ok(Outcome::Aborted(_)) => (ABORTED, "aborted: neither item counts as given, and none ever will"),
+            Err(error) => {
+                say!(" bundle   {} (as far as it goes)", path.display());
+                return Err(error.into());
+            }
+        };
+        let written = files::write(&evidence, &self.home, self.out.as_deref());
+        say!(" outcome  {outcome}");
+        say!(" exchange {id}  ({})", Fingerprint::of(id.as_bytes()));
+        say!(" you hold {}", held(&evidence, written.as_ref().ok().and_then(Option::as_ref)));
+        say!(" bundle   {}", path.display());
+        say!(" check it fairx verify {}", path.display());
+        match written {
+            Ok(Some(written)) => say!(" or with OpenSSL:\n{}", written.command),
+            Ok(None) => {}
+            Err(failure) => {
+                let short: String = id.to_string().chars().take(16).collect();
+                let next = format!(
+                    "the bundle has the signature; `fairx resume {short} --out DIR` writes the files"
+                );
+                return Err(failure.next(next));
+            }
+        }
+        Ok(code)
+    }
+}
+
+/// What a party holds, and where.
+pub fn held(evidence: &Evidence, written: Option<&Written>) -> String {
+    let got = evidence.offer.item(evidence.role.peer());
+    let what = plain::item(got);
+    if let Some(written) = written {
+        return format!("{what}: {}", written.signature.display());
+    }
+    match (&evidence.received_file, &evidence.peer_transfer) {
+        (Some(path), _) => format!("{what}: {}", path.display()),
+        (None, Some(_)) if !got.description.is_content() => format!("{what}: in the bundle"),
+        _ if Bundle::of(evidence).verdict().is_some() => "the arbiter's verdict: in the bundle".to_owned(),
+        _ => format!("nothing yet; due is {what}"),
+    }
+}
+
+/// Whether what we get was sealed first.
+fn is_sealed(evidence: &Evidence) -> bool {
+    evidence.offer.item(evidence.role.peer()).description.detached().is_some()
+}
+
+/// One line about an exchange.
+pub fn row(status: &Status) -> String {
+    let offer = &status.evidence.offer;
+    let id = status.evidence.exchange_id();
+    let short: String = id.to_string().chars().take(16).collect();
+    let phase = match status.phase {
+        Phase::Offered => "offered, no acceptance yet",
+        Phase::Waiting if status.sent => "ours is sent, waiting for theirs",
+        Phase::Waiting => "waiting for theirs",
+        Phase::Asking(Ask::Abort) => "asking the arbiter to end it",
+        Phase::Asking(Ask::Complain | Ask::Resolve) if is_sealed(&status.evidence) => {
+            "asking the arbiter to open what is withheld"
+        }
+        Phase::Asking(Ask::Complain | Ask::Resolve) => "asking the arbiter to replace what is withheld",
+        Phase::Asking(Ask::Fetch) => "fetching from the arbiter what it holds for us",
+        Phase::Done(End::Aborted) => "aborted",
+        Phase::Done(End::Completed) => "completed",
+        Phase::Done(End::Resolved) => "resolved by the arbiter",
+    };
+    let kind = match offer.selection.protocol {
+        Protocol::ContractSigning => "contract",
+        Protocol::VerifyThenGenerate => "delivery",
+    };
+    let peer = plain::clip(&offer.party(status.evidence.role.peer()).name, 30);
+    let remark =
+        status.remark.as_ref().map(|text| format!("; {}", plain::clip(text, 100))).unwrap_or_default();
+    format!(
+        "{short}  {:<10} {kind} with {peer}, we are the {}, since {}: {phase}{remark}",
+        Fingerprint::of(id.as_bytes()).first_word(),
+        status.evidence.role,
+        plain::time(status.since),
+    )
+}
+
+/// Exit code of an exchange that ended without items.
+const ABORTED: u8 = 3;

@@ -1,0 +1,190 @@
+//! What we give: checked before anybody is asked, signed only after the approval, in escrow before it is kept.
+//!
+//! ```text
+//!  Give ──check──▶ Own { file, signature } ──approved──▶ sign ──▶ nonce is new (S29) ──▶ put into escrow ──▶ record
+//! ```
+//!
+//! Invariants
+//! - A signature that was made elsewhere is verified against the item before anything else.
+//! - A detached signature is a secret until it leaves: it is wiped when dropped, and has no `Debug`.
+//! - Work with escrows takes milliseconds, so it is done on threads that may block.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use arbiter_protocol::error::{Invalid, Rejected};
+use arbiter_protocol::escrow::signature_key::Kind as KeyKind;
+use arbiter_protocol::escrow::{Escrow, NonceUse};
+use arbiter_protocol::exchange::item::{Description, DetachedSignature, Item};
+use arbiter_protocol::exchange::kind::detached::{Escrowed, Place};
+use arbiter_protocol::ids::{AgreementId, PublicKey};
+use arbiter_protocol::message::agreement::Offer;
+use arbiter_protocol::statement::Verified;
+use zeroize::Zeroizing;
+
+use crate::client::Client;
+use crate::error::{Error, Usage};
+use crate::{items, random};
+
+/// What we give, beside our word.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Give {
+    /// Nothing from outside: our item is a signature that this client makes.
+    Nothing,
+    /// The file at this path: our item is that file.
+    File(PathBuf),
+    /// A finished signature over [`Statement::document`], made elsewhere: our item is that detached signature.
+    ///
+    /// [`Statement::document`]: arbiter_protocol::exchange::item::Statement::document
+    Signature(Zeroizing<Vec<u8>>),
+}
+
+/// Never shows the signature.
+impl fmt::Debug for Give {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nothing => f.write_str("Nothing"),
+            Self::File(path) => f.debug_tuple("File").field(path).finish(),
+            Self::Signature(bytes) => write!(f, "Signature({} bytes)", bytes.len()),
+        }
+    }
+}
+
+impl Give {
+    /// Whether it is what the item says, as far as that shows without reading a file.
+    fn check(&self, item: &Item, ours: PublicKey) -> Result<(), Usage> {
+        match (&item.description, self) {
+            (Description::Information(_), Self::File(_)) | (Description::Signature(_), Self::Nothing) => {
+                Ok(())
+            }
+            (Description::Information(_), _) => Err(Usage::Content("the item to give is a file: name it")),
+            (Description::Signature(_), Self::File(_)) => {
+                Err(Usage::Content("the item to give is a signature: there is no file to send"))
+            }
+            (Description::Signature(_), Self::Signature(_)) => Err(Usage::Content(
+                "the item to give is the signed statement of transfer itself: a signature made elsewhere needs an item \
+                 of the kind detached signature",
+            )),
+            (Description::DetachedSignature(_), Self::File(_)) => Err(Usage::Content(
+                "the item to give is a detached signature: give the signature, not a file",
+            )),
+            (Description::DetachedSignature(it), Self::Nothing)
+                if *it.key.kind() == KeyKind::Ed25519(ours) =>
+            {
+                Ok(())
+            }
+            (Description::DetachedSignature(_), Self::Nothing) => Err(Usage::SignatureNeeded),
+            (Description::DetachedSignature(it), Self::Signature(bytes)) => {
+                let fits = it.key.verify(it.statement.document().as_bytes(), bytes);
+                if fits { Ok(()) } else { Err(Usage::SignatureUnfit) }
+            }
+        }
+    }
+}
+
+/// Our side of what is exchanged, as the journal keeps it. It has no `Debug`: the signature is a secret.
+#[derive(Clone, Default)]
+pub(crate) struct Own {
+    /// The file that we give.
+    pub file: Option<PathBuf>,
+    /// The detached signature that we give.
+    pub signature: Option<Zeroizing<Vec<u8>>>,
+    /// The same signature in escrow.
+    pub escrow: Option<Escrow>,
+}
+
+impl Client {
+    /// Refuses what does not fit the item, before anything else is done with it.
+    pub(crate) fn check_give(&self, item: &Item, give: &Give) -> Result<(), Usage> {
+        give.check(item, self.party().signing_key)
+    }
+
+    /// What we give, checked against what the offer says. A detached signature by our own key is not made yet.
+    pub(crate) async fn own(&self, item: &Item, give: Give) -> Result<Own, Error> {
+        self.check_give(item, &give)?;
+        match (&item.description, give) {
+            (Description::Information(described), Give::File(path)) => {
+                items::check_file(&path, described).await?;
+                let path = std::path::absolute(&path).map_err(|error| Error::file(&path, error))?;
+                Ok(Own { file: Some(path), ..Own::default() })
+            }
+            (Description::DetachedSignature(it), Give::Signature(signature)) => {
+                let used = nonce_of(it, &signature);
+                if !self.0.journal.nonce_is_new(used.as_ref()).await? {
+                    return Err(Usage::NonceReused.into());
+                }
+                Ok(Own { signature: Some(signature), ..Own::default() })
+            }
+            _ => Ok(Own::default()),
+        }
+    }
+
+    /// Makes the detached signature that we owe, unless it was made elsewhere, and takes note of its nonce. Only after
+    /// the approval.
+    pub(crate) async fn sign(&self, item: &Item, own: Own) -> Result<Own, Error> {
+        let Some(it) = item.description.detached() else { return Ok(own) };
+        let document = it.statement.document();
+        let signature = match own.signature {
+            Some(signature) => signature,
+            None => Zeroizing::new(self.0.identity.signer().sign(document.as_bytes()).to_vec()),
+        };
+        if !it.key.verify(document.as_bytes(), &signature) {
+            return Err(Error::Bug("a signature of ours does not verify"));
+        }
+        if !self.0.journal.observe_nonce(nonce_of(it, &signature).as_ref()).await? {
+            return Err(Usage::NonceReused.into());
+        }
+        Ok(Own { signature: Some(signature), ..own })
+    }
+
+    /// Puts our signature, if we give one, into escrow: the originator's for the offer alone, the responder's for an
+    /// agreement.
+    pub(crate) async fn put_into_escrow(
+        &self,
+        offer: &Verified<Offer>,
+        agreement: Option<AgreementId>,
+        own: Own,
+    ) -> Result<Own, Error> {
+        let Some(signature) = own.signature.clone() else { return Ok(own) };
+        let (offer, randomness) = (offer.clone(), random::secret()?);
+        let escrow = aside(move || place(&offer, agreement).put(&signature, &randomness)).await?;
+        let escrow = escrow.map_err(|_| Error::Bug("a signature of ours cannot be put into escrow"))?;
+        Ok(Own { escrow: Some(escrow), ..own })
+    }
+}
+
+/// Which nonce a valid signature uses.
+fn nonce_of(item: &DetachedSignature, signature: &[u8]) -> Option<NonceUse> {
+    let document = item.statement.document();
+    let statement = item.key.statement(document.as_bytes()).ok()?;
+    NonceUse::of(signature, &statement)
+}
+
+/// R-310: reads and fully checks the peer's escrow.
+pub(crate) async fn check_escrow(
+    offer: &Verified<Offer>,
+    agreement: Option<AgreementId>,
+    bytes: Vec<u8>,
+) -> Result<Result<Escrowed, Rejected>, Error> {
+    let offer = offer.clone();
+    aside(move || {
+        let signer = if agreement.is_some() { "responder" } else { "originator" };
+        let escrow =
+            Escrow::from_bytes(&bytes).map_err(|error| Invalid::Escrow { signer, reason: error.reason() })?;
+        place(&offer, agreement).check(escrow)
+    })
+    .await
+}
+
+/// Without an agreement it is the originator's signature.
+const fn place(offer: &Verified<Offer>, agreement: Option<AgreementId>) -> Place<'_> {
+    match agreement {
+        None => Place::originator(offer),
+        Some(id) => Place::responder(offer, id),
+    }
+}
+
+/// On a thread that may block.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| Error::Bug("the thread for escrows stopped"))
+}

@@ -1,0 +1,95 @@
+//! Content: the bytes of a file or of a detached signature, checked as they arrive.
+
+use crate::escrow::{self, Escrow};
+use crate::exchange::item::{Description, DetachedSignature, Information};
+use crate::exchange::kind::Unfit;
+use crate::exchange::kind::information::FileCheck;
+
+/// Checks a stream of bytes against a description.
+pub struct ContentCheck(Kind);
+
+enum Kind {
+    File(FileCheck),
+    Signature { agreed: DetachedSignature, escrow: Option<Escrow>, bytes: Vec<u8>, found: u64 },
+}
+
+/// Proof that content fits the description it was checked against. Only [`ContentCheck::finish`] and the opening of an
+/// escrow make one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FitContent(Description);
+
+impl FitContent {
+    pub(super) const fn new(description: Description) -> Self {
+        Self(description)
+    }
+
+    /// The description that the content fits.
+    pub const fn description(&self) -> &Description {
+        &self.0
+    }
+}
+
+impl ContentCheck {
+    /// Starts checking a file.
+    pub fn file(agreed: Information) -> Self {
+        Self(Kind::File(FileCheck::new(agreed)))
+    }
+
+    /// Starts checking a signature. With `escrow`, only the signature that is in it fits.
+    pub fn signature(agreed: DetachedSignature, escrow: Option<Escrow>) -> Self {
+        Self(Kind::Signature { agreed, escrow, bytes: Vec::new(), found: 0 })
+    }
+
+    /// Takes the next bytes; fails as soon as there are too many (no need to read on).
+    pub fn update(&mut self, more: &[u8]) -> Result<(), Unfit> {
+        match &mut self.0 {
+            Kind::File(check) => check.update(more),
+            Kind::Signature { agreed, bytes, found, .. } => {
+                *found = found.saturating_add(u64::try_from(more.len()).unwrap_or(u64::MAX));
+                if *found > signature_bytes(agreed) {
+                    return Err(wrong_size(*found, agreed));
+                }
+                bytes.extend_from_slice(more);
+                Ok(())
+            }
+        }
+    }
+
+    /// Bytes taken so far.
+    pub const fn found(&self) -> u64 {
+        match &self.0 {
+            Kind::File(check) => check.found(),
+            Kind::Signature { found, .. } => *found,
+        }
+    }
+
+    /// Ends the check. A file: size, then hash, then media type. A signature: size, then the strict verification, then
+    /// whether it is the one in escrow.
+    pub fn finish(self) -> Result<FitContent, Unfit> {
+        match self.0 {
+            Kind::File(check) => check.finish().map(|agreed| FitContent(Description::Information(agreed))),
+            Kind::Signature { agreed, escrow, bytes, found } => {
+                if found != signature_bytes(&agreed) {
+                    return Err(wrong_size(found, &agreed));
+                }
+                let document = agreed.statement.document();
+                let statement = agreed.key.statement(document.as_bytes()).map_err(|_| Unfit::Signature)?;
+                if !statement.is_signed_by(&bytes) {
+                    return Err(Unfit::Signature);
+                }
+                if escrow.is_some_and(|escrow| !escrow::holds(&escrow, &bytes, &statement)) {
+                    return Err(Unfit::OtherSignature);
+                }
+                Ok(FitContent(Description::DetachedSignature(agreed)))
+            }
+        }
+    }
+}
+
+fn signature_bytes(agreed: &DetachedSignature) -> u64 {
+    u64::try_from(agreed.key.signature_bytes()).unwrap_or(u64::MAX)
+}
+
+fn wrong_size(found: u64, agreed: &DetachedSignature) -> Unfit {
+    Unfit::Size { found, agreed: signature_bytes(agreed) }
+}

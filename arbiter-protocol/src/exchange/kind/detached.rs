@@ -1,0 +1,175 @@
+//! Detached signature: a plain signature by a standard key over the document of a statement. Generatable by escrow.
+//!
+//! ```text
+//!   sender    put(signature) ──▶ Escrow, beside its offer or acceptance
+//!   peer      check(escrow)  ──▶ Escrowed: from here on it may send (R-310)
+//!   arbiter   open(escrow)   ──▶ the signature, byte for byte, sealed to the peer after the commit (R-411)
+//! ```
+//!
+//! An escrow is made for one role of one agreement: its label is built here, from the signed statements alone (F9). The
+//! originator's is made before there is an acceptance, so it is bound to the offer; the responder's to the agreement.
+
+use zeroize::Zeroizing;
+
+use crate::error::{Invalid, Refused, Rejected};
+use crate::escrow::{self, Escrow, EscrowError, EscrowKey, EscrowSecret, Label, Side};
+use crate::exchange::item::{Description, DetachedSignature};
+use crate::exchange::kind::content::FitContent;
+use crate::exchange::selection::{Protocol, Role};
+use crate::ids::{AgreementId, Digest, ExchangeId};
+use crate::message::agreement::{EscrowTerms, Offer};
+use crate::statement::Verified;
+use crate::weaken::{Countermeasure, off};
+
+/// Which signature of which exchange: the signer's role, and for the responder the agreement.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    offer: &'a Verified<Offer>,
+    role: Role,
+    agreement: [u8; 32],
+}
+
+/// Proof that the peer's signature is in escrow. Only [`Place::check`] makes one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Escrowed {
+    exchange_id: ExchangeId,
+    role: Role,
+    agreement: [u8; 32],
+    verified: escrow::Verified,
+}
+
+impl Escrowed {
+    /// The escrow.
+    pub fn escrow(&self) -> &Escrow {
+        self.verified.escrow()
+    }
+
+    /// What is known about it: to find a nonce that was used twice (S29).
+    pub const fn verified(&self) -> &escrow::Verified {
+        &self.verified
+    }
+
+    /// Whether it is for this place.
+    pub fn is_for(&self, place: &Place<'_>) -> bool {
+        self.exchange_id == place.offer.exchange_id()
+            && self.role == place.role
+            && self.agreement == place.agreement
+    }
+}
+
+impl<'a> Place<'a> {
+    /// The originator's signature: there may be no acceptance yet.
+    pub const fn originator(offer: &'a Verified<Offer>) -> Self {
+        Self { offer, role: Role::Originator, agreement: *offer.exchange_id().as_bytes() }
+    }
+
+    /// The responder's signature under an agreement.
+    pub const fn responder(offer: &'a Verified<Offer>, agreement: AgreementId) -> Self {
+        Self { offer, role: Role::Responder, agreement: *agreement.as_bytes() }
+    }
+
+    /// The signature of `role` under an agreement.
+    pub const fn of(offer: &'a Verified<Offer>, role: Role, agreement: AgreementId) -> Self {
+        match role {
+            Role::Originator => Self::originator(offer),
+            Role::Responder => Self::responder(offer, agreement),
+        }
+    }
+
+    /// Whether the item of this place is handed over in escrow.
+    pub fn is_agreed(&self) -> bool {
+        self.offer.item(self.role).description.detached().is_some()
+    }
+
+    /// Puts the own finished signature into escrow. `randomness` must be 32 fresh secret bytes.
+    pub fn put(&self, signature: &[u8], randomness: &Zeroizing<[u8; 32]>) -> Result<Escrow, Rejected> {
+        self.with(|statement, label, key| escrow::make(signature, statement, label, key, randomness))
+    }
+
+    /// R-310: the peer's full check, before anything of value leaves. Milliseconds.
+    pub fn check(&self, escrow: Escrow) -> Result<Escrowed, Rejected> {
+        let verified = self.with(|statement, label, key| escrow::check(escrow, statement, label, key))?;
+        let Self { offer, role, agreement } = *self;
+        Ok(Escrowed { exchange_id: offer.exchange_id(), role, agreement, verified })
+    }
+
+    /// Whether the escrow was made for this place: cheap, and no proof (R-411).
+    pub fn belongs(&self, escrow: &Escrow) -> Result<(), Rejected> {
+        self.with(|statement, label, key| escrow::belongs(escrow, statement, label, key))
+    }
+
+    /// R-411: the arbiter opens. One instance that decrypts to the signature is enough; if none does, the full check
+    /// says whose fault it is. The signature is sealed to the peer and shown to nobody else.
+    pub fn open(
+        &self,
+        escrow: &Escrow,
+        secret: &EscrowSecret,
+    ) -> Result<(FitContent, Zeroizing<Vec<u8>>), Rejected> {
+        let (item, terms) = self.terms()?;
+        if secret.public() != &terms.key {
+            return Err(Refused::EscrowKeyUnknown.into());
+        }
+        let opened =
+            self.with(|statement, label, _| match escrow::open(escrow, statement, label, secret) {
+                Err(EscrowError::Unopenable) => Ok(None),
+                opened => opened.map(Some),
+            })?;
+        match opened {
+            Some(signature) => {
+                let fit = FitContent::new(Description::DetachedSignature(item.clone()));
+                Ok((fit, signature))
+            }
+            None => Err(Refused::EscrowUnopenable { signer: self.role.name() }.into()),
+        }
+    }
+
+    fn terms(&self) -> Result<(&'a DetachedSignature, &'a EscrowTerms), Refused> {
+        let item = self.offer.item(self.role).description.detached();
+        item.zip(self.offer.escrow.as_ref()).ok_or(Refused::EscrowNotAgreed)
+    }
+
+    fn with<T>(
+        &self,
+        f: impl FnOnce(&escrow::Statement<'_>, &Label, &EscrowKey) -> Result<T, EscrowError>,
+    ) -> Result<T, Rejected> {
+        let (item, terms) = self.terms()?;
+        let document = item.statement.document();
+        let statement = item.key.statement(document.as_bytes());
+        let result = statement.and_then(|statement| f(&statement, &self.label(terms), &terms.key));
+        let signer = self.role.name();
+        result.map_err(|error| Invalid::Escrow { signer, reason: error.reason() }.into())
+    }
+
+    /// The label: everything that decides what may happen to the signature (F9).
+    fn label(&self, terms: &EscrowTerms) -> Label {
+        let offer = self.offer;
+        let item = |role| *Digest::as_bytes(&offer.item(role).digest());
+        let context = |bytes: &[u8; 32]| if off(Countermeasure::EscrowContext) { [0; 32] } else { *bytes };
+        Label {
+            suite: terms.suite,
+            arbiter: *offer.arbiter.key.as_bytes(),
+            epoch: terms.epoch.epoch,
+            exchange: context(offer.exchange_id().as_bytes()),
+            protocol: match offer.selection.protocol {
+                Protocol::ContractSigning => 1,
+                Protocol::VerifyThenGenerate => 2,
+            },
+            first: side(offer.selection.first_sender),
+            signer: side(self.role),
+            originator: context(offer.originator.signing_key.as_bytes()),
+            responder: context(offer.responder.signing_key.as_bytes()),
+            agreement: context(&self.agreement),
+            item: item(self.role),
+            counter_item: item(self.role.peer()),
+            expires: terms.epoch.until.0,
+            complain_by: offer.complain_by.map_or(0, |time| time.0),
+        }
+    }
+}
+
+const fn side(role: Role) -> Side {
+    match role {
+        Role::Originator => Side::Originator,
+        Role::Responder => Side::Responder,
+    }
+}
