@@ -34,6 +34,8 @@ pub enum Countermeasure {
     FetchByThePeer,
     /// nothing that is held is given out before a verdict that replaces (K4).
     FetchAfterAVerdict,
+    /// nothing is agreed or sent any more once an abort was asked for.
+    NothingAfterAnAbort,
     /// a verdict is written once.
     OneVerdict,
     /// the arbiter answers after the commit. The engine does it; in tests, the model.
@@ -44,6 +46,8 @@ pub enum Countermeasure {
     RefusalsAreNotTrusted,
     /// who has the role signed the request.
     RequestBySigner,
+    /// the second sender's item leaves after the first sender's is there.
+    SecondSendsSecond,
     /// nothing leaves when it is too late to complain.
     SendOnlyInTime,
     /// a verdict counts whichever acceptance it rests on (K1).
@@ -53,7 +57,7 @@ pub enum Countermeasure {
 impl Countermeasure {
     /// All of them.
     #[cfg(feature = "weaken")]
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::AbortOnlyAfterTheDeadline,
         Self::AbortByTheOriginator,
         Self::AgreementInTransfer,
@@ -65,11 +69,13 @@ impl Countermeasure {
         Self::ExchangeInRequest,
         Self::FetchByThePeer,
         Self::FetchAfterAVerdict,
+        Self::NothingAfterAnAbort,
         Self::OneVerdict,
         Self::PersistBeforeReply,
         Self::PersistBeforeSending,
         Self::RefusalsAreNotTrusted,
         Self::RequestBySigner,
+        Self::SecondSendsSecond,
         Self::SendOnlyInTime,
         Self::VerdictOnAnyAcceptance,
     ];

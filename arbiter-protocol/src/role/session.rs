@@ -247,7 +247,7 @@ impl Session {
     /// The transition function. Inputs that mean nothing in the current phase change nothing.
     pub fn handle(&self, now: UnixMillis, input: Input) -> Step {
         match (self.phase, input) {
-            (Phase::Offered, Input::Accepted(agreement, escrow)) => {
+            (phase, Input::Accepted(agreement, escrow)) if hears_acceptances(phase) => {
                 self.accepted(now, agreement, escrow.as_ref())
             }
             (Phase::Waiting | Phase::Asking(_), Input::Received(fit)) if self.is_peers_item(&fit) => {
@@ -255,7 +255,8 @@ impl Session {
             }
             (Phase::Offered | Phase::Waiting, Input::GiveUp) => self.give_up(now),
             (Phase::Offered | Phase::Waiting, Input::Wake) if self.deadline_is_near(now) => self.give_up(now),
-            (Phase::Waiting, Input::Wake) => {
+            // Not yet: the clock was stepped back, or the driver is early.
+            (Phase::Offered | Phase::Waiting, Input::Wake) => {
                 self.stay(self.told_to_peer(now).into_iter().chain(self.alarm()))
             }
             (Phase::Asking(ask), Input::Wake) => self.stay([Output::Ask(ask)]),
@@ -310,6 +311,7 @@ impl Session {
             }
             next.sent = true;
         }
+        next.sent |= off(Countermeasure::SecondSendsSecond);
         next.phase = Phase::Waiting;
         let outputs = next.told_to_peer(now).into_iter().chain(next.alarm()).collect();
         Step { next, outputs }
@@ -451,6 +453,12 @@ impl Session {
     pub(super) fn stay(&self, outputs: impl IntoIterator<Item = Output>) -> Step {
         Step { next: self.clone(), outputs: outputs.into_iter().collect() }
     }
+}
+
+/// after an abort was asked for no acceptance makes an agreement.
+fn hears_acceptances(phase: Phase) -> bool {
+    phase == Phase::Offered
+        || (phase == Phase::Asking(Ask::Abort) && off(Countermeasure::NothingAfterAnAbort))
 }
 
 /// A time that has always passed.
