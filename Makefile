@@ -36,7 +36,7 @@ stories: build
 lint:
 	$(CARGO) clippy $(FLAGS) --all-targets -- -D warnings
 
-unit:
+unit: build
 	$(CARGO) test $(FLAGS) --all-targets --no-fail-fast
 	$(CARGO) test $(FLAGS) --doc
 
