@@ -13,13 +13,14 @@ use std::path::{Path, PathBuf};
 
 use arbiter_protocol::crypto::{Opener, Sealer, SealingSecret};
 use arbiter_protocol::error::Invalid;
-use arbiter_protocol::escrow::{Escrow, SignatureKey};
+use arbiter_protocol::escrow::{Escrow, EscrowError, SignatureKey};
 use arbiter_protocol::exchange::item::{Description, DetachedSignature, Information, Item, Statement};
 use arbiter_protocol::exchange::kind::Unfit;
 use arbiter_protocol::exchange::kind::content::{ContentCheck, FitContent};
 use arbiter_protocol::exchange::selection::Role;
 use arbiter_protocol::ids::{Digest, ExchangeId, SealingKey};
 use arbiter_protocol::limits;
+use arbiter_protocol::message::agreement::Party;
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 use tokio::fs::{self, File};
@@ -75,6 +76,16 @@ pub fn detached_signature(
 ) -> Item {
     let statement = Statement { title: title.into(), text: text.into(), subject };
     Item::new(Description::DetachedSignature(DetachedSignature { statement, key, certificate }))
+}
+
+/// A [`detached_signature`] by the identity key of `party`. Refuses a key with torsion: such a key is no honest one.
+pub fn signed_by(
+    party: &Party,
+    title: impl Into<String>,
+    text: impl Into<String>,
+    subject: Information,
+) -> Result<Item, EscrowError> {
+    Ok(detached_signature(title, text, subject, SignatureKey::ed25519(party.signing_key)?, Vec::new()))
 }
 
 /// Checks that a file of ours is what an agreement says.
