@@ -6,9 +6,10 @@ STORY  ?= all
 CHEAT  ?= all
 COMPARE = $(CARGO) run --release --locked --manifest-path arbiter-protocol/benches/comparison/Cargo.toml \
 	--target-dir $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
-TARGET  = $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)/debug
+BUILT   = $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)/debug
+SECONDS ?= 60
 
-.PHONY: help system build demo test fmt bindings lint unit doc stories bench install audit proto lint-proto release-graph
+.PHONY: help system build demo test fmt bindings lint unit doc stories bench fuzz install audit proto lint-proto release-graph
 
 help: ## Show the targets.
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -20,21 +21,24 @@ build: system ## Build the programs.
 	$(CARGO) build $(FLAGS) --bins --examples
 
 demo: build ## Play the stories with real processes. STORY=contract CHEAT=quiet plays one, LIST=1 lists them.
-	@$(TARGET)/examples/demo $(if $(LIST),--list,--story $(STORY) --cheat $(CHEAT))
+	@$(BUILT)/examples/demo $(if $(LIST),--list,--story $(STORY) --cheat $(CHEAT))
 
 test: system fmt bindings lint unit doc stories release-graph lint-proto ## Everything that CI runs.
 
 fmt:
 	$(CARGO) fmt --all -- --check
+	$(CARGO) fmt --manifest-path fuzz/Cargo.toml -- --check
 
 bindings:
 	$(CARGO) run --quiet --locked --manifest-path proto/codegen/Cargo.toml -- check
 
 stories: build
-	@$(TARGET)/examples/demo --story all --cheat all
+	@$(BUILT)/examples/demo --story all --cheat all
 
 lint:
 	$(CARGO) clippy $(FLAGS) --all-targets -- -D warnings
+	@# Of the fuzzer only that its lock file is current: building it takes minutes.
+	$(CARGO) tree --locked --quiet --manifest-path fuzz/Cargo.toml >/dev/null
 
 unit: build
 	$(CARGO) test $(FLAGS) --all-targets --no-fail-fast
@@ -48,10 +52,13 @@ bench: system ## Run the benchmarks and print their tables.
 	$(COMPARE)
 	$(COMPARE) --features parallel
 
+fuzz: system ## Look for inputs that break something: TARGET=envelope SECONDS=60, all without TARGET. LIST=1 lists them.
+	@fuzz/run $(if $(LIST),--list,$(or $(TARGET),all) $(SECONDS))
+
 install: system ## Put arbiter and fairx into PREFIX/bin.
 	$(CARGO) build --locked -p arbiter -p arbiter-client --features arbiter-client/cli --bins
 	install -d $(PREFIX)/bin
-	install -s $(TARGET)/arbiter $(TARGET)/fairx $(PREFIX)/bin
+	install -s $(BUILT)/arbiter $(BUILT)/fairx $(PREFIX)/bin
 
 lint-proto:
 	@if command -v npx >/dev/null; then npx --yes @bufbuild/buf@1.75.0 lint proto; \

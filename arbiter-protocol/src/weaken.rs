@@ -5,8 +5,8 @@
 //!   with it, in tests           off(…) asks what this thread has entered with `within`; by default nothing
 //! ```
 //!
-//! A line that defends against an attack reads `if weaken::off(…) || <the rule holds>`. Nothing but
-//! `tests/model.rs` enters a weakness, and `make release-graph` refuses the feature in what ships.
+//! A line that defends against an attack reads `if weaken::off(…) || <the rule holds>`. Only
+//! `tests/model.rs` and `tests/fuzz_corpus.rs` enter a weakness, and `make release-graph` refuses the feature in what ships.
 
 /// What can be switched off. Each names the rule and, where there is one, the attack of `SPEC.md` section 10.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

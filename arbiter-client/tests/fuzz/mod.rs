@@ -1,0 +1,177 @@
+//! Fuzz targets of the client: everything that it reads from files, from lines that people paste, and from its peer's
+//! offer onto a screen. `fuzz/` looks for bytes that break one, `fuzz_corpus.rs` replays those that were kept.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use arbiter_client::bundle::{BUNDLE_BYTES, Bundle};
+use arbiter_client::consent::Screen;
+use arbiter_client::identity::{KeyFile, PublicIdentity};
+use arbiter_client::pin::ArbiterPin;
+use arbiter_client::protocol::escrow::SignatureKey;
+use arbiter_client::protocol::exchange::selection::Role;
+use arbiter_client::protocol::message::agreement::Offer;
+use arbiter_client::protocol::statement::Payload;
+use arbiter_client::protocol::time::UnixMillis;
+use arbiter_client::signing::{Algorithm, Certificate, PrivateKey, Public, public_der, public_pem};
+use arbiter_client::verify::{Trust, verify};
+use arbiter_client::{explain, plain};
+use prost::Message as _;
+
+/// Takes any bytes. True if they were accepted; panics if something is wrong with us.
+pub type Target = fn(&[u8]) -> bool;
+
+/// All targets by name; each has a folder in `fuzz/corpus`.
+pub const ALL: [(&str, Target); 9] = [
+    ("bundle", bundle),
+    ("certificate", certificate),
+    ("fairx-arbiter", fairx_arbiter),
+    ("fairx-id", fairx_id),
+    ("identity-file", identity_file),
+    ("offer-shown", offer_shown),
+    ("pin-file", pin_file),
+    ("private-key", private_key),
+    ("public-key", public_key),
+];
+
+/// An evidence bundle: what is read is written again, and any of it can be verified and explained.
+fn bundle(bytes: &[u8]) -> bool {
+    let Ok(bundle) = Bundle::parse(bytes) else { return false };
+    assert!(bytes.len() <= BUNDLE_BYTES);
+    let written = bundle.to_json();
+    assert_eq!(Bundle::parse(&written).as_ref().ok(), Some(&bundle), "a bundle survives the round trip");
+    let report = verify(&bundle, Trust::BundleOnly, &[]);
+    assert!(!report.good || report.outcome == Some(bundle.outcome));
+    assert!(!report.arbiter_pinned);
+    explain::summary(&bundle).iter().for_each(|line| shown(line));
+    report.good
+}
+
+/// A line of ours on a screen: nothing that moves the cursor or turns text around.
+fn shown(line: &str) {
+    let bad = line.chars().find(|c| c.is_control() || ('\u{202a}'..='\u{202e}').contains(c));
+    assert_eq!(bad, None, "{line:?}");
+}
+
+/// The payload of an offer, as it is shown before anybody signs.
+fn offer_shown(payload: &[u8]) -> bool {
+    if let Ok(text) = std::str::from_utf8(payload) {
+        shown(&plain::clip(text, 60));
+        let columns = 1 + payload.len() % 80;
+        for line in plain::wrap(text, columns) {
+            shown(&line);
+            assert!(line.chars().count() <= columns);
+        }
+        let _ = plain::mixed_scripts(text);
+    }
+    let Ok(wire) = <Offer as Payload>::Wire::decode(payload) else { return false };
+    let Ok(offer) = Offer::from_wire(wire) else { return false };
+    explain::offer(&offer).iter().for_each(|line| shown(line));
+    for role in Role::BOTH {
+        for now in [1, 1_799_990_000_000, 1 << 53] {
+            let screen = Screen::new(&offer, role, &[], UnixMillis(now));
+            screen.to_string().lines().for_each(shown);
+            assert!(screen.refusal.is_some() || screen.approves(screen.word()));
+        }
+    }
+    true
+}
+
+/// A `fairx-id` line has one form.
+fn fairx_id(bytes: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(bytes) else { return false };
+    let Ok(id) = PublicIdentity::from_str(text) else { return false };
+    assert_eq!(id.to_string(), text);
+    let _ = id.fingerprint();
+    true
+}
+
+/// A `fairx-arbiter` line has one form.
+fn fairx_arbiter(bytes: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(bytes) else { return false };
+    let Ok(pin) = ArbiterPin::from_str(text) else { return false };
+    assert_eq!(pin.to_string(), text);
+    let _ = pin.fingerprint();
+    true
+}
+
+/// A file of ours for one input at a time, in this thread.
+fn file(bytes: &[u8], name: &str) -> PathBuf {
+    thread_local! {
+        static FOLDER: tempfile::TempDir = tempfile::tempdir().unwrap();
+    }
+    let path = FOLDER.with(|folder| folder.path().join(name));
+    std::fs::write(&path, bytes).unwrap();
+    path
+}
+
+/// A pin file: what is read is written as a file that reads the same.
+fn pin_file(bytes: &[u8]) -> bool {
+    let Ok(pin) = ArbiterPin::load(&file(bytes, "pin")) else { return false };
+    let again = file(&[], "pin-again");
+    std::fs::remove_file(&again).unwrap();
+    pin.create(&again).unwrap();
+    assert_eq!(ArbiterPin::load(&again).as_ref().ok(), Some(&pin));
+    assert!(pin.epochs().iter().all(|epoch| epoch.signer() == pin.identity.key));
+    true
+}
+
+/// The file with a party's keys.
+fn identity_file(bytes: &[u8]) -> bool {
+    let path = file(bytes, "identity");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let Ok(identity) = KeyFile::load(&path) else { return false };
+    let line = identity.public().to_string();
+    assert_eq!(PublicIdentity::from_str(&line).as_ref().ok(), Some(identity.public()));
+    true
+}
+
+/// What was asked for: nothing, or any algorithm.
+fn asked() -> impl Iterator<Item = Option<Algorithm>> {
+    [None].into_iter().chain(Algorithm::ALL.map(Some))
+}
+
+fn one_form(key: &SignatureKey) {
+    let again = Public::parse(public_pem(key).as_bytes(), Some(Algorithm::of(key)));
+    assert_eq!(again.ok().map(|it| it.key).as_ref(), Some(key));
+    shown(&plain::key(key));
+}
+
+/// A public key or certificate, PEM or DER.
+fn public_key(bytes: &[u8]) -> bool {
+    let mut good = false;
+    for algorithm in asked() {
+        let Ok(public) = Public::parse(bytes, algorithm) else { continue };
+        one_form(&public.key);
+        assert!(algorithm.is_none_or(|it| it == Algorithm::of(&public.key)));
+        assert!(public.certificate.is_none_or(|it| it.matches(&public.key)));
+        good = true;
+    }
+    good
+}
+
+/// A certificate in DER.
+fn certificate(der: &[u8]) -> bool {
+    let Ok(certificate) = Certificate::parse(der) else { return false };
+    assert_eq!(certificate.der(), der);
+    shown(certificate.subject());
+    shown(certificate.issuer());
+    let _ = certificate.fingerprint();
+    assert!(!certificate.is_valid_at(UnixMillis(u64::MAX)));
+    let Ok(key) = certificate.signature_key(None) else { return false };
+    assert_eq!(certificate.public_der(), public_der(&key));
+    assert!(certificate.matches(&key));
+    one_form(&key);
+    true
+}
+
+/// A private key in PEM: it signs, or it is refused when it is read.
+fn private_key(bytes: &[u8]) -> bool {
+    let Ok(key) = PrivateKey::from_pem(bytes, None) else { return false };
+    one_form(key.public());
+    if let Ok(signature) = key.sign(b"message") {
+        assert!(key.public().verify(b"message", &signature));
+    }
+    true
+}
