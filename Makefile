@@ -9,7 +9,7 @@ COMPARE = $(CARGO) run --release --locked --manifest-path arbiter-protocol/bench
 BUILT   = $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)/debug
 SECONDS ?= 60
 
-.PHONY: help system build demo test fmt bindings lint unit doc stories bench fuzz install audit proto lint-proto release-graph
+.PHONY: help system build demo test fmt bindings lint unit doc stories bench fuzz sim install audit proto lint-proto release-graph
 
 help: ## Show the targets.
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -54,6 +54,9 @@ bench: system ## Run the benchmarks and print their tables.
 
 fuzz: system ## Look for inputs that break something: TARGET=envelope SECONDS=60, all without TARGET. LIST=1 lists them.
 	@fuzz/run $(if $(LIST),--list,$(or $(TARGET),all) $(SECONDS))
+
+sim: system ## Simulate: SEEDS=100000 plays so many schedules, SEED=17 tells the story of one.
+	$(if $(SEED),SEED=$(SEED)) $(if $(SEEDS),SEEDS=$(SEEDS)) $(CARGO) test $(FLAGS) --test sim simulate -- --ignored --nocapture
 
 install: system ## Put arbiter and fairx into PREFIX/bin.
 	$(CARGO) build --locked -p arbiter -p arbiter-client --features arbiter-client/cli --bins

@@ -117,6 +117,7 @@ pub(super) fn prepare(
         return Err(StartError::OtherKeys);
     }
     let stored = store.head()?;
+    refuse_more(&*store, stored.as_ref().map_or(0, |head| head.size))?;
     let frontier = match &stored {
         None => Frontier::new(),
         Some(head) => recheck(&*store, head, &desk.arbiter)?,
@@ -157,6 +158,15 @@ fn first_commit(writer: &mut Writer) -> Result<(), StartError> {
     }
     writer.commit(batch.close())?;
     Ok(())
+}
+
+/// A tree that goes on after the end of the log is what is left of a commit that was cut: there may be rulings that the
+/// head does not know.
+fn refuse_more(store: &dyn Store, size: u64) -> Result<(), StartError> {
+    match store.node(NodeId { level: 0, index: size })? {
+        None => Ok(()),
+        Some(_) => Err(StartError::Leaf { index: size, problem: "is there, but the head does not know it" }),
+    }
 }
 
 /// Rebuilds the right edge and compares: root with head, newest leaves with their nodes, leaf 0 with us.

@@ -193,20 +193,21 @@ impl Write {
     }
 }
 
-/// Everything that a commit writes.
+/// Everything that a commit writes, at once. The tree comes first and the head last: if a file system breaks its word and
+/// only the beginning is there, the tree is longer than the head says, and the next start refuses.
 pub fn writes(commit: &Commit) -> Vec<Write> {
     let count = u64::try_from(commit.leaves.len()).expect("invariant: a batch has few leaves");
     let first = commit.head.size.checked_sub(count).expect("invariant: new leaves end at the new size");
     let mut writes = Vec::new();
-    for (exchange, record) in &commit.records {
-        writes.push(Write::put(Family::Records, exchange.to_vec(), &encode_record(record)));
-        writes.extend(named(record));
+    for (node, hash) in &commit.nodes {
+        writes.push(Write::put(Family::Nodes, node_key(*node), hash.as_bytes()));
     }
     for (index, leaf) in (first..).zip(&commit.leaves) {
         writes.push(Write::put(Family::Leaves, leaf_key(index), leaf));
     }
-    for (node, hash) in &commit.nodes {
-        writes.push(Write::put(Family::Nodes, node_key(*node), hash.as_bytes()));
+    for (exchange, record) in &commit.records {
+        writes.push(Write::put(Family::Records, exchange.to_vec(), &encode_record(record)));
+        writes.extend(named(record));
     }
     writes.push(Write::put(Family::Meta, HEAD_KEY.to_vec(), &encode_head(&commit.head)));
     writes

@@ -301,7 +301,8 @@ impl Driver<'_> {
         }
     }
 
-    async fn content_piece(&self, arriving: &mut Arriving, piece: &Content) -> Result<(), NotReceived> {
+    /// Takes `self` by itself, not shared: a transport is `Send` only, and a run must be, so that it can be spawned.
+    async fn content_piece(&mut self, arriving: &mut Arriving, piece: &Content) -> Result<(), NotReceived> {
         if let (None, Some(encapsulated)) = (&arriving.content, &piece.encapsulated) {
             let session = &self.record.session;
             let agreement = session.agreement().ok_or(Error::Bug("content without an agreement"))?;

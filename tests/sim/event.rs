@@ -1,0 +1,344 @@
+//! What can happen in a schedule. A schedule is a list of these, so that it can be cut down and told.
+
+use arbiter_protocol::message::request::Action;
+
+use crate::choices::Choices;
+use crate::common::{COMPLAIN_BY, Kind};
+use crate::disk::{Defect, Fate};
+use crate::party::{Cut, MARGIN};
+use crate::stage::Filed;
+
+/// What is the same all through a schedule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Setup {
+    pub kinds: [Kind; 2],
+    pub cheater: Option<usize>,
+    /// How far each party's clock is from the true time at first.
+    pub skews: [i64; 2],
+    /// The network drops, repeats and reorders.
+    pub loss: bool,
+    /// Parties crash.
+    pub crashes: bool,
+    /// Parties are away for long.
+    pub outages: bool,
+    pub impatience: bool,
+    /// The arbiter's process, disk and clock fail.
+    pub faults: bool,
+    /// Every receipt is verified in full, and the store checked by `fsck`.
+    pub fully: bool,
+    pub broken: Option<Broken>,
+}
+
+/// A rule that the world breaks on purpose, to see that it is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Broken {
+    /// who has asked for an abort sends its item.
+    SendsAfterAbort,
+    /// nobody asks whether an item may still leave.
+    SendsLate,
+    /// whatever stands beside a message is taken for an escrow.
+    TrustsEscrows,
+    /// the arbiter's disk.
+    Disk(Defect),
+}
+
+/// What happens to a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    Once,
+    /// And it stays on the way.
+    Repeated,
+    Dropped,
+}
+
+/// How time passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leap {
+    By(u64),
+    To(u64),
+}
+
+/// What a cheater does: everything it can sign, everything it has seen, any request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cheat {
+    /// Its offer, or one of its two acceptances; and whether the escrow beside it passes the check.
+    Opening {
+        second: bool,
+        passes: bool,
+    },
+    /// A transfer in a role, with some content.
+    Item {
+        agreement: usize,
+        in_own_role: bool,
+        content: Stuff,
+    },
+    Decline,
+    /// Something that it has received, back to where it came from.
+    Reflect(usize),
+    /// Refusals are not signed: whoever sits on the line can make one, and eat the real answer.
+    ForgeRefusal,
+    Call {
+        action: Action,
+        agreement: Option<usize>,
+        in_own_role: bool,
+        other_offer: bool,
+        escrows: Filed,
+    },
+}
+
+/// What is in an envelope.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stuff {
+    Good,
+    OfTheOther,
+    Wrong,
+    Nothing,
+}
+
+/// One thing that happens. Numbers name things by their place; they are taken modulo how many there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    Open {
+        party: usize,
+        cut: Cut,
+    },
+    Perform {
+        party: usize,
+        exchange: usize,
+    },
+    Deliver {
+        nth: usize,
+        delivery: Delivery,
+        cut: Cut,
+    },
+    /// A call gets to the arbiter.
+    Reach(usize),
+    /// The arbiter works on a call.
+    Poll(usize),
+    /// The arbiter's writer decides and commits.
+    Turn(Fate),
+    /// An answer gets to the party.
+    Letter {
+        nth: usize,
+        cut: Cut,
+    },
+    /// The connection of a caller breaks.
+    HangUp(usize),
+    Wake {
+        party: usize,
+        exchange: usize,
+        cut: Cut,
+    },
+    Time(Leap),
+    /// The arbiter's clock steps to so far from the true time.
+    Step(i64),
+    /// A party's clock drifts.
+    Drift {
+        party: usize,
+        by: i64,
+    },
+    GiveUp {
+        party: usize,
+        exchange: usize,
+        cut: Cut,
+    },
+    Hello {
+        party: usize,
+        exchange: usize,
+    },
+    Sleep(usize),
+    /// A party's process ends, or had ended, and starts.
+    Restart(usize),
+    Kill {
+        power: bool,
+    },
+    Boot(Fate),
+    /// After so many more accesses the store fails once.
+    Blind(u32),
+    /// The cheater's machine stops; what it does from now on it does by hand.
+    Quit,
+    Cheat {
+        exchange: usize,
+        cheat: Cheat,
+    },
+}
+
+/// A whole schedule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Schedule {
+    pub setup: Setup,
+    pub events: Vec<Event>,
+    /// What the cheater does while time runs out, one thing a round.
+    pub late: Vec<Event>,
+}
+
+impl Setup {
+    /// Nobody cheats, nothing fails.
+    pub fn quiet(kinds: [Kind; 2]) -> Self {
+        Self {
+            kinds,
+            cheater: None,
+            skews: [0, 0],
+            loss: false,
+            crashes: false,
+            outages: false,
+            impatience: false,
+            faults: false,
+            fully: false,
+            broken: None,
+        }
+    }
+
+    pub fn draw(choices: &mut Choices) -> Self {
+        let mut skew = || i64::try_from(choices.below(40_001)).unwrap() - 20_000;
+        let skews = [skew(), skew()];
+        Self {
+            kinds: [choices.pick(&Kind::ALL), choices.pick(&Kind::ALL)],
+            cheater: choices.pick(&[None, Some(0), Some(1), Some(0), Some(1)]),
+            skews,
+            loss: !choices.one_in(4),
+            crashes: !choices.one_in(3),
+            outages: choices.one_in(2),
+            impatience: !choices.one_in(4),
+            faults: !choices.one_in(4),
+            fully: choices.one_in(50),
+            broken: None,
+        }
+    }
+}
+
+impl Event {
+    /// Any event that the setup allows.
+    pub fn draw(setup: &Setup, now: u64, choices: &mut Choices) -> Self {
+        let (party, exchange) = (choices.below(2), choices.below(2));
+        let nth = |choices: &mut Choices| choices.below(64);
+        let cut = |choices: &mut Choices| {
+            if !setup.crashes || !choices.one_in(25) {
+                return Cut::None;
+            }
+            choices.pick(&[Cut::BeforePersist, Cut::AfterPersist])
+        };
+        match choices.below(120) {
+            0..=9 => Self::Open { party, cut: cut(choices) },
+            10..=34 => Self::Perform { party, exchange },
+            35..=54 => {
+                let (nth, delivery) = match setup.loss {
+                    true => (nth(choices), choices.below(10)),
+                    false => (0, 9),
+                };
+                let delivery = [Delivery::Dropped, Delivery::Repeated].get(delivery).copied();
+                Self::Deliver { nth, delivery: delivery.unwrap_or(Delivery::Once), cut: cut(choices) }
+            }
+            55..=60 => Self::Reach(nth(choices)),
+            61..=72 => Self::Poll(nth(choices)),
+            73..=80 => Self::Turn(match setup.faults && choices.one_in(12) {
+                true => choices.pick(&[Fate::Lost, Fate::Unheard]),
+                false => Fate::Stored,
+            }),
+            81..=87 => Self::Letter { nth: nth(choices), cut: cut(choices) },
+            88 => Self::HangUp(nth(choices)),
+            89..=92 => Self::Wake { party, exchange, cut: cut(choices) },
+            93..=95 => Self::Time(leap(now, choices)),
+            96 if choices.one_in(2) => {
+                Self::Drift { party, by: choices.pick(&[-15_000, -1_000, 1_000, 15_000]) }
+            }
+            96 if setup.faults => Self::Step(choices.pick(&[0, -5_000, -300, 3_000])),
+            97 if setup.impatience => Self::GiveUp { party, exchange, cut: cut(choices) },
+            98 if setup.outages => Self::Sleep(party),
+            99 if setup.crashes || setup.outages => Self::Restart(party),
+            100 if setup.faults => Self::Kill { power: choices.one_in(2) },
+            101..=104 => Self::Boot(match setup.faults && choices.one_in(6) {
+                true => choices.pick(&[Fate::Lost, Fate::Unheard]),
+                false => Fate::Stored,
+            }),
+            105 if setup.faults => Self::Blind(u32::try_from(choices.below(24)).unwrap()),
+            106 if choices.one_in(2) => Self::Quit,
+            107.. => Self::Cheat { exchange, cheat: Cheat::draw(choices) },
+            _ => Self::Hello { party, exchange },
+        }
+    }
+
+    /// What the cheater does at the end.
+    pub fn draw_late(choices: &mut Choices) -> Self {
+        Self::Cheat { exchange: choices.below(2), cheat: Cheat::draw(choices) }
+    }
+
+    /// The same with less trouble, for a shorter story: from least to less.
+    pub fn simpler(self) -> Vec<Self> {
+        let mut list = Vec::new();
+        match self {
+            Self::Open { party, cut } if cut != Cut::None => list.push(Self::Open { party, cut: Cut::None }),
+            Self::Deliver { nth, delivery, cut } => {
+                if cut != Cut::None || delivery == Delivery::Repeated {
+                    list.push(Self::Deliver { nth, delivery: Delivery::Once, cut: Cut::None });
+                }
+                if nth != 0 {
+                    list.push(Self::Deliver { nth: 0, delivery, cut });
+                }
+            }
+            Self::Letter { nth, cut } if cut != Cut::None => list.push(Self::Letter { nth, cut: Cut::None }),
+            Self::Wake { party, exchange, cut } if cut != Cut::None => {
+                list.push(Self::Wake { party, exchange, cut: Cut::None });
+            }
+            Self::GiveUp { party, exchange, cut } if cut != Cut::None => {
+                list.push(Self::GiveUp { party, exchange, cut: Cut::None });
+            }
+            Self::Turn(Fate::Lost | Fate::Unheard) => list.push(Self::Turn(Fate::Stored)),
+            Self::Boot(Fate::Lost | Fate::Unheard) => list.push(Self::Boot(Fate::Stored)),
+            Self::Kill { power: true } => list.push(Self::Kill { power: false }),
+            _ => {}
+        }
+        list
+    }
+}
+
+fn leap(now: u64, choices: &mut Choices) -> Leap {
+    if !choices.one_in(4) {
+        return Leap::By(choices.pick(&[200, 1_000, 20_000, 60_000, 200_000]));
+    }
+    let targets =
+        [COMPLAIN_BY - 1, COMPLAIN_BY, COMPLAIN_BY + 1, COMPLAIN_BY - MARGIN, COMPLAIN_BY - 2 * MARGIN];
+    Leap::To(choices.pick(&targets).max(now))
+}
+
+impl Cheat {
+    fn draw(choices: &mut Choices) -> Self {
+        let passes = |choices: &mut Choices| !choices.one_in(3);
+        match choices.below(12) {
+            0 | 1 => Self::Opening { second: choices.one_in(2), passes: passes(choices) },
+            2..=4 => Self::Item {
+                agreement: choices.below(2),
+                in_own_role: !choices.one_in(6),
+                content: choices.pick(&[
+                    Stuff::Good,
+                    Stuff::Good,
+                    Stuff::OfTheOther,
+                    Stuff::Wrong,
+                    Stuff::Nothing,
+                ]),
+            },
+            5 => Self::Decline,
+            6 => Self::Reflect(choices.below(64)),
+            7 => Self::ForgeRefusal,
+            _ => Self::Call {
+                action: choices.pick(&[
+                    Action::Abort,
+                    Action::Resolve,
+                    Action::Deposit,
+                    Action::Fetch,
+                    Action::Query,
+                ]),
+                agreement: choices.pick(&[None, Some(0), Some(0), Some(1)]),
+                in_own_role: !choices.one_in(10),
+                other_offer: choices.one_in(10),
+                escrows: choices.pick(&[
+                    Filed::Good,
+                    Filed::Good,
+                    Filed::Hollow,
+                    Filed::Missing,
+                    Filed::Strange,
+                ]),
+            },
+        }
+    }
+}
