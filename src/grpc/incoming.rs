@@ -1,21 +1,28 @@
 //! Connections: at most so many at one time, health and reflection included.
 //!
 //! ```text
-//!  accept ─▶ room? ─┬─ yes ─▶ Counted, until the connection ends
+//!  accept ─▶ room? ─┬─ yes ─▶ Counted, until the connection ends, or nothing was read for too long
 //!                   └─ no ──▶ closed at once: who connects can try again, and the operator is told
 //! ```
 //! A connection takes memory and a file descriptor before it says anything; the gate counts requests only.
+//! Whoever is there answers a ping in time. Before the preface of HTTP/2 nobody asks, so who never sends one is noticed here.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, Sleep, sleep};
 use tokio_stream::Stream;
 use tonic::transport::server::{Connected, TcpConnectInfo, TcpIncoming};
+
+/// No living connection is silent for so long: a ping is due after [`KEEPALIVE`](super::KEEPALIVE), and its answer within
+/// [`PATIENCE`](super::PATIENCE).
+const SILENCE: Duration = Duration::from_secs(super::KEEPALIVE.as_secs() + 2 * super::PATIENCE.as_secs());
 
 /// Accepts connections while there is room.
 pub struct Incoming {
@@ -63,7 +70,8 @@ impl Stream for Incoming {
             match Arc::clone(&self.room).try_acquire_owned() {
                 Ok(room) => {
                     self.full = false;
-                    return Poll::Ready(Some(Ok(Counted { stream, _room: room })));
+                    let silence = Box::pin(sleep(SILENCE));
+                    return Poll::Ready(Some(Ok(Counted { stream, silence, _room: room })));
                 }
                 Err(_) => self.refuse(),
             }
@@ -74,6 +82,8 @@ impl Stream for Incoming {
 /// A connection with its room.
 pub struct Counted {
     stream: TcpStream,
+    /// Ends when nothing was read for [`SILENCE`].
+    silence: Pin<Box<Sleep>>,
     _room: OwnedSemaphorePermit,
 }
 
@@ -91,7 +101,12 @@ impl AsyncRead for Counted {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        if let Poll::Ready(read) = Pin::new(&mut self.stream).poll_read(context, buffer) {
+            self.silence.as_mut().reset(Instant::now() + SILENCE);
+            return Poll::Ready(read);
+        }
+        ready!(self.silence.as_mut().poll(context));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
