@@ -12,7 +12,7 @@
 //! - `verenc` 0.2 (Camenisch-Shoup) at 3072 bits. It proves that the prover knows the plaintext, *not* that it is the
 //!   logarithm of anything, so it does less than the others. It builds only because `rand` is named here: its big
 //!   numbers use `thread_rng` without asking for the feature.
-//! - `verenc-mpcith`, the prototype of the DKG-in-the-head paper, is not on crates.io. No row.
+//! - `verenc-mpcith`, the prototype of the DKG-in-the-head paper, is not published as a crate. No row.
 //!
 //! All sides make the tables of the arbiter's key anew each time; we would keep ours. All is built alike, with
 //! optimisation for release and for any x86-64. *proof* is what the peer gets, ciphertexts included; *to open* is what
