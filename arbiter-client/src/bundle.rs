@@ -21,7 +21,7 @@
 //!   after an abort, it must not be shown to anybody.
 
 use std::fmt;
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use arbiter_protocol::error::Invalid;
@@ -38,6 +38,8 @@ use arbiter_protocol::statement::{Envelope, Signed, Verified};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+use crate::durable;
 
 /// The media type of a bundle, also its `format` field.
 pub const MEDIA_TYPE: &str = "application/vnd.arbiter.evidence-bundle.v1+json";
@@ -326,22 +328,7 @@ impl Bundle {
     /// Writes the bundle: after a crash there is the old file or the new one, never half of one.
     pub fn write(&self, path: &Path) -> Result<(), BundleError> {
         let io = |source| BundleError::Io { path: path.to_owned(), source };
-        let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".part{}", std::process::id()));
-        let part = path.with_file_name(name);
-        let written = (|| {
-            let mut file = std::fs::File::create(&part)?;
-            file.write_all(&self.to_json())?;
-            file.sync_all()?;
-            std::fs::rename(&part, path)?;
-            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-            std::fs::File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
-        })();
-        if written.is_err() {
-            // The half-written part is of no use; a failure to remove it changes nothing.
-            let _ = std::fs::remove_file(&part);
-        }
-        written.map_err(io)
+        durable::replace(path, &self.to_json(), 0o666).map_err(io)
     }
 }
 

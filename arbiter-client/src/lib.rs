@@ -59,6 +59,7 @@ pub mod client;
 pub mod clock;
 pub mod consent;
 mod driver;
+mod durable;
 pub mod error;
 pub mod explain;
 pub mod fingerprint;

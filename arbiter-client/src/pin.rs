@@ -13,9 +13,7 @@
 //!   the arbiter's fault and is said so.
 
 use std::fmt;
-use std::fs::OpenOptions;
-use std::io::{Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io::Read as _;
 use std::path::Path;
 use std::str::FromStr;
 
@@ -32,6 +30,7 @@ use arbiter_protocol::statement::{Envelope, Signed, Verified};
 use arbiter_protocol::time::UnixMillis;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
+use crate::durable;
 use crate::fingerprint::Fingerprint;
 use crate::identity::{IdentityError, cut_off, decode, write_new};
 
@@ -172,23 +171,7 @@ impl ArbiterPin {
             return Err(IdentityError::Exists(path.to_owned()));
         }
         let io = |source| IdentityError::Io { path: path.to_owned(), source };
-        let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".part{}", std::process::id()));
-        let part = path.with_file_name(name);
-        let written = (|| {
-            let mut file =
-                OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(&part)?;
-            file.write_all(self.file().as_bytes())?;
-            file.sync_all()?;
-            std::fs::rename(&part, path)?;
-            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-            std::fs::File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
-        })();
-        if written.is_err() {
-            // The half-written part is of no use; a failure to remove it changes nothing.
-            let _ = std::fs::remove_file(&part);
-        }
-        written.map_err(io)
+        durable::replace(path, self.file().as_bytes(), 0o644).map_err(io)
     }
 
     fn file(&self) -> String {

@@ -29,7 +29,7 @@ use arbiter_protocol::statement::{Verified, digest_of};
 use arbiter_protocol::time::UnixMillis;
 use zeroize::Zeroizing;
 
-use common::{COMPLAIN_BY, Cast, EARLY, Kind, Notary, TestVeil, content_of, fit, fit_of, unverified};
+use common::{COMPLAIN_BY, Cast, EARLY, Kind, Notary, TestVeil, content_of, fit, fit_of, hollow, unverified};
 
 /// The verdict table. Columns after the bar say what is durable: nothing; a deposit attested under this
 /// agreement; one attested under another acceptance; an abort; an abort and a deposit; a replacement (in P2
@@ -361,17 +361,14 @@ fn an_escrow_opens_to_the_very_signature_or_to_nothing() {
             assert_eq!(Some(&signature[..]), cast.finished(offer, role).as_ref().map(|it| &it[..]), "F12");
             assert_eq!(fit.description(), &offer.item(role).description);
             // Every ciphertext of the hidden instances replaced: it belongs here, but nothing is in it.
-            let mut bytes = escrow.to_bytes();
-            let hidden = usize::from(offer.escrow.as_ref().unwrap().suite.hidden());
-            let start = bytes.len() - 80 * hidden;
-            for instance in bytes[start..].chunks_mut(80) {
-                instance[64] ^= 1;
-            }
-            let hollow = Escrow::from_bytes(&bytes).unwrap();
+            let hollow = hollow(&escrow);
             assert_eq!(place.belongs(&hollow), Ok(()));
             assert_eq!(reason(place.check(hollow.clone())), "ESCROW_FALSE");
             assert_eq!(reason(place.open(&hollow, &cast.escrow_secret())), "ESCROW_UNOPENABLE");
             // One ciphertext that decrypts is enough, although the proof is false.
+            let mut bytes = hollow.to_bytes();
+            let hidden = usize::from(offer.escrow.as_ref().unwrap().suite.hidden());
+            let start = bytes.len() - 80 * hidden;
             bytes[start + 64] ^= 1;
             let one = Escrow::from_bytes(&bytes).unwrap();
             assert_eq!(place.open(&one, &cast.escrow_secret()).map(|(_, it)| it), Ok(signature));

@@ -15,7 +15,7 @@ use crate::keys::{epoch_file, file as key_file};
 
 pub(super) fn init(dir: &Path, origin: Option<&str>, out: &mut dyn Write) -> Result<(), CliError> {
     let (config, keys, data) = (dir.join(FILE_NAME), dir.join("arbiter.key"), dir.join("data"));
-    let escrow = dir.join("arbiter.key.escrow-1");
+    let escrow = epoch_file::path(&keys, 1);
     // Before anything is made: a wrong name leaves nothing behind.
     let origin = origin.map(parse_origin).transpose()?;
     if let Some(path) =

@@ -65,6 +65,11 @@ impl EpochFile {
     }
 }
 
+/// Where the file of an epoch is.
+pub fn path(key_file: &Path, epoch: u64) -> PathBuf {
+    parent(key_file).join(format!("{}{epoch}", prefix(key_file)))
+}
+
 /// Every epoch of an arbiter, ascending.
 pub fn list(key_file: &Path, arbiter: &PublicKey) -> Result<Vec<EpochFile>, KeyFileError> {
     let (folder, start) = (parent(key_file), prefix(key_file));
@@ -124,7 +129,7 @@ pub fn create(
     let (next, from) =
         files.last().map_or((1, now), |newest| (newest.epoch.saturating_add(1), now.max(newest.from)));
     let (epoch, until) = (number.unwrap_or(next), from.after(opens_for));
-    let path = parent(key_file).join(format!("{}{epoch}", prefix(key_file)));
+    let path = path(key_file, epoch);
     if epoch < next {
         return Err(KeyFileError::Exists { path });
     }

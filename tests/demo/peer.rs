@@ -26,7 +26,7 @@ use arbiter_client::protocol::message::agreement::{Acceptance, Agreement, Escrow
 use arbiter_client::protocol::message::request::{Action, Request};
 use arbiter_client::protocol::message::transfer::Transfer;
 use arbiter_client::protocol::message::verdict::{Ruling, Verdict};
-use arbiter_client::protocol::role::arbiter::Escrows;
+use arbiter_client::protocol::role::arbiter::{Escrows, to_open};
 use arbiter_client::protocol::ruling::receipt::{Receipt, Ruled};
 use arbiter_client::protocol::statement::{Envelope, Signed, Verified};
 use arbiter_client::protocol::time::DurationMillis;
@@ -313,16 +313,13 @@ impl Court {
         })
     }
 
-    /// What is to be opened: in P2 the second sender's, in P1 both.
+    /// What is to be opened.
     fn escrows(&self, loot: &Loot, action: Action) -> Result<Escrows> {
         let mut filed = Escrows::default();
-        let p1 = loot.offer.as_ref().is_some_and(|offer| offer.complain_by.is_none());
-        for role in Role::BOTH.into_iter().filter(|role| p1 || *role == self.role.peer()) {
-            if action == Action::Resolve
-                && let Some(bytes) = loot.escrows.of(role)
-            {
-                *filed.of_mut(role) = Some(Escrow::from_bytes(bytes)?);
-            }
+        let offer = loot.offer.as_ref().context("there is no offer")?;
+        for role in to_open(offer, self.role, action) {
+            let bytes = loot.escrows.of(role).as_deref();
+            *filed.of_mut(role) = bytes.map(Escrow::from_bytes).transpose()?;
         }
         Ok(filed)
     }

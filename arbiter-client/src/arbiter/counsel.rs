@@ -20,14 +20,13 @@ use arbiter_protocol::escrow::Escrow;
 use arbiter_protocol::evidence::checkpoint::SignedCheckpoint;
 use arbiter_protocol::evidence::merkle::verify_consistency;
 use arbiter_protocol::evidence::note::VerifierKey;
-use arbiter_protocol::exchange::selection::Role;
 use arbiter_protocol::message::agreement::{Agreement, ArbiterIdentity};
 use arbiter_protocol::message::request::{Action, Request};
 use arbiter_protocol::message::verdict::Verdict;
 use arbiter_protocol::role::Ask;
-use arbiter_protocol::role::arbiter::{Case, Escrows};
+use arbiter_protocol::role::arbiter::to_open;
 use arbiter_protocol::ruling::receipt::{Proven, Receipt, Ruled, contradict};
-use arbiter_protocol::statement::{Signed, Verified};
+use arbiter_protocol::statement::Verified;
 use arbiter_protocol::time::UnixMillis;
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use tokio::sync::Mutex;
@@ -359,27 +358,14 @@ fn filing(record: &Record, identity: &Identity, action: Action) -> Filing {
         role: session.role(),
         action,
     };
-    let mut filing = Filing {
+    let needed = to_open(session.offer(), session.role(), action);
+    let escrows = record.escrows();
+    Filing {
         request: Verified::sign(request, identity.signer()),
         offer: session.offer().clone(),
         acceptance: agreement.map(|agreement| agreement.acceptance().clone()),
-        escrows: Escrows::default(),
-    };
-    let escrows = record.escrows();
-    for role in to_open(&filing) {
-        *filing.escrows.of_mut(role) = escrows.of(role).clone();
+        escrows: escrows.map(|role, escrow| escrow.clone().filter(|_| needed.contains(&role))),
     }
-    filing
-}
-
-/// Whose escrows the arbiter needs for this case, and no others.
-fn to_open(filing: &Filing) -> Vec<Role> {
-    let acceptance = filing.acceptance.as_ref().map(|it| Signed::parse(it.envelope().clone()));
-    let case = Signed::parse(filing.request.envelope().clone()).ok().zip(acceptance.transpose().ok());
-    let case = case.and_then(|(request, acceptance)| {
-        Case::reopen(request, filing.offer.clone(), acceptance, Escrows::default()).ok()
-    });
-    case.map(|case| case.to_open()).unwrap_or_default()
 }
 
 /// The agreement on which the verdict in the record rests, and the peer's escrow that was opened for it.

@@ -21,7 +21,7 @@ use arbiter_protocol::limits;
 use arbiter_protocol::message::agreement::{Acceptance, Agreement, Offer};
 use arbiter_protocol::message::request::{Action, Request};
 use arbiter_protocol::message::transfer::Transfer;
-use arbiter_protocol::role::arbiter::{Case, Escrows};
+use arbiter_protocol::role::arbiter::{Escrows, to_open};
 use arbiter_protocol::ruling::receipt::Receipt;
 use arbiter_protocol::statement::{Envelope, Payload as _, Signed, Verified};
 use tokio::time::{Instant, interval, sleep_until};
@@ -518,15 +518,17 @@ impl Game<'_> {
             role: self.role,
             action,
         };
-        let mut filing = Filing {
+        let needed = to_open(offer, self.role, action);
+        let escrows = self.loot.escrows.map(|role, bytes| {
+            let bytes = bytes.as_deref().filter(|_| needed.contains(&role));
+            bytes.and_then(|bytes| Escrow::from_bytes(bytes).ok())
+        });
+        let filing = Filing {
             request: Verified::sign(request, self.cheater.identity.signer()),
             offer: offer.clone(),
             acceptance: agreement.map(|agreement| agreement.acceptance().clone()),
-            escrows: Escrows::default(),
+            escrows,
         };
-        let escrow = |bytes: &Option<Vec<u8>>| bytes.as_deref().and_then(|it| Escrow::from_bytes(it).ok());
-        let all = self.loot.escrows.map(|_, bytes| escrow(bytes));
-        filing.escrows = all.map(|role, it| it.clone().filter(|_| is_opened(&filing, role)));
         if let (Action::Resolve, true, Some(file)) = (action, self.is_first(), &self.cheater.file) {
             let request = Request { action: Action::Deposit, ..(*filing.request).clone() };
             let request = Verified::sign(request, self.cheater.identity.signer());
@@ -545,14 +547,4 @@ impl Game<'_> {
             Err(why) => tracing::info!(%why, "the arbiter did not help the cheater"),
         }
     }
-}
-
-/// Whether the arbiter opens the escrow of `role` in this case.
-fn is_opened(filing: &Filing, role: Role) -> bool {
-    let request = Signed::parse(filing.request.envelope().clone());
-    let acceptance = filing.acceptance.as_ref().map(|it| Signed::parse(it.envelope().clone())).transpose();
-    let case = request.ok().zip(acceptance.ok()).and_then(|(request, acceptance)| {
-        Case::reopen(request, filing.offer.clone(), acceptance, Escrows::default()).ok()
-    });
-    case.is_some_and(|case| case.to_open().contains(&role))
 }

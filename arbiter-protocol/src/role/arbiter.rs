@@ -112,17 +112,7 @@ impl Case {
 
     /// Whose signatures a verdict on this case takes out of escrow.
     pub fn to_open(&self) -> Vec<Role> {
-        let in_escrow = |role: &Role| self.offer().item(*role).description.detached().is_some();
-        self.replaced().into_iter().filter(in_escrow).collect()
-    }
-
-    /// Whose items a verdict on this case produces.
-    fn replaced(&self) -> Vec<Role> {
-        match (self.request.action, self.offer().selection.protocol) {
-            (Action::Resolve, Protocol::ContractSigning) => Role::BOTH.to_vec(),
-            (Action::Resolve, Protocol::VerifyThenGenerate) => vec![self.request.role.peer()],
-            (Action::Abort | Action::Deposit | Action::Fetch | Action::Query, _) => Vec::new(),
-        }
+        to_open(self.offer(), self.request.role, self.request.action)
     }
 
     /// Whose content a request to fetch asks for: the peer's.
@@ -188,6 +178,22 @@ fn verify_request(request: Signed<Request>, offer: &Offer) -> Result<Verified<Re
         Invalid::Signer { .. } => Refused::NotAParty.into(),
         other => other.into(),
     })
+}
+
+/// whose signatures a verdict takes out of escrow if `requester` asks for `action`: what is to be filed with the
+/// request, and nothing else.
+pub fn to_open(offer: &Offer, requester: Role, action: Action) -> Vec<Role> {
+    let in_escrow = |role: &Role| offer.item(*role).description.detached().is_some();
+    generated(offer, requester, action).into_iter().filter(in_escrow).collect()
+}
+
+/// Whose items a verdict produces if `requester` asks for `action`.
+fn generated(offer: &Offer, requester: Role, action: Action) -> Vec<Role> {
+    match (action, offer.selection.protocol) {
+        (Action::Resolve, Protocol::ContractSigning) => Role::BOTH.to_vec(),
+        (Action::Resolve, Protocol::VerifyThenGenerate) => vec![requester.peer()],
+        (Action::Abort | Action::Deposit | Action::Fetch | Action::Query, _) => Vec::new(),
+    }
 }
 
 /// What is durable about an exchange.
@@ -258,8 +264,7 @@ pub fn decide(
                     ("R-406", Some(may_complain(case, agreement.id(), known, now)?))
                 }
             };
-            let replacements = case
-                .replaced()
+            let replacements = generated(case.offer(), case.request.role, case.request.action)
                 .into_iter()
                 .map(|role| generate(case, role, now, held))
                 .collect::<Result<_, _>>()?;

@@ -282,12 +282,9 @@ impl<'a> Batch<'a> {
             escrows: case.escrows().clone(),
         };
         let offer = case.offer().envelope().clone();
-        let salts = salts(self.veil, &draft.digest, &offer, &evidence, &draft.unsigned);
-        let fields: Vec<_> = record_values(&offer, &evidence, &draft.unsigned)
-            .into_iter()
-            .zip(salts)
-            .map(|((name, value), salt)| RecordField { name, salt, value })
-            .collect();
+        let field = |(name, value)| RecordField { name, salt: self.veil.salt(&draft.digest, name), value };
+        let fields: Vec<_> =
+            record_values(&offer, &evidence, &draft.unsigned).into_iter().map(field).collect();
         let leaf = Leaf {
             index: LeafIndex(self.head.frontier.size()),
             event,

@@ -13,7 +13,7 @@ use arbiter_protocol::role::arbiter::{Case, Escrows};
 use arbiter_protocol::statement::{Signed, Verified};
 use arbiter_protocol::weaken::Countermeasure;
 
-use crate::common::{COMPLAIN_BY, CONTENT, Cast, Kind, party, signer};
+use crate::common::{COMPLAIN_BY, CONTENT, Cast, Kind, hollow, party, signer};
 
 /// The complaint margin of everybody who behaves.
 pub const MARGIN: u64 = 60_000;
@@ -181,14 +181,6 @@ impl Template {
         let file = (!self.kind.is_p1() && sender == self.kind.first()).then(|| CONTENT.to_vec());
         self.signatures.of(sender).map(|it| it.to_vec()).or(file)
     }
-}
-
-/// The same escrow with every ciphertext replaced: it belongs to its place and holds nothing.
-fn hollow(escrow: &Escrow) -> Escrow {
-    let mut bytes = escrow.to_bytes();
-    let start = bytes.len() - 80 * usize::from(escrow.suite().hidden());
-    bytes[start..].chunks_mut(80).for_each(|instance| instance[64] ^= 1);
-    Escrow::from_bytes(&bytes).unwrap()
 }
 
 pub struct Stage {

@@ -21,7 +21,7 @@ use arbiter_protocol::role::arbiter::{Case, Escrows};
 use arbiter_protocol::ruling::sequencer::Desk;
 use arbiter_protocol::statement::{Envelope, Signed, Verified};
 
-use crate::common::{CONTENT, Cast, Kind, TestVeil, described, fit};
+use crate::common::{CONTENT, Cast, Kind, TestVeil, described, fit, hollow};
 
 /// Bytes that are not the agreed file.
 pub const OTHER_CONTENT: &[u8] = b"%PDF-1.7\nsomething else, not the goods\n";
@@ -69,14 +69,6 @@ impl Template {
         check.update((*self.signatures.of(role))?).unwrap();
         check.finish().ok()
     }
-}
-
-/// The same escrow with every ciphertext replaced.
-fn hollow(escrow: &Escrow) -> Escrow {
-    let mut bytes = escrow.to_bytes();
-    let start = bytes.len() - 80 * usize::from(escrow.suite().hidden());
-    bytes[start..].chunks_mut(80).for_each(|instance| instance[64] ^= 1);
-    Escrow::from_bytes(&bytes).unwrap()
 }
 
 /// What a party files beside a request to resolve.

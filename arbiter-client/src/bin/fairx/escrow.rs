@@ -13,10 +13,9 @@ mod label;
 
 use std::path::{Path, PathBuf};
 
+use arbiter_client::explain::keys::fingerprint;
 use arbiter_client::plain;
-use arbiter_client::signing::{
-    Algorithm, Public, openssl_public_key_command, openssl_verify_command, public_der,
-};
+use arbiter_client::signing::{Algorithm, Public, openssl_public_key_command, openssl_verify_command};
 use arbiter_protocol::escrow::{self, Escrow, EscrowError, EscrowKey, EscrowSecret, Label, Side, Statement};
 use arbiter_protocol::limits::ESCROW_BYTES;
 use clap::{Args, Subcommand};
@@ -276,7 +275,7 @@ impl Agreed {
     fn say(&self, key: &EscrowKey) {
         let (signer, label) = (&self.public.key, &self.label);
         say!("  signature  {}, {} bytes", Algorithm::of(signer), signer.signature_bytes());
-        say!("  signer     key with sha256 {}", hex::encode(Sha256::digest(public_der(signer))));
+        say!("  signer     key with sha256 {}", fingerprint(signer));
         if let Some(it) = &self.public.certificate {
             say!("             certificate of {}", plain::clip(it.subject(), 200));
             say!("             by {} (not verified)", plain::clip(it.issuer(), 200));

@@ -169,7 +169,6 @@ impl Party {
             Ok(Some(written)) => say!(" or with OpenSSL:\n{}", written.command),
             Ok(None) => {}
             Err(failure) => {
-                let short: String = id.to_string().chars().take(16).collect();
                 let next = format!(
                     "the bundle has the signature; `fairx resume {short} --out DIR` writes the files"
                 );
