@@ -215,6 +215,9 @@ pub enum Refused {
     /// no method is agreed by which the arbiter could produce the item.
     #[error("the parties agreed on no method by which the arbiter can produce this item")]
     ItemNotGeneratable,
+    /// a held payment would go back to the payer by itself.
+    #[error("money that is held must go to the payee unless somebody acts: agree on the time-out `post`")]
+    PaymentNotEffective,
     /// the roles of this exchange are not held by different parties.
     #[error("originator, responder and arbiter must have different keys")]
     PartiesNotDistinct,
@@ -262,6 +265,7 @@ impl Refused {
             Self::NotAParty => "NOT_A_PARTY",
             Self::OtherArbiter => "OTHER_ARBITER",
             Self::OtherExchange => "OTHER_EXCHANGE",
+            Self::PaymentNotEffective => "PAYMENT_NOT_EFFECTIVE",
             Self::PartiesNotDistinct => "PARTIES_NOT_DISTINCT",
             Self::ResolveNotAllowed => "RESOLVE_NOT_ALLOWED",
             Self::SelectionMismatch => "SELECTION_MISMATCH",

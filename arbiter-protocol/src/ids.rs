@@ -32,6 +32,10 @@ pub struct ExchangeId([u8; 32]);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AgreementId([u8; 32]);
 
+/// Names a payment: SHA-256 over a domain tag and its terms. 32 bytes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PaymentId([u8; 32]);
+
 /// An Ed25519 public key as its 32 canonical bytes. Also the signer's name in an envelope.
 /// Not checked to be a curve point until it verifies a signature.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -81,7 +85,7 @@ macro_rules! bytes32 {
     )*};
 }
 
-bytes32!(Digest, ExchangeId, AgreementId, PublicKey, SealingKey);
+bytes32!(Digest, ExchangeId, AgreementId, PaymentId, PublicKey, SealingKey);
 
 impl fmt::Display for LeafIndex {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

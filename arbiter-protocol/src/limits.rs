@@ -2,6 +2,8 @@
 //!
 //! A limit is part of the protocol: two programs that disagree on one disagree on what is valid.
 
+use crate::time::DurationMillis;
+
 /// Largest payload of a statement.
 pub const STATEMENT_BYTES: usize = 32 * 1024;
 /// Largest encoded envelope: a payload, its type, one key and one signature.
@@ -30,6 +32,14 @@ pub const ITEM_BYTES: u64 = 1 << 40;
 pub const CHUNK_BYTES: usize = 64 * 1024;
 /// Sealed bytes in one chunk: the plain bytes and the 16-byte tag.
 pub const SEALED_CHUNK_BYTES: usize = CHUNK_BYTES + 16;
+/// Longest code of a currency.
+pub const CURRENCY_BYTES: usize = 12;
+/// Most digits after the decimal point of a currency.
+pub const CURRENCY_SCALE: u8 = 18;
+/// Largest amount, 2^53 units: exact in every JSON reader, and sums of a million of them fit 128 bits easily.
+pub const AMOUNT_UNITS: u64 = 1 << 53;
+/// How long after the last decision of the arbiter a hold must last at least. An arbiter asks for more (`hold_allowance`).
+pub const HOLD_MARGIN: DurationMillis = DurationMillis(1000);
 /// Properties one item can offer.
 pub const PROPERTIES: usize = 8;
 /// Hashes of evidence in one verdict.

@@ -6,6 +6,7 @@ use crate::error::Invalid;
 use crate::escrow::signature_key::Kind as KeyKind;
 use crate::escrow::{RsaHash, RsaPadding, SignatureKey};
 use crate::exchange::kind;
+use crate::exchange::payment::Payment;
 use crate::exchange::property::Properties;
 use crate::ids::{Digest, PublicKey};
 use crate::limits;
@@ -27,6 +28,8 @@ pub enum Description {
     DetachedSignature(DetachedSignature),
     /// A file.
     Information(Information),
+    /// Money: the ledger's signed receipt.
+    Payment(Payment),
     /// A signature of the sending party over a statement: the signed transfer itself.
     Signature(Statement),
 }
@@ -85,6 +88,7 @@ impl Item {
                 Description::DetachedSignature(DetachedSignature::from_wire(it)?)
             }
             wire::item::Description::Information(it) => Description::Information(Information::from_wire(it)?),
+            wire::item::Description::Payment(it) => Description::Payment(Payment::from_wire(it)?),
             wire::item::Description::Signature(it) => Description::Signature(Statement::from_wire(it)?),
         };
         let properties = Properties::from_wire(&wire.properties, "properties")?;
@@ -101,6 +105,7 @@ impl Item {
                     wire::item::Description::DetachedSignature(it.to_wire())
                 }
                 Description::Information(it) => wire::item::Description::Information(it.to_wire()),
+                Description::Payment(it) => wire::item::Description::Payment(it.to_wire()),
                 Description::Signature(it) => wire::item::Description::Signature(it.to_wire()),
             }),
             properties: self.properties.to_wire(),
@@ -109,16 +114,25 @@ impl Item {
 }
 
 impl Description {
-    /// Whether bytes follow the transfer: a file, or a detached signature. Otherwise the transfer is the item.
+    /// Whether bytes follow the transfer: a file, a detached signature, or the receipt of a payment. Otherwise the
+    /// transfer is the item.
     pub const fn is_content(&self) -> bool {
-        matches!(self, Self::DetachedSignature(_) | Self::Information(_))
+        !matches!(self, Self::Signature(_))
+    }
+
+    /// The payment, if it is one.
+    pub const fn payment(&self) -> Option<&Payment> {
+        match self {
+            Self::Payment(it) => Some(it),
+            Self::DetachedSignature(_) | Self::Information(_) | Self::Signature(_) => None,
+        }
     }
 
     /// The detached signature, if it is one.
     pub const fn detached(&self) -> Option<&DetachedSignature> {
         match self {
             Self::DetachedSignature(it) => Some(it),
-            Self::Information(_) | Self::Signature(_) => None,
+            Self::Information(_) | Self::Payment(_) | Self::Signature(_) => None,
         }
     }
 }

@@ -2,5 +2,6 @@
 
 pub mod item;
 pub mod kind;
+pub mod payment;
 pub mod property;
 pub mod selection;

@@ -7,7 +7,7 @@
 //!  O \ R │ G          EV           R            none
 //!  ──────┼───────────────────────────────────────────
 //!  G     │ P1         P2, R first  weak         weak
-//!  EV    │ P2, O first  weak / P5  P3, R first  weak
+//!  EV    │ P2, O first  P5 / weak  P3, R first  weak
 //!  R     │ weak       P3, O first  P4           weak
 //!  none  │ weak       weak         weak         none
 //! ```
@@ -113,12 +113,30 @@ pub enum Protocol {
     ContractSigning,
     /// P2: externally verifiable item first, generatable item second. Complaint deadline.
     VerifyThenGenerate,
+    /// P3: revocable item first, externally verifiable item second. Send-by and complaint deadlines.
+    RevokeOnSilence,
+    /// P4: both items revocable; the arbiter undoes both. Originator first. Complaint deadline.
+    MutualRollback,
+    /// P5: both items deposited with the arbiter, which gives out both or none. Deadline. Chosen only where nothing
+    /// else is strongly fair: who signs such an agreement consents to the arbiter seeing both items.
+    BothDeposited,
 }
 
 impl Protocol {
     /// Whether an agreement of this protocol must carry `complain_by` (R-203).
     pub const fn has_deadline(self) -> bool {
-        matches!(self, Self::VerifyThenGenerate)
+        !matches!(self, Self::ContractSigning)
+    }
+
+    /// Its number: P1 to P5.
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::ContractSigning => 1,
+            Self::VerifyThenGenerate => 2,
+            Self::RevokeOnSilence => 3,
+            Self::MutualRollback => 4,
+            Self::BothDeposited => 5,
+        }
     }
 }
 
@@ -127,6 +145,9 @@ impl fmt::Display for Protocol {
         f.write_str(match self {
             Self::ContractSigning => "P1 (contract signing: abort and resolve, no deadline)",
             Self::VerifyThenGenerate => "P2 (verifiable item first, generatable item second)",
+            Self::RevokeOnSilence => "P3 (revocable item first, verifiable item second)",
+            Self::MutualRollback => "P4 (both items revocable, the arbiter undoes both)",
+            Self::BothDeposited => "P5 (both items deposited with the arbiter)",
         })
     }
 }
@@ -144,18 +165,6 @@ pub struct Selection {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Unfair {
-    /// P3 would be strongly fair; this software does not carry it out.
-    #[error("P3 (revocable item first, verifiable item second) would be fair, but is not built yet")]
-    NotBuiltRevokeOnSilence {
-        /// Who would send first: the side whose item is revocable.
-        first_sender: Role,
-    },
-    /// P4 would be strongly fair; this software does not carry it out.
-    #[error("P4 (both items revocable, the arbiter undoes both) would be fair, but is not built yet")]
-    NotBuiltMutualRollback,
-    /// P5 would be strongly fair with both parties' consent; this software does not carry it out.
-    #[error("P5 (both items deposited with the arbiter) would be fair by consent, but is not built yet")]
-    NotBuiltBothDeposited,
     /// Only an affidavit (P6) is possible; it must be asked for by name, and is not built yet.
     #[error("no strong fairness: at best P6 (an affidavit of who performed), which is not built yet")]
     AffidavitOnly,
@@ -170,9 +179,6 @@ impl Unfair {
         match self {
             Self::AffidavitOnly => "ONLY_WEAK_FAIRNESS",
             Self::Impossible => "NO_FAIRNESS",
-            Self::NotBuiltBothDeposited => "PROTOCOL_P5_NOT_BUILT",
-            Self::NotBuiltMutualRollback => "PROTOCOL_P4_NOT_BUILT",
-            Self::NotBuiltRevokeOnSilence { .. } => "PROTOCOL_P3_NOT_BUILT",
         }
     }
 }
@@ -183,27 +189,29 @@ pub fn select(originator: &Properties, responder: &Properties) -> Result<Selecti
     let verifiable = (originator.verifiable(), responder.verifiable());
     let revocable = (originator.revocable(), responder.revocable());
 
+    let resendable = |set: &Properties| set.has(super::property::Property::Resendable);
+    let by = |protocol, first_sender| Ok(Selection { protocol, first_sender });
+
     if generatable == (true, true) {
-        return Ok(Selection { protocol: Protocol::ContractSigning, first_sender: Role::Originator });
+        return by(Protocol::ContractSigning, Role::Originator);
     }
     if verifiable.0 && generatable.1 {
-        return Ok(Selection { protocol: Protocol::VerifyThenGenerate, first_sender: Role::Originator });
+        return by(Protocol::VerifyThenGenerate, Role::Originator);
     }
     if generatable.0 && verifiable.1 {
-        return Ok(Selection { protocol: Protocol::VerifyThenGenerate, first_sender: Role::Responder });
+        return by(Protocol::VerifyThenGenerate, Role::Responder);
     }
     if revocable.0 && verifiable.1 {
-        return Err(Unfair::NotBuiltRevokeOnSilence { first_sender: Role::Originator });
+        return by(Protocol::RevokeOnSilence, Role::Originator);
     }
     if verifiable.0 && revocable.1 {
-        return Err(Unfair::NotBuiltRevokeOnSilence { first_sender: Role::Responder });
+        return by(Protocol::RevokeOnSilence, Role::Responder);
     }
     if revocable == (true, true) {
-        return Err(Unfair::NotBuiltMutualRollback);
+        return by(Protocol::MutualRollback, Role::Originator);
     }
-    let resendable = |set: &Properties| set.has(super::property::Property::Resendable);
     if resendable(originator) && resendable(responder) {
-        return Err(Unfair::NotBuiltBothDeposited);
+        return by(Protocol::BothDeposited, Role::Originator);
     }
     let able = |set: &Properties| set.generatable() || set.verifiable() || set.revocable() || set.weak();
     if able(originator) || able(responder) {
@@ -227,9 +235,10 @@ mod tests {
         let g = set(&[GeneratableByReplacement]);
         let (observe, resend) = (set(&[Observable]), set(&[Resendable]));
         let (r, none) = (set(&[Revocable]), set(&[]));
-        let p1 = Ok(Selection { protocol: Protocol::ContractSigning, first_sender: Role::Originator });
-        let p2 = |first_sender| Ok(Selection { protocol: Protocol::VerifyThenGenerate, first_sender });
-        let p3 = |first_sender| Err(Unfair::NotBuiltRevokeOnSilence { first_sender });
+        let by = |protocol, first_sender| Ok(Selection { protocol, first_sender });
+        let p1 = by(Protocol::ContractSigning, Role::Originator);
+        let p2 = |first_sender| by(Protocol::VerifyThenGenerate, first_sender);
+        let p3 = |first_sender| by(Protocol::RevokeOnSilence, first_sender);
         let weak = Err(Unfair::AffidavitOnly);
 
         assert_eq!(select(&g, &g), p1);
@@ -241,10 +250,10 @@ mod tests {
             assert_eq!(select(ev, &none), weak);
             assert_eq!(select(&none, ev), weak);
         }
-        assert_eq!(select(&resend, &resend), Err(Unfair::NotBuiltBothDeposited));
+        assert_eq!(select(&resend, &resend), by(Protocol::BothDeposited, Role::Originator));
         assert_eq!(select(&observe, &resend), weak);
         assert_eq!(select(&observe, &observe), weak);
-        assert_eq!(select(&r, &r), Err(Unfair::NotBuiltMutualRollback));
+        assert_eq!(select(&r, &r), by(Protocol::MutualRollback, Role::Originator));
         for (a, b) in [(&g, &r), (&g, &none), (&r, &none)] {
             assert_eq!(select(a, b), weak);
             assert_eq!(select(b, a), weak);
@@ -268,13 +277,9 @@ mod tests {
             })
             .collect();
         let rank = |result: &Result<Selection, Unfair>| match result {
-            Ok(s) if s.protocol == Protocol::ContractSigning => 0,
-            Ok(_) => 1,
-            Err(Unfair::NotBuiltRevokeOnSilence { .. }) => 2,
-            Err(Unfair::NotBuiltMutualRollback) => 3,
-            Err(Unfair::NotBuiltBothDeposited) => 4,
-            Err(Unfair::AffidavitOnly) => 5,
-            Err(Unfair::Impossible) => 6,
+            Ok(selection) => selection.protocol.number(),
+            Err(Unfair::AffidavitOnly) => 6,
+            Err(Unfair::Impossible) => 7,
         };
         for a in &sets {
             for b in &sets {
@@ -284,7 +289,7 @@ mod tests {
                     let more =
                         Properties::new(Property::ALL.into_iter().filter(|p| a.has(*p) || *p == extra));
                     assert!(rank(&select(&more, b)) <= rank(&here));
-                    if matches!(extra, GeneratableWeak | RevocableWeak) && rank(&here) < 5 {
+                    if matches!(extra, GeneratableWeak | RevocableWeak) && rank(&here) < 6 {
                         assert_eq!(select(&more, b), here);
                     }
                 }

@@ -10,6 +10,7 @@ use crate::escrow::signature_key::Kind as KeyKind;
 use crate::escrow::{EscrowKey, Suite};
 use crate::evidence::checkpoint::Origin;
 use crate::exchange::item::{Item, check_line};
+use crate::exchange::payment::Timeout;
 use crate::exchange::selection::{Protocol, Role, Selection, Unfair, select};
 use crate::ids::{AgreementId, ExchangeId, PublicKey, SealingKey};
 use crate::limits;
@@ -91,6 +92,9 @@ pub struct Offer {
     /// The first sender complains before this time on the arbiter's clock; the second sender may abort from
     /// this time on. Present exactly if the protocol has a deadline.
     pub complain_by: Option<UnixMillis>,
+    /// P3: the second sender's item is with its peer or with the arbiter before this time on the arbiter's clock; the
+    /// first sender may revoke its own from then on. Present exactly in P3, before `complain_by`.
+    pub send_by: Option<UnixMillis>,
     /// Present exactly if an item is a detached signature.
     pub escrow: Option<EscrowTerms>,
 }
@@ -135,9 +139,7 @@ impl Offer {
         if self.selected() != Ok(self.selection) {
             return Err(Refused::SelectionMismatch);
         }
-        if self.complain_by.is_some() != self.selection.protocol.has_deadline() {
-            return Err(Refused::DeadlineMismatch);
-        }
+        self.check_deadlines()?;
         let detached = Role::BOTH.into_iter().any(|role| self.item(role).description.detached().is_some());
         match &self.escrow {
             Some(terms) if detached && self.complain_by.is_some_and(|by| by > terms.epoch.until) => {
@@ -147,6 +149,29 @@ impl Offer {
             None if !detached => Ok(()),
             _ => Err(Refused::EscrowTermsMismatch),
         }
+    }
+
+    /// the deadlines that the protocol needs, in their order. R-209: money that is held goes to the payee unless
+    /// somebody acts, and the hold outlasts every decision of the arbiter.
+    fn check_deadlines(&self) -> Result<(), Refused> {
+        let protocol = self.selection.protocol;
+        let send_by = protocol == Protocol::RevokeOnSilence;
+        if self.complain_by.is_some() != protocol.has_deadline() || self.send_by.is_some() != send_by {
+            return Err(Refused::DeadlineMismatch);
+        }
+        if self.send_by.is_some() && self.send_by >= self.complain_by {
+            return Err(Refused::DeadlineMismatch);
+        }
+        for payment in Role::BOTH.into_iter().filter_map(|role| self.item(role).description.payment()) {
+            let Some(hold) = payment.hold else { continue };
+            if hold.timeout != Timeout::Post {
+                return Err(Refused::PaymentNotEffective);
+            }
+            if self.complain_by.is_some_and(|by| hold.until < by.after(limits::HOLD_MARGIN)) {
+                return Err(Refused::DeadlineMismatch);
+            }
+        }
+        Ok(())
     }
 
     /// R-202 for the keys of detached signatures: a party signs with its own, never with one that the arbiter or the
@@ -179,14 +204,19 @@ impl Payload for Offer {
     fn from_wire(wire: wire::Offer) -> Result<Self, Invalid> {
         check_version(wire.version, Self::NAME)?;
         let protocol = match wire::Protocol::try_from(wire.protocol) {
+            Ok(wire::Protocol::BothDeposited) => Protocol::BothDeposited,
             Ok(wire::Protocol::ContractSigning) => Protocol::ContractSigning,
+            Ok(wire::Protocol::MutualRollback) => Protocol::MutualRollback,
+            Ok(wire::Protocol::RevokeOnSilence) => Protocol::RevokeOnSilence,
             Ok(wire::Protocol::VerifyThenGenerate) => Protocol::VerifyThenGenerate,
             _ => return Err(Invalid::FieldValue { field: "protocol" }),
         };
-        let complain_by = match wire.complain_by {
-            0 => None,
-            millis => Some(time_from_wire(millis, "complain_by")?),
+        let deadline = |millis, field| match millis {
+            0 => Ok(None),
+            millis => time_from_wire(millis, field).map(Some),
         };
+        let complain_by = deadline(wire.complain_by, "complain_by")?;
+        let send_by = deadline(wire.send_by, "send_by")?;
         let arbiter = arbiter(wire.arbiter.ok_or(Invalid::FieldMissing { field: "arbiter" })?)?;
         let escrow = wire.escrow.map(|terms| EscrowTerms::from_wire(terms, &arbiter.key)).transpose()?;
         Ok(Self {
@@ -201,13 +231,17 @@ impl Payload for Offer {
                 first_sender: role_from_wire(wire.first_sender, "first_sender")?,
             },
             complain_by,
+            send_by,
             escrow,
         })
     }
 
     fn to_wire(&self) -> wire::Offer {
         let protocol = match self.selection.protocol {
+            Protocol::BothDeposited => wire::Protocol::BothDeposited,
             Protocol::ContractSigning => wire::Protocol::ContractSigning,
+            Protocol::MutualRollback => wire::Protocol::MutualRollback,
+            Protocol::RevokeOnSilence => wire::Protocol::RevokeOnSilence,
             Protocol::VerifyThenGenerate => wire::Protocol::VerifyThenGenerate,
         };
         let party = |party: &Party| {
@@ -234,6 +268,7 @@ impl Payload for Offer {
             first_sender: role_to_wire(self.selection.first_sender),
             complain_by: self.complain_by.map_or(0, |time| time.0),
             escrow: self.escrow.as_ref().map(EscrowTerms::to_wire),
+            send_by: self.send_by.map_or(0, |time| time.0),
         }
     }
 }

@@ -8,6 +8,7 @@
 
 pub mod agreement;
 pub mod escrow_epoch;
+pub mod payment;
 pub mod request;
 pub mod transfer;
 pub mod verdict;
@@ -47,7 +48,7 @@ pub(crate) fn role_to_wire(role: Role) -> i32 {
     }
 }
 
-fn time_from_wire(millis: u64, field: &'static str) -> Result<UnixMillis, Invalid> {
+pub(crate) fn time_from_wire(millis: u64, field: &'static str) -> Result<UnixMillis, Invalid> {
     if millis == 0 || millis > limits::TIME_MILLIS {
         return Err(Invalid::FieldValue { field });
     }

@@ -22,6 +22,8 @@ pub enum Action {
     Query,
     /// Replace what the peer withholds (`GenerateItem`).
     Resolve,
+    /// Undo what was transferred (`RevokeTransfer`).
+    Revoke,
 }
 
 /// A request for one exchange by the party in one role.
@@ -54,6 +56,7 @@ impl Payload for Request {
             Ok(wire::Action::Fetch) => Action::Fetch,
             Ok(wire::Action::Query) => Action::Query,
             Ok(wire::Action::Resolve) => Action::Resolve,
+            Ok(wire::Action::Revoke) => Action::Revoke,
             Ok(wire::Action::Unspecified) | Err(_) => return Err(Invalid::FieldValue { field: "action" }),
         };
         Ok(Self {
@@ -71,6 +74,7 @@ impl Payload for Request {
             Action::Fetch => wire::Action::Fetch,
             Action::Query => wire::Action::Query,
             Action::Resolve => wire::Action::Resolve,
+            Action::Revoke => wire::Action::Revoke,
         };
         wire::Request {
             version: VERSION,

@@ -11,13 +11,15 @@ use crate::message::{
 use crate::statement::Payload;
 use crate::time::UnixMillis;
 
-/// How an exchange was ruled. A third way, the affidavit, belongs to P6.
+/// How an exchange was ruled. A fourth way, the affidavit, belongs to P6.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ruling {
     /// The abort token: the arbiter never replaces an item of this exchange.
     Aborted,
     /// The arbiter's signature on the verdict counts as the named parties' signatures (decision D5).
     Replaced(Vec<Replacement>),
+    /// The arbiter undoes the transfers of these parties' items; ascending, one or two.
+    Revoked(Vec<Role>),
 }
 
 /// One item that the verdict replaces.
@@ -81,11 +83,14 @@ impl Payload for Verdict {
             })
             .collect::<Result<Vec<_>, Invalid>>()?;
         let ascending = replacements.windows(2).all(|pair| matches!(pair, [a, b] if a.role < b.role));
-        let ruling = match wire::Ruling::try_from(wire.ruling) {
-            Ok(wire::Ruling::Aborted) if replacements.is_empty() => Ruling::Aborted,
-            Ok(wire::Ruling::Replaced) if !replacements.is_empty() && ascending => {
-                Ruling::Replaced(replacements)
-            }
+        let revoked = wire.revoked.iter().map(|role| role_from_wire(*role, "revoked"));
+        let revoked = revoked.collect::<Result<Vec<_>, _>>()?;
+        let in_order = revoked.windows(2).all(|pair| matches!(pair, [a, b] if a < b));
+        let empty = (replacements.is_empty(), revoked.is_empty());
+        let ruling = match (wire::Ruling::try_from(wire.ruling), empty) {
+            (Ok(wire::Ruling::Aborted), (true, true)) => Ruling::Aborted,
+            (Ok(wire::Ruling::Replaced), (false, true)) if ascending => Ruling::Replaced(replacements),
+            (Ok(wire::Ruling::Revoked), (true, false)) if in_order => Ruling::Revoked(revoked),
             _ => return Err(Invalid::FieldValue { field: "ruling" }),
         };
         check_line(&wire.rule, limits::NAME_BYTES, "rule")?;
@@ -113,17 +118,18 @@ impl Payload for Verdict {
     }
 
     fn to_wire(&self) -> wire::Verdict {
-        let (ruling, replacements) = match &self.ruling {
-            Ruling::Aborted => (wire::Ruling::Aborted, Vec::new()),
-            Ruling::Replaced(list) => (
-                wire::Ruling::Replaced,
-                list.iter()
-                    .map(|it| wire::Replacement {
-                        role: role_to_wire(it.role),
-                        item: Some(it.item.to_wire()),
-                    })
-                    .collect(),
-            ),
+        let (ruling, replacements, revoked) = match &self.ruling {
+            Ruling::Aborted => (wire::Ruling::Aborted, Vec::new(), Vec::new()),
+            Ruling::Replaced(list) => {
+                let replacement = |it: &Replacement| wire::Replacement {
+                    role: role_to_wire(it.role),
+                    item: Some(it.item.to_wire()),
+                };
+                (wire::Ruling::Replaced, list.iter().map(replacement).collect(), Vec::new())
+            }
+            Ruling::Revoked(roles) => {
+                (wire::Ruling::Revoked, Vec::new(), roles.iter().map(|role| role_to_wire(*role)).collect())
+            }
         };
         wire::Verdict {
             version: VERSION,
@@ -142,6 +148,7 @@ impl Payload for Verdict {
             replacements,
             leaf_index: self.leaf_index.0,
             time: self.time.0,
+            revoked,
         }
     }
 }

@@ -23,6 +23,7 @@ pub fn properties(description: &Description) -> Properties {
     match description {
         Description::DetachedSignature(_) => Properties::new([Property::GeneratableByEscrow]),
         Description::Information(_) => Properties::new([Property::Resendable]),
+        Description::Payment(payment) => payment.properties(),
         Description::Signature(_) => Properties::new([Property::GeneratableByReplacement]),
     }
 }

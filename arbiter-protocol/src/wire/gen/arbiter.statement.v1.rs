@@ -98,12 +98,97 @@ pub struct DetachedSignature {
     #[prost(bytes = "vec", tag = "3")]
     pub certificate: ::prost::alloc::vec::Vec<u8>,
 }
+/// Amount is a number of units of 10^-scale of a currency.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Amount {
+    /// 1 to 2^53.
+    #[prost(uint64, tag = "1")]
+    pub units: u64,
+    /// 3 to 12 characters A-Z and 0-9, a letter first.
+    #[prost(string, tag = "2")]
+    pub currency: ::prost::alloc::string::String,
+    /// 0 to 18.
+    #[prost(uint32, tag = "3")]
+    pub scale: u32,
+}
+/// Hold sets money aside until a time on the ledger's clock.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Hold {
+    #[prost(uint64, tag = "1")]
+    pub until: u64,
+    #[prost(enumeration = "Timeout", tag = "2")]
+    pub timeout: i32,
+}
+/// Payment is money that goes from one account of a ledger to another.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Payment {
+    /// The ledger's key: signs the receipts.
+    #[prost(bytes = "vec", tag = "1")]
+    pub ledger: ::prost::alloc::vec::Vec<u8>,
+    /// Accounts are named by the keys that sign for them.
+    #[prost(bytes = "vec", tag = "2")]
+    pub payer: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "3")]
+    pub payee: ::prost::alloc::vec::Vec<u8>,
+    #[prost(message, optional, tag = "4")]
+    pub amount: ::core::option::Option<Amount>,
+    /// Absent: paid at once.
+    #[prost(message, optional, tag = "5")]
+    pub hold: ::core::option::Option<Hold>,
+}
+/// PaymentTerms are all there is to say about one payment. Their digest is its id, so a payment never changes.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PaymentTerms {
+    #[prost(message, optional, tag = "1")]
+    pub payment: ::core::option::Option<Payment>,
+    /// May order the end of a hold, either way. Empty if there is no hold.
+    #[prost(bytes = "vec", tag = "2")]
+    pub authority: ::prost::alloc::vec::Vec<u8>,
+    /// 32 bytes that say what the payment is for: of an exchange, derived from its id and the payer's role.
+    #[prost(bytes = "vec", tag = "3")]
+    pub reference: ::prost::alloc::vec::Vec<u8>,
+}
+/// PaymentOrder asks a ledger to make or to end a payment. Asking again is the same order.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PaymentOrder {
+    #[prost(uint32, tag = "1")]
+    pub version: u32,
+    #[prost(message, optional, tag = "2")]
+    pub terms: ::core::option::Option<PaymentTerms>,
+    #[prost(enumeration = "PaymentAction", tag = "3")]
+    pub action: i32,
+    /// To post: how much, 1 to the amount; the rest goes back to the payer. Otherwise 0.
+    #[prost(uint64, tag = "4")]
+    pub units: u64,
+}
+/// PaymentReceipt says how a payment stands, signed by the ledger.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PaymentReceipt {
+    #[prost(uint32, tag = "1")]
+    pub version: u32,
+    #[prost(message, optional, tag = "2")]
+    pub terms: ::core::option::Option<PaymentTerms>,
+    #[prost(enumeration = "PaymentState", tag = "3")]
+    pub state: i32,
+    /// Of a posted payment, 1 to the amount; otherwise 0.
+    #[prost(uint64, tag = "4")]
+    pub posted_units: u64,
+    /// The entry of the ledger's book that brought this state, from 1; 0 of an absent payment.
+    #[prost(uint64, tag = "5")]
+    pub entry: u64,
+    /// When, on the ledger's clock.
+    #[prost(uint64, tag = "6")]
+    pub time: u64,
+    /// Digest of the order that brought this state. Empty of an absent payment, and where a hold has run out.
+    #[prost(bytes = "vec", tag = "7")]
+    pub order: ::prost::alloc::vec::Vec<u8>,
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Item {
     /// Ascending, without repetition.
     #[prost(enumeration = "Property", repeated, tag = "3")]
     pub properties: ::prost::alloc::vec::Vec<i32>,
-    #[prost(oneof = "item::Description", tags = "1, 2, 4")]
+    #[prost(oneof = "item::Description", tags = "1, 2, 4, 5")]
     pub description: ::core::option::Option<item::Description>,
 }
 /// Nested message and enum types in `Item`.
@@ -118,6 +203,9 @@ pub mod item {
         /// Handed over in escrow first; the arbiter can open it.
         #[prost(message, tag = "4")]
         DetachedSignature(super::DetachedSignature),
+        /// The signed receipt of the ledger is handed over.
+        #[prost(message, tag = "5")]
+        Payment(super::Payment),
     }
 }
 /// EscrowEpoch is the arbiter's escrow key for one span of time, signed by the arbiter.
@@ -173,6 +261,9 @@ pub struct Offer {
     /// Present exactly if an item is a detached signature.
     #[prost(message, optional, tag = "11")]
     pub escrow: ::core::option::Option<EscrowTerms>,
+    /// Milliseconds since 1970 on the arbiter's clock; 0 except in P3, where it comes before complain_by.
+    #[prost(uint64, tag = "12")]
+    pub send_by: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Acceptance {
@@ -253,6 +344,9 @@ pub struct Verdict {
     pub leaf_index: u64,
     #[prost(uint64, tag = "16")]
     pub time: u64,
+    /// Whose items are revoked, ascending.
+    #[prost(enumeration = "Role", repeated, tag = "17")]
+    pub revoked: ::prost::alloc::vec::Vec<i32>,
 }
 /// Attestation: the arbiter holds the depositor's item, and it fits its description.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -329,6 +423,12 @@ pub enum Protocol {
     ContractSigning = 1,
     /// P2: externally verifiable item first, generatable item second.
     VerifyThenGenerate = 2,
+    /// P3: revocable item first, externally verifiable item second.
+    RevokeOnSilence = 3,
+    /// P4: both items revocable; the arbiter undoes both.
+    MutualRollback = 4,
+    /// P5: both items deposited with the arbiter.
+    BothDeposited = 5,
 }
 impl Protocol {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -340,6 +440,9 @@ impl Protocol {
             Self::Unspecified => "PROTOCOL_UNSPECIFIED",
             Self::ContractSigning => "PROTOCOL_CONTRACT_SIGNING",
             Self::VerifyThenGenerate => "PROTOCOL_VERIFY_THEN_GENERATE",
+            Self::RevokeOnSilence => "PROTOCOL_REVOKE_ON_SILENCE",
+            Self::MutualRollback => "PROTOCOL_MUTUAL_ROLLBACK",
+            Self::BothDeposited => "PROTOCOL_BOTH_DEPOSITED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -348,6 +451,9 @@ impl Protocol {
             "PROTOCOL_UNSPECIFIED" => Some(Self::Unspecified),
             "PROTOCOL_CONTRACT_SIGNING" => Some(Self::ContractSigning),
             "PROTOCOL_VERIFY_THEN_GENERATE" => Some(Self::VerifyThenGenerate),
+            "PROTOCOL_REVOKE_ON_SILENCE" => Some(Self::RevokeOnSilence),
+            "PROTOCOL_MUTUAL_ROLLBACK" => Some(Self::MutualRollback),
+            "PROTOCOL_BOTH_DEPOSITED" => Some(Self::BothDeposited),
             _ => None,
         }
     }
@@ -405,6 +511,7 @@ pub enum Action {
     Deposit = 3,
     Fetch = 4,
     Query = 5,
+    Revoke = 6,
 }
 impl Action {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -419,6 +526,7 @@ impl Action {
             Self::Deposit => "ACTION_DEPOSIT",
             Self::Fetch => "ACTION_FETCH",
             Self::Query => "ACTION_QUERY",
+            Self::Revoke => "ACTION_REVOKE",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -430,6 +538,7 @@ impl Action {
             "ACTION_DEPOSIT" => Some(Self::Deposit),
             "ACTION_FETCH" => Some(Self::Fetch),
             "ACTION_QUERY" => Some(Self::Query),
+            "ACTION_REVOKE" => Some(Self::Revoke),
             _ => None,
         }
     }
@@ -440,6 +549,7 @@ pub enum Ruling {
     Unspecified = 0,
     Aborted = 1,
     Replaced = 2,
+    Revoked = 3,
 }
 impl Ruling {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -451,6 +561,7 @@ impl Ruling {
             Self::Unspecified => "RULING_UNSPECIFIED",
             Self::Aborted => "RULING_ABORTED",
             Self::Replaced => "RULING_REPLACED",
+            Self::Revoked => "RULING_REVOKED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -459,6 +570,7 @@ impl Ruling {
             "RULING_UNSPECIFIED" => Some(Self::Unspecified),
             "RULING_ABORTED" => Some(Self::Aborted),
             "RULING_REPLACED" => Some(Self::Replaced),
+            "RULING_REVOKED" => Some(Self::Revoked),
             _ => None,
         }
     }
@@ -522,6 +634,107 @@ impl RsaHash {
             "RSA_HASH_SHA256" => Some(Self::Sha256),
             "RSA_HASH_SHA384" => Some(Self::Sha384),
             "RSA_HASH_SHA512" => Some(Self::Sha512),
+            _ => None,
+        }
+    }
+}
+/// Timeout is what becomes of reserved money that nobody posted or voided in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Timeout {
+    Unspecified = 0,
+    Void = 1,
+    Post = 2,
+}
+impl Timeout {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "TIMEOUT_UNSPECIFIED",
+            Self::Void => "TIMEOUT_VOID",
+            Self::Post => "TIMEOUT_POST",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "TIMEOUT_UNSPECIFIED" => Some(Self::Unspecified),
+            "TIMEOUT_VOID" => Some(Self::Void),
+            "TIMEOUT_POST" => Some(Self::Post),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum PaymentAction {
+    Unspecified = 0,
+    /// Reserve the money, or pay it if there is no hold. Signed by the payer.
+    Make = 1,
+    /// Signed by the payer or the authority.
+    Post = 2,
+    /// Signed by the payee or the authority.
+    Void = 3,
+}
+impl PaymentAction {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "PAYMENT_ACTION_UNSPECIFIED",
+            Self::Make => "PAYMENT_ACTION_MAKE",
+            Self::Post => "PAYMENT_ACTION_POST",
+            Self::Void => "PAYMENT_ACTION_VOID",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "PAYMENT_ACTION_UNSPECIFIED" => Some(Self::Unspecified),
+            "PAYMENT_ACTION_MAKE" => Some(Self::Make),
+            "PAYMENT_ACTION_POST" => Some(Self::Post),
+            "PAYMENT_ACTION_VOID" => Some(Self::Void),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum PaymentState {
+    Unspecified = 0,
+    /// The ledger knows no such payment, yet.
+    Absent = 1,
+    Reserved = 2,
+    Posted = 3,
+    Voided = 4,
+}
+impl PaymentState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "PAYMENT_STATE_UNSPECIFIED",
+            Self::Absent => "PAYMENT_STATE_ABSENT",
+            Self::Reserved => "PAYMENT_STATE_RESERVED",
+            Self::Posted => "PAYMENT_STATE_POSTED",
+            Self::Voided => "PAYMENT_STATE_VOIDED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "PAYMENT_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "PAYMENT_STATE_ABSENT" => Some(Self::Absent),
+            "PAYMENT_STATE_RESERVED" => Some(Self::Reserved),
+            "PAYMENT_STATE_POSTED" => Some(Self::Posted),
+            "PAYMENT_STATE_VOIDED" => Some(Self::Voided),
             _ => None,
         }
     }
