@@ -155,6 +155,23 @@ pub enum Refused {
         /// The complaint deadline in the agreement, or in P1 the end of the escrow key.
         complain_by: UnixMillis,
     },
+    /// the second sender of P3 deposited too late: from then on the first sender may revoke.
+    #[error("the deposit came at {now}, the agreement allowed it before {send_by}")]
+    DepositTooLate {
+        /// The arbiter's time.
+        now: UnixMillis,
+        /// The send-by deadline in the agreement.
+        send_by: UnixMillis,
+    },
+    /// nothing can be revoked in this protocol, or not by this party.
+    #[error("only the first sender of P3 and the parties of P4 can ask to revoke")]
+    RevokeNotAllowed,
+    /// the peer still has time to send its item.
+    #[error("the peer may send its item until {send_by}: ask again then")]
+    RevokeTooEarly {
+        /// The send-by deadline in the agreement.
+        send_by: UnixMillis,
+    },
     /// the complaint came at or after the deadline on the arbiter's clock.
     #[error("the complaint came at {now}, the agreement allowed it before {complain_by}")]
     ComplaintTooLate {
@@ -259,6 +276,9 @@ impl Refused {
             Self::AcceptanceRequired => "ACCEPTANCE_REQUIRED",
             Self::ComplaintTooLate { .. } => "COMPLAINT_TOO_LATE",
             Self::DeadlineMismatch => "DEADLINE_MISMATCH",
+            Self::DepositTooLate { .. } => "DEPOSIT_TOO_LATE",
+            Self::RevokeNotAllowed => "REVOKE_NOT_ALLOWED",
+            Self::RevokeTooEarly { .. } => "REVOKE_TOO_EARLY",
             Self::DepositNotAllowed => "DEPOSIT_NOT_ALLOWED",
             Self::DepositNotReleased => "DEPOSIT_NOT_RELEASED",
             Self::DepositRequired => "DEPOSIT_REQUIRED",

@@ -42,8 +42,8 @@ pub const AMOUNT_UNITS: u64 = 1 << 53;
 pub const HOLD_MARGIN: DurationMillis = DurationMillis(1000);
 /// Properties one item can offer.
 pub const PROPERTIES: usize = 8;
-/// Hashes of evidence in one verdict.
-pub const EVIDENCE_HASHES: usize = 5;
+/// Hashes of evidence in one verdict; envelopes of evidence in one receipt.
+pub const EVIDENCE_HASHES: usize = 6;
 /// Hashes in an inclusion or consistency proof: a tree of 2^64 leaves needs no more.
 pub const PROOF_HASHES: usize = 64;
 /// Largest leaf of the log: well below the 65,535 of tlog-tiles.

@@ -46,6 +46,10 @@ pub enum Countermeasure {
     RefusalsAreNotTrusted,
     /// who has the role signed the request.
     RequestBySigner,
+    /// the first sender of P3 may not revoke before `send_by`.
+    RevokeOnlyAfterSendBy,
+    /// both transfers of P4 are undone, or none.
+    RollBackBoth,
     /// the second sender's item leaves after the first sender's is there.
     SecondSendsSecond,
     /// nothing leaves when it is too late to complain.
@@ -57,7 +61,7 @@ pub enum Countermeasure {
 impl Countermeasure {
     /// All of them.
     #[cfg(feature = "weaken")]
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 22] = [
         Self::AbortOnlyAfterTheDeadline,
         Self::AbortByTheOriginator,
         Self::AgreementInTransfer,
@@ -75,6 +79,8 @@ impl Countermeasure {
         Self::PersistBeforeSending,
         Self::RefusalsAreNotTrusted,
         Self::RequestBySigner,
+        Self::RevokeOnlyAfterSendBy,
+        Self::RollBackBoth,
         Self::SecondSendsSecond,
         Self::SendOnlyInTime,
         Self::VerdictOnAnyAcceptance,

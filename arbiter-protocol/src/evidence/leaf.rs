@@ -46,11 +46,18 @@ pub enum Event {
     VerdictAborted,
     /// Verdict: items replaced.
     VerdictReplaced,
+    /// Verdict: transfers revoked.
+    VerdictRevoked,
 }
 
 impl Event {
-    const ALL: [Self; 4] =
-        [Self::DepositAccepted, Self::Genesis, Self::VerdictAborted, Self::VerdictReplaced];
+    const ALL: [Self; 5] = [
+        Self::DepositAccepted,
+        Self::Genesis,
+        Self::VerdictAborted,
+        Self::VerdictReplaced,
+        Self::VerdictRevoked,
+    ];
 
     /// The name in the leaf.
     pub const fn name(self) -> &'static str {
@@ -59,12 +66,13 @@ impl Event {
             Self::Genesis => "genesis",
             Self::VerdictAborted => "verdict-aborted",
             Self::VerdictReplaced => "verdict-replaced",
+            Self::VerdictRevoked => "verdict-revoked",
         }
     }
 
     /// Whether an exchange can have only one such event.
     pub const fn is_verdict(self) -> bool {
-        matches!(self, Self::VerdictAborted | Self::VerdictReplaced)
+        matches!(self, Self::VerdictAborted | Self::VerdictReplaced | Self::VerdictRevoked)
     }
 }
 
@@ -73,7 +81,10 @@ impl Event {
 pub struct Pseudonym(pub [u8; 16]);
 
 /// The names of the rules that a leaf may give as its reason.
-pub const REASONS: [&str; 6] = ["R-403", "R-404", "R-405", "R-406", "R-407", "R-502"];
+pub const REASONS: [&str; 16] = [
+    "R-403", "R-404", "R-405", "R-406", "R-407", "R-413", "R-414", "R-415", "R-416", "R-417", "R-418",
+    "R-419", "R-420", "R-421", "R-422", "R-502",
+];
 
 /// One public leaf.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -167,7 +167,9 @@ impl Payment {
     /// revoke it, if the money is paid unless somebody acts.
     pub fn properties(&self) -> Properties {
         let revocable = self.hold.is_some_and(|hold| hold.timeout == Timeout::Post);
-        Properties::new([Some(Property::Observable), revocable.then_some(Property::Revocable)].into_iter().flatten())
+        Properties::new(
+            [Some(Property::Observable), revocable.then_some(Property::Revocable)].into_iter().flatten(),
+        )
     }
 
     pub(crate) fn from_wire(wire: wire::Payment) -> Result<Self, Invalid> {
@@ -224,9 +226,28 @@ mod tests {
             assert_eq!(Amount::parse(text).unwrap().to_string(), text);
         }
         for text in [
-            "", "1", "EUR 1", "0 EUR", "0.00 EUR", "-1 EUR", "+1 EUR", "1 EU", "1 eur", "1 EURO CENT", " 1 EUR",
-            "1  EUR", "01 EUR", "1.", "1. EUR", ".1 EUR", "1.2.3 EUR", "90071992547409.93 EUR", "1 1EU",
-            "0.0000000000000000001 ETH", "99999999999999999999999 EUR", "1 ABCDEFGHIJKLM",
+            "",
+            "1",
+            "EUR 1",
+            "0 EUR",
+            "0.00 EUR",
+            "-1 EUR",
+            "+1 EUR",
+            "1 EU",
+            "1 eur",
+            "1 EURO CENT",
+            " 1 EUR",
+            "1  EUR",
+            "01 EUR",
+            "1.",
+            "1. EUR",
+            ".1 EUR",
+            "1.2.3 EUR",
+            "90071992547409.93 EUR",
+            "1 1EU",
+            "0.0000000000000000001 ETH",
+            "99999999999999999999999 EUR",
+            "1 ABCDEFGHIJKLM",
         ] {
             assert!(Amount::parse(text).is_err(), "{text:?}");
         }
@@ -236,7 +257,8 @@ mod tests {
     fn only_a_payment_that_is_held_can_be_revoked() {
         let key = |byte| PublicKey::from_bytes([byte; 32]);
         let amount = Amount::parse("1.00 EUR").unwrap();
-        let payment = |hold| Payment { ledger: key(1), payer: key(2), payee: key(3), amount: amount.clone(), hold };
+        let payment =
+            |hold| Payment { ledger: key(1), payer: key(2), payee: key(3), amount: amount.clone(), hold };
         let held = |timeout| payment(Some(Hold { until: UnixMillis(9), timeout }));
         assert!(!payment(None).properties().revocable());
         assert!(held(Timeout::Post).properties().revocable());

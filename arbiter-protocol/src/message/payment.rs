@@ -67,7 +67,11 @@ impl PaymentTerms {
 
 /// The reference of the payment that the party in `role` makes in an exchange.
 fn reference(exchange: &ExchangeId, role: Role) -> Digest {
-    Digest::of(&[b"arbiter payment reference v1\0", exchange.as_bytes(), &[u8::from(role == Role::Responder)]])
+    Digest::of(&[
+        b"arbiter payment reference v1\0",
+        exchange.as_bytes(),
+        &[u8::from(role == Role::Responder)],
+    ])
 }
 
 /// What is to be done with a payment.

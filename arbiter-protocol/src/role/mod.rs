@@ -3,7 +3,8 @@
 //! ```text
 //!             Input (verified)                    Output (in order)
 //!   peer ───────▶ ┌───────────┐ ──▶ SendOffer, SendAcceptance, SendItem
-//!   arbiter ────▶ │  Session  │ ──▶ Ask(Abort | Resolve | Complain | Fetch)
+//!   arbiter ────▶ │  Session  │ ──▶ Ask(Abort | Resolve | Complain | Deposit | Revoke | Fetch)
+//!   ledger ─────▶ │           │ ──▶ Observe, Release
 //!   clock ──────▶ └───────────┘ ──▶ WakeAt, Done
 //! ```
 //!
@@ -15,6 +16,7 @@
 //! no key, reads no clock and makes no randomness; the driver signs what the outputs name.
 
 pub mod arbiter;
+mod deadlines;
 pub mod originator;
 pub mod responder;
 pub mod session;

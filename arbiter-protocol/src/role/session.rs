@@ -1,25 +1,30 @@
 //! One party's side of one exchange, from the agreement to the end.
 //!
 //! Originator and responder differ in how they open ([`super::originator`], [`super::responder`]); from the
-//! agreement on only the order of sending and the protocol matter:
+//! agreement on only the order of sending and the protocol matter. When depends on [`super::deadlines`].
 //!
 //! ```text
-//!  first sender    SendItem, Waiting ──item──▶ Done(Completed)
-//!                     │ peer silent: P1 Resolve, P2 Complain (deposit, then resolve) in time
+//!  first sender    SendItem, Waiting ──item──▶ Done(Completed), in P4 Settling
+//!                     │ peer silent: P1 Resolve, P2 Complain (deposit, then resolve), P3 from send_by on and P4: Revoke
 //!                     ▼
-//!                  Asking ──verdict──▶ Done(Resolved | Aborted)
+//!                  Asking ──verdict──▶ Done(Aborted), or Fetch what the arbiter holds ──▶ Done(Resolved)
 //!
-//!  second sender   Waiting ──item──▶ SendItem, Done(Completed)
-//!                     │ peer silent: P1 Resolve; P2 from complain_by on: Abort
+//!  second sender   Waiting ──item──▶ SendItem, Done(Completed), in P3 and P4 Settling
+//!                     │ peer silent: P1 Resolve; P2 from complain_by on, P3, P4: Abort
 //!                     ▼
-//!                  Asking ──verdict──▶ Done(Aborted), or Fetch the deposit ──▶ Done(Resolved)
+//!                  Asking ──verdict──▶ Done(Aborted), or Fetch what the arbiter holds ──▶ Done(Resolved)
+//!
+//!  Settling        ──the peer's money is final──▶ Done(Completed)
+//!                  ──it went back──▶ Asking(Abort): there is a verdict        ──P3, in time──▶ Asking(Deposit)
+//!
+//!  P5              agreed ──▶ Asking(Complain) ──both are there──▶ Fetch ──▶ Done(Resolved)
 //! ```
 //!
 //! Invariants
 //! - A second sender's item leaves only after the first sender's item fits (R-303).
 //! - Nothing is sent once an abort has been asked for without having sent (R-302).
-//! - In P2 the first sender sends only while there is time to complain (R-304), also after an outage, and
-//!   complains in time (R-308).
+//! - An item leaves only while its sender can still turn to the arbiter about it (R-304), also after an outage, and the
+//!   sender does so in time (R-308, R-313).
 //! - A first sender that may have sent asks for an abort only when its time to complain is over for certain (R-308).
 //! - Only the peer's item of this agreement, and only a verdict on this exchange, ends the exchange (R-305, R-309).
 
@@ -59,6 +64,8 @@ pub enum Phase {
     Offered,
     /// Agreed; waiting for the peer's item.
     Waiting,
+    /// Both items are out, and the peer's is money that can still go back (P3 second sender, P4).
+    Settling,
     /// A request to the arbiter may be out; waiting for its answer.
     Asking(Ask),
     /// Finished.
@@ -72,16 +79,20 @@ pub enum Ask {
     Abort,
     /// `VerifyTransfer` with the own item, then `GenerateItem`.
     Complain,
+    /// `VerifyTransfer` with the own item, and no more.
+    Deposit,
     /// `FetchDeposit`.
     Fetch,
     /// `GenerateItem`.
     Resolve,
+    /// `RevokeTransfer`.
+    Revoke,
 }
 
 /// How an exchange ended for a party. Every way is fair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Neither party gets an item: the arbiter's abort token says so.
+    /// Neither party gets an item: the arbiter's verdict says so, an abort token or a revocation.
     Aborted,
     /// Both items changed hands between the peers; the arbiter was not needed for ours.
     Completed,
@@ -108,12 +119,18 @@ pub enum Input {
     Ruled(Verdict),
     /// The arbiter refused the request that is out.
     Refused,
+    /// The arbiter attests that it holds the own item for the peer.
+    Attested,
+    /// The ledger says that the peer's payment is final: the money is here.
+    Settled,
+    /// The ledger says that the peer's payment went back.
+    Reversed,
 }
 
 /// An item that fits its description (R-305).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fit {
-    /// A file or a detached signature.
+    /// A file, a detached signature, or a ledger's receipt.
     Content(FitContent),
     /// A signature that is the transfer itself.
     Signature(FitSignature),
@@ -132,6 +149,10 @@ pub enum Output {
     Ask(Ask),
     /// Give `Input::Wake` at this time or soon after.
     WakeAt(UnixMillis),
+    /// Watch the peer's payment until it is final, then give `Input::Settled` or `Input::Reversed`.
+    Observe,
+    /// Post the own held payment: nothing can come of holding it. A courtesy, tried again until the ledger has heard it.
+    Release,
     /// The exchange has ended.
     Done(Outcome),
 }
@@ -167,7 +188,8 @@ impl Session {
             || matches!(
                 phase,
                 Phase::Waiting
-                    | Phase::Asking(Ask::Complain | Ask::Resolve)
+                    | Phase::Settling
+                    | Phase::Asking(Ask::Complain | Ask::Deposit | Ask::Resolve | Ask::Revoke)
                     | Phase::Done(Outcome::Completed)
             );
         let opening = match acceptance {
@@ -235,15 +257,6 @@ impl Session {
         self.offer().selection.first_sender == self.role
     }
 
-    /// Whether the own item may leave at this time, for the first time or again (R-304): a first sender that
-    /// does not hold the peer's item sends only while it can still complain. A driver that performs
-    /// [`Output::SendItem`] late, after a queue or a suspended process, asks right before the item leaves.
-    pub fn may_send_item(&self, now: UnixMillis) -> bool {
-        let completed = self.phase == Phase::Done(Outcome::Completed);
-        let in_time = !self.deadline_is_near(now) || off(Countermeasure::SendOnlyInTime);
-        self.sent && (completed || !self.is_first() || in_time)
-    }
-
     /// The transition function. Inputs that mean nothing in the current phase change nothing.
     pub fn handle(&self, now: UnixMillis, input: Input) -> Step {
         match (self.phase, input) {
@@ -251,14 +264,22 @@ impl Session {
                 self.accepted(now, agreement, escrow.as_ref())
             }
             (Phase::Waiting | Phase::Asking(_), Input::Received(fit)) if self.is_peers_item(&fit) => {
-                self.received()
+                self.received(now)
             }
-            (Phase::Offered | Phase::Waiting, Input::GiveUp) => self.give_up(now),
-            (Phase::Offered | Phase::Waiting, Input::Wake) if self.deadline_is_near(now) => self.give_up(now),
+            (Phase::Offered | Phase::Waiting | Phase::Settling, Input::GiveUp) => self.give_up(now),
+            (Phase::Offered | Phase::Waiting | Phase::Settling, Input::Wake)
+                if self.deadline_is_near(now) =>
+            {
+                self.give_up(now)
+            }
             // Not yet: the clock was stepped back, or the driver is early.
-            (Phase::Offered | Phase::Waiting, Input::Wake) => {
+            (Phase::Offered | Phase::Waiting | Phase::Settling, Input::Wake) => {
                 self.stay(self.told_to_peer(now).into_iter().chain(self.alarm()))
             }
+            (Phase::Settling | Phase::Asking(Ask::Deposit), Input::Settled) => self.done(Outcome::Completed),
+            // Only the arbiter can have done that: there is a verdict, and it is ours to keep.
+            (Phase::Settling | Phase::Asking(Ask::Deposit), Input::Reversed) => self.ask(Ask::Abort),
+            (Phase::Asking(Ask::Deposit), Input::Attested) => self.done(Outcome::Completed),
             (Phase::Asking(ask), Input::Wake) => self.stay([Output::Ask(ask)]),
             (Phase::Asking(_), Input::Ruled(verdict))
                 if verdict.exchange_id == self.exchange_id() || off(Countermeasure::AnswerForThisRequest) =>
@@ -271,6 +292,9 @@ impl Session {
             }
             (_, Input::PeerRepeats) => self.stay(self.told_to_peer(now)),
             // A first item repeated says that our second one was lost; a second item repeated says nothing.
+            (Phase::Settling, Input::Received(fit)) if self.is_peers_item(&fit) => {
+                self.stay(self.told_to_peer(now))
+            }
             (Phase::Done(Outcome::Completed), Input::Received(fit))
                 if !self.is_first() && self.is_peers_item(&fit) =>
             {
@@ -294,34 +318,40 @@ impl Session {
                 let item = self.sent.then_some(Output::SendItem);
                 self.opening_said().into_iter().chain(item).chain(self.alarm()).collect()
             }
-            Phase::Asking(ask) => vec![Output::Ask(ask)],
-            Phase::Done(Outcome::Completed) if !self.is_first() => {
-                vec![Output::SendItem, Output::Done(Outcome::Completed)]
+            Phase::Settling => {
+                let alarm = self.wake_time().map(|_| Output::WakeAt(AT_ONCE));
+                self.opening_said().into_iter().chain([Output::Observe]).chain(alarm).collect()
             }
-            Phase::Done(outcome) => vec![Output::Done(outcome)],
+            Phase::Asking(Ask::Deposit) => vec![Output::Observe, Output::Ask(Ask::Deposit)],
+            Phase::Asking(ask) => vec![Output::Ask(ask)],
+            Phase::Done(outcome) => {
+                let item = outcome == Outcome::Completed && !self.is_first();
+                let item = item.then_some(Output::SendItem);
+                let release = (outcome != Outcome::Aborted && self.may_release()).then_some(Output::Release);
+                item.into_iter().chain(release).chain([Output::Done(outcome)]).collect()
+            }
         }
     }
 
     /// Waiting for the peer's item after the agreement; sends first if it is our turn and safe (R-304).
     pub(super) fn agreed(&self, now: UnixMillis, agreement: Agreement) -> Step {
         let mut next = Self { opening: Opening::Agreement(agreement), ..self.clone() };
-        if next.is_first() {
+        let in_line = next.protocol() == Protocol::BothDeposited;
+        if next.is_first() || in_line {
             if !next.has_time_to_complain(now) {
                 return next.ask(Ask::Abort);
             }
             next.sent = true;
         }
+        if in_line {
+            next.phase = Phase::Asking(Ask::Complain);
+            let outputs = next.opening_said().into_iter().chain([Output::Ask(Ask::Complain)]).collect();
+            return Step { next, outputs };
+        }
         next.sent |= off(Countermeasure::SecondSendsSecond); // R-303
         next.phase = Phase::Waiting;
         let outputs = next.told_to_peer(now).into_iter().chain(next.alarm()).collect();
         Step { next, outputs }
-    }
-
-    /// R-304, R-312: a party begins only if turning to the arbiter will still be possible.
-    pub(super) fn has_time_to_complain(&self, now: UnixMillis) -> bool {
-        let margin = self.timing.complain_margin;
-        let in_time = self.offer().deadline().is_none_or(|by| now.after(margin).after(margin) <= by);
-        in_time || off(Countermeasure::SendOnlyInTime)
     }
 
     /// R-310: whether the peer's signature is in escrow, if it gives a detached one.
@@ -330,14 +360,36 @@ impl Session {
         !place.is_agreed() || escrow.is_some_and(|it| it.is_for(&place)) || off(Countermeasure::EscrowCheck)
     }
 
-    /// The peer's item is here. A second sender now owes its own, however late it is (R-303).
-    fn received(&self) -> Step {
-        if self.is_first() && !self.sent {
+    /// The peer's item is here. A second sender now owes its own: in P1 and P2 however late it is (R-303), in P3 and P4
+    /// only while it can still protect itself; otherwise it gives back what it got (R-313).
+    fn received(&self, now: UnixMillis) -> Step {
+        let first = self.is_first();
+        if first && !self.sent {
             return self.stay([]); // R-302: an abort is asked for and nothing was given.
         }
-        let next = Self { sent: true, phase: Phase::Done(Outcome::Completed), ..self.clone() };
-        let outputs = next.resume();
-        Step { next, outputs }
+        match (self.protocol(), self.phase) {
+            (Protocol::BothDeposited, _) => self.stay([]),
+            (Protocol::MutualRollback, _) if first && self.phase == Phase::Waiting => self.settle(),
+            (Protocol::RevokeOnSilence, _) if first => self.done(Outcome::Completed),
+            (Protocol::MutualRollback | Protocol::RevokeOnSilence, Phase::Waiting) => {
+                if !self.is_in_time(now) {
+                    return self.ask(Ask::Abort);
+                }
+                let Step { next, outputs } = Self { sent: true, ..self.clone() }.settle();
+                let outputs = [Output::SendItem].into_iter().chain(outputs).chain(next.alarm()).collect();
+                Step { next, outputs }
+            }
+            (Protocol::MutualRollback | Protocol::RevokeOnSilence, _) => self.stay([]),
+            (Protocol::ContractSigning | Protocol::VerifyThenGenerate, _) => {
+                Self { sent: true, ..self.clone() }.done(Outcome::Completed)
+            }
+        }
+    }
+
+    /// From now on only the end of the peer's payment counts.
+    fn settle(&self) -> Step {
+        let next = Self { phase: Phase::Settling, ..self.clone() };
+        Step { next, outputs: vec![Output::Observe] }
     }
 
     /// R-305, once more: the driver has checked it, and a mistake there must not end an exchange.
@@ -356,12 +408,12 @@ impl Session {
     }
 
     fn is_peers_content(&self, content: &FitContent) -> bool {
-        self.offer().item(self.role.peer()).description == *content.description()
+        content.fits(self.offer(), self.role.peer())
     }
 
     /// Waiting makes no more sense: turn to the arbiter, as far as the protocol allows now.
     fn give_up(&self, now: UnixMillis) -> Step {
-        match (self.offer().selection.protocol, self.is_first()) {
+        match (self.protocol(), self.is_first()) {
             (Protocol::ContractSigning, _) if self.phase == Phase::Offered => self.ask(Ask::Abort),
             (Protocol::ContractSigning, _) => self.ask(Ask::Resolve),
             (Protocol::VerifyThenGenerate, true) if self.sent => self.ask(Ask::Complain),
@@ -369,6 +421,21 @@ impl Session {
             // R-308: the second sender must wait for the first sender's last chance to complain.
             (Protocol::VerifyThenGenerate, false) if self.deadline_is_near(now) => self.ask(Ask::Abort),
             (Protocol::VerifyThenGenerate, false) => self.stay(self.alarm()),
+            // R-313: the peer may still send its item, or have it sent through the arbiter.
+            (Protocol::RevokeOnSilence, true) if self.sent && !self.deadline_is_near(now) => {
+                self.stay(self.alarm())
+            }
+            (Protocol::RevokeOnSilence, true) if self.sent => self.ask(Ask::Revoke),
+            (Protocol::RevokeOnSilence, false) if self.sent => {
+                let Step { next, mut outputs } = self.ask(Ask::Deposit);
+                outputs.insert(0, Output::Observe);
+                Step { next, outputs }
+            }
+            (Protocol::MutualRollback, _) if self.phase == Phase::Settling => self.stay([]),
+            (Protocol::MutualRollback, _) if self.sent => self.ask(Ask::Revoke),
+            (Protocol::BothDeposited | Protocol::MutualRollback | Protocol::RevokeOnSilence, _) => {
+                self.ask(Ask::Abort)
+            }
         }
     }
 
@@ -380,7 +447,11 @@ impl Session {
             return self.stay([]);
         }
         match &verdict.ruling {
-            Ruling::Aborted => self.done(Outcome::Aborted),
+            // What the peer paid stands, and what we gave it is with it or with the arbiter.
+            Ruling::Aborted | Ruling::Replaced(_) if self.phase == Phase::Asking(Ask::Deposit) => {
+                self.done(Outcome::Completed)
+            }
+            Ruling::Aborted | Ruling::Revoked(_) => self.done(Outcome::Aborted),
             // The arbiter holds it: a deposit, or a signature out of escrow.
             Ruling::Replaced(_) if self.offer().item(self.role.peer()).description.is_content() => {
                 self.ask(Ask::Fetch)
@@ -393,29 +464,14 @@ impl Session {
     /// it is too late by the own clock and the margin for clock difference (R-308, R-312): refusals are not signed, and
     /// an abort asked for on a forged one would end the own claim.
     fn refused(&self, now: UnixMillis, ask: Ask) -> Step {
-        let too_late = |by: UnixMillis| {
-            now >= by.after(self.timing.complain_margin) || off(Countermeasure::RefusalsAreNotTrusted)
-        };
-        let claims = matches!(ask, Ask::Complain | Ask::Resolve);
-        if claims && self.offer().deadline().is_some_and(too_late) {
-            return self.ask(Ask::Abort);
+        if !self.claim_is_over(now, ask) {
+            return self.stay([Output::WakeAt(now.after(ASK_AGAIN))]);
         }
-        self.stay([Output::WakeAt(now.after(ASK_AGAIN))])
-    }
-
-    /// When to wake: who can only resolve in time to do so, P2's second sender when the complaint time is over.
-    fn wake_time(&self) -> Option<UnixMillis> {
-        let by = self.offer().deadline()?;
-        let waits_it_out = self.offer().complain_by.is_some() && !self.is_first();
-        Some(if waits_it_out { by } else { by.before(self.timing.complain_margin) })
-    }
-
-    fn deadline_is_near(&self, now: UnixMillis) -> bool {
-        self.wake_time().is_some_and(|time| now >= time)
-    }
-
-    fn alarm(&self) -> Vec<Output> {
-        self.wake_time().map(Output::WakeAt).into_iter().collect()
+        match ask {
+            // The item is out, and the payment is not final yet: there is nothing left to do but to see.
+            Ask::Deposit => self.settle(),
+            _ => self.ask(Ask::Abort),
+        }
     }
 
     /// Everything said to the peer so far, in order, as far as it may be said at this time.
@@ -423,7 +479,7 @@ impl Session {
         let silent = match self.phase {
             Phase::Asking(_) => !self.sent,
             Phase::Done(outcome) => outcome != Outcome::Completed,
-            Phase::Offered | Phase::Waiting => false,
+            Phase::Offered | Phase::Settling | Phase::Waiting => false,
         };
         if silent {
             return Vec::new();
@@ -447,7 +503,8 @@ impl Session {
 
     fn done(&self, outcome: Outcome) -> Step {
         let next = Self { phase: Phase::Done(outcome), ..self.clone() };
-        Step { next, outputs: vec![Output::Done(outcome)] }
+        let outputs = next.resume();
+        Step { next, outputs }
     }
 
     pub(super) fn stay(&self, outputs: impl IntoIterator<Item = Output>) -> Step {

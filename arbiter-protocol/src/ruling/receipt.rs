@@ -5,7 +5,7 @@
 //!        │ digest = token
 //!        ▼
 //!      leaf ── inclusion proof ──▶ root in checkpoint ◀── log key
-//!        └ record = root over salted request, offer, acceptance, attestation, escrows, statement
+//!        └ record = root over salted request, offer, acceptance, attestations, escrows, statement
 //! ```
 //! [`Receipt::verify`] also decides the case again from the evidence and compares (requirement R17): a
 //! verdict that the rules do not give is refused even though the arbiter signed it (F13).
@@ -21,7 +21,7 @@ use crate::evidence::leaf::{Event, Leaf, RecordField, issuer_id, record_root};
 use crate::evidence::merkle::{self, ProofError};
 use crate::evidence::note::VerifierKey;
 use crate::exchange::kind::content::FitContent;
-use crate::exchange::selection::ByRole;
+use crate::exchange::selection::{ByRole, Protocol};
 use crate::ids::{Digest, LeafIndex};
 use crate::limits;
 use crate::message::agreement::{Acceptance, Agreement, ArbiterIdentity, Offer};
@@ -58,8 +58,8 @@ pub struct Evidence {
     pub request: Envelope,
     /// The responder's acceptance.
     pub acceptance: Option<Envelope>,
-    /// The attestation of a deposit, for a verdict that relies on one.
-    pub attestation: Option<Envelope>,
+    /// The attestations of deposits, for a verdict that relies on them, by depositor.
+    pub attestations: ByRole<Option<Envelope>>,
     /// The escrows that were opened. Who wants to know whether they were good checks them (R-310); what was in them is
     /// not here.
     pub escrows: Escrows,
@@ -167,21 +167,21 @@ impl Receipt {
             return Ok((Ruled::Attestation(stated), agreement));
         }
         let verdict = Signed::<Verdict>::parse(self.statement.clone())?.verify(&arbiter.key)?;
-        let attestation = self
-            .evidence
-            .attestation
-            .clone()
-            .map(|envelope| Signed::<Attestation>::parse(envelope)?.verify(&arbiter.key))
-            .transpose()?;
-        if attestation.as_ref().is_some_and(|deposit| deposit.exchange_id != offer.exchange_id()) {
-            return Err(Refused::OtherExchange.into());
-        }
-        if attestation.as_ref().is_some_and(|deposit| !could_rest_on(&verdict, deposit, offer)) {
-            return Err(Unproven::RuleNotFollowed);
+        let mut attestations = ByRole::<Option<Verified<Attestation>>>::default();
+        for (role, envelope) in self.evidence.attestations.iter() {
+            let Some(envelope) = envelope else { continue };
+            let deposit = Signed::<Attestation>::parse(envelope.clone())?.verify(&arbiter.key)?;
+            if deposit.exchange_id != offer.exchange_id() {
+                return Err(Refused::OtherExchange.into());
+            }
+            if deposit.depositor != role || !could_rest_on(&verdict, &deposit, offer) {
+                return Err(Unproven::RuleNotFollowed);
+            }
+            *attestations.of_mut(role) = Some(deposit);
         }
         let known = Known {
             verdict: None,
-            attestation: attestation.as_ref().map(|deposit| (&**deposit, deposit.digest())),
+            attestations: attestations.map(|_, it| it.as_ref().map(|deposit| (&**deposit, deposit.digest()))),
         };
         let again = decide(&case, known, verdict.time, verdict.leaf_index, NOTHING)?;
         if again != Decision::Rule((*verdict).clone()) {
@@ -195,7 +195,7 @@ impl Receipt {
         let fits = leaf.index == ruled.leaf_index()
             && leaf.index == answer.leaf_index
             && leaf.event == ruled.event()
-            && leaf.reason == ruled.rule()
+            && leaf.reason == ruled.rule(offer.selection.protocol)
             && leaf.time == ruled.time()
             && leaf.token == self.statement.digest()
             && leaf.policy == Digest::of(&[offer.arbiter.rules.as_bytes()])
@@ -245,11 +245,9 @@ impl Receipt {
 /// A verifier holds neither deposits nor what was in escrow: it takes the arbiter's word that they were good.
 const NOTHING: ByRole<Option<&FitContent>> = ByRole { originator: None, responder: None };
 
-/// R-406: a verdict rests on a deposit of the first sender's agreed item, attested under the same rules before it.
+/// R-406, R-416, R-421: a verdict rests on a deposit of an agreed item, attested under the same rules before it.
 fn could_rest_on(verdict: &Verdict, deposit: &Attestation, offer: &Offer) -> bool {
-    let first = offer.selection.first_sender;
-    deposit.depositor == first
-        && deposit.item == offer.item(first).digest()
+    deposit.item == offer.item(deposit.depositor).digest()
         && deposit.rules == verdict.rules
         && deposit.leaf_index < verdict.leaf_index
         && deposit.time <= verdict.time
@@ -267,7 +265,8 @@ pub fn record_values<'a>(
         ("request", Some(payload(&evidence.request))),
         ("offer", Some(payload(offer))),
         ("acceptance", evidence.acceptance.as_ref().map(payload)),
-        ("attestation", evidence.attestation.as_ref().map(payload)),
+        ("originator-attestation", evidence.attestations.originator.as_ref().map(payload)),
+        ("responder-attestation", evidence.attestations.responder.as_ref().map(payload)),
         ("originator-escrow", escrow(&evidence.escrows.originator)),
         ("responder-escrow", escrow(&evidence.escrows.responder)),
         ("statement", Some(payload(statement))),
@@ -291,13 +290,14 @@ impl Ruled {
         match verdict.ruling {
             Ruling::Aborted => Event::VerdictAborted,
             Ruling::Replaced(_) => Event::VerdictReplaced,
+            Ruling::Revoked(_) => Event::VerdictRevoked,
         }
     }
 
-    /// The rule that decided.
-    pub fn rule(&self) -> &str {
+    /// The rule that decided, in an exchange of this protocol.
+    pub fn rule(&self, protocol: Protocol) -> &str {
         match self {
-            Self::Attestation(_) => "R-407",
+            Self::Attestation(_) => deposit_rule(protocol),
             Self::Verdict(verdict) => &verdict.rule,
         }
     }
@@ -327,15 +327,25 @@ impl Ruled {
     }
 }
 
+/// The rule by which a deposit is accepted.
+pub const fn deposit_rule(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::BothDeposited => "R-420",
+        Protocol::RevokeOnSilence => "R-415",
+        Protocol::ContractSigning | Protocol::MutualRollback | Protocol::VerifyThenGenerate => "R-407",
+    }
+}
+
 /// Two statements that an honest arbiter never both makes (F14, scenario S38).
 ///
-/// Verdicts on one exchange must be the same bytes, and so must attestations; a log must have one root at
+/// Verdicts on one exchange must be the same bytes, and so must attestations of one depositor; a log must have one root at
 /// one size and one leaf at one place. Both receipts were verified against the same arbiter.
 pub fn contradict(one: &Proven, other: &Proven) -> bool {
     let statements = match (&one.ruled, &other.ruled) {
         (Ruled::Verdict(a), Ruled::Verdict(b)) => a.exchange_id == b.exchange_id && a.digest() != b.digest(),
         (Ruled::Attestation(a), Ruled::Attestation(b)) => {
-            a.exchange_id == b.exchange_id && a.digest() != b.digest()
+            let same = a.exchange_id == b.exchange_id && a.depositor == b.depositor;
+            same && a.digest() != b.digest()
         }
         _ => false,
     };
@@ -346,7 +356,7 @@ pub fn contradict(one: &Proven, other: &Proven) -> bool {
 
 /// The envelope kinds that can be evidence, told apart by payload type; used when reading one from outside.
 pub fn sort_evidence(envelopes: Vec<Envelope>, escrows: Escrows) -> Result<Evidence, Rejected> {
-    let (mut request, mut acceptance, mut attestation) = (None, None, None);
+    let (mut request, mut acceptance, mut attestations) = (None, None, ByRole::default());
     if envelopes.len() > limits::EVIDENCE_HASHES {
         return Err(crate::error::Invalid::FieldLength { field: "evidence" }.into());
     }
@@ -354,7 +364,10 @@ pub fn sort_evidence(envelopes: Vec<Envelope>, escrows: Escrows) -> Result<Evide
         let place = match envelope.payload_type() {
             Request::TYPE => &mut request,
             Acceptance::TYPE => &mut acceptance,
-            Attestation::TYPE => &mut attestation,
+            Attestation::TYPE => {
+                let depositor = Signed::<Attestation>::parse(envelope.clone())?.unverified().depositor;
+                attestations.of_mut(depositor)
+            }
             _ => return Err(crate::error::Invalid::PayloadType { expected: "piece of evidence" }.into()),
         };
         if place.replace(envelope).is_some() {
@@ -362,5 +375,5 @@ pub fn sort_evidence(envelopes: Vec<Envelope>, escrows: Escrows) -> Result<Evide
         }
     }
     let request = request.ok_or(crate::error::Invalid::FieldMissing { field: "evidence" })?;
-    Ok(Evidence { request, acceptance, attestation, escrows })
+    Ok(Evidence { request, acceptance, attestations, escrows })
 }

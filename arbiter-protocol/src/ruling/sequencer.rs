@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Pure: the engine owns the store, the clock and the keys. Invariants
-//! - A record's verdict and attestation are set once and never change (R-401, asserted here).
+//! - A record's verdict and each attestation are set once and never change (R-401, asserted here).
 //! - Time within and across batches never goes back (R-409).
 //! - Every new statement has exactly one leaf, and the leaf's index is inside the statement.
 //! - Nothing planned may be signed or shown before the commit of its batch has returned (R-504).
@@ -20,13 +20,13 @@ use crate::evidence::leaf::{Event, Leaf, Pseudonym, RecordField, issuer_id, reco
 use crate::evidence::merkle::{Frontier, NodeId, leaf_hash};
 use crate::evidence::note::{Note, NoteError, VerifierKey, signature_line};
 use crate::exchange::kind::content::FitContent;
-use crate::exchange::selection::ByRole;
+use crate::exchange::selection::{ByRole, Role};
 use crate::ids::{Digest, ExchangeId, LeafIndex};
 use crate::message::agreement::ArbiterIdentity;
 use crate::message::verdict::{Answer, Attestation, Ruling, Verdict};
 use crate::role::arbiter::{Case, Decision, Escrows, Known, RULES, decide};
-use crate::ruling::receipt::{Evidence, Receipt, Ruled, record_values};
-use crate::statement::{Envelope, Payload, Verified, pae};
+use crate::ruling::receipt::{Evidence, Receipt, Ruled, deposit_rule, record_values};
+use crate::statement::{Envelope, Payload, Verified, digest_of, pae};
 use crate::time::{DurationMillis, UnixMillis};
 use crate::weaken::{Countermeasure, off};
 
@@ -88,8 +88,8 @@ pub struct ContentId(pub u64);
 pub struct Record {
     /// The one verdict.
     pub verdict: Option<Logged<Verdict>>,
-    /// The one attestation.
-    pub attestation: Option<Logged<Attestation>>,
+    /// One attestation a depositor.
+    pub attestations: ByRole<Option<Logged<Attestation>>>,
     /// What is held for the peer, by the role whose item it is: the content attested, or the signature out of escrow.
     pub held: ByRole<Option<ContentId>>,
     /// How many leaves the exchange has.
@@ -103,10 +103,9 @@ impl Record {
     pub fn known(&self) -> Known<'_> {
         Known {
             verdict: self.verdict.as_ref().map(|logged| &logged.statement),
-            attestation: self
-                .attestation
-                .as_ref()
-                .map(|logged| (&logged.statement, crate::statement::digest_of(&logged.statement))),
+            attestations: self
+                .attestations
+                .map(|_, it| it.as_ref().map(|logged| (&logged.statement, digest_of(&logged.statement)))),
         }
     }
 }
@@ -114,8 +113,8 @@ impl Record {
 /// Which statement of a record answers a case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reply {
-    /// The attestation.
-    Attestation,
+    /// The attestation of this party's deposit.
+    Attestation(Role),
     /// What is held for the requester, to be read from the store.
     Content(ContentId),
     /// The verdict.
@@ -186,7 +185,7 @@ impl<'a> Batch<'a> {
         let fits = held.map(|_, it| it.map(|(fit, _)| fit));
         let decision = decide(case, record.known(), now, next, fits)?;
         match decision {
-            Decision::ReplayAttestation => Ok(Reply::Attestation),
+            Decision::ReplayAttestation => Ok(Reply::Attestation(case.request().role)),
             Decision::ReplayVerdict => Ok(Reply::Verdict),
             Decision::Release => {
                 let content = record.held.of(case.fetches());
@@ -195,11 +194,17 @@ impl<'a> Batch<'a> {
             Decision::Attest(attestation) => {
                 let depositor = attestation.depositor;
                 let Some((_, content)) = *held.of(depositor) else { return Err(Refused::DepositRequired) };
-                assert!(record.attestation.is_none(), "invariant R-401: an attestation is made once");
-                let logged = self.log(case, &record, attestation, Event::DepositAccepted, "R-407", now);
-                let held = ByRole::only(depositor, content);
-                self.keep(case, Record { attestation: Some(logged), held, ..record });
-                Ok(Reply::Attestation)
+                let none = record.attestations.of(depositor).is_none();
+                assert!(none, "invariant R-401: an attestation is made once");
+                let rule = deposit_rule(case.offer().selection.protocol);
+                let nothing = ByRole::default();
+                let logged =
+                    self.log(case, &record, attestation, nothing, (Event::DepositAccepted, rule), now);
+                let mut record = record;
+                *record.attestations.of_mut(depositor) = Some(logged);
+                *record.held.of_mut(depositor) = Some(content);
+                self.keep(case, record);
+                Ok(Reply::Attestation(depositor))
             }
             Decision::Rule(verdict) => {
                 let again = off(Countermeasure::OneVerdict);
@@ -214,7 +219,8 @@ impl<'a> Batch<'a> {
                 let rule = crate::evidence::leaf::REASONS.into_iter().find(|rule| *rule == verdict.rule);
                 let rule = rule.unwrap_or("R-401");
                 let event = Ruled::event_of(&verdict);
-                let logged = self.log(case, &record, verdict, event, rule, now);
+                let relied = relied_on(&record, &verdict, &self.desk.arbiter);
+                let logged = self.log(case, &record, verdict, relied, (event, rule), now);
                 self.keep(case, Record { verdict: Some(logged), held: kept, ..record });
                 Ok(Reply::Verdict)
             }
@@ -255,10 +261,12 @@ impl<'a> Batch<'a> {
             {
                 (logged.tree_size, logged.root) = (size, root);
             }
-            if let Some(logged) = &mut record.attestation
-                && logged.statement.leaf_index.0 >= first_new
-            {
-                (logged.tree_size, logged.root) = (size, root);
+            for role in Role::BOTH {
+                if let Some(logged) = record.attestations.of_mut(role)
+                    && logged.statement.leaf_index.0 >= first_new
+                {
+                    (logged.tree_size, logged.root) = (size, root);
+                }
             }
         }
         Closed { head: self.head, records: self.records, leaves: self.leaves, nodes: self.nodes }
@@ -269,8 +277,8 @@ impl<'a> Batch<'a> {
         case: &Case,
         record: &Record,
         statement: T,
-        event: Event,
-        reason: &'static str,
+        attestations: ByRole<Option<Envelope>>,
+        (event, reason): (Event, &'static str),
         now: UnixMillis,
     ) -> Logged<T> {
         let arbiter = &self.desk.arbiter;
@@ -278,7 +286,7 @@ impl<'a> Batch<'a> {
         let evidence = Evidence {
             request: case.request().envelope().clone(),
             acceptance: case.agreement().map(|agreement| agreement.acceptance().envelope().clone()),
-            attestation: relied_on(event, record, arbiter),
+            attestations,
             escrows: case.escrows().clone(),
         };
         let offer = case.offer().envelope().clone();
@@ -339,11 +347,14 @@ pub fn genesis_token(arbiter: &ArbiterIdentity) -> Digest {
     ])
 }
 
-/// An attestation is part of a verdict's evidence exactly if the verdict is a replacement in P2.
-fn relied_on(event: Event, record: &Record, arbiter: &ArbiterIdentity) -> Option<Envelope> {
-    let logged = record.attestation.as_ref().filter(|_| event == Event::VerdictReplaced)?;
-    // Unsigned: the record commits to payloads, and signatures are made after the commit.
-    Some(Envelope::unsigned(&logged.statement, arbiter.key))
+/// The attestations that a verdict names as evidence.
+fn relied_on(record: &Record, verdict: &Verdict, arbiter: &ArbiterIdentity) -> ByRole<Option<Envelope>> {
+    record.attestations.map(|_, it| {
+        let logged = it.as_ref()?;
+        let named = verdict.evidence.contains(&digest_of(&logged.statement));
+        // Unsigned: the record commits to payloads, and signatures are made after the commit.
+        named.then(|| Envelope::unsigned(&logged.statement, arbiter.key))
+    })
 }
 
 struct Draft {
@@ -399,15 +410,16 @@ impl Seals<'_> {
         inclusion_proof: Vec<Digest>,
     ) -> Result<Receipt, NoteError> {
         let statement = Verified::sign(logged.statement.clone(), self.arbiter);
-        let attestation = record
-            .attestation
-            .as_ref()
-            .filter(|_| T::TYPE == Verdict::TYPE && record.replaced())
-            .map(|deposit| Verified::sign(deposit.statement.clone(), self.arbiter).envelope().clone());
+        let relied = record.verdict.as_ref().filter(|_| T::TYPE == Verdict::TYPE);
+        let attestations = record.attestations.map(|_, it| {
+            let deposit = it.as_ref()?;
+            let named = relied?.statement.evidence.contains(&digest_of(&deposit.statement));
+            named.then(|| Verified::sign(deposit.statement.clone(), self.arbiter).envelope().clone())
+        });
         let evidence = Evidence {
             request: logged.request.clone(),
             acceptance: logged.acceptance.clone(),
-            attestation,
+            attestations,
             escrows: logged.escrows.clone(),
         };
         let answer = Verified::sign(
@@ -440,11 +452,5 @@ impl Seals<'_> {
             checkpoint,
             evidence,
         })
-    }
-}
-
-impl Record {
-    fn replaced(&self) -> bool {
-        self.verdict.as_ref().is_some_and(|it| Ruled::event_of(&it.statement) == Event::VerdictReplaced)
     }
 }

@@ -69,8 +69,9 @@ impl From<&Receipt> for proto::Receipt {
             leaf: receipt.leaf.clone(),
             inclusion_proof: receipt.inclusion_proof.iter().map(Digest::to_vec).collect(),
             checkpoint: receipt.checkpoint.clone(),
-            evidence: [Some(&evidence.request), evidence.acceptance.as_ref(), evidence.attestation.as_ref()]
+            evidence: [Some(&evidence.request), evidence.acceptance.as_ref()]
                 .into_iter()
+                .chain(evidence.attestations.iter().map(|(_, it)| it.as_ref()))
                 .flatten()
                 .map(Envelope::to_wire)
                 .collect(),

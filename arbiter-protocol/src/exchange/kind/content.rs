@@ -1,31 +1,47 @@
-//! Content: the bytes of a file or of a detached signature, checked as they arrive.
+//! Content: the bytes of a file, of a detached signature, or of a ledger's receipt, checked as they arrive.
 
 use crate::escrow::{self, Escrow};
 use crate::exchange::item::{Description, DetachedSignature, Information};
 use crate::exchange::kind::Unfit;
 use crate::exchange::kind::information::FileCheck;
+use crate::exchange::selection::Role;
+use crate::ids::PaymentId;
+use crate::limits;
+use crate::message::agreement::Offer;
+use crate::message::payment::{PaymentReceipt, PaymentTerms};
+use crate::statement::{Envelope, Signed, Verified};
 
 /// Checks a stream of bytes against a description.
 pub struct ContentCheck(Kind);
 
 enum Kind {
     File(FileCheck),
+    Payment { agreed: PaymentTerms, bytes: Vec<u8> },
     Signature { agreed: DetachedSignature, escrow: Option<Escrow>, bytes: Vec<u8>, found: u64 },
 }
 
 /// Proof that content fits the description it was checked against. Only [`ContentCheck::finish`] and the opening of an
 /// escrow make one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FitContent(Description);
+pub struct FitContent {
+    description: Description,
+    payment: Option<PaymentId>,
+}
 
 impl FitContent {
     pub(super) const fn new(description: Description) -> Self {
-        Self(description)
+        Self { description, payment: None }
     }
 
     /// The description that the content fits.
     pub const fn description(&self) -> &Description {
-        &self.0
+        &self.description
+    }
+
+    /// Whether it is the item of `role` in this exchange. A file is a file; a payment is for one exchange.
+    pub fn fits(&self, offer: &Verified<Offer>, role: Role) -> bool {
+        self.description == offer.item(role).description
+            && self.payment == PaymentTerms::of(offer, role).map(|terms| terms.id())
     }
 }
 
@@ -33,6 +49,12 @@ impl ContentCheck {
     /// Starts checking a file.
     pub fn file(agreed: Information) -> Self {
         Self(Kind::File(FileCheck::new(agreed)))
+    }
+
+    /// Starts checking the receipt of a payment: it must be signed by the ledger agreed, for exactly these terms, and say
+    /// that the payment took effect.
+    pub const fn payment(agreed: PaymentTerms) -> Self {
+        Self(Kind::Payment { agreed, bytes: Vec::new() })
     }
 
     /// Starts checking a signature. With `escrow`, only the signature that is in it fits.
@@ -44,6 +66,13 @@ impl ContentCheck {
     pub fn update(&mut self, more: &[u8]) -> Result<(), Unfit> {
         match &mut self.0 {
             Kind::File(check) => check.update(more),
+            Kind::Payment { bytes, .. } => {
+                if bytes.len().saturating_add(more.len()) > limits::ENVELOPE_BYTES {
+                    return Err(Unfit::Receipt);
+                }
+                bytes.extend_from_slice(more);
+                Ok(())
+            }
             Kind::Signature { agreed, bytes, found, .. } => {
                 *found = found.saturating_add(u64::try_from(more.len()).unwrap_or(u64::MAX));
                 if *found > signature_bytes(agreed) {
@@ -56,9 +85,10 @@ impl ContentCheck {
     }
 
     /// Bytes taken so far.
-    pub const fn found(&self) -> u64 {
+    pub fn found(&self) -> u64 {
         match &self.0 {
             Kind::File(check) => check.found(),
+            Kind::Payment { bytes, .. } => u64::try_from(bytes.len()).unwrap_or(u64::MAX),
             Kind::Signature { found, .. } => *found,
         }
     }
@@ -67,7 +97,14 @@ impl ContentCheck {
     /// whether it is the one in escrow.
     pub fn finish(self) -> Result<FitContent, Unfit> {
         match self.0 {
-            Kind::File(check) => check.finish().map(|agreed| FitContent(Description::Information(agreed))),
+            Kind::File(check) => {
+                check.finish().map(|agreed| FitContent::new(Description::Information(agreed)))
+            }
+            Kind::Payment { agreed, bytes } => {
+                effective(&agreed, &bytes)?;
+                let payment = Some(agreed.id());
+                Ok(FitContent { description: Description::Payment(agreed.payment), payment })
+            }
             Kind::Signature { agreed, escrow, bytes, found } => {
                 if found != signature_bytes(&agreed) {
                     return Err(wrong_size(found, &agreed));
@@ -80,10 +117,21 @@ impl ContentCheck {
                 if escrow.is_some_and(|escrow| !escrow::holds(&escrow, &bytes, &statement)) {
                     return Err(Unfit::OtherSignature);
                 }
-                Ok(FitContent(Description::DetachedSignature(agreed)))
+                Ok(FitContent::new(Description::DetachedSignature(agreed)))
             }
         }
     }
+}
+
+/// Reads a ledger's receipt and accepts it only if the payment agreed took effect.
+fn effective(agreed: &PaymentTerms, bytes: &[u8]) -> Result<(), Unfit> {
+    let envelope = Envelope::decode(bytes).map_err(|_| Unfit::Receipt)?;
+    let receipt = Signed::<PaymentReceipt>::parse(envelope).map_err(|_| Unfit::Receipt)?;
+    let receipt = receipt.verify(&agreed.payment.ledger).map_err(|_| Unfit::Ledger)?;
+    if receipt.terms != *agreed {
+        return Err(Unfit::OtherPayment);
+    }
+    if receipt.is_effective() { Ok(()) } else { Err(Unfit::NotPaid) }
 }
 
 fn signature_bytes(agreed: &DetachedSignature) -> u64 {

@@ -15,7 +15,7 @@ use crate::error::{Invalid, Refused, Rejected};
 use crate::escrow::{self, Escrow, EscrowError, EscrowKey, EscrowSecret, Label, Side};
 use crate::exchange::item::{Description, DetachedSignature};
 use crate::exchange::kind::content::FitContent;
-use crate::exchange::selection::{Protocol, Role};
+use crate::exchange::selection::Role;
 use crate::ids::{AgreementId, Digest, ExchangeId};
 use crate::message::agreement::{EscrowTerms, Offer};
 use crate::statement::Verified;
@@ -150,10 +150,7 @@ impl<'a> Place<'a> {
             arbiter: *offer.arbiter.key.as_bytes(),
             epoch: terms.epoch.epoch,
             exchange: context(offer.exchange_id().as_bytes()),
-            protocol: match offer.selection.protocol {
-                Protocol::ContractSigning => 1,
-                Protocol::VerifyThenGenerate => 2,
-            },
+            protocol: offer.selection.protocol.number(),
             first: side(offer.selection.first_sender),
             signer: side(self.role),
             originator: context(offer.originator.signing_key.as_bytes()),

@@ -4,6 +4,7 @@
 //! | --- | --- | --- | --- |
 //! | detached signature | generatable by escrow | [`detached::Place::check`] on the escrow, then [`content::ContentCheck`] on the bytes | [`detached::Place::open`] |
 //! | information | re-sendable | [`content::ContentCheck`] over the bytes | the same check on a deposit |
+//! | payment | observable, re-sendable; revocable while held | [`content::ContentCheck`] over the ledger's receipt | the same check on a deposit; orders the ledger to void |
 //! | signature | generatable by replacement | [`signature::check`] on the signed transfer | names it in a verdict |
 //!
 //! A new kind is a file here, a variant of [`Description`], and a row in the table.
@@ -38,9 +39,21 @@ pub enum Unfit {
     /// The item is of another kind, or describes something else.
     #[error("the item is not the one described in the agreement")]
     Kind,
+    /// The receipt is not signed by the ledger agreed.
+    #[error("the receipt is not signed by the ledger in the agreement")]
+    Ledger,
+    /// The ledger says that the payment did not take effect.
+    #[error("by the ledger's receipt the money is not paid: it was never reserved, or went back")]
+    NotPaid,
+    /// The receipt is for another payment: of another exchange, amount, account or hold.
+    #[error("the receipt is for another payment than the one agreed")]
+    OtherPayment,
     /// The signature is valid, but another one is in escrow.
     #[error("the signature is valid, but it is not the one that was put into escrow")]
     OtherSignature,
+    /// The bytes are not a ledger's receipt.
+    #[error("the bytes are not the receipt of a ledger")]
+    Receipt,
     /// The signature does not verify under the key agreed.
     #[error("the signature does not verify under the key in the agreement")]
     Signature,
@@ -63,6 +76,10 @@ impl Unfit {
         match self {
             Self::Hash => "ITEM_HASH_MISMATCH",
             Self::Kind => "ITEM_KIND_MISMATCH",
+            Self::Ledger => "ITEM_OF_OTHER_LEDGER",
+            Self::NotPaid => "ITEM_NOT_PAID",
+            Self::OtherPayment => "ITEM_OTHER_PAYMENT",
+            Self::Receipt => "ITEM_NOT_A_RECEIPT",
             Self::OtherSignature => "ITEM_NOT_THE_ONE_IN_ESCROW",
             Self::Signature => "ITEM_SIGNATURE_INVALID",
             Self::Size { .. } => "ITEM_SIZE_MISMATCH",

@@ -1,0 +1,229 @@
+//! The arbiter: what a party files, what is known, and what may follow. [`decide`] is the whole of its power.
+//!
+//! ```text
+//!  request, offer, acceptance, escrows ──Case::admit──▶ Case ──decide(known, now)──▶ Replay | Rule | Attest | Release
+//!                                                                                      │
+//!                                       orders to ledgers ◀── payment_orders(verdict) ─┘  after the commit (D6)
+//! ```
+//! The caller makes a decision durable before anything of it leaves, and never lets `now` go back (R-409).
+
+mod decide;
+
+pub use decide::decide;
+
+use crate::error::{Invalid, Refused, Rejected};
+use crate::escrow::Escrow;
+use crate::exchange::kind::detached::Place;
+use crate::exchange::selection::{ByRole, Protocol, Role};
+use crate::ids::{Digest, ExchangeId};
+use crate::message::agreement::{Acceptance, Agreement, ArbiterIdentity, Offer};
+use crate::message::payment::{PaymentAction, PaymentOrder, PaymentTerms};
+use crate::message::request::{Action, Request};
+use crate::message::verdict::{Attestation, Ruling, Verdict};
+use crate::statement::{Signed, Verified};
+use crate::weaken::{Countermeasure, off};
+
+/// The version of the rules below. A verdict names it; an agreement fixes it.
+pub const RULES: &str = "arbiter/rules/v1";
+
+/// What a party filed: verified, and about one exchange of this arbiter.
+#[derive(Clone, Debug)]
+pub struct Case {
+    request: Verified<Request>,
+    terms: Terms,
+    escrows: Escrows,
+}
+
+/// The escrows filed with a case, by the role whose signature is in it.
+pub type Escrows = ByRole<Option<Escrow>>;
+
+#[derive(Clone, Debug)]
+enum Terms {
+    Offered(Verified<Offer>),
+    Agreed(Agreement),
+}
+
+impl Case {
+    /// Verifies what a party filed. Cheap checks come before signatures.
+    pub fn admit(
+        this: &ArbiterIdentity,
+        request: Signed<Request>,
+        offer: Signed<Offer>,
+        acceptance: Option<Signed<Acceptance>>,
+        escrows: Escrows,
+    ) -> Result<Self, Rejected> {
+        if offer.unverified().arbiter != *this {
+            return Err(Refused::OtherArbiter.into()); // R-204
+        }
+        let request = verify_request(request, offer.unverified())?;
+        Self::assemble(request, offer.verify_offer()?, acceptance, escrows)
+    }
+
+    /// As [`Case::admit`], for who holds the verified offer already.
+    pub fn reopen(
+        request: Signed<Request>,
+        offer: Verified<Offer>,
+        acceptance: Option<Signed<Acceptance>>,
+        escrows: Escrows,
+    ) -> Result<Self, Rejected> {
+        Self::assemble(verify_request(request, &offer)?, offer, acceptance, escrows)
+    }
+
+    fn assemble(
+        request: Verified<Request>,
+        offer: Verified<Offer>,
+        acceptance: Option<Signed<Acceptance>>,
+        escrows: Escrows,
+    ) -> Result<Self, Rejected> {
+        if request.exchange_id != offer.exchange_id() && !off(Countermeasure::ExchangeInRequest) {
+            return Err(Refused::OtherExchange.into());
+        }
+        let terms = match acceptance {
+            None => Terms::Offered(offer),
+            Some(acceptance) => Terms::Agreed(Agreement::new(offer, acceptance)?),
+        };
+        let case = Self { request, terms, escrows };
+        if case.request.agreement_id != case.agreement().map(Agreement::id) {
+            return Err(Refused::AcceptanceMismatch.into()); // R-205
+        }
+        case.check_escrows()?;
+        Ok(case)
+    }
+
+    /// R-411: an escrow is filed only to be opened, and only one of this agreement.
+    fn check_escrows(&self) -> Result<(), Rejected> {
+        let to_open = self.to_open();
+        for (role, escrow) in self.escrows.iter() {
+            match (escrow, self.agreement()) {
+                (None, _) => {}
+                (Some(escrow), Some(agreement)) if to_open.contains(&role) => {
+                    Place::of(self.offer(), role, agreement.id()).belongs(escrow)?;
+                }
+                (Some(_), _) => return Err(Refused::EscrowNotAgreed.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whose signatures a verdict on this case takes out of escrow.
+    pub fn to_open(&self) -> Vec<Role> {
+        to_open(self.offer(), self.request.role, self.request.action)
+    }
+
+    /// Whose content a request to fetch asks for: the peer's (R-408).
+    pub fn fetches(&self) -> Role {
+        let role = self.request.role;
+        if off(Countermeasure::FetchByThePeer) { role } else { role.peer() }
+    }
+
+    /// The escrows.
+    pub const fn escrows(&self) -> &Escrows {
+        &self.escrows
+    }
+
+    /// The request.
+    pub const fn request(&self) -> &Verified<Request> {
+        &self.request
+    }
+
+    /// The offer.
+    pub const fn offer(&self) -> &Verified<Offer> {
+        match &self.terms {
+            Terms::Offered(offer) => offer,
+            Terms::Agreed(agreement) => agreement.offer(),
+        }
+    }
+
+    /// The agreement, if the requester filed the acceptance.
+    pub const fn agreement(&self) -> Option<&Agreement> {
+        match &self.terms {
+            Terms::Offered(_) => None,
+            Terms::Agreed(agreement) => Some(agreement),
+        }
+    }
+
+    /// The exchange.
+    pub const fn exchange_id(&self) -> ExchangeId {
+        self.offer().exchange_id()
+    }
+
+    fn is_first_sender(&self) -> bool {
+        self.request.role == self.offer().selection.first_sender
+    }
+
+    fn evidence(&self, attestations: ByRole<Option<Digest>>) -> Vec<Digest> {
+        let acceptance = self.agreement().map(|agreement| agreement.acceptance().digest());
+        let escrow = |role| self.escrows.of(role).as_ref().map(|escrow| Digest::of(&[&escrow.to_bytes()]));
+        let ByRole { originator, responder } = attestations;
+        let [by_originator, by_responder] = Role::BOTH.map(escrow);
+        let all =
+            [Some(self.offer().digest()), acceptance, originator, responder, by_originator, by_responder];
+        all.into_iter().flatten().collect()
+    }
+}
+
+/// R-402: the party whose role the request names has signed it.
+fn verify_request(request: Signed<Request>, offer: &Offer) -> Result<Verified<Request>, Rejected> {
+    let role = request.unverified().role;
+    if off(Countermeasure::RequestBySigner)
+        && let Ok(by_the_peer) = request.clone().verify(&offer.party(role.peer()).signing_key)
+    {
+        return Ok(by_the_peer);
+    }
+    let party = offer.party(role).signing_key;
+    request.verify(&party).map_err(|invalid| match invalid {
+        Invalid::Signer { .. } => Refused::NotAParty.into(),
+        other => other.into(),
+    })
+}
+
+/// R-411: whose signatures a verdict takes out of escrow if `requester` asks for `action`: what is to be filed with the
+/// request, and nothing else.
+pub fn to_open(offer: &Offer, requester: Role, action: Action) -> Vec<Role> {
+    let in_escrow = |role: &Role| offer.item(*role).description.detached().is_some();
+    generated(offer, requester, action).into_iter().filter(in_escrow).collect()
+}
+
+/// Whose items a verdict produces if `requester` asks for `action`.
+fn generated(offer: &Offer, requester: Role, action: Action) -> Vec<Role> {
+    match (action, offer.selection.protocol) {
+        (Action::Resolve, Protocol::ContractSigning) => Role::BOTH.to_vec(),
+        (Action::Resolve, Protocol::VerifyThenGenerate) => vec![requester.peer()],
+        _ => Vec::new(),
+    }
+}
+
+/// What the arbiter orders ledgers to do after a verdict (D6): it follows from offer and verdict alone, so it can be told
+/// again at any time. A void order also keeps a payment from being made later under the same terms.
+pub fn payment_orders(offer: &Verified<Offer>, ruling: &Ruling) -> Vec<(Role, PaymentOrder)> {
+    let Ruling::Revoked(roles) = ruling else { return Vec::new() };
+    let order = |role: &Role| {
+        let terms = PaymentTerms::of(offer, *role).filter(|terms| terms.authority.is_some())?;
+        Some((*role, PaymentOrder { terms, action: PaymentAction::Void }))
+    };
+    roles.iter().filter_map(order).collect()
+}
+
+/// What is durable about an exchange.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Known<'a> {
+    /// Its verdict.
+    pub verdict: Option<&'a Verdict>,
+    /// Its attestations with their digests, by who deposited.
+    pub attestations: ByRole<Option<(&'a Attestation, Digest)>>,
+}
+
+/// What the arbiter does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Make this attestation durable, log it, and answer with it.
+    Attest(Attestation),
+    /// Answer with the durable attestation.
+    ReplayAttestation,
+    /// Answer with the durable verdict.
+    ReplayVerdict,
+    /// Give the deposit to the requester.
+    Release,
+    /// Make this verdict durable, log it, and answer with it.
+    Rule(Verdict),
+}

@@ -1,0 +1,97 @@
+//! When: until when an item may leave, when a party turns to the arbiter, and when a claim is over.
+//!
+//! ```text
+//!                      enter while      item leaves before       wake, to do what
+//!  P1 with escrow      until - 2m       first: until - m         until - m: resolve
+//!  P2 first            complain_by-2m   complain_by - m          complain_by - m: complain
+//!  P2 second           the same         whenever (R-303)         complain_by: abort
+//!  P3 first            send_by - 2m     send_by - m              send_by: revoke; nothing sent: send_by - m: abort
+//!  P3 second           the same         send_by - m              send_by - m: nothing sent: abort; sent: deposit
+//!  P4                  complain_by-2m   complain_by - m          complain_by - m: revoke; settling: never
+//!  P5                  complain_by-2m   never                    complain_by - m: abort (no acceptance came)
+//! ```
+//! `m` is the margin: clock difference, network, upload (R-304, R-308, R-312, R-313).
+
+use crate::exchange::selection::Protocol;
+use crate::role::session::{Ask, Outcome, Output, Phase, Session};
+use crate::time::UnixMillis;
+use crate::weaken::{Countermeasure, off};
+
+impl Session {
+    /// The protocol.
+    pub fn protocol(&self) -> Protocol {
+        self.offer().selection.protocol
+    }
+
+    /// Whether the own item may leave at this time, for the first time or again (R-304): who does not hold the peer's item
+    /// for good sends only while it can still turn to the arbiter. A driver that performs
+    /// [`Output::SendItem`] late, after a queue or a suspended process, asks right before the item leaves.
+    pub fn may_send_item(&self, now: UnixMillis) -> bool {
+        let completed = self.phase == Phase::Done(Outcome::Completed);
+        let in_line = self.protocol() == Protocol::BothDeposited;
+        self.sent && !in_line && (completed || self.is_in_time(now))
+    }
+
+    /// Whether nothing can come any more of holding the own payment: in P4 that is never certain.
+    pub(super) fn may_release(&self) -> bool {
+        let held = |session: &Self| session.offer().item(session.role).description.payment()?.hold;
+        self.sent && self.protocol() != Protocol::MutualRollback && held(self).is_some()
+    }
+
+    /// R-304, R-312, R-313: a party begins only if turning to the arbiter will still be possible.
+    pub(super) fn has_time_to_complain(&self, now: UnixMillis) -> bool {
+        let margin = self.timing.complain_margin;
+        let offer = self.offer();
+        let by = offer.send_by.or_else(|| offer.deadline());
+        by.is_none_or(|by| now.after(margin).after(margin) <= by) || off(Countermeasure::SendOnlyInTime)
+    }
+
+    /// R-304: whether an item that leaves now can still be complained about, or given to the arbiter.
+    pub(super) fn is_in_time(&self, now: UnixMillis) -> bool {
+        let offer = self.offer();
+        let by = match self.protocol() {
+            Protocol::ContractSigning | Protocol::VerifyThenGenerate if !self.is_first() => None,
+            Protocol::RevokeOnSilence => offer.send_by,
+            _ => offer.deadline(),
+        };
+        by.is_none_or(|by| now < by.before(self.timing.complain_margin))
+            || off(Countermeasure::SendOnlyInTime)
+    }
+
+    /// Whether a claim that was refused is too late for certain.
+    pub(super) fn claim_is_over(&self, now: UnixMillis, ask: Ask) -> bool {
+        let offer = self.offer();
+        let by = match ask {
+            Ask::Abort | Ask::Fetch => None,
+            Ask::Complain | Ask::Resolve => offer.deadline(),
+            Ask::Deposit => offer.send_by,
+            Ask::Revoke => offer.complain_by,
+        };
+        let over = |by: UnixMillis| now >= by.after(self.timing.complain_margin);
+        by.is_some_and(|by| over(by) || off(Countermeasure::RefusalsAreNotTrusted))
+    }
+
+    /// When to wake, to turn to the arbiter in time or because waiting is over.
+    pub(super) fn wake_time(&self) -> Option<UnixMillis> {
+        let offer = self.offer();
+        let margin = self.timing.complain_margin;
+        let in_time = offer.deadline().map(|by| by.before(margin));
+        match self.protocol() {
+            Protocol::ContractSigning => in_time,
+            Protocol::VerifyThenGenerate if self.is_first() => in_time,
+            Protocol::VerifyThenGenerate => offer.complain_by,
+            Protocol::RevokeOnSilence if self.is_first() && self.sent => offer.send_by,
+            Protocol::RevokeOnSilence => offer.send_by.map(|by| by.before(margin)),
+            Protocol::MutualRollback if self.phase == Phase::Settling => None,
+            Protocol::BothDeposited | Protocol::MutualRollback => in_time,
+        }
+    }
+
+    pub(super) fn deadline_is_near(&self, now: UnixMillis) -> bool {
+        self.wake_time().is_some_and(|time| now >= time)
+    }
+
+    pub(super) fn alarm(&self) -> Vec<Output> {
+        self.wake_time().map(Output::WakeAt).into_iter().collect()
+    }
+}
