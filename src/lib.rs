@@ -34,5 +34,6 @@ pub mod engine;
 pub mod fsck;
 pub mod grpc;
 pub mod keys;
+pub mod outbox;
 pub mod store;
 pub mod telemetry;

@@ -139,6 +139,7 @@ pub(super) fn prepare(
         published: Mutex::new(published),
         contents: Mutex::new(contents),
         escrow,
+        orders: watch::Sender::new(0),
         benches: Benches::default(),
         checkpoints: Mutex::new(None),
         stored_tree: Mutex::new(None),
