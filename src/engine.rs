@@ -46,7 +46,7 @@ use crate::clock::{Clock, NeverBack};
 use crate::keys::Keys;
 use crate::keys::escrow::EscrowKeys;
 use crate::keys::guard::Tree;
-use crate::store::{ContentHead, OpenOrder, Store};
+use crate::store::{ContentHead, Due, OpenOrder, Store};
 use contents::Contents;
 use opening::Benches;
 use release::lock;
@@ -227,6 +227,8 @@ struct Shared {
     escrow: Mutex<Arc<EscrowKeys>>,
     /// Wakes who tells ledgers.
     orders: watch::Sender<u64>,
+    /// Wakes who decides requests when their time has come.
+    standing: watch::Sender<u64>,
     benches: Benches,
     /// The newest signed checkpoint, so that a batch signs one only once.
     checkpoints: Mutex<Option<(Vec<u8>, [u8; 64])>>,
@@ -329,6 +331,27 @@ impl Handle {
     /// Changes whenever a verdict has given new orders to ledgers.
     pub fn new_orders(&self) -> watch::Receiver<u64> {
         self.shared.orders.subscribe()
+    }
+
+    /// Changes whenever a request was kept that waits for its time.
+    pub fn new_standing(&self) -> watch::Receiver<u64> {
+        self.shared.standing.subscribe()
+    }
+
+    /// The requests that wait for their time, the earliest first; at most `count`.
+    pub fn standing(&self, count: usize) -> Result<Vec<Due>, EngineError> {
+        self.shared.read(self.shared.store.standing(count))
+    }
+
+    /// The case of a request that waits for its time; `None` if it was decided meanwhile.
+    pub fn standing_case(&self, due: &Due) -> Result<Option<Case>, EngineError> {
+        let record = self.shared.read(self.shared.store.record(&due.exchange))?;
+        let Some(standing) = record.standing.of(due.role) else { return Ok(None) };
+        let case = standing.case(&self.desk().arbiter).map_err(|rejected| {
+            tracing::error!(exchange = %due.exchange, %rejected, "a standing request does not verify; run arbiter fsck");
+            EngineError::Damaged
+        })?;
+        Ok(Some(case))
     }
 
     /// Whether a deposit would be accepted now, before a byte of it is received; whether escrows would have to be

@@ -157,6 +157,9 @@ pub enum Problem {
     /// The salted record does not give the commitment in the leaf.
     #[error("the record does not give the commitment in the leaf")]
     SealedRecord,
+    /// A request that waits for its time is not what the records give, or does not verify.
+    #[error("the requests that wait for their time are not those that the records give (R-424)")]
+    Standing,
     /// The store could not give an entry.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -30,6 +30,7 @@
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod deadlines;
 pub mod engine;
 pub mod fsck;
 pub mod grpc;

@@ -294,6 +294,18 @@ impl Refused {
     }
 }
 
+impl Refused {
+    /// When the same request will not be too early any more.
+    pub const fn until(&self) -> Option<UnixMillis> {
+        match self {
+            Self::AbortTooEarly { complain_by: until } | Self::RevokeTooEarly { send_by: until } => {
+                Some(*until)
+            }
+            _ => None,
+        }
+    }
+}
+
 /// Statements that cannot be used: bad bytes, or against a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Rejected {

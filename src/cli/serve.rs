@@ -18,6 +18,7 @@ use sha2::{Digest as _, Sha256};
 use super::{CliError, Prepared, epochs, prepare, print};
 use crate::clock::SystemClock;
 use crate::config::Settings;
+use crate::deadlines;
 use crate::engine::{Ended, Engine};
 use crate::grpc::shutdown::{Hangup, Signals};
 use crate::grpc::{Api, Server, Tls};
@@ -75,6 +76,7 @@ async fn serve_until_stopped(
     let size = engine.log_size();
     let reached = ledgers.keys().copied().collect();
     let outbox = tokio::spawn(Outbox::new(engine.clone(), ledgers, Pause::default()).run());
+    let deadlines = tokio::spawn(deadlines::run(engine.clone()));
     let mut server = Server::start(api(settings, tls, reached), listener, engine.clone()).await?;
 
     let address = server.address();
@@ -104,6 +106,7 @@ async fn serve_until_stopped(
         }
     };
     outbox.abort();
+    deadlines.abort();
     let ended = engine.stop().await;
     tracing::info!(?ended, "stopped");
     match (failed, ended) {

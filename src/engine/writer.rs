@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::release::lock;
 use super::{BATCH, Ended, EngineError, Granted, Heard, Job, Message, Published, Shared};
-use crate::store::{Commit, StoreError, StoredHead};
+use crate::store::{Commit, StoreError, StoredHead, schema};
 
 /// The only one that commits.
 pub(super) struct Writer {
@@ -89,7 +89,10 @@ impl Writer {
         let changed = if batch.is_empty() {
             BTreeMap::new()
         } else {
-            self.commit(batch.close())?.into_iter().map(|(id, record)| (id, Arc::new(record))).collect()
+            self.commit(batch.close(), &seen)?
+                .into_iter()
+                .map(|(id, record)| (id, Arc::new(record)))
+                .collect()
         };
         self.count(&changed, new, &waiting);
         for waiter in waiting {
@@ -107,11 +110,24 @@ impl Writer {
     }
 
     /// Makes a batch durable and shows it to readers of the log.
-    pub(super) fn commit(&mut self, closed: Closed) -> Result<BTreeMap<ExchangeId, Record>, StoreError> {
+    /// `before` has the records as they were.
+    pub(super) fn commit(
+        &mut self,
+        closed: Closed,
+        before: &BTreeMap<ExchangeId, Arc<Record>>,
+    ) -> Result<BTreeMap<ExchangeId, Record>, StoreError> {
         let (size, root) = (closed.head.frontier.size(), closed.head.frontier.root());
         let commits = self.stored.as_ref().map_or(0, |head| head.commits).saturating_add(1);
+        let decided = closed.records.iter().flat_map(|(exchange, record)| {
+            let now = schema::due(exchange, record);
+            let stood = before.get(exchange).map(|it| schema::due(exchange, it)).unwrap_or_default();
+            stood.into_iter().filter(move |due| !now.contains(due))
+        });
+        let decided: Vec<_> = decided.collect();
+        let stands = closed.records.iter().any(|(exchange, it)| !schema::due(exchange, it).is_empty());
         let commit = Commit {
             expected: self.stored.clone(),
+            decided,
             head: StoredHead { commits, size, root, time: closed.head.time },
             records: closed.records,
             leaves: closed.leaves,
@@ -122,6 +138,9 @@ impl Writer {
         self.stored = Some(commit.head);
         *lock(&self.shared.published) = Published { commits, size, root };
         self.shared.tally.commits.fetch_add(1, Ordering::Relaxed);
+        if stands {
+            self.shared.standing.send_modify(|count| *count = count.wrapping_add(1));
+        }
         Ok(commit.records)
     }
 

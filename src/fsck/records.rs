@@ -24,7 +24,7 @@ use super::log::Good;
 use super::{Problem, Progress, Report};
 use crate::keys::guard::durable_root;
 use crate::store::schema::unsigned;
-use crate::store::{OpenOrder, Store};
+use crate::store::{Due, OpenOrder, Store};
 
 struct Walk<'a> {
     store: &'a dyn Store,
@@ -36,6 +36,8 @@ struct Walk<'a> {
     contents: BTreeSet<ContentId>,
     /// Orders to ledgers that the records say are open.
     open: BTreeSet<OpenOrder>,
+    /// Requests that the records say wait for their time.
+    due: BTreeSet<Due>,
     /// Of the tree whose root was computed last: most records of a batch name the same.
     tree: Option<(u64, Digest)>,
 }
@@ -63,7 +65,8 @@ pub(super) fn check(
     progress: &mut dyn FnMut(Progress),
 ) {
     let (claimed, contents, open) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-    let mut walk = Walk { store, arbiter, veil, good, claimed, contents, open, tree: None };
+    let mut walk =
+        Walk { store, arbiter, veil, good, claimed, contents, open, due: BTreeSet::new(), tree: None };
     let (mut after, mut done) = (None, 0u64);
     loop {
         let page = match store.exchanges(after, PAGE) {
@@ -87,6 +90,15 @@ pub(super) fn check(
         }
         Err(error) => return report.found(None, None, error.into()),
     }
+    match store.standing(usize::MAX) {
+        Ok(listed) if listed.iter().eq(&walk.due) => {}
+        Ok(listed) => {
+            let differ = walk.due.iter().find(|it| !listed.contains(it));
+            let differ = differ.or_else(|| listed.iter().find(|it| !walk.due.contains(it)));
+            report.found(None, differ.map(|it| it.exchange), Problem::Standing);
+        }
+        Err(error) => return report.found(None, None, error.into()),
+    }
     let unclaimed = (1..good.leaves).find(|index| !walk.claimed.contains(index));
     if let Some(index) = unclaimed {
         report.found(Some(index), None, Problem::Unclaimed);
@@ -103,6 +115,16 @@ impl Walk<'_> {
         };
         for (role, order) in record.open_orders() {
             self.open.insert(OpenOrder { ledger: order.terms.payment.ledger, exchange, role });
+        }
+        for (role, standing) in record.standing.iter() {
+            let Some(standing) = standing else { continue };
+            self.due.insert(Due { at: standing.at, exchange, role });
+            let case = standing.case(self.arbiter);
+            let good =
+                case.as_ref().is_ok_and(|it| it.exchange_id() == exchange && it.request().role == role);
+            if !good || record.verdict.is_some() {
+                return report.found(first, Some(exchange), Problem::Standing);
+            }
         }
         let mut checks = Vec::new();
         for (_, attestation) in record.attestations.iter() {
@@ -136,7 +158,7 @@ impl Walk<'_> {
         }
         report.verdicts = report.verdicts.saturating_add(u64::from(record.verdict.is_some()));
         let place = indices.iter().min().copied().or(first);
-        if indices.is_empty() {
+        if indices.is_empty() && record.standing == ByRole::default() {
             return report.found(place, Some(exchange), Problem::RecordEmpty);
         }
         let counted = usize::try_from(record.leaves).ok() == Some(indices.len());

@@ -53,6 +53,8 @@ pub struct Commit {
     pub head: StoredHead,
     /// Records that changed.
     pub records: BTreeMap<ExchangeId, Record>,
+    /// Requests that stood and are decided now.
+    pub decided: Vec<Due>,
     /// New leaves: their indices end at `head.size - 1`.
     pub leaves: Vec<Vec<u8>>,
     /// Tree nodes that became complete.
@@ -66,6 +68,17 @@ pub struct ContentHead {
     pub encapsulated: [u8; 32],
     /// Number of sealed chunks.
     pub chunks: u64,
+}
+
+/// A request that waits for its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Due {
+    /// When it can be decided.
+    pub at: UnixMillis,
+    /// Which exchange.
+    pub exchange: ExchangeId,
+    /// Who asked.
+    pub role: Role,
 }
 
 /// An order to a ledger that follows from a verdict and was not answered yet.
@@ -153,6 +166,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Orders to ledgers that are open, in the order of their ledgers, from `from` on; at most `count`.
     fn open_orders(&self, from: Option<&OpenOrder>, count: usize) -> Result<Vec<OpenOrder>, StoreError>;
+
+    /// The requests that wait for their time, the earliest first; at most `count`.
+    fn standing(&self, count: usize) -> Result<Vec<Due>, StoreError>;
 
     /// Puts one sealed chunk of content that no record names yet.
     fn put_chunk(&self, content: ContentId, chunk: u64, sealed: &[u8]) -> Result<(), StoreError>;

@@ -91,6 +91,28 @@ pub struct LedgerAnswer {
     pub leaf: Vec<u8>,
 }
 
+/// A request that came too early: it is decided when its time has come, as if it were asked again then.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// When.
+    pub at: UnixMillis,
+    /// The request.
+    pub request: Envelope,
+    /// The offer.
+    pub offer: Envelope,
+    /// The acceptance, if one was filed.
+    pub acceptance: Option<Envelope>,
+}
+
+impl Standing {
+    /// The case, verified once more: it comes from a store.
+    pub fn case(&self, arbiter: &ArbiterIdentity) -> Result<Case, Rejected> {
+        let acceptance = self.acceptance.clone().map(Signed::parse).transpose()?;
+        let (request, offer) = (Signed::parse(self.request.clone())?, Signed::parse(self.offer.clone())?);
+        Case::admit(arbiter, request, offer, acceptance, Escrows::default())
+    }
+}
+
 /// Names a stored content: a deposit, or a signature out of escrow. It is sealed to the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ContentId(pub u64);
@@ -106,6 +128,8 @@ pub struct Record {
     pub held: ByRole<Option<ContentId>>,
     /// What ledgers said to the orders that follow from the verdict, by whose payment it is.
     pub answers: ByRole<Option<LedgerAnswer>>,
+    /// The request that waits for its time, by who asked; gone once there is a verdict.
+    pub standing: ByRole<Option<Standing>>,
     /// How many leaves the exchange has.
     pub leaves: u32,
     /// The newest of them.
@@ -201,7 +225,7 @@ impl<'a> Batch<'a> {
 
     /// Whether there is nothing to commit.
     pub fn is_empty(&self) -> bool {
-        self.leaves.is_empty()
+        self.leaves.is_empty() && self.records.is_empty()
     }
 
     /// Decides one case. `durable` is the store's record; the batch's own version comes first. `held` are the deposit or
@@ -217,7 +241,13 @@ impl<'a> Batch<'a> {
         let record = self.records.get(&case.exchange_id()).cloned().unwrap_or(durable);
         let next = LeafIndex(self.head.frontier.size());
         let fits = held.map(|_, it| it.map(|(fit, _)| fit));
-        let decision = decide(case, record.known(), now, next, fits)?;
+        let decision = match decide(case, record.known(), now, next, fits) {
+            Ok(decision) => decision,
+            Err(refused) => {
+                self.stand(case, record, refused.until());
+                return Err(refused);
+            }
+        };
         match decision {
             Decision::ReplayAttestation => Ok(Reply::Attestation(case.request().role)),
             Decision::ReplayVerdict => Ok(Reply::Verdict),
@@ -255,7 +285,9 @@ impl<'a> Batch<'a> {
                 let event = Ruled::event_of(&verdict);
                 let relied = relied_on(&record, &verdict, &self.desk.arbiter);
                 let logged = self.log(case, &record, verdict, relied, (event, rule), now);
-                self.keep(case.exchange_id(), Record { verdict: Some(logged), held: kept, ..record });
+                let standing = ByRole::default();
+                let record = Record { verdict: Some(logged), held: kept, standing, ..record };
+                self.keep(case.exchange_id(), record);
                 Ok(Reply::Verdict)
             }
         }
@@ -403,6 +435,26 @@ impl<'a> Batch<'a> {
             tree_size: 0,
             root: Digest::from_bytes([0; 32]),
         }
+    }
+
+    /// keeps a request that is too early; the first of each party counts, and no leaf tells of it. A request that
+    /// stood and is refused for another reason now can never be granted any more, and stands no longer.
+    fn stand(&mut self, case: &Case, mut record: Record, until: Option<UnixMillis>) {
+        let standing = record.standing.of_mut(case.request().role);
+        let same = standing.as_ref().is_some_and(|it| it.request == *case.request().envelope());
+        match (until, &standing) {
+            (Some(at), None) => {
+                *standing = Some(Standing {
+                    at,
+                    request: case.request().envelope().clone(),
+                    offer: case.offer().envelope().clone(),
+                    acceptance: case.agreement().map(|it| it.acceptance().envelope().clone()),
+                });
+            }
+            (None, Some(_)) if same => *standing = None,
+            _ => return,
+        }
+        self.records.insert(case.exchange_id(), record);
     }
 
     fn append(&mut self, leaf: Vec<u8>, now: UnixMillis) {
