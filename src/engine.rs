@@ -187,6 +187,8 @@ pub enum Ended {
 /// Counts since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
+    /// New affidavits.
+    pub affidavits: u64,
     /// New attestations.
     pub attestations: u64,
     /// Commits, the one at the start included.
@@ -251,6 +253,7 @@ struct Published {
 
 #[derive(Debug, Default)]
 struct Tally {
+    affidavits: AtomicU64,
     attestations: AtomicU64,
     commits: AtomicU64,
     escrows_false: AtomicU64,
@@ -470,6 +473,7 @@ impl Handle {
         let tally = &self.shared.tally;
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         Counters {
+            affidavits: read(&tally.affidavits),
             attestations: read(&tally.attestations),
             commits: read(&tally.commits),
             escrows_false: read(&tally.escrows_false),

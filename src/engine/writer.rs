@@ -165,6 +165,7 @@ impl Writer {
                 let verdict = &logged.statement;
                 let count = match verdict.ruling {
                     Ruling::Aborted => &tally.verdicts_aborted,
+                    Ruling::Affidavit(_) => &tally.affidavits,
                     Ruling::Replaced(_) => &tally.verdicts_replaced,
                     Ruling::Revoked(_) => &tally.verdicts_revoked,
                 };

@@ -383,7 +383,7 @@ impl Walk<'_> {
 fn accounted_for(record: &Record, role: Role) -> bool {
     let attested = record.attestations.of(role).is_some();
     let opened = record.verdict.as_ref().is_some_and(|logged| match &logged.statement.ruling {
-        Ruling::Aborted | Ruling::Revoked(_) => false,
+        Ruling::Aborted | Ruling::Affidavit(_) | Ruling::Revoked(_) => false,
         Ruling::Replaced(list) => {
             list.iter().any(|it| it.role == role && it.item.description.detached().is_some())
         }

@@ -48,6 +48,8 @@ pub enum Event {
     PaymentVoided,
     /// Verdict: abort token.
     VerdictAborted,
+    /// Verdict: an affidavit.
+    VerdictAffidavit,
     /// Verdict: items replaced.
     VerdictReplaced,
     /// Verdict: transfers revoked.
@@ -55,12 +57,13 @@ pub enum Event {
 }
 
 impl Event {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::DepositAccepted,
         Self::Genesis,
         Self::PaymentPosted,
         Self::PaymentVoided,
         Self::VerdictAborted,
+        Self::VerdictAffidavit,
         Self::VerdictReplaced,
         Self::VerdictRevoked,
     ];
@@ -73,6 +76,7 @@ impl Event {
             Self::PaymentPosted => "payment-posted",
             Self::PaymentVoided => "payment-voided",
             Self::VerdictAborted => "verdict-aborted",
+            Self::VerdictAffidavit => "verdict-affidavit",
             Self::VerdictReplaced => "verdict-replaced",
             Self::VerdictRevoked => "verdict-revoked",
         }
@@ -80,7 +84,10 @@ impl Event {
 
     /// Whether an exchange can have only one such event.
     pub const fn is_verdict(self) -> bool {
-        matches!(self, Self::VerdictAborted | Self::VerdictReplaced | Self::VerdictRevoked)
+        matches!(
+            self,
+            Self::VerdictAborted | Self::VerdictAffidavit | Self::VerdictReplaced | Self::VerdictRevoked
+        )
     }
 }
 
@@ -89,9 +96,9 @@ impl Event {
 pub struct Pseudonym(pub [u8; 16]);
 
 /// The names of the rules that a leaf may give as its reason.
-pub const REASONS: [&str; 17] = [
+pub const REASONS: [&str; 20] = [
     "R-403", "R-404", "R-405", "R-406", "R-407", "R-413", "R-414", "R-415", "R-416", "R-417", "R-418",
-    "R-419", "R-420", "R-421", "R-422", "R-423", "R-502",
+    "R-419", "R-420", "R-421", "R-422", "R-423", "R-425", "R-426", "R-427", "R-502",
 ];
 
 /// One public leaf.

@@ -347,6 +347,9 @@ pub struct Verdict {
     /// Whose items are revoked, ascending.
     #[prost(enumeration = "Role", repeated, tag = "17")]
     pub revoked: ::prost::alloc::vec::Vec<i32>,
+    /// Of an affidavit: whose items the arbiter had in time, ascending; may be none.
+    #[prost(enumeration = "Role", repeated, tag = "18")]
+    pub performed: ::prost::alloc::vec::Vec<i32>,
 }
 /// Attestation: the arbiter holds the depositor's item, and it fits its description.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -490,6 +493,8 @@ pub enum Protocol {
     MutualRollback = 4,
     /// P5: both items deposited with the arbiter.
     BothDeposited = 5,
+    /// P6: weak fairness, only by name: an affidavit of what the arbiter has seen.
+    Affidavit = 6,
 }
 impl Protocol {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -504,6 +509,7 @@ impl Protocol {
             Self::RevokeOnSilence => "PROTOCOL_REVOKE_ON_SILENCE",
             Self::MutualRollback => "PROTOCOL_MUTUAL_ROLLBACK",
             Self::BothDeposited => "PROTOCOL_BOTH_DEPOSITED",
+            Self::Affidavit => "PROTOCOL_AFFIDAVIT",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -515,6 +521,7 @@ impl Protocol {
             "PROTOCOL_REVOKE_ON_SILENCE" => Some(Self::RevokeOnSilence),
             "PROTOCOL_MUTUAL_ROLLBACK" => Some(Self::MutualRollback),
             "PROTOCOL_BOTH_DEPOSITED" => Some(Self::BothDeposited),
+            "PROTOCOL_AFFIDAVIT" => Some(Self::Affidavit),
             _ => None,
         }
     }
@@ -611,6 +618,7 @@ pub enum Ruling {
     Aborted = 1,
     Replaced = 2,
     Revoked = 3,
+    Affidavit = 4,
 }
 impl Ruling {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -623,6 +631,7 @@ impl Ruling {
             Self::Aborted => "RULING_ABORTED",
             Self::Replaced => "RULING_REPLACED",
             Self::Revoked => "RULING_REVOKED",
+            Self::Affidavit => "RULING_AFFIDAVIT",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -632,6 +641,7 @@ impl Ruling {
             "RULING_ABORTED" => Some(Self::Aborted),
             "RULING_REPLACED" => Some(Self::Replaced),
             "RULING_REVOKED" => Some(Self::Revoked),
+            "RULING_AFFIDAVIT" => Some(Self::Affidavit),
             _ => None,
         }
     }
