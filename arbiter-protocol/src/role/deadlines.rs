@@ -12,7 +12,7 @@
 //!  P6 first            complain_by-2m   complain_by - m          complain_by - m: deposit, then the affidavit
 //!  P6 second           the same         whenever                 complain_by: abort
 //! ```
-//! `m` is the margin: clock difference, network, upload (R-304, R-308, R-312, R-313).
+//! `m` is the margin: clock difference, network, upload (R-304, R-308, R-312, R-313, R-314).
 
 use crate::exchange::item::Description;
 use crate::exchange::selection::Protocol;

@@ -745,7 +745,7 @@ pub enum PaymentAction {
     Unspecified = 0,
     /// Reserve the money, or pay it if there is no hold. Signed by the payer.
     Make = 1,
-    /// Signed by the payer or the authority.
+    /// Signed by the authority, or by the payer for the whole amount.
     Post = 2,
     /// Signed by the payee or the authority.
     Void = 3,
