@@ -146,7 +146,12 @@ fn write(path: &Path, seeds: &Seeds) -> Result<(), KeyFileError> {
     put(&line("log_seed", &seeds.log))?;
     put(&line("veil_seed", &seeds.veil))?;
     file.sync_all().map_err(failed)?;
-    File::open(parent(path)).and_then(|folder| folder.sync_all()).map_err(failed)
+    sync_folder(path).map_err(failed)
+}
+
+/// Makes the name of a new file durable.
+pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
+    File::open(parent(path)).and_then(|folder| folder.sync_all())
 }
 
 /// The folder of a file.

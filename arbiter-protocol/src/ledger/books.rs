@@ -246,13 +246,22 @@ impl Books {
     /// How an account stands.
     pub fn account(&mut self, query: &Verified<AccountQuery>, now: UnixMillis) -> Step<AccountStatement> {
         let changes = self.settle(now);
-        let answer =
-            self.check_query(query).map(|account| account.statement(self.ledger, query.account, self.time));
+        let name = AccountName::Holder(query.account);
+        let answer = self.check_query(query).and_then(|()| {
+            let unknown = LedgerRefused::AccountUnknown { party: Party::Holder };
+            let account = self.accounts.get(&name).ok_or(unknown)?;
+            Ok(account.statement(self.ledger, query.account, self.time))
+        });
         Step { changes, answer }
     }
 
-    /// whether a query about a holder's account may be answered now, by the time of the last step.
-    pub fn check_query(&self, query: &Verified<AccountQuery>) -> Result<&Account, LedgerRefused> {
+    /// whether the payments of an account may be told now: settles first, and changes nothing else.
+    pub fn query(&mut self, query: &Verified<AccountQuery>, now: UnixMillis) -> Step<()> {
+        let changes = self.settle(now);
+        Step { changes, answer: self.check_query(query) }
+    }
+
+    fn check_query(&self, query: &Verified<AccountQuery>) -> Result<(), LedgerRefused> {
         if query.ledger != self.ledger {
             return Err(LedgerRefused::OtherLedger);
         }
@@ -260,8 +269,8 @@ impl Books {
         if time.after(limits::QUERY_FRESH) < now || now.after(limits::QUERY_FRESH) < time {
             return Err(LedgerRefused::QueryStale { now, time });
         }
-        let name = AccountName::Holder(query.account);
-        self.accounts.get(&name).ok_or(LedgerRefused::AccountUnknown { party: Party::Holder })
+        let known = query.account == self.ledger || self.accounts.contains_key(&AccountName::Holder(query.account));
+        if known { Ok(()) } else { Err(LedgerRefused::AccountUnknown { party: Party::Holder }) }
     }
 
     /// Makes the change of a stored entry again, by the rules of today but for the longest hold. Time-outs are

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use thiserror::Error;
 
 use crate::exchange::payment::Currency;
-use crate::ids::PublicKey;
+use crate::ids::{PaymentId, PublicKey};
 use crate::ledger::account::{Account, AccountName};
 use crate::ledger::payment::PaymentRecord;
 
@@ -13,6 +13,12 @@ use crate::ledger::payment::PaymentRecord;
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Damage {
+    /// An account is stored otherwise than its entries say.
+    #[error("account {account} is stored otherwise than the journal says")]
+    Account {
+        /// Whose; the ledger's key for an issue.
+        account: PublicKey,
+    },
     /// A holder's account is below zero.
     #[error("account {account} is below zero")]
     BelowZero {
@@ -37,6 +43,12 @@ pub enum Damage {
         /// Which.
         entry: u64,
     },
+    /// A payment is stored otherwise than its entries say.
+    #[error("payment {payment} is stored otherwise than the journal says")]
+    Payment {
+        /// Which.
+        payment: PaymentId,
+    },
     /// An entry would not have been made by these rules.
     #[error("entry {entry} cannot have been written by this ledger: {reason}")]
     Replay {
@@ -51,6 +63,9 @@ pub enum Damage {
         /// Whose; the ledger's key for an issue.
         account: PublicKey,
     },
+    /// There are payments, or lines of histories, that no entry made.
+    #[error("there are payments that are not in the journal")]
+    Surplus,
     /// The accounts of a currency do not add up to zero.
     #[error("the accounts of {currency} do not add up to zero: money was made or lost")]
     Unbalanced {
