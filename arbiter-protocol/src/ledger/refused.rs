@@ -120,7 +120,8 @@ pub enum LedgerRefused {
     },
     /// R-604, R-605: this key may not give this order.
     #[error(
-        "the order is signed by a key that may not give it: the payer makes, payer or authority post, payee or authority void"
+        "the order is signed by a key that may not give it: the payer makes and posts the whole, the authority posts any part, \
+         payee or authority void"
     )]
     SignerNotEntitled,
 }

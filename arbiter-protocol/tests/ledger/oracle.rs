@@ -113,7 +113,7 @@ impl Oracle {
         }
         let allowed = match verb {
             Verb::Make => by == payer,
-            Verb::Post(_) => by == payer || Some(by) == authority,
+            Verb::Post(part) => Some(by) == authority || (by == payer && part == units),
             Verb::Void => by == payee || Some(by) == authority,
         };
         if !allowed {
