@@ -131,6 +131,9 @@ impl ArbiterPort for FusedPort {
     async fn resolve(&self, filing: &Filing) -> Result<Receipt, PortError> {
         self.around(self.0.resolve(filing)).await
     }
+    async fn revoke(&self, filing: &Filing) -> Result<Receipt, PortError> {
+        self.around(self.0.revoke(filing)).await
+    }
     async fn query(&self, filing: &Filing) -> Result<Receipt, PortError> {
         self.around(self.0.query(filing)).await
     }

@@ -19,6 +19,7 @@ use arbiter_protocol::exchange::selection::{ByRole, Role};
 use arbiter_protocol::ids::{AgreementId, Digest, ExchangeId};
 use arbiter_protocol::limits;
 use arbiter_protocol::message::agreement::{Acceptance, Agreement, Offer};
+use arbiter_protocol::message::payment::PaymentTerms;
 use arbiter_protocol::message::request::{Action, Request};
 use arbiter_protocol::message::transfer::Transfer;
 use arbiter_protocol::role::arbiter::{Escrows, to_open};
@@ -144,7 +145,9 @@ impl Loot {
     pub fn has_item(&self) -> bool {
         let Some(transfer) = &self.transfer else { return false };
         match transfer.item.description {
-            Description::DetachedSignature(_) | Description::Information(_) => self.content.is_some(),
+            Description::DetachedSignature(_) | Description::Information(_) | Description::Payment(_) => {
+                self.content.is_some()
+            }
             Description::Signature(_) => true,
         }
     }
@@ -382,6 +385,9 @@ impl Game<'_> {
         let check = match &transfer.item.description {
             Description::Information(described) => Some(ContentCheck::file(described.clone())),
             Description::DetachedSignature(agreed) => Some(ContentCheck::signature(agreed.clone(), None)),
+            Description::Payment(_) => {
+                PaymentTerms::of(agreement.offer(), self.role.peer()).map(ContentCheck::payment)
+            }
             Description::Signature(_) => None,
         };
         if let (true, Some(mut check)) = (piece.last, check)
@@ -454,6 +460,11 @@ impl Game<'_> {
                 let transfer = Verified::sign(transfer, self.cheater.identity.signer());
                 self.say(transfer.envelope());
                 self.send_content(agreement, &bytes)?;
+            }
+            Description::Payment(_) => {
+                let transfer = Verified::sign(transfer, self.cheater.identity.signer());
+                self.say(transfer.envelope());
+                self.send_content(agreement, b"no receipt at all")?;
             }
             Description::Information(_) => {
                 let path = self.cheater.file.clone().ok_or(Error::Bug("a cheater without its file"))?;
