@@ -36,13 +36,18 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 pub(super) fn serve(settings: &Settings, out: &mut dyn Write) -> Result<(), CliError> {
     let prepared = prepare(settings)?;
     telemetry::start(settings.log_format, &settings.log_filter)?;
+    block_on(serve_until_stopped(settings, prepared, out))
+}
+
+/// Runs a server, or a call of one, to its end.
+pub(super) fn block_on(work: impl Future<Output = Result<(), CliError>>) -> Result<(), CliError> {
     end_on_panic();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .max_blocking_threads(WORKERS)
         .build()
         .map_err(|source| CliError::System { what: "threads", source })?;
-    let served = runtime.block_on(serve_until_stopped(settings, prepared, out));
+    let served = runtime.block_on(work);
     // A worker that still waits for the disk must not keep the process.
     runtime.shutdown_timeout(Duration::from_secs(1));
     served

@@ -14,8 +14,9 @@ use arbiter_client::bundle::{Bundle, EXTENSION};
 use arbiter_client::clock::{Clock as _, SystemClock};
 use arbiter_client::error::Error;
 use arbiter_client::fingerprint::Fingerprint;
-use arbiter_client::protocol::exchange::selection::Protocol;
+use arbiter_client::protocol::exchange::selection::{Protocol, Role};
 use arbiter_client::protocol::ids::ExchangeId;
+use arbiter_client::protocol::message::agreement::Offer;
 use arbiter_client::protocol::role::{Ask, Outcome as End, Phase, Timing};
 use arbiter_client::protocol::time::DurationMillis;
 use arbiter_client::transport::Transport;
@@ -208,6 +209,12 @@ pub fn row(status: &Status) -> String {
         Phase::Offered => "offered, no acceptance yet",
         Phase::Waiting if status.sent => "ours is sent, waiting for theirs",
         Phase::Waiting => "waiting for theirs",
+        Phase::Settling => "ours is sent, waiting for their money to be final",
+        Phase::Asking(Ask::Deposit) => "leaving ours with the arbiter",
+        Phase::Asking(Ask::Revoke) => "asking the arbiter for what is withheld, or our money back",
+        Phase::Asking(Ask::Complain) if offer.selection.protocol == Protocol::BothDeposited => {
+            "both files go through the arbiter: waiting for theirs"
+        }
         Phase::Asking(Ask::Abort) => "asking the arbiter to end it",
         Phase::Asking(Ask::Complain | Ask::Resolve) if is_sealed(&status.evidence) => {
             "asking the arbiter to open what is withheld"
@@ -220,7 +227,10 @@ pub fn row(status: &Status) -> String {
     };
     let kind = match offer.selection.protocol {
         Protocol::ContractSigning => "contract",
+        Protocol::VerifyThenGenerate if pays(offer) => "payment",
         Protocol::VerifyThenGenerate => "delivery",
+        Protocol::RevokeOnSilence | Protocol::MutualRollback => "sale",
+        Protocol::BothDeposited => "swap",
     };
     let peer = plain::clip(&offer.party(status.evidence.role.peer()).name, 30);
     let remark =
@@ -231,6 +241,11 @@ pub fn row(status: &Status) -> String {
         status.evidence.role,
         plain::time(status.since),
     )
+}
+
+/// Whether somebody pays.
+fn pays(offer: &Offer) -> bool {
+    Role::BOTH.into_iter().any(|role| offer.item(role).description.payment().is_some())
 }
 
 /// Exit code of an exchange that ended without items.
