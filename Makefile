@@ -9,7 +9,7 @@ COMPARE = $(CARGO) run --release --locked --manifest-path arbiter-protocol/bench
 BUILT   = $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)/debug
 SECONDS ?= 60
 
-.PHONY: help system build demo test fmt bindings lint unit doc stories bench fuzz sim install audit proto lint-proto release-graph
+.PHONY: help system build demo matrix test fmt bindings lint unit doc stories bench fuzz sim install audit proto lint-proto release-graph
 
 help: ## Show the targets.
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -22,6 +22,9 @@ build: system ## Build the programs.
 
 demo: build ## Play the stories with real processes. STORY=contract CHEAT=quiet plays one, LIST=1 lists them.
 	@$(BUILT)/examples/demo $(if $(LIST),--list,--story $(STORY) --cheat $(CHEAT))
+
+matrix: system ## Play every pair of items with every cheat and outage, and print the table. CELL=file/money plays one pair.
+	$(CARGO) test $(FLAGS) -p arbiter-client --test matrix -- $(CELL)
 
 test: system fmt bindings lint unit doc stories release-graph lint-proto ## Everything that CI runs.
 
