@@ -151,7 +151,7 @@ fn deposit(offer: &Offer, role: Role) -> Option<u64> {
     let deposits = match offer.selection.protocol {
         Protocol::VerifyThenGenerate => first,
         Protocol::RevokeOnSilence => !first,
-        Protocol::BothDeposited => true,
+        Protocol::Affidavit | Protocol::BothDeposited => true,
         Protocol::ContractSigning | Protocol::MutualRollback => false,
     };
     match &offer.item(role).description {

@@ -299,6 +299,9 @@ impl Client {
             return Err(Usage::Known(exchange_id).into());
         }
         let settings = &self.0.settings;
+        if offer.selection.protocol == Protocol::Affidavit {
+            return Err(PeerFault::OnlyWeak.into());
+        }
         self.0.till.check(offer, Role::Responder).map_err(PeerFault::Money)?;
         settings.check_holds(offer).map_err(PeerFault::Money)?;
         settings.check_deposit(offer, Role::Responder)?;

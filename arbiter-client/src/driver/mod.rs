@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use arbiter_protocol::escrow::Escrow;
 use arbiter_protocol::exchange::item::Description;
+use arbiter_protocol::exchange::selection::Protocol;
 use arbiter_protocol::ids::Digest;
 use arbiter_protocol::message::transfer::Transfer;
 use arbiter_protocol::role::{self, Ask, Input, Output, Phase, Step};
@@ -136,6 +137,10 @@ impl<'a> Driver<'a> {
         for output in self.record.session.resume() {
             self.perform(output).await?;
         }
+        // In P5 the deposit comes at once, and the peer must hear of the acceptance all the same.
+        if self.record.session.protocol() == Protocol::BothDeposited {
+            self.input(Input::PeerRepeats).await?;
+        }
         while !self.finished() {
             match self.happening().await {
                 Happening::Alarm => {
@@ -162,6 +167,9 @@ impl<'a> Driver<'a> {
             Some(role::Outcome::Aborted) => Ok(Outcome::Aborted(evidence)),
             Some(role::Outcome::Completed) => Ok(Outcome::Completed(evidence)),
             Some(role::Outcome::Resolved) => Ok(Outcome::Resolved(evidence)),
+            Some(role::Outcome::Affidavit) => {
+                Err(Error::Bug("an affidavit in an exchange that is not entered here"))
+            }
             None => Err(Error::Bug("the driver stopped before the exchange ended")),
         }
     }
@@ -179,7 +187,7 @@ impl<'a> Driver<'a> {
         match self.ended() {
             Some(_) if self.money.releasing.is_some() => false,
             Some(role::Outcome::Completed) => self.peer_done || self.record.session.is_first(),
-            Some(role::Outcome::Aborted | role::Outcome::Resolved) => true,
+            Some(role::Outcome::Aborted | role::Outcome::Affidavit | role::Outcome::Resolved) => true,
             None => false,
         }
     }

@@ -80,6 +80,9 @@ pub(super) fn deadlines(offer: &Offer) -> Vec<String> {
         Protocol::MutualRollback => {
             format!("Both payments can be returned only before {by} on the arbiter's clock.")
         }
+        Protocol::Affidavit => format!(
+            "WEAK: if one of them stops, the arbiter only says at {by} what it has had from whom; nobody gets anything by that."
+        ),
         Protocol::BothDeposited => {
             format!("Both files go through the arbiter, before {by} on its clock; it sees both.")
         }
@@ -111,6 +114,11 @@ pub(super) fn still(statements: &Statements) -> Vec<String> {
             ),
             "Each can have the exchange ended before that.".to_owned(),
         ],
+        Protocol::Affidavit => {
+            vec![format!(
+                "Each can leave its item with the arbiter before {by}, which then gives out both or says what it had."
+            )]
+        }
         Protocol::ContractSigning | Protocol::VerifyThenGenerate => Vec::new(),
     }
 }

@@ -258,6 +258,7 @@ impl<P> WatchedPort<P> {
                         Ruled::Verdict(verdict) => {
                             let ruling = match &verdict.ruling {
                                 Ruling::Aborted => "aborted; no item will ever be replaced".to_owned(),
+                                Ruling::Affidavit(_) => "only says what it has had".to_owned(),
                                 Ruling::Revoked(roles) => {
                                     let roles: Vec<_> = roles.iter().map(ToString::to_string).collect();
                                     format!("the money of the {} goes back", roles.join(" and the "))

@@ -222,6 +222,7 @@ pub fn row(status: &Status) -> String {
         Phase::Asking(Ask::Complain | Ask::Resolve) => "asking the arbiter to replace what is withheld",
         Phase::Asking(Ask::Fetch) => "fetching from the arbiter what it holds for us",
         Phase::Done(End::Aborted) => "aborted",
+        Phase::Done(End::Affidavit) => "ended with an affidavit",
         Phase::Done(End::Completed) => "completed",
         Phase::Done(End::Resolved) => "resolved by the arbiter",
     };
@@ -230,6 +231,7 @@ pub fn row(status: &Status) -> String {
         Protocol::VerifyThenGenerate if pays(offer) => "payment",
         Protocol::VerifyThenGenerate => "delivery",
         Protocol::RevokeOnSilence | Protocol::MutualRollback => "sale",
+        Protocol::Affidavit => "weak",
         Protocol::BothDeposited => "swap",
     };
     let peer = plain::clip(&offer.party(status.evidence.role.peer()).name, 30);
