@@ -11,7 +11,7 @@ use arbiter_protocol::exchange::payment::Currency;
 use arbiter_protocol::ids::PublicKey;
 use arbiter_protocol::limits;
 use arbiter_protocol::message::account::{AccountAction, AccountOrder, AccountQuery, AccountStatement};
-use arbiter_protocol::message::payment::PaymentReceipt;
+use arbiter_protocol::message::payment::{PaymentAction, PaymentOrder, PaymentReceipt, PaymentTerms};
 use arbiter_protocol::statement::{Envelope, Signed, Verified};
 use arbiter_protocol::time::UnixMillis;
 use serde::{Deserialize, Serialize};
@@ -19,7 +19,7 @@ use zeroize::{Zeroize as _, Zeroizing};
 
 use super::{AccountLine, Choice, Purse, PurseError};
 use crate::builder::ClientBuilder;
-use crate::ledger::{LedgerError, LedgerPort};
+use crate::ledger::{LedgerError, LedgerPort, till};
 use crate::{durable, plain, random};
 
 const WHAT: &str = "the purses file";
@@ -277,6 +277,18 @@ impl PurseBook {
             }
         }
         Ok(all)
+    }
+
+    /// Gives an incoming payment back that is still held.
+    pub async fn void(
+        &self,
+        purse: &Purse,
+        terms: &PaymentTerms,
+        port: &dyn LedgerPort,
+    ) -> Result<Verified<PaymentReceipt>, PurseError> {
+        let order = PaymentOrder { terms: terms.clone(), action: PaymentAction::Void };
+        let order = Verified::sign(order, &MemorySigner::from_seed(&purse.seed));
+        Ok(till::receipt(port.order(order.envelope()).await?, terms)?)
     }
 
     /// The keys and ledgers of every open purse, for a client. `port` makes the way to a ledger.
