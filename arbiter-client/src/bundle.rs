@@ -111,7 +111,7 @@ pub enum BundleError {
 pub enum Claim {
     /// The arbiter's abort token.
     Aborted,
-    /// The arbiter's word on what it had in time, and nothing more (P6).
+    /// The arbiter's affidavit of what it had.
     Affidavit,
     /// Both transfers, with every detached signature that they announce; no verdict.
     Completed,

@@ -106,11 +106,6 @@ pub enum PeerFault {
          for an offer under its newest key"
     )]
     EscrowEndsTooSoon,
-    /// The offer is only weakly fair (P6), which is not entered here.
-    #[error(
-        "the offer is only weakly fair: if you are cheated, the arbiter says so and you get nothing; refused"
-    )]
-    OnlyWeak,
     /// The offer's payments cannot be carried out here.
     #[error(transparent)]
     Money(#[from] MoneyFault),
@@ -134,7 +129,6 @@ impl PeerFault {
             Self::EscrowEndsTooSoon => "ESCROW_ENDS_TOO_SOON",
             Self::Money(fault) => fault.reason(),
             Self::NoOffer => "NO_OFFER",
-            Self::OnlyWeak => "ONLY_WEAK_FAIRNESS",
             Self::NonceReused => "SIGNATURE_NONCE_REUSED",
             Self::NotForUs => "NOT_FOR_US",
             Self::OtherArbiter => "OTHER_ARBITER",

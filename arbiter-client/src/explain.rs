@@ -122,9 +122,9 @@ pub fn summary(bundle: &Bundle) -> Vec<String> {
     )];
     lines.push(match bundle.outcome {
         Claim::Aborted => "The arbiter ended the exchange: neither item counts as given.".to_owned(),
+        Claim::Affidavit => "The arbiter signed which of the items it had at the deadline.".to_owned(),
         Claim::Completed => "Both handed over their items; no arbiter was needed.".to_owned(),
         Claim::Open => "The exchange did not end, as far as this bundle shows.".to_owned(),
-        Claim::Affidavit => "The arbiter said what it had from whom; nobody got anything by that.".to_owned(),
         Claim::Revoked => "The arbiter had the money that was held returned.".to_owned(),
         Claim::Resolved if offer.selection.protocol == Protocol::BothDeposited => {
             "Both items went through the arbiter, which gave out both.".to_owned()
@@ -294,16 +294,18 @@ fn ruling(statements: &Statements, proven: &Proven) -> Vec<String> {
                 Ruling::Aborted => {
                     vec![format!("{by}: neither item will ever be replaced; the exchange is void.")]
                 }
-                Ruling::Affidavit(roles) if roles.is_empty() => {
-                    vec![format!("{by}: it had neither item in time. What the parties sent each other it has not seen.")]
-                }
-                Ruling::Affidavit(roles) => {
-                    let roles: Vec<_> = roles.iter().map(ToString::to_string).collect();
-                    vec![format!(
-                        "{by}: it had in time the item of the {}, and no other. What the parties sent each other it has not seen.",
-                        roles.join(" and of the ")
-                    )]
-                }
+                Ruling::Affidavit(performed) => Role::BOTH
+                    .into_iter()
+                    .map(|role| {
+                        let party = who(statements.offer.party(role));
+                        let item = plain::item(statements.offer.item(role));
+                        let had = if performed.contains(&role) { "had" } else { "did not have" };
+                        format!(
+                            "{by}: before the deadline it {had} {item} by {party}. What went directly to the other party it \
+                             cannot say."
+                        )
+                    })
+                    .collect(),
                 Ruling::Revoked(roles) => roles
                     .iter()
                     .map(|role| {
@@ -385,7 +387,8 @@ fn holds(statements: &Statements, role: Role) -> String {
     let offer = &statements.offer;
     let got = plain::item(offer.item(role.peer()));
     let replaced = statements.verdict().map(|(verdict, _)| match &verdict.ruling {
-        Ruling::Aborted | Ruling::Affidavit(_) | Ruling::Revoked(_) => Err(()),
+        Ruling::Aborted | Ruling::Revoked(_) => Err(()),
+        Ruling::Affidavit(_) => Ok(false),
         Ruling::Replaced(list) => Ok(list.iter().any(|it| it.role == role.peer())),
     });
     let revoked = statements.verdict().is_some_and(

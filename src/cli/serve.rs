@@ -28,6 +28,8 @@ use crate::telemetry;
 
 /// Threads for signatures, the store and deposits. Signatures use one a core; the rest waits for the disk.
 const WORKERS: usize = 64;
+/// How long what is being told to a ledger may take when the arbiter ends: it is told again after the next start.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How often escrow keys are looked at without being asked.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -110,9 +112,10 @@ async fn serve_until_stopped(
             Ok(())
         }
     };
-    outbox.abort();
-    deadlines.abort();
     let ended = engine.stop().await;
+    // They end with the engine; a ledger that is just being told must not hold up the end.
+    let _ = tokio::time::timeout(LAST_WORDS, outbox).await;
+    deadlines.abort();
     tracing::info!(?ended, "stopped");
     match (failed, ended) {
         (Some(error), _) => Err(error),

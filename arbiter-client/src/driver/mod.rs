@@ -165,11 +165,9 @@ impl<'a> Driver<'a> {
         let evidence = self.record.evidence();
         match self.ended() {
             Some(role::Outcome::Aborted) => Ok(Outcome::Aborted(evidence)),
+            Some(role::Outcome::Affidavit) => Ok(Outcome::Affidavit(evidence)),
             Some(role::Outcome::Completed) => Ok(Outcome::Completed(evidence)),
             Some(role::Outcome::Resolved) => Ok(Outcome::Resolved(evidence)),
-            Some(role::Outcome::Affidavit) => {
-                Err(Error::Bug("an affidavit in an exchange that is not entered here"))
-            }
             None => Err(Error::Bug("the driver stopped before the exchange ended")),
         }
     }

@@ -169,6 +169,9 @@ impl Party {
                 ABORTED,
                 "revoked: the arbiter has the held money returned, all of it; nothing counts as given",
             ),
+            Ok(Outcome::Affidavit(_)) => {
+                (ABORTED, "affidavit: the arbiter has signed which items it had; nothing more can be had")
+            }
             Ok(Outcome::Aborted(_)) => (ABORTED, "aborted: neither item counts as given, and none ever will"),
             Err(error) => {
                 say!(" bundle   {} (as far as it goes)", path.display());
@@ -256,7 +259,7 @@ pub fn row(status: &Status) -> String {
         Protocol::VerifyThenGenerate if pays(offer) => "payment",
         Protocol::VerifyThenGenerate => "delivery",
         Protocol::RevokeOnSilence | Protocol::MutualRollback => "sale",
-        Protocol::Affidavit => "weak",
+        Protocol::Affidavit => "weak exchange",
         Protocol::BothDeposited => "swap",
     };
     let peer = plain::clip(&offer.party(status.evidence.role.peer()).name, 30);
