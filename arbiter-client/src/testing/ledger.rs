@@ -86,6 +86,16 @@ impl TestLedger {
         Ok(())
     }
 
+    /// Issues money to an open account.
+    pub fn issue(&self, account: PublicKey, amount: &str) -> Result<(), LedgerRejected> {
+        let (now, amount) = (self.0.clock.now(), Amount::parse(amount)?);
+        let mut state = self.state();
+        state.issued += 1;
+        let reference = Digest::of(&[&state.issued.to_be_bytes()]);
+        state.books.issue(account, amount, reference, now)?;
+        Ok(())
+    }
+
     /// Opens an empty account in the currency of `amount`.
     pub fn open_empty(&self, holder: &dyn Signer, amount: &str) -> Result<(), LedgerRejected> {
         let amount = Amount::parse(amount)?;
