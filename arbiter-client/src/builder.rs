@@ -41,6 +41,7 @@ pub struct ClientBuilder {
     store: Option<Arc<dyn Store>>,
     clock: Option<Arc<dyn Clock>>,
     approver: Option<Arc<dyn Approver>>,
+    reached: Option<Vec<PublicKey>>,
     ledgers: BTreeMap<PublicKey, Arc<dyn LedgerPort>>,
     accounts: BTreeMap<PublicKey, Arc<dyn Signer>>,
     retry: Retry,
@@ -281,6 +282,14 @@ impl ClientBuilder {
         self
     }
 
+    /// The ledgers that the arbiter reaches: its word, kept with the pin. Payments on others that it might have to undo
+    /// are neither offered nor accepted. Default: not known, and not checked.
+    #[must_use]
+    pub fn arbiter_reaches(mut self, ledgers: Vec<PublicKey>) -> Self {
+        self.reached = Some(ledgers);
+        self
+    }
+
     /// A way to the ledger with this key. Without one, no payment there is agreed to.
     #[must_use]
     pub fn ledger(mut self, key: PublicKey, port: Arc<dyn LedgerPort>) -> Self {
@@ -315,7 +324,7 @@ impl ClientBuilder {
         };
         let journal = Journal::new(store);
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock));
-        let till = Till::new(self.ledgers, self.accounts);
+        let till = Till::new(self.ledgers, self.accounts, self.reached);
         let counsel =
             Counsel::new(port, till.clone(), pinned.clone(), journal.clone(), self.retry, clock.clone());
         Ok(Client(Arc::new(Inner {

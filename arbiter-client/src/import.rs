@@ -6,8 +6,8 @@
 //!
 //! Invariants
 //! - Nothing is believed: every statement of the bundle is verified as if it came from the peer.
-//! - A bundle does not say what was sent after it was written. So a first sender's item counts as sent, a second
-//!   sender's does not leave before the peer's is here, and without an acceptance nothing is imported: an abort of
+//! - A bundle does not say what was sent after it was written. So a first sender's item counts as sent, also that of a
+//!   second sender whom the bundle shows to have seen the peer's money; another's does not leave before the peer's is here, and without an acceptance nothing is imported: an abort of
 //!   something that was sent could cost the item.
 //! - A detached signature of ours is the one in escrow, or it is not sent again: the peer would refuse another.
 
@@ -18,12 +18,13 @@ use arbiter_protocol::escrow::Escrow;
 use arbiter_protocol::escrow::signature_key::Kind;
 use arbiter_protocol::exchange::item::Description;
 use arbiter_protocol::exchange::kind::content::ContentCheck;
-use arbiter_protocol::exchange::selection::Role;
+use arbiter_protocol::exchange::selection::{Protocol, Role};
 use arbiter_protocol::ids::ExchangeId;
 use arbiter_protocol::limits;
 use arbiter_protocol::message::agreement::{Acceptance, Agreement, Offer};
+use arbiter_protocol::message::payment::PaymentTerms;
 use arbiter_protocol::message::transfer::Transfer;
-use arbiter_protocol::role::{Phase, Session};
+use arbiter_protocol::role::{Ask, Phase, Session};
 use arbiter_protocol::statement::Signed;
 use zeroize::Zeroizing;
 
@@ -32,6 +33,7 @@ use crate::client::{Client, Give};
 use crate::error::{Error, PeerFault, Usage};
 use crate::give::{Own, check_escrow};
 use crate::journal::Record;
+use crate::ledger::till;
 
 impl Client {
     /// Takes an exchange of ours from a bundle into the journal, to [`Client::complain`]. `file` is the file that
@@ -57,8 +59,15 @@ impl Client {
         let acceptance = acceptance.verify(&offer.responder.signing_key).map_err(PeerFault::from)?;
 
         let timing = self.0.settings.timing_for(&offer, role);
-        let sent = offer.selection.first_sender == role;
-        let session = Session::restore(role, offer, Some(acceptance), sent, Phase::Waiting, timing);
+        let receipt = |role| match (bundle.payments.of(role), PaymentTerms::of(&offer, role)) {
+            (Some(envelope), Some(terms)) => {
+                till::receipt(envelope.clone(), &terms).map(Some).map_err(|_| Usage::BadBundle)
+            }
+            _ => Ok(None),
+        };
+        let (own_receipt, peer_receipt) = (receipt(role)?, receipt(role.peer())?);
+        let (sent, phase) = reached(&offer, role, peer_receipt.is_some());
+        let session = Session::restore(role, offer, Some(acceptance), sent, phase, timing);
         let session = session.map_err(|why| PeerFault::Rejected(why.into()))?;
         let agreement = session.agreement().ok_or(Error::Bug("an acceptance makes no agreement"))?;
         if let Some(transfer) = bundle.transfer(role.peer()) {
@@ -82,7 +91,10 @@ impl Client {
             escrow => escrow,
         };
         let own = self.own_again(bundle, agreement, role, file).await?;
+        let ordered = sent && own.file.is_none();
+        let own = Own { ordered, receipt: own_receipt, ..own };
         let mut record = Record::new(session, own, self.0.clock.now());
+        record.peer_receipt = peer_receipt;
         record.peer_escrow = peer_escrow;
         record.keep(bundle.receipts.clone());
         record.sign_transfer(self.0.identity.signer());
@@ -133,6 +145,19 @@ impl Client {
         let same = check.update(own.signature.as_deref().map_or(&[][..], Vec::as_slice));
         same.and_then(|()| check.finish()).map_err(|_| Usage::SignatureUnfit)?;
         Ok(Own { escrow: Some(escrow), ..own })
+    }
+}
+
+/// How far an exchange may have come after its bundle was written: whether the own item may have left, and where to go on.
+/// Who has seen the peer's money may have given its item for it.
+fn reached(offer: &Offer, role: Role, peer_has_paid: bool) -> (bool, Phase) {
+    let first = offer.selection.first_sender == role;
+    match offer.selection.protocol {
+        Protocol::BothDeposited => (true, Phase::Asking(Ask::Complain)),
+        Protocol::MutualRollback | Protocol::RevokeOnSilence if !first && peer_has_paid => {
+            (true, Phase::Settling)
+        }
+        _ => (first, Phase::Waiting),
     }
 }
 

@@ -74,6 +74,7 @@ pub mod ledger;
 pub mod outcome;
 pub mod pin;
 pub mod plain;
+pub mod purse;
 mod random;
 pub mod signing;
 #[cfg(feature = "testing")]

@@ -111,6 +111,8 @@ pub struct Status {
     pub since: UnixMillis,
     /// The newest remark, e.g. why an item of the peer was refused.
     pub remark: Option<String>,
+    /// Whether an order of our payment may have left.
+    pub ordered: bool,
     /// What we hold.
     pub evidence: Evidence,
 }

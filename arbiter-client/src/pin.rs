@@ -4,6 +4,7 @@
 //!  ~/.fairx/arbiter         lines                             ◀─▶ ArbiterPin
 //!  fairx-arbiter:v1:...     keys, log, rules │ URL, largest deposit
 //!                           proven           │ the operator's word: only ways to use it
+//!  fairx-ledgers:v1:...     how long holds must last, which ledgers it reaches: its operator's word; at most one line
 //!  fairx-escrow:v1:...      an escrow key for one epoch, signed by the arbiter; any number of lines, ascending
 //! ```
 //!
@@ -27,12 +28,12 @@ use arbiter_protocol::message::agreement::ArbiterIdentity;
 use arbiter_protocol::message::escrow_epoch::EscrowEpoch;
 use arbiter_protocol::ruling::sequencer::genesis_token;
 use arbiter_protocol::statement::{Envelope, Signed, Verified};
-use arbiter_protocol::time::UnixMillis;
+use arbiter_protocol::time::{DurationMillis, UnixMillis};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
-use crate::durable;
 use crate::fingerprint::Fingerprint;
 use crate::identity::{IdentityError, cut_off, decode, write_new};
+use crate::{durable, plain};
 
 /// Where an arbiter is found that was started on this computer without any settings.
 pub const DEFAULT_URL: &str = "http://127.0.0.1:7373";
@@ -46,7 +47,18 @@ pub struct ArbiterPin {
     pub url: String,
     /// Largest deposit that it takes in bytes, if it says so. Its operator's word, as the URL is.
     pub deposit_bytes: Option<u64>,
+    /// What it says about money, if it says so. Its operator's word, as the URL is.
+    pub money: Option<MoneyWord>,
     epochs: Vec<Verified<EscrowEpoch>>,
+}
+
+/// What an arbiter says about ledgers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MoneyWord {
+    /// A hold must outlast its last decision by this much (R5).
+    pub hold_allowance: DurationMillis,
+    /// The ledgers that it reaches.
+    pub ledgers: Vec<PublicKey>,
 }
 
 impl ArbiterPin {
@@ -64,13 +76,20 @@ impl ArbiterPin {
         if !url.starts_with("http://") && !url.starts_with("https://") {
             return Err(field(Invalid::FieldValue { field: "url" }));
         }
-        Ok(Self { identity, url: url.to_owned(), deposit_bytes: None, epochs: Vec::new() })
+        Ok(Self { identity, url: url.to_owned(), deposit_bytes: None, money: None, epochs: Vec::new() })
     }
 
     /// With the largest deposit that the arbiter takes; 0 if it does not say.
     #[must_use]
     pub fn with_deposit_bytes(self, bytes: u64) -> Self {
         Self { deposit_bytes: (bytes > 0).then_some(bytes.min(limits::ITEM_BYTES)), ..self }
+    }
+
+    /// With what the arbiter says about money; nothing if it reaches no ledger.
+    #[must_use]
+    pub fn with_money(self, hold_allowance: DurationMillis, ledgers: Vec<PublicKey>) -> Self {
+        let ledgers: Vec<_> = ledgers.into_iter().take(LEDGERS).collect();
+        Self { money: (!ledgers.is_empty()).then_some(MoneyWord { hold_allowance, ledgers }), ..self }
     }
 
     /// With more of the arbiter's escrow keys. Those known stay as they are; how many are new is said.
@@ -140,8 +159,12 @@ impl ArbiterPin {
         }
         let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
         let pin: Self = lines.next().ok_or(malformed("it holds no fairx-arbiter line"))?.parse()?;
-        let mut epochs = Vec::new();
+        let (mut epochs, mut money) = (Vec::new(), None);
         for line in lines {
+            if line.starts_with(LEDGERS_PREFIX) && money.is_none() {
+                money = Some(money_from_line(line)?);
+                continue;
+            }
             if line.starts_with(ARBITER_PREFIX) {
                 return Err(malformed("it must hold exactly one fairx-arbiter line"));
             }
@@ -152,7 +175,7 @@ impl ArbiterPin {
         if count > EPOCHS || !ascending {
             return Err(malformed("its escrow keys are too many or out of order"));
         }
-        Ok(pin.with_epochs(epochs)?.0)
+        Ok(Self { money, ..pin }.with_epochs(epochs)?.0)
     }
 
     /// Reads `text` as a line if it looks like one, and else as the name of a pin file.
@@ -180,6 +203,14 @@ impl ArbiterPin {
             self.fingerprint(),
             self.url
         );
+        if let Some(money) = &self.money {
+            text.push_str(&format!(
+                "# It reaches {} ledgers; a hold must last {} longer than it decides\n{}\n",
+                money.ledgers.len(),
+                plain::span(money.hold_allowance),
+                money_line(money)
+            ));
+        }
         for epoch in &self.epochs {
             text.push_str(&format!(
                 "# Escrow key {}: the arbiter can open until {}\n{}\n",
@@ -190,6 +221,27 @@ impl ArbiterPin {
         }
         text
     }
+}
+
+/// What an arbiter says about money, as a line.
+fn money_line(money: &MoneyWord) -> String {
+    let mut bytes = money.hold_allowance.0.to_be_bytes().to_vec();
+    money.ledgers.iter().for_each(|key| bytes.extend_from_slice(key.as_bytes()));
+    format!("{LEDGERS_PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes))
+}
+
+fn money_from_line(line: &str) -> Result<MoneyWord, IdentityError> {
+    let what = "a fairx-ledgers line";
+    let bytes = decode(line, LEDGERS_PREFIX, what)?;
+    let (allowance, keys) = bytes.split_first_chunk::<8>().ok_or(cut_off(what))?;
+    let key = |bytes: &[u8]| {
+        PublicKey::parse(bytes, "ledger").map_err(|source| IdentityError::Field { what, source })
+    };
+    let ledgers = keys.chunks(32).map(key).collect::<Result<Vec<_>, _>>()?;
+    if ledgers.is_empty() || ledgers.len() > LEDGERS {
+        return Err(cut_off(what));
+    }
+    Ok(MoneyWord { hold_allowance: DurationMillis(u64::from_be_bytes(*allowance)), ledgers })
 }
 
 /// One escrow key as a line.
@@ -250,6 +302,9 @@ impl FromStr for ArbiterPin {
 
 const ARBITER_PREFIX: &str = "fairx-arbiter:v1:";
 const EPOCH_PREFIX: &str = "fairx-escrow:v1:";
+const LEDGERS_PREFIX: &str = "fairx-ledgers:v1:";
+/// Most ledgers in a pin: so many fit a line.
+const LEDGERS: usize = 40;
 /// Most escrow keys in a pin: of many, the newest.
 const EPOCHS: usize = 32;
 /// Larger than any file written here.
@@ -357,6 +412,23 @@ mod tests {
             altered[position] = if altered[position] == b'A' { b'B' } else { b'A' };
             std::fs::write(&path, [pin().to_string().as_bytes(), b"\n", &altered].concat()).unwrap();
             assert!(ArbiterPin::load(&path).is_err(), "position {position}");
+        }
+    }
+
+    /// R5: what the arbiter says about money is kept with the pin, in one form.
+    #[test]
+    fn what_is_said_about_money_is_kept_with_the_pin() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("arbiter");
+        let key = |byte| MemorySigner::from_seed(&Zeroizing::new([byte; 32])).public_key();
+        assert_eq!(pin().with_money(DurationMillis(5), Vec::new()).money, None);
+        let pin = pin().with_money(DurationMillis(90_000), vec![key(5), key(6)]);
+        pin.create(&path).unwrap();
+        assert_eq!(ArbiterPin::load(&path).unwrap(), pin);
+        let line = money_line(pin.money.as_ref().unwrap());
+        for bad in [format!("{line}\n{line}"), line[..30].to_owned(), format!("{line}AA")] {
+            std::fs::write(&path, format!("{pin}\n{bad}\n")).unwrap();
+            assert!(ArbiterPin::load(&path).is_err(), "{bad}");
         }
     }
 

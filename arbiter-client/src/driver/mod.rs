@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use arbiter_protocol::escrow::Escrow;
 use arbiter_protocol::exchange::item::Description;
+use arbiter_protocol::exchange::selection::Protocol;
 use arbiter_protocol::ids::Digest;
 use arbiter_protocol::message::transfer::Transfer;
 use arbiter_protocol::role::{self, Ask, Input, Output, Phase, Step};
@@ -135,6 +136,10 @@ impl<'a> Driver<'a> {
         self.greet();
         for output in self.record.session.resume() {
             self.perform(output).await?;
+        }
+        // In P5 the deposit comes at once, and the peer must hear of the acceptance all the same.
+        if self.record.session.protocol() == Protocol::BothDeposited {
+            self.input(Input::PeerRepeats).await?;
         }
         while !self.finished() {
             match self.happening().await {

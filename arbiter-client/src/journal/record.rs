@@ -160,6 +160,7 @@ impl Record {
             sent: self.session.sent(),
             since: self.since,
             remark: self.remark.clone(),
+            ordered: self.own.ordered,
             evidence: self.evidence(),
         }
     }

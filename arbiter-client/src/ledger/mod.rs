@@ -22,6 +22,7 @@
 //! little and saves a dispute when the receipt is old, so the driver looks if the ledger answers at once, and goes by the
 //! receipt if it does not: waiting for a ledger that is away would be less fair, not more.
 
+pub mod grpc;
 pub(crate) mod till;
 
 use std::collections::BTreeMap;
@@ -44,6 +45,17 @@ pub trait LedgerPort: Send + Sync {
     async fn order_account(&self, order: &Envelope) -> Result<Envelope, LedgerError>;
     /// `GetAccount`: a signed `AccountQuery` in, the `AccountStatement` out.
     async fn account(&self, query: &Envelope) -> Result<Envelope, LedgerError>;
+    /// `ListPayments`: a signed `AccountQuery` in, a page of `PaymentReceipt`s out; the first page is the empty text.
+    async fn payments(&self, query: &Envelope, page: &str) -> Result<Page, LedgerError>;
+}
+
+/// A page of a list.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// The receipts, newest first.
+    pub receipts: Vec<Envelope>,
+    /// Asks for the next page, if there is one.
+    pub next: Option<String>,
 }
 
 /// Why a ledger gave no receipt that can be used.

@@ -36,6 +36,8 @@ use crate::ledger::{LedgerError, LedgerPort};
 pub(crate) struct Till {
     ledgers: Arc<BTreeMap<PublicKey, Arc<dyn LedgerPort>>>,
     keys: Arc<BTreeMap<PublicKey, Arc<dyn Signer>>>,
+    /// The ledgers that the arbiter reaches, if that is known.
+    reached: Option<Arc<Vec<PublicKey>>>,
 }
 
 /// What came of an order to pay.
@@ -52,8 +54,9 @@ impl Till {
     pub(crate) fn new(
         ledgers: BTreeMap<PublicKey, Arc<dyn LedgerPort>>,
         keys: BTreeMap<PublicKey, Arc<dyn Signer>>,
+        reached: Option<Vec<PublicKey>>,
     ) -> Self {
-        Self { ledgers: Arc::new(ledgers), keys: Arc::new(keys) }
+        Self { ledgers: Arc::new(ledgers), keys: Arc::new(keys), reached: reached.map(Arc::new) }
     }
 
     /// Whether the party in `role` can carry out the payments of this offer: it reaches the ledgers, pays from an account
@@ -64,6 +67,10 @@ impl Till {
         {
             if !self.ledgers.contains_key(&payment.ledger) {
                 return Err(MoneyFault::UnknownLedger(payment.ledger));
+            }
+            let reached = self.reached.as_ref().is_none_or(|list| list.contains(&payment.ledger));
+            if payment.hold.is_some() && !reached {
+                return Err(MoneyFault::ArbiterCannotReach(payment.ledger));
             }
             let (account, fault) = if giver == role {
                 (payment.payer, MoneyFault::NotOurPurse(payment.payer))

@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use zeroize::Zeroizing;
 
 use crate::clock::Clock;
-use crate::ledger::{LedgerError, LedgerPort};
+use crate::ledger::{LedgerError, LedgerPort, Page};
 
 /// What is done with a ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,6 +47,8 @@ struct State {
     lose_answers: bool,
     calls: BTreeMap<LedgerCall, u64>,
     issued: u64,
+    /// The terms of every payment that was ordered, for lists.
+    known: Vec<PaymentTerms>,
 }
 
 impl TestLedger {
@@ -56,7 +58,14 @@ impl TestLedger {
         let signer = MemorySigner::from_seed(&Zeroizing::new(*seed.as_bytes()));
         let key = signer.public_key();
         let books = MemoryLedger::new(Box::new(signer));
-        let state = State { books, down: Vec::new(), lose_answers: false, calls: BTreeMap::new(), issued: 0 };
+        let state = State {
+            books,
+            down: Vec::new(),
+            lose_answers: false,
+            calls: BTreeMap::new(),
+            issued: 0,
+            known: Vec::new(),
+        };
         Self(Arc::new(Inner { key, clock, state: Mutex::new(state) }))
     }
 
@@ -74,6 +83,16 @@ impl TestLedger {
         state.issued += 1;
         let reference = Digest::of(&[&state.issued.to_be_bytes()]);
         state.books.issue(holder.public_key(), amount, reference, now)?;
+        Ok(())
+    }
+
+    /// Issues money to an open account.
+    pub fn issue(&self, account: PublicKey, amount: &str) -> Result<(), LedgerRejected> {
+        let (now, amount) = (self.0.clock.now(), Amount::parse(amount)?);
+        let mut state = self.state();
+        state.issued += 1;
+        let reference = Digest::of(&[&state.issued.to_be_bytes()]);
+        state.books.issue(account, amount, reference, now)?;
         Ok(())
     }
 
@@ -143,13 +162,19 @@ impl TestLedger {
 #[async_trait]
 impl LedgerPort for TestLedger {
     async fn order(&self, order: &Envelope) -> Result<Envelope, LedgerError> {
-        let action = Signed::<PaymentOrder>::parse(order.clone()).map(|it| it.unverified().action);
+        let ordered = Signed::<PaymentOrder>::parse(order.clone()).map(|it| it.unverified().clone());
+        let action = ordered.as_ref().map(|it| it.action);
         let mut state = self.count(match action {
             Ok(PaymentAction::Post(_)) => LedgerCall::Post,
             Ok(PaymentAction::Void) => LedgerCall::Void,
             Ok(PaymentAction::Make) | Err(_) => LedgerCall::Make,
         })?;
         let receipt = state.books.order_payment(order.clone(), self.0.clock.now());
+        if let (Ok(_), Ok(PaymentOrder { terms, .. })) = (&receipt, ordered)
+            && !state.known.contains(&terms)
+        {
+            state.known.push(terms);
+        }
         if state.lose_answers { Err(away()) } else { answer(receipt) }
     }
 
@@ -167,6 +192,21 @@ impl LedgerPort for TestLedger {
         let mut state = self.count(LedgerCall::Account)?;
         answer(state.books.account(query.clone(), self.0.clock.now()))
     }
+
+    async fn payments(&self, query: &Envelope, _page: &str) -> Result<Page, LedgerError> {
+        let now = self.0.clock.now();
+        let mut state = self.count(LedgerCall::Account)?;
+        answer(state.books.account(query.clone(), now))?;
+        let account = query.key();
+        let known: Vec<_> = state.known.iter().rev().filter(|it| touches(it, &account)).cloned().collect();
+        let receipts = known.iter().map(|terms| answer(state.books.payment(terms, now)));
+        Ok(Page { receipts: receipts.collect::<Result<_, _>>()?, next: None })
+    }
+}
+
+/// Whether the holder of `account` may see it: it asked for it.
+fn touches(terms: &PaymentTerms, account: &PublicKey) -> bool {
+    terms.payment.payer == *account || terms.payment.payee == *account
 }
 
 fn away() -> LedgerError {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use arbiter_client::arbiter::{ArbiterPort, Deposit, Filing, PortError};
 use arbiter_client::error::{PeerFault, StoreError};
 use arbiter_client::journal::{MemoryStore, Shelf, Store};
-use arbiter_client::ledger::{LedgerError, LedgerPort};
+use arbiter_client::ledger::{LedgerError, LedgerPort, Page};
 use arbiter_client::protocol::exchange::selection::Role;
 use arbiter_client::protocol::ids::Digest;
 use arbiter_client::protocol::message::payment::PaymentTerms;
@@ -179,6 +179,9 @@ impl LedgerPort for FusedLedger {
     }
     async fn account(&self, query: &Envelope) -> Result<Envelope, LedgerError> {
         self.around(self.0.account(query)).await
+    }
+    async fn payments(&self, query: &Envelope, page: &str) -> Result<Page, LedgerError> {
+        self.around(self.0.payments(query, page)).await
     }
 }
 

@@ -1,5 +1,7 @@
 //! The command line.
 
+mod money;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,6 +9,8 @@ use std::time::Duration;
 use arbiter_client::pin::DEFAULT_URL;
 use arbiter_client::signing::Algorithm;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use money::{FromPurse, LedgerCa, MoneyDeadlines, PurseCommand};
 
 /// Fair exchange between two parties: both get what was agreed, or neither does.
 #[derive(Parser)]
@@ -31,6 +35,12 @@ Sign a contract with somebody:
 
 Deliver a file against a signed receipt:
   fairx offer delivery --file notice.pdf --to fairx-id:v1:... --connect 127.0.0.1:7801 --complain-by 10m
+
+Sell a file, buy one, pay for a receipt, swap files, change money:
+  fairx purse create main --ledger http://127.0.0.1:7374
+  fairx purse account main                             # give this line to the other party
+  fairx offer sale --file song.flac --price \"9.00 EUR\" --from-account fairx-account:v1:... --to ... --connect ...
+  fairx accept --listen 127.0.0.1:7801 --purse main                            (who pays)
 
 Sign with a key of your own, or elsewhere (by a token, or with OpenSSL):
   fairx offer contract --file contract.pdf --key key.pem --cert certificate.pem --to ... --connect ...
@@ -106,6 +116,12 @@ pub enum Command {
         #[command(flatten)]
         conduct: Conduct,
     },
+    /// Purses: accounts on ledgers, with what is in them and what was paid.
+    Purse {
+        /// What to do.
+        #[command(subcommand)]
+        command: PurseCommand,
+    },
     /// Verify an evidence bundle, without any network. Exit 0 good, 1 bad, 2 usage.
     Verify(Verify),
     /// Tell in plain words what an evidence bundle or an offer says.
@@ -142,7 +158,7 @@ pub enum PinCommand {
 /// Which text to write.
 #[derive(Args)]
 pub struct Document {
-    /// What is signed: `contract`, or the receipt of a `delivery` or `request`. Decides title and text where none
+    /// What is signed: `contract`, or the receipt of a `delivery`, `request` or `payment`. Decides title and text where none
     /// are given.
     pub kind: DocumentKind,
     /// The file that the statement is about.
@@ -165,6 +181,8 @@ pub enum DocumentKind {
     Contract,
     /// The receipt for a delivery.
     Delivery,
+    /// The receipt for a payment.
+    Payment,
     /// The receipt for a requested file.
     Request,
 }
@@ -220,13 +238,123 @@ pub enum Template {
         #[command(flatten)]
         deal: Deal,
     },
+    /// You give a file, they give money: held first, yours when they have the file.
+    Sale {
+        /// The file.
+        #[arg(long, value_name = "FILE")]
+        file: PathBuf,
+        /// Media type of the file, if its first bytes do not show it.
+        #[arg(long = "type", value_name = "TYPE")]
+        media_type: Option<String>,
+        /// What they pay, e.g. "9.00 EUR".
+        #[arg(long, value_name = "AMOUNT")]
+        price: String,
+        /// The account that pays: the line that their `fairx purse account` prints.
+        #[arg(long, value_name = "FAIRX-ACCOUNT")]
+        from_account: String,
+        #[command(flatten)]
+        purse: FromPurse,
+        #[command(flatten)]
+        deadline: MoneyDeadlines,
+        #[command(flatten)]
+        deal: Deal,
+    },
+    /// You give money, held first; they give the file that you describe.
+    Purchase {
+        /// The file wanted, as `fairx describe` prints it: sha256:HEX,SIZE,TYPE,NAME.
+        #[arg(long, value_name = "DESCRIPTION")]
+        want: String,
+        /// What you pay, e.g. "9.00 EUR".
+        #[arg(long, value_name = "AMOUNT")]
+        price: String,
+        /// The account that is paid: the line that their `fairx purse account` prints.
+        #[arg(long, value_name = "FAIRX-ACCOUNT")]
+        to_account: String,
+        #[command(flatten)]
+        purse: FromPurse,
+        #[command(flatten)]
+        deadline: MoneyDeadlines,
+        #[command(flatten)]
+        deal: Deal,
+    },
+    /// You pay at once, they sign a receipt about a file, e.g. the invoice.
+    Payment {
+        /// The file that the receipt is about.
+        #[arg(long, value_name = "FILE")]
+        file: PathBuf,
+        /// What you pay, e.g. "9.00 EUR".
+        #[arg(long, value_name = "AMOUNT")]
+        amount: String,
+        /// The account that is paid: the line that their `fairx purse account` prints.
+        #[arg(long, value_name = "FAIRX-ACCOUNT")]
+        to_account: String,
+        #[command(flatten)]
+        purse: FromPurse,
+        #[command(flatten)]
+        words: Words,
+        #[command(flatten)]
+        deadline: Deadline,
+        #[command(flatten)]
+        theirs: TheirKey,
+        #[command(flatten)]
+        seal: Seal,
+        #[command(flatten)]
+        deal: Deal,
+    },
+    /// You give a file, they give the file that you describe. Both go through the arbiter, which sees both.
+    Swap {
+        /// Your file.
+        #[arg(long, value_name = "FILE")]
+        file: PathBuf,
+        /// Media type of your file, if its first bytes do not show it.
+        #[arg(long = "type", value_name = "TYPE")]
+        media_type: Option<String>,
+        /// The file wanted, as `fairx describe` prints it: sha256:HEX,SIZE,TYPE,NAME.
+        #[arg(long, value_name = "DESCRIPTION")]
+        want: String,
+        #[command(flatten)]
+        deadline: Deadline,
+        #[command(flatten)]
+        deal: Deal,
+    },
+    /// You give money, held first; they give other money, paid at once.
+    Change {
+        /// What you give, e.g. "10.00 EUR".
+        #[arg(long, value_name = "AMOUNT")]
+        amount: String,
+        /// What you get, e.g. "11.00 USD".
+        #[arg(long, value_name = "AMOUNT")]
+        want: String,
+        /// Their account for what you give.
+        #[arg(long, value_name = "FAIRX-ACCOUNT")]
+        to_account: String,
+        /// Their account for what you get.
+        #[arg(long, value_name = "FAIRX-ACCOUNT")]
+        from_account: String,
+        #[command(flatten)]
+        purse: FromPurse,
+        /// Your purse for what you get. Default: the preferred one that fits.
+        #[arg(long, value_name = "NAME")]
+        into: Option<String>,
+        #[command(flatten)]
+        deadline: MoneyDeadlines,
+        #[command(flatten)]
+        deal: Deal,
+    },
 }
 
 impl Template {
     /// With whom, and how.
     pub const fn deal(&self) -> &Deal {
         match self {
-            Self::Contract { deal, .. } | Self::Delivery { deal, .. } | Self::Request { deal, .. } => deal,
+            Self::Change { deal, .. }
+            | Self::Contract { deal, .. }
+            | Self::Delivery { deal, .. }
+            | Self::Payment { deal, .. }
+            | Self::Purchase { deal, .. }
+            | Self::Request { deal, .. }
+            | Self::Sale { deal, .. }
+            | Self::Swap { deal, .. } => deal,
         }
     }
 }
@@ -337,6 +465,9 @@ pub struct Accept {
     /// A file that the offer must be about, e.g. your copy of the contract: compared byte for byte.
     #[arg(long = "file", value_name = "FILE")]
     pub files: Vec<PathBuf>,
+    /// The purse that the offer must pay from or into. Default: any of yours that it names.
+    #[arg(long, value_name = "NAME")]
+    pub purse: Option<String>,
     /// Take offers only from this party.
     #[arg(long, value_name = "FAIRX-ID")]
     pub from: Option<String>,
@@ -390,6 +521,8 @@ pub struct Conduct {
     /// PEM certificates that an https arbiter's certificate must come from.
     #[arg(long, value_name = "FILE")]
     pub arbiter_ca: Option<PathBuf>,
+    #[command(flatten)]
+    pub ledger: LedgerCa,
 }
 
 impl Default for Conduct {
@@ -407,6 +540,7 @@ impl Default for Conduct {
             show_document: false,
             arbiter_url: None,
             arbiter_ca: None,
+            ledger: LedgerCa::default(),
         }
     }
 }

@@ -8,6 +8,8 @@
 //! Both wrappers only look. What they say about a statement was checked here, in this process (rule 11): a
 //! statement that does not verify is reported as such, and the client decides what happens.
 
+mod ledger;
+
 use std::io::IsTerminal as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -27,6 +29,8 @@ use arbiter_client::transport::{Content, Event, NotSent, PeerMessage, Transport,
 use async_trait::async_trait;
 
 use crate::out::say;
+
+pub use ledger::WatchedLedger;
 
 /// Prints event lines.
 pub struct Teller {

@@ -14,6 +14,8 @@ use arbiter_client::explain::keys::certificate;
 use arbiter_client::identity::PublicIdentity;
 use arbiter_client::protocol::exchange::selection::Role;
 use arbiter_client::protocol::message::agreement::Offer;
+use arbiter_client::protocol::time::DurationMillis;
+use arbiter_client::purse::PurseBook;
 use arbiter_client::transport::Nobody;
 use arbiter_client::transport::grpc::{Dialer, Listener};
 use arbiter_client::verify::{FileFacts, described};
@@ -26,14 +28,16 @@ use crate::home::Home;
 use crate::keys::Answer;
 use crate::out::say;
 use crate::party::{Party, held, row};
-use crate::terms;
+use crate::terms::{self, Wallet};
 
 /// `fairx offer`.
 pub async fn offer(home: &Home, template: Template) -> Result<u8, Failure> {
     let Deal { to, connect, conduct } = template.deal();
     let to: PublicIdentity = to.parse()?;
     let identity = home.identity()?.party().signing_key;
-    let proposed = terms::propose(&template, identity, to.party()).await?;
+    let allowance = home.arbiter()?.money.map_or(DurationMillis(300_000), |money| money.hold_allowance);
+    let wallet = Wallet { book: home.purses()?, hold_allowance: allowance };
+    let proposed = terms::propose(&template, identity, to.party(), &wallet).await?;
     let party = Party::open(home, conduct, facts(&proposed.read)?).await?;
     let id = party.client.offer(proposed.terms, proposed.give).await?;
     party.teller.own(&format!("offer signed: exchange {id}"));
@@ -52,6 +56,10 @@ pub async fn accept(home: &Home, accept: Accept) -> Result<u8, Failure> {
     let (proposal, mut transport) = wanted_offer(&party, &mut listener, from.as_ref()).await?;
     if let Err(failure) = fits(proposal.offer(), &facts) {
         party.client.decline(&mut transport, "OFFER_NOT_AS_EXPECTED").await;
+        return Err(failure);
+    }
+    if let Err(failure) = payable(proposal.offer(), &home.purses()?, accept.purse.as_deref()) {
+        party.client.decline(&mut transport, "OFFER_NOT_WANTED").await;
         return Err(failure);
     }
     let give = match answer.give(proposal.offer()) {
@@ -200,6 +208,27 @@ fn fits(offer: &Offer, files: &[FileFacts]) -> Result<(), Failure> {
             file.label
         ))
         .next("nothing was signed; compare the SHA-256 with the other party, then try again")),
+    }
+}
+
+/// The purses that the offer names: the one that the user means, within its limit.
+fn payable(offer: &Offer, book: &PurseBook, named: Option<&str>) -> Result<(), Failure> {
+    let payments: Vec<_> =
+        Role::BOTH.iter().filter_map(|role| offer.item(*role).description.payment()).collect();
+    if let Some(name) = named {
+        let purse = book.find(name)?;
+        if !terms::uses(&payments, purse) {
+            return Err(Failure::bad(format!("the offer pays neither from nor into your purse {name}"))
+                .next(
+                    "nothing was signed; give the other party the line that `fairx purse account` prints",
+                ));
+        }
+    }
+    let ours = offer.item(Role::Responder).description.payment();
+    match ours.and_then(|payment| Some((payment, book.of_account(&payment.payer)?))) {
+        Some((payment, purse)) => Ok(purse.may_make(payment)?),
+        // Not ours at all: refused by the client, which says so.
+        None => Ok(()),
     }
 }
 

@@ -4,8 +4,10 @@ use std::fmt;
 use std::path::Path;
 
 use arbiter_client::bundle::BundleError;
-use arbiter_client::error::{Error, PeerFault, StoreError, Usage};
+use arbiter_client::error::{Error, MoneyFault, PeerFault, StoreError, Usage};
 use arbiter_client::identity::IdentityError;
+use arbiter_client::ledger::LedgerError;
+use arbiter_client::purse::PurseError;
 use arbiter_client::signing::KeyError;
 
 /// Why the program ends without success.
@@ -82,6 +84,9 @@ impl From<Error> for Failure {
             Error::Peer(PeerFault::TooLate) => {
                 (BAD, Some("ask for a later --complain-by, or use a smaller --margin"))
             }
+            Error::Peer(PeerFault::Money(fault)) | Error::Usage(Usage::Money(fault)) => {
+                (BAD, Some(money(fault)))
+            }
             Error::Peer(PeerFault::NoOffer) => (BAD, Some("wait again with `fairx accept`")),
             Error::Peer(_) => (BAD, Some("nothing of yours was signed; tell the other party")),
             Error::Arbiter { .. } => (BAD, None),
@@ -118,6 +123,23 @@ impl From<Error> for Failure {
     }
 }
 
+/// What to do about payments that cannot be carried out.
+const fn money(fault: &MoneyFault) -> &'static str {
+    match fault {
+        MoneyFault::ArbiterCannotReach(_) => {
+            "agree on a ledger that the arbiter reaches; `fairx pin refresh` asks it for all of them"
+        }
+        MoneyFault::HoldTooShort { .. } => "nothing was signed; `fairx pin refresh`, then offer again",
+        MoneyFault::NotOurAccount(_) | MoneyFault::NotOurPurse(_) => {
+            "nothing was signed; give the other party the line that `fairx purse account` prints"
+        }
+        MoneyFault::UnknownLedger(_) => {
+            "nothing was signed; make a purse on that ledger with `fairx purse create`"
+        }
+        _ => "nothing was signed",
+    }
+}
+
 impl From<IdentityError> for Failure {
     fn from(error: IdentityError) -> Self {
         Self::usage(error.to_string())
@@ -127,6 +149,19 @@ impl From<IdentityError> for Failure {
 impl From<KeyError> for Failure {
     fn from(error: KeyError) -> Self {
         Self::usage(error.to_string())
+    }
+}
+
+impl From<PurseError> for Failure {
+    fn from(error: PurseError) -> Self {
+        let (code, next) = match &error {
+            PurseError::Ledger(LedgerError::Unavailable { .. }) => {
+                (LATER, Some("nothing is lost: run the same command when the ledger is back"))
+            }
+            PurseError::Ledger(_) | PurseError::LedgerChanged(_) => (BAD, None),
+            _ => (USAGE, None),
+        };
+        Self { code, what: error.to_string(), next: next.map(str::to_owned) }
     }
 }
 

@@ -3,6 +3,7 @@
 //! ```text
 //!  identity.toml   secret, 0600      journal and received/   the client's own
 //!  arbiter         pin, escrow keys  evidence/               bundles
+//!  purses.toml     secret, 0600      paid/                   ledgers' receipts
 //! ```
 
 use std::os::unix::fs::DirBuilderExt as _;
@@ -15,6 +16,7 @@ use arbiter_client::identity::{ArbiterPin, IdentityError, KeyFile};
 use arbiter_client::plain;
 use arbiter_client::protocol::message::escrow_epoch::EscrowEpoch;
 use arbiter_client::protocol::statement::Verified;
+use arbiter_client::purse::PurseBook;
 use zeroize::Zeroizing;
 
 use crate::args::Init;
@@ -60,6 +62,16 @@ impl Home {
         let folder = self.0.join("evidence");
         private_folder(&folder)?;
         Ok(folder)
+    }
+
+    /// Our purses.
+    pub fn purses(&self) -> Result<PurseBook, Failure> {
+        Ok(PurseBook::load(&self.0.join("purses.toml"))?)
+    }
+
+    /// Makes the folder if it is not there.
+    pub fn prepare(&self) -> Result<(), Failure> {
+        private_folder(&self.0)
     }
 
     fn identity_path(&self) -> PathBuf {
@@ -152,7 +164,7 @@ pub fn show_pin(home: &Home) -> Result<u8, Failure> {
 
 /// `fairx pin refresh`: the arbiter must be the one pinned; only newer escrow keys are added.
 pub async fn refresh_pin(home: &Home, url: Option<&str>, ca: Option<&Path>) -> Result<u8, Failure> {
-    let known = home.arbiter()?;
+    let mut known = home.arbiter()?;
     let (now, _) = ask_arbiter(url.unwrap_or(&known.url), ca).await?;
     if now.identity != known.identity {
         return Err(Failure::bad(format!(
@@ -161,6 +173,8 @@ pub async fn refresh_pin(home: &Home, url: Option<&str>, ca: Option<&Path>) -> R
         ))
         .next("nothing was changed; ask the operator; a new arbiter needs a new home"));
     }
+    known.money.clone_from(&now.money);
+    known.replace(&home.arbiter_path())?;
     let (pin, new) = refreshed(home, known, now.epochs().to_vec())?;
     say!(
         "{}",
@@ -232,6 +246,7 @@ async fn ask_arbiter(text: &str, ca: Option<&Path>) -> Result<(ArbiterPin, Optio
         }
     };
     let pin = ArbiterPin::new(info.identity, text)?.with_deposit_bytes(info.deposit_bytes);
+    let pin = pin.with_money(info.hold_allowance, info.ledgers);
     let (pin, _) = pin.with_epochs(info.escrow_epochs)?;
     Ok((pin, Some(info.terms).filter(|terms| !terms.is_empty())))
 }

@@ -1,6 +1,7 @@
 //! `fairx`: one party of fair exchanges, as a program.
 //!
 //! ```text
+//!  purse ─▶ purses.toml, ledgers
 //!  init, id, pin ─▶ home folder   offer, accept, resume, complain ─▶ Client ─▶ events, outcome, evidence bundle
 //!  status ──▶ journal             verify, explain, describe, document, escrow ─▶ files only: no network
 //! ```
@@ -19,6 +20,7 @@ mod home;
 mod keys;
 mod out;
 mod party;
+mod purses;
 mod report;
 mod terms;
 
@@ -75,6 +77,7 @@ async fn run(arguments: Arguments) -> Result<u8, Failure> {
         Command::Resume { id, connect, listen, conduct } => {
             exchange::resume(&home, &id, connect, listen, &conduct).await
         }
+        Command::Purse { command } => purses::run(&home, command).await,
         Command::Verify(verify) => report::verify(&home, &verify),
         Command::Escrow { command } => escrow::run(&command),
         Command::Explain { file, arbiter } => report::explain(&home, &file, arbiter.as_deref()),

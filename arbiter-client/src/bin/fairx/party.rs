@@ -10,7 +10,7 @@ use std::sync::Arc;
 use arbiter_client::arbiter::Retry;
 use arbiter_client::arbiter::grpc::GrpcArbiter;
 use arbiter_client::builder::DEPOSIT_LIMIT;
-use arbiter_client::bundle::{Bundle, EXTENSION};
+use arbiter_client::bundle::{Bundle, Claim, EXTENSION};
 use arbiter_client::clock::{Clock as _, SystemClock};
 use arbiter_client::error::Error;
 use arbiter_client::fingerprint::Fingerprint;
@@ -21,15 +21,16 @@ use arbiter_client::protocol::role::{Ask, Outcome as End, Phase, Timing};
 use arbiter_client::protocol::time::DurationMillis;
 use arbiter_client::transport::Transport;
 use arbiter_client::verify::FileFacts;
-use arbiter_client::{Client, Evidence, Identity, Outcome, Status, plain};
+use arbiter_client::{Client, Evidence, Identity, Outcome, Status, explain, plain};
 
 use crate::approval::Approval;
 use crate::args::Conduct;
-use crate::events::{Teller, Watched, WatchedPort};
+use crate::events::{Teller, Watched, WatchedLedger, WatchedPort};
 use crate::failure::Failure;
 use crate::files::{self, Written};
 use crate::home::Home;
 use crate::out::say;
+use crate::purses;
 
 /// A party at work: its client and what tells about it.
 pub struct Party {
@@ -89,6 +90,13 @@ impl Party {
             .retry(Retry { total: conduct.retry_for, ..Retry::default() })
             .timing(Timing { complain_margin: DurationMillis(margin) })
             .deposit_limit(pin.deposit_bytes.unwrap_or(DEPOSIT_LIMIT));
+        if let Some(money) = &pin.money {
+            builder = builder.hold_allowance(money.hold_allowance).arbiter_reaches(money.ledgers.clone());
+        }
+        builder = home.purses()?.into_builder(builder, |purse| {
+            let watched = WatchedLedger::new(purses::port(purse, &conduct.ledger)?, teller.clone());
+            Ok::<_, Failure>(Arc::new(watched))
+        })?;
         if let Some(epoch) = epoch {
             builder = builder.escrow_epoch(epoch);
         }
@@ -150,10 +158,17 @@ impl Party {
         Bundle::of(&evidence).write(&path)?;
         let (code, outcome) = match result {
             Ok(Outcome::Completed(_)) => (0, "completed: both hold what was agreed"),
+            Ok(Outcome::Resolved(_)) if !generates(&evidence.offer) => {
+                (0, "resolved: the arbiter gave out what was left with it")
+            }
             Ok(Outcome::Resolved(_)) if is_sealed(&evidence) => {
                 (0, "resolved: the arbiter opened the sealed signature that was withheld")
             }
             Ok(Outcome::Resolved(_)) => (0, "resolved: the arbiter's verdict stands for what was withheld"),
+            Ok(Outcome::Aborted(_)) if Bundle::of(&evidence).outcome == Claim::Revoked => (
+                ABORTED,
+                "revoked: the arbiter has the held money returned, all of it; nothing counts as given",
+            ),
             Ok(Outcome::Affidavit(_)) => {
                 (ABORTED, "affidavit: the arbiter has signed which items it had; nothing more can be had")
             }
@@ -166,6 +181,12 @@ impl Party {
         let written = files::write(&evidence, &self.home, self.out.as_deref());
         say!(" outcome  {outcome}");
         say!(" exchange {id}  ({})", Fingerprint::of(id.as_bytes()));
+        if let Some(by) = evidence.decide_by() {
+            say!(
+                " decided  no decision of the arbiter that gives or returns anything after {}",
+                plain::time(by)
+            );
+        }
         say!(" you hold {}", held(&evidence, written.as_ref().ok().and_then(Option::as_ref)));
         say!(" bundle   {}", path.display());
         say!(" check it fairx verify {}", path.display());
@@ -189,6 +210,10 @@ pub fn held(evidence: &Evidence, written: Option<&Written>) -> String {
     let what = plain::item(got);
     if let Some(written) = written {
         return format!("{what}: {}", written.signature.display());
+    }
+    let paid = evidence.payments.of(evidence.role.peer()).as_ref().map(|it| explain::stands(it));
+    if let (Some(_), Some(stands)) = (got.description.payment(), paid) {
+        return stands;
     }
     match (&evidence.received_file, &evidence.peer_transfer) {
         (Some(path), _) => format!("{what}: {}", path.display()),
@@ -246,6 +271,11 @@ pub fn row(status: &Status) -> String {
         status.evidence.role,
         plain::time(status.since),
     )
+}
+
+/// Whether the arbiter produces items in this protocol, rather than giving out what was left with it.
+const fn generates(offer: &Offer) -> bool {
+    matches!(offer.selection.protocol, Protocol::ContractSigning | Protocol::VerifyThenGenerate)
 }
 
 /// Whether somebody pays.

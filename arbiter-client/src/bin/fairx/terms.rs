@@ -7,6 +7,8 @@
 //!
 //! Signatures are detached, and change hands in escrow, unless `--replacement` asks for the other kind.
 
+mod money;
+
 use std::io::Write as _;
 use std::path::PathBuf;
 
@@ -26,6 +28,8 @@ use crate::failure::Failure;
 use crate::files;
 use crate::keys::{self, Named};
 
+pub use money::{Wallet, uses};
+
 /// An offer before it is shown and signed.
 pub struct Proposed {
     /// What is proposed.
@@ -37,8 +41,58 @@ pub struct Proposed {
 }
 
 /// Reads files and keys. A signature with a key of ours is made in memory; it is wiped if the offer is refused.
-pub async fn propose(template: &Template, identity: PublicKey, to: &Party) -> Result<Proposed, Failure> {
+pub async fn propose(
+    template: &Template,
+    identity: PublicKey,
+    to: &Party,
+    wallet: &Wallet,
+) -> Result<Proposed, Failure> {
     match template {
+        Template::Change { amount, want, to_account, from_account, purse, into, deadline, .. } => {
+            let times = wallet.times(deadline)?;
+            let given = wallet.we_pay(amount, to_account, purse.purse.as_deref(), Some(times.hold))?;
+            let got = wallet.they_pay(want, from_account, into.as_deref(), None)?;
+            Ok(Proposed {
+                terms: money::terms(to, [given, got], times),
+                give: Give::Nothing,
+                read: Vec::new(),
+            })
+        }
+        Template::Payment { file, amount, to_account, purse, words, deadline, theirs, seal, .. } => {
+            let subject = items::describe(file, words.media_type.as_deref()).await?;
+            let receipt = statement(DocumentKind::Payment, words, subject)?;
+            let sealed = Sealed::new(seal, &SigningKey::default(), theirs)?;
+            let got = sealed.their_signature(receipt, theirs, to)?;
+            let given = wallet.we_pay(amount, to_account, purse.purse.as_deref(), None)?;
+            let by = Some(later(deadline.complain_by)?);
+            let terms = terms(to, [given, got], by, sealed);
+            Ok(Proposed { terms, give: Give::Nothing, read: vec![file.clone()] })
+        }
+        Template::Purchase { want, price, to_account, purse, deadline, .. } => {
+            let times = wallet.times(deadline)?;
+            let given = wallet.we_pay(price, to_account, purse.purse.as_deref(), Some(times.hold))?;
+            let got = items::file(wanted(want)?);
+            Ok(Proposed {
+                terms: money::terms(to, [given, got], times),
+                give: Give::Nothing,
+                read: Vec::new(),
+            })
+        }
+        Template::Sale { file, media_type, price, from_account, purse, deadline, .. } => {
+            let times = wallet.times(deadline)?;
+            let given = items::file(items::describe(file, media_type.as_deref()).await?);
+            let got = wallet.they_pay(price, from_account, purse.purse.as_deref(), Some(times.hold))?;
+            let terms = money::terms(to, [given, got], times);
+            Ok(Proposed { terms, give: Give::File(file.clone()), read: vec![file.clone()] })
+        }
+        Template::Swap { file, media_type, want, deadline, .. } => {
+            let given = items::file(items::describe(file, media_type.as_deref()).await?);
+            let got = items::file(wanted(want)?);
+            let by = Some(later(deadline.complain_by)?);
+            let sealed = Sealed { replacement: false, suite: Suite::DEFAULT };
+            let terms = terms(to, [given, got], by, sealed);
+            Ok(Proposed { terms, give: Give::File(file.clone()), read: vec![file.clone()] })
+        }
         Template::Contract { file, words, ours, theirs, seal, .. } => {
             let subject = items::describe(file, words.media_type.as_deref()).await?;
             let statement = statement(DocumentKind::Contract, words, subject)?;
@@ -145,6 +199,7 @@ fn statement(kind: DocumentKind, words: &Words, subject: Information) -> Result<
     let (title, default) = match kind {
         DocumentKind::Contract => ("Contract", "I agree to what this file says."),
         DocumentKind::Delivery | DocumentKind::Request => ("Receipt", "I have received this file."),
+        DocumentKind::Payment => ("Receipt", "I have been paid for what this file says."),
     };
     let title = words.title.clone().unwrap_or_else(|| title.to_owned());
     let text = match (&words.text, &words.text_file) {

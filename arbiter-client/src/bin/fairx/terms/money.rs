@@ -1,0 +1,121 @@
+//! What an offer with money proposes: amounts, accounts, holds and deadlines, from the command line and our purses.
+
+use arbiter_client::protocol::escrow::Suite;
+use arbiter_client::protocol::exchange::item::Item;
+use arbiter_client::protocol::exchange::payment::{Amount, Hold, Payment, Timeout};
+use arbiter_client::protocol::message::agreement::Party;
+use arbiter_client::protocol::time::{DurationMillis, UnixMillis};
+use arbiter_client::purse::{AccountLine, Choice, Purse, PurseBook};
+use arbiter_client::{OfferTerms, items};
+
+use super::later;
+use crate::args::MoneyDeadlines;
+use crate::failure::Failure;
+
+/// Our purses, and how long the arbiter wants holds to last.
+pub struct Wallet {
+    /// The purses.
+    pub book: PurseBook,
+    /// What a hold must outlast `complain_by` by.
+    pub hold_allowance: DurationMillis,
+}
+
+/// When held money is due, decided and final.
+#[derive(Clone, Copy)]
+pub struct Times {
+    pub send_by: Option<UnixMillis>,
+    pub complain_by: UnixMillis,
+    pub hold: Hold,
+}
+
+/// Beside what the arbiter asks for: clocks differ.
+const SPARE: DurationMillis = DurationMillis(60_000);
+
+impl Wallet {
+    /// Deadlines from now on, and a hold that outlasts them.
+    pub fn times(&self, deadline: &MoneyDeadlines) -> Result<Times, Failure> {
+        let complain_by = later(deadline.complain_by)?;
+        let send_by = deadline.deliver_by.map(later).transpose()?;
+        if send_by.is_some_and(|by| by >= complain_by) {
+            return Err(Failure::usage("--deliver-by must come before --complain-by"));
+        }
+        let until = complain_by.after(self.hold_allowance).after(SPARE);
+        Ok(Times { send_by, complain_by, hold: Hold { until, timeout: Timeout::Post } })
+    }
+
+    /// What we pay to `to`, and from which purse.
+    pub fn we_pay(
+        &self,
+        amount: &str,
+        to: &str,
+        purse: Option<&str>,
+        hold: Option<Hold>,
+    ) -> Result<Item, Failure> {
+        let (amount, to) = (amount_of(amount)?, account(to)?);
+        same_money(&amount, &to)?;
+        let choice = Choice {
+            name: purse,
+            ledger: Some(to.ledger),
+            currency: &amount.currency,
+            pays: Some(amount.units),
+        };
+        let purse = self.book.pick(&choice)?;
+        let (ledger, payer, payee) = (to.ledger, purse.account(), to.account);
+        Ok(items::payment(Payment { ledger, payer, payee, amount, hold }))
+    }
+
+    /// What they pay from `from`, and into which purse.
+    pub fn they_pay(
+        &self,
+        amount: &str,
+        from: &str,
+        purse: Option<&str>,
+        hold: Option<Hold>,
+    ) -> Result<Item, Failure> {
+        let (amount, from) = (amount_of(amount)?, account(from)?);
+        same_money(&amount, &from)?;
+        let choice =
+            Choice { name: purse, ledger: Some(from.ledger), currency: &amount.currency, pays: None };
+        let purse = self.book.pick(&choice)?;
+        let (ledger, payer, payee) = (from.ledger, from.account, purse.account());
+        Ok(items::payment(Payment { ledger, payer, payee, amount, hold }))
+    }
+}
+
+/// The terms of an exchange with held money.
+pub fn terms(to: &Party, [originator, responder]: [Item; 2], times: Times) -> OfferTerms {
+    OfferTerms {
+        responder: to.clone(),
+        originator_item: originator,
+        responder_item: responder,
+        complain_by: Some(times.complain_by),
+        send_by: times.send_by,
+        suite: Suite::DEFAULT,
+    }
+}
+
+/// Reads an amount as people write it.
+pub fn amount_of(text: &str) -> Result<Amount, Failure> {
+    Amount::parse(text).map_err(|_| {
+        Failure::usage(format!("{text:?} is no amount"))
+            .next("write it with all digits after the point and the currency, e.g. \"9.00 EUR\"")
+    })
+}
+
+fn account(line: &str) -> Result<AccountLine, Failure> {
+    Ok(line.parse::<AccountLine>()?)
+}
+
+fn same_money(amount: &Amount, account: &AccountLine) -> Result<(), Failure> {
+    if amount.currency == account.currency {
+        return Ok(());
+    }
+    Err(Failure::usage(format!("their account holds {}, the amount is {amount}", account.currency))
+        .next("write the amount in that currency, with so many digits after the point"))
+}
+
+/// Whether the offer pays from or into the purse that the user named.
+pub fn uses(payments: &[&Payment], purse: &Purse) -> bool {
+    let ours = |it: &&Payment| [it.payer, it.payee].contains(&purse.account());
+    payments.iter().any(ours)
+}

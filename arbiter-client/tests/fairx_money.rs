@@ -1,0 +1,403 @@
+//! `fairx` as real processes with real files and a ledger over gRPC: a sale, a purchase, a payment; and no arbiter
+//! running at all.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // A test may stop where it likes.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
+
+use arbiter_client::bundle::{Bundle, Claim};
+use arbiter_client::clock::SystemClock;
+use arbiter_client::identity::ArbiterPin;
+use arbiter_client::ledger::{LedgerError, LedgerPort as _};
+use arbiter_client::testing::{TestLedger, purse};
+use arbiter_protocol::crypto::{MemorySigner, Signer as _};
+use arbiter_protocol::evidence::checkpoint::Origin;
+use arbiter_protocol::ids::PublicKey;
+use arbiter_protocol::message::agreement::ArbiterIdentity;
+use arbiter_protocol::message::payment::PaymentTerms;
+use arbiter_protocol::role::arbiter::RULES;
+use arbiter_protocol::statement::Envelope;
+use arbiter_protocol::time::DurationMillis;
+use arbiter_protocol::wire::ledger as proto;
+use arbiter_protocol::wire::ledger::ledger_service_server::{LedgerService, LedgerServiceServer};
+use tempfile::TempDir;
+use tonic::{Code, Request, Response, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+use zeroize::Zeroizing;
+
+const FAIRX: &str = env!("CARGO_BIN_EXE_fairx");
+const SONG: &[u8] = b"%PDF-1.7\nthe score of a song\n%%EOF\n";
+
+/// A ledger over gRPC on a port of loopback.
+#[derive(Clone)]
+struct Bank {
+    ledger: TestLedger,
+    address: SocketAddr,
+}
+
+impl Bank {
+    fn open() -> Self {
+        let ledger = TestLedger::new("bank", Arc::new(SystemClock));
+        ledger.open(&purse("operator"), "1.00 EUR").unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let bank = Self { ledger, address: listener.local_addr().unwrap() };
+        let served = bank.clone();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                listener.set_nonblocking(true).unwrap();
+                let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+                let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
+                let service = LedgerServiceServer::new(served);
+                tonic::transport::Server::builder()
+                    .add_service(service)
+                    .serve_with_incoming(incoming)
+                    .await
+                    .unwrap();
+            });
+        });
+        bank
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+}
+
+fn status(error: LedgerError) -> Status {
+    match error {
+        LedgerError::Refused { reason, message, .. } => {
+            let details =
+                ErrorDetails::with_error_info(reason, "ledger.arbiter.v1", std::collections::HashMap::new());
+            Status::with_error_details(Code::FailedPrecondition, message, details)
+        }
+        other => Status::unavailable(other.to_string()),
+    }
+}
+
+type Wire = arbiter_protocol::message::wire::Envelope;
+
+fn envelope(wire: Option<Wire>) -> Envelope {
+    Envelope::from_wire(wire.unwrap()).unwrap()
+}
+
+#[tonic::async_trait]
+impl LedgerService for Bank {
+    async fn get_ledger_info(
+        &self,
+        _: Request<proto::GetLedgerInfoRequest>,
+    ) -> Result<Response<proto::GetLedgerInfoResponse>, Status> {
+        Ok(Response::new(proto::GetLedgerInfoResponse {
+            key: self.ledger.key().to_vec(),
+            name: "Bank of the test".to_owned(),
+            currencies: vec![proto::Currency { code: "EUR".to_owned(), scale: 2 }],
+            ..Default::default()
+        }))
+    }
+
+    async fn order_account(
+        &self,
+        request: Request<proto::OrderAccountRequest>,
+    ) -> Result<Response<proto::OrderAccountResponse>, Status> {
+        let answer = self.ledger.order_account(&envelope(request.into_inner().order)).await;
+        let statement = Some(answer.map_err(status)?.to_wire());
+        Ok(Response::new(proto::OrderAccountResponse { statement }))
+    }
+
+    async fn get_account(
+        &self,
+        request: Request<proto::GetAccountRequest>,
+    ) -> Result<Response<proto::GetAccountResponse>, Status> {
+        let answer = self.ledger.account(&envelope(request.into_inner().query)).await;
+        Ok(Response::new(proto::GetAccountResponse { statement: Some(answer.map_err(status)?.to_wire()) }))
+    }
+
+    async fn order_payment(
+        &self,
+        request: Request<proto::OrderPaymentRequest>,
+    ) -> Result<Response<proto::OrderPaymentResponse>, Status> {
+        let answer = self.ledger.order(&envelope(request.into_inner().order)).await;
+        Ok(Response::new(proto::OrderPaymentResponse { receipt: Some(answer.map_err(status)?.to_wire()) }))
+    }
+
+    async fn get_payment(
+        &self,
+        request: Request<proto::GetPaymentRequest>,
+    ) -> Result<Response<proto::GetPaymentResponse>, Status> {
+        let terms = PaymentTerms::from_wire(request.into_inner().terms.unwrap()).unwrap();
+        let answer = self.ledger.payment(&terms).await;
+        Ok(Response::new(proto::GetPaymentResponse { receipt: Some(answer.map_err(status)?.to_wire()) }))
+    }
+
+    async fn list_payments(
+        &self,
+        request: Request<proto::ListPaymentsRequest>,
+    ) -> Result<Response<proto::ListPaymentsResponse>, Status> {
+        let page = self.ledger.payments(&envelope(request.into_inner().query), "").await.map_err(status)?;
+        let receipts = page.receipts.iter().map(Envelope::to_wire).collect();
+        Ok(Response::new(proto::ListPaymentsResponse { receipts, next_page_token: String::new() }))
+    }
+}
+
+/// A pin of an arbiter that nobody runs: port 9 of loopback answers nobody.
+fn pin(bank: &Bank) -> ArbiterPin {
+    let key = |byte| MemorySigner::from_seed(&Zeroizing::new([byte; 32])).public_key();
+    let identity = ArbiterIdentity {
+        key: key(3),
+        log_key: key(4),
+        log_origin: Origin::parse("arbiter.example/evidence").unwrap(),
+        rules: RULES.into(),
+    };
+    let pin = ArbiterPin::new(identity, "http://127.0.0.1:9").unwrap();
+    pin.with_money(DurationMillis(5_000), vec![bank.ledger.key()])
+}
+
+/// A party: a home folder and files beside it.
+struct Party {
+    folder: TempDir,
+    id: String,
+    line: String,
+    account: PublicKey,
+}
+
+impl Party {
+    fn new(name: &str, bank: &Bank) -> Self {
+        let mut party = Self {
+            folder: tempfile::tempdir().unwrap(),
+            id: String::new(),
+            line: String::new(),
+            account: PublicKey::from_bytes([0; 32]),
+        };
+        let pin_file = party.folder.path().join("arbiter.pin");
+        pin(bank).create(&pin_file).unwrap();
+        party.good(&["init", "--name", name, "--arbiter", pin_file.to_str().unwrap()]);
+        party.id = party.good(&["id"]).trim().to_owned();
+        let made = party.good(&[
+            "purse",
+            "create",
+            "main",
+            "--ledger",
+            &bank.url(),
+            "--ledger-key",
+            &bank.ledger.key().to_string(),
+        ]);
+        let account = made.lines().find_map(|line| line.strip_prefix("account  ")).unwrap();
+        party.account = PublicKey::from_bytes(hex::decode(account).unwrap().try_into().unwrap());
+        party.line = party.good(&["purse", "account", "main"]).trim().to_owned();
+        party
+    }
+
+    fn file(&self, name: &str, content: &[u8]) -> PathBuf {
+        let path = self.folder.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new("setsid");
+        command.args(["--wait", FAIRX, "--home"]).arg(self.folder.path().join("home")).args(arguments);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    fn good(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", text(&output));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Starts `accept` and waits until it listens.
+    fn accept(&self, arguments: &[&str]) -> Accepting {
+        let common = ["accept", "--listen", "127.0.0.1:0", "--linger", "200ms", "--patience", "30s", "--yes"];
+        let mut child = self.command(&[&common, arguments].concat()).spawn().unwrap();
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        let mut said = String::new();
+        while !said.contains("listening on ") {
+            assert_ne!(output.read_line(&mut said).unwrap(), 0, "{said}");
+        }
+        let address = said.rsplit("listening on ").next().unwrap().trim().to_owned();
+        Accepting { child, output, said, address }
+    }
+
+    fn offer(&self, to: &Self, accepting: &Accepting, arguments: &[&str]) -> Output {
+        let rest = [
+            "--to",
+            &to.id,
+            "--connect",
+            &accepting.address,
+            "--yes",
+            "--linger",
+            "200ms",
+            "--retry-for",
+            "300ms",
+            "--patience",
+            "30s",
+        ];
+        self.run(&[&["offer"], arguments, &rest].concat())
+    }
+
+    fn bundle(&self) -> PathBuf {
+        let mut files = std::fs::read_dir(self.folder.path().join("home/evidence")).unwrap();
+        files.next().expect("a bundle").unwrap().path()
+    }
+
+    fn received(&self, name: &str) -> Vec<u8> {
+        let exchanges = std::fs::read_dir(self.folder.path().join("home/received")).unwrap();
+        let mut found = exchanges.map(|it| it.unwrap().path().join(name)).filter(|path| path.exists());
+        std::fs::read(found.next().expect("received")).unwrap()
+    }
+
+    /// The bundle verifies offline, and says what was paid.
+    fn proves(&self, words: &str) {
+        let bundle = self.bundle();
+        assert_eq!(Bundle::read(&bundle).unwrap().outcome, Claim::Completed);
+        let said = self.good(&["verify", bundle.to_str().unwrap()]);
+        assert!(said.contains(words), "{said}");
+        assert!(self.good(&["explain", bundle.to_str().unwrap()]).contains(words));
+    }
+}
+
+struct Accepting {
+    child: Child,
+    output: BufReader<std::process::ChildStdout>,
+    said: String,
+    address: String,
+}
+
+impl Accepting {
+    fn end(mut self) -> (Option<i32>, String) {
+        self.output.read_to_string(&mut self.said).unwrap();
+        let mut errors = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
+        (self.child.wait().unwrap().code(), self.said + &errors)
+    }
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+fn cents(bank: &Bank, party: &Party) -> i128 {
+    bank.ledger.available(&party.account)
+}
+
+/// A file for money: held, then the seller's as soon as the buyer has the file. No arbiter is needed.
+#[test]
+fn a_sale_with_real_files() {
+    let bank = Bank::open();
+    let (seller, buyer) = (Party::new("Sally", &bank), Party::new("Bert", &bank));
+    bank.ledger.issue(buyer.account, "50.00 EUR").unwrap();
+    let song = seller.file("song.pdf", SONG);
+    let accepting = buyer.accept(&["--purse", "main", "--file", song.to_str().unwrap()]);
+    let sale =
+        ["sale", "--file", song.to_str().unwrap(), "--price", "9.00 EUR", "--from-account", &buyer.line];
+    let offered = seller.offer(&buyer, &accepting, &sale);
+    let (code, said) = accepting.end();
+    assert_eq!((offered.status.code(), code), (Some(0), Some(0)), "{}\n{said}", text(&offered));
+    assert_eq!((cents(&bank, &seller), cents(&bank, &buyer)), (900, 4100));
+    assert_eq!(buyer.received("song.pdf"), SONG);
+
+    // The screen says what leaves, what can come back, until when.
+    for words in ["9.00 EUR, exactly this amount", "All of it can come back to you until", "Decided by"] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    for words in ["orders 9.00 EUR to be held until", "gives 9.00 EUR to the payee for good"] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    seller.proves("9.00 EUR paid for good");
+    buyer.proves("9.00 EUR");
+
+    // Purses tell what was paid and why.
+    assert!(seller.good(&["purse", "list"]).contains("9.00 EUR, 0.00 EUR held"));
+    let history = buyer.good(&["purse", "history", "main"]);
+    assert!(history.contains("posted") && history.contains("the file song.pdf"), "{history}");
+    let csv = buyer.good(&["purse", "export", "main"]);
+    assert_eq!(csv.lines().count(), 3, "{csv}");
+    assert!(csv.contains(",out,9.00 EUR,900,EUR,2,posted,") && csv.contains("Sally"), "{csv}");
+    let json = seller.good(&["purse", "export", "main", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&json[0]["direction"], &json[0]["state"]), (&"in".into(), &"posted".into()), "{json}");
+}
+
+/// Money for a described file: the same, offered by who pays; and a payment at once for a signed receipt.
+#[test]
+fn a_purchase_and_a_payment_with_real_files() {
+    let bank = Bank::open();
+    let (buyer, seller) = (Party::new("Bert", &bank), Party::new("Sally", &bank));
+    bank.ledger.issue(buyer.account, "50.00 EUR").unwrap();
+    let song = seller.file("song.pdf", SONG);
+    let want = seller.good(&["describe", song.to_str().unwrap()]).trim().to_owned();
+    let accepting = seller.accept(&["--give", song.to_str().unwrap()]);
+    let purchase = ["purchase", "--want", &want, "--price", "9.00 EUR", "--to-account", &seller.line];
+    let offered = buyer.offer(&seller, &accepting, &purchase);
+    let (code, said) = accepting.end();
+    assert_eq!((offered.status.code(), code), (Some(0), Some(0)), "{}\n{said}", text(&offered));
+    assert_eq!((cents(&bank, &seller), cents(&bank, &buyer)), (900, 4100));
+    assert_eq!(buyer.received("song.pdf"), SONG);
+    seller.proves("9.00 EUR paid for good");
+
+    let (payer, shop) = (Party::new("Paula", &bank), Party::new("Shop", &bank));
+    bank.ledger.issue(payer.account, "20.00 EUR").unwrap();
+    let invoice = payer.file("invoice.pdf", SONG);
+    let accepting = shop.accept(&["--file", invoice.to_str().unwrap()]);
+    let payment = [
+        "payment",
+        "--replacement",
+        "--file",
+        invoice.to_str().unwrap(),
+        "--amount",
+        "20.00 EUR",
+        "--to-account",
+        &shop.line,
+    ];
+    let offered = payer.offer(&shop, &accepting, &payment);
+    let (code, said) = accepting.end();
+    assert_eq!((offered.status.code(), code), (Some(0), Some(0)), "{}\n{said}", text(&offered));
+    assert_eq!((cents(&bank, &payer), cents(&bank, &shop)), (0, 2000));
+    payer.proves("20.00 EUR paid for good");
+}
+
+/// What cannot be paid is refused before anything is signed, and says what to do.
+#[test]
+fn offers_that_cannot_be_paid_are_refused() {
+    let bank = Bank::open();
+    let (seller, buyer) = (Party::new("Sally", &bank), Party::new("Bert", &bank));
+    let song = seller.file("song.pdf", SONG);
+    let sale =
+        ["sale", "--file", song.to_str().unwrap(), "--price", "9.00 EUR", "--from-account", &buyer.line];
+    // Above the limit of the purse.
+    buyer.good(&["purse", "configure", "main", "--limit", "8.99 EUR", "--preferred", "true"]);
+    let accepting = buyer.accept(&[]);
+    let offered = seller.offer(&buyer, &accepting, &[&sale[..], &["--retry-for", "300ms"]].concat());
+    let (code, said) = accepting.end();
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("pays at most 8.99 EUR at a time"), "{said}");
+    assert_ne!(offered.status.code(), Some(0), "{}", text(&offered));
+
+    for (arguments, why) in [
+        (["sale", "--price", "9 EUR"], "write the amount in that currency"),
+        (["sale", "--price", "nine euros"], "is no amount"),
+        (["sale", "--purse", "other"], "there is no purse other"),
+    ] {
+        let mut line: Vec<&str> = sale.to_vec();
+        match line.iter().position(|it| *it == arguments[1]) {
+            Some(place) => line[place + 1] = arguments[2],
+            None => line.extend(&arguments[1..]),
+        }
+        let refused = seller.run(
+            &[&["offer"], &line[..], &["--to", &buyer.id, "--connect", "127.0.0.1:9", "--yes"]].concat(),
+        );
+        assert_eq!(refused.status.code(), Some(2), "{}", text(&refused));
+        assert!(text(&refused).contains(why), "{}", text(&refused));
+    }
+    let closed = buyer.good(&["purse", "close", "main"]);
+    assert!(closed.contains("closed, for ever"), "{closed}");
+    assert!(buyer.good(&["purse", "list"]).contains("CLOSED"));
+}
