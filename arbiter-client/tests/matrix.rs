@@ -40,7 +40,8 @@ fn main() -> ExitCode {
     let cells: Vec<Cell> = cells().into_iter().filter(chosen).collect();
     let rows: Mutex<BTreeMap<Cell, Row>> = Mutex::default();
     let queue: Mutex<Vec<Cell>> = Mutex::new(cells.iter().rev().copied().collect());
-    // A play that panics says why on stderr; here it is one more unfair ending.
+    // A play that panics is one more unfair ending; one line says why.
+    std::panic::set_hook(Box::new(|panic| eprintln!("{panic}")));
     std::thread::scope(|scope| {
         for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
             scope.spawn(|| {

@@ -6,9 +6,10 @@ use std::time::Duration;
 use arbiter_client::protocol::escrow::Suite;
 use arbiter_client::protocol::exchange::item::Description;
 use arbiter_client::protocol::exchange::selection::{Protocol, Role};
+use arbiter_client::protocol::ids::ExchangeId;
 use arbiter_client::protocol::message::agreement::{EscrowTerms, Offer};
 use arbiter_client::testing::{Bench, Cheat, Cheater, LedgerCall, Loot, identity, purse};
-use arbiter_client::transport::memory::{End, Wire};
+use arbiter_client::transport::memory::{End, Memory, Wire};
 use arbiter_client::{Client, Error, Outcome};
 
 use crate::cells::{Cell, Thing};
@@ -129,17 +130,13 @@ impl Play {
         let bobs = async {
             let offer = bob.next_offer(&mut b).await?;
             let id = bob.accept(&offer, setting.responder.clone()).await?;
-            bob.run(id, &mut b).await
+            Ok::<_, Error>(persist(&bob, id, &mut b).await)
         };
-        let (ours, theirs) = tokio::join!(alice.run(id, &mut a), bobs);
-        (ours.unwrap(), theirs.unwrap())
+        let (ours, theirs) = tokio::join!(persist(&alice, id, &mut a), bobs);
+        (ours, theirs.unwrap())
     }
 
-    async fn offer(
-        self,
-        client: &Client,
-        setting: &Setting,
-    ) -> Result<arbiter_client::protocol::ids::ExchangeId, Error> {
+    async fn offer(self, client: &Client, setting: &Setting) -> Result<ExchangeId, Error> {
         let (terms, give) = (setting.terms.clone(), setting.originator.clone());
         match self.protocol() {
             Protocol::Affidavit => client.offer_with_affidavit(terms, give).await,
@@ -173,8 +170,8 @@ impl Play {
             Role::Responder => {
                 let alice = bench.builder("alice").build().await.unwrap();
                 let id = self.offer(&alice, setting).await.unwrap();
-                let (outcome, loot) = tokio::join!(alice.run(id, &mut a), cheater.respond(&mut b));
-                (Some(outcome.unwrap()), loot.unwrap_or_default())
+                let (outcome, loot) = tokio::join!(persist(&alice, id, &mut a), cheater.respond(&mut b));
+                (Some(outcome), loot.unwrap_or_default())
             }
             Role::Originator => {
                 let bob = bench.builder("bob").build().await.unwrap();
@@ -186,7 +183,7 @@ impl Play {
                         Err(error) => panic!("{error}"),
                     };
                     let id = bob.accept(&offer, setting.responder.clone()).await.unwrap();
-                    Some(bob.run(id, &mut b).await.unwrap())
+                    Some(persist(&bob, id, &mut b).await)
                 };
                 let (outcome, loot) = tokio::join!(run, cheater.originate(offer, &mut a));
                 (outcome, loot.unwrap_or_default())
@@ -278,6 +275,17 @@ impl Play {
     async fn all_is_over(self, bench: &Bench) {
         tokio::time::sleep(Duration::from_millis(HOLD_END + 1_000)).await;
         bench.arbiter.carry_out();
+    }
+}
+
+/// What is out of reach is asked again, as an application would.
+async fn persist(client: &Client, id: ExchangeId, wire: &mut Memory) -> Outcome {
+    loop {
+        match client.run(id, wire).await {
+            Ok(outcome) => return outcome,
+            Err(Error::Retry { after, .. }) => tokio::time::sleep(after).await,
+            Err(error) => panic!("{error}"),
+        }
     }
 }
 
