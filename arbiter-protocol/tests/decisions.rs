@@ -207,15 +207,15 @@ fn the_verdict_table_holds_in_every_cell() {
         };
         let aborted = ruled(&agreement, Ruling::Aborted);
         let replaced = ruled(&agreement, Ruling::Replaced(replaced));
-        let deposit = |it| Some((it, digest_of(it)));
-        let in_p2 = |it| if kind.is_p1() { None } else { deposit(it) };
+        let deposit = |it| ByRole::only(kind.first(), (it, digest_of(it)));
+        let in_p2 = |it| if kind.is_p1() { ByRole::default() } else { deposit(it) };
         let states = [
             Known::default(),
-            Known { verdict: None, attestation: deposit(&here) },
-            Known { verdict: None, attestation: deposit(&elsewhere) },
-            Known { verdict: Some(&aborted), attestation: None },
-            Known { verdict: Some(&aborted), attestation: deposit(&here) },
-            Known { verdict: Some(&replaced), attestation: in_p2(&here) },
+            Known { verdict: None, attestations: deposit(&here) },
+            Known { verdict: None, attestations: deposit(&elsewhere) },
+            Known { verdict: Some(&aborted), attestations: ByRole::default() },
+            Known { verdict: Some(&aborted), attestations: deposit(&here) },
+            Known { verdict: Some(&replaced), attestations: in_p2(&here) },
         ];
         for position in ["first", "second"] {
             let role = if position == "first" { kind.first() } else { kind.first().peer() };
@@ -287,10 +287,9 @@ fn escrows_are_filed_for_this_agreement_and_no_other() {
         let good = cast.escrows(&agreement, asks, Action::Resolve);
         let case = admit(&request, &good).unwrap();
         let attestation = attested(&agreement);
-        let known = Known {
-            verdict: None,
-            attestation: (!kind.is_p1()).then(|| (&attestation, digest_of(&attestation))),
-        };
+        let deposit = ByRole::only(kind.first(), (&attestation, digest_of(&attestation)));
+        let known =
+            Known { verdict: None, attestations: if kind.is_p1() { ByRole::default() } else { deposit } };
         let decide = |case: &Case, held: ByRole<Option<&FitContent>>| {
             decide(case, known, UnixMillis(EARLY), LeafIndex(9), held)
         };
@@ -398,7 +397,8 @@ fn check_statement(case: &Case, decision: Result<Decision, Refused>, known: Know
             assert_eq!(verdict.requested_by, case.request().role);
             assert_eq!(verdict.request, case.request().digest());
             assert_eq!(verdict.time, UnixMillis(now));
-            let deposit = known.attestation.filter(|_| verdict.rule == "R-406").map(|(_, digest)| digest);
+            let first = *known.attestations.of(offer.selection.first_sender);
+            let deposit = first.filter(|_| verdict.rule == "R-406").map(|(_, digest)| digest);
             let acceptance = case.agreement().map(|it| it.acceptance().digest());
             let escrows = Role::BOTH
                 .map(|role| case.escrows().of(role).as_ref().map(|escrow| Digest::of(&[&escrow.to_bytes()])));
@@ -406,7 +406,7 @@ fn check_statement(case: &Case, decision: Result<Decision, Refused>, known: Know
             let evidence = [Some(offer.digest()), acceptance, deposit, originator, responder];
             assert_eq!(verdict.evidence, evidence.into_iter().flatten().collect::<Vec<_>>());
             let replaced: Vec<_> = match &verdict.ruling {
-                Ruling::Aborted => Vec::new(),
+                Ruling::Aborted | Ruling::Revoked(_) => Vec::new(),
                 Ruling::Replaced(list) => list.iter().map(|it| (it.role, it.item.clone())).collect(),
             };
             let roles: &[Role] = match (verdict.rule.as_str(), offer.selection.first_sender) {
@@ -602,7 +602,7 @@ fn refusals_change_nothing() {
     let (fit, id) = (fit(), ContentId(1));
     assert_eq!(
         batch.file(&deposit, Record::default(), now, ByRole::only(Originator, (&fit, id))),
-        Ok(Reply::Attestation)
+        Ok(Reply::Attestation(Originator))
     );
     assert_eq!(batch.len(), 1);
 }

@@ -44,6 +44,9 @@ use world::Search;
 /// Where a search is stopped: one that grows so far has lost an abstraction.
 const TOO_MANY: usize = 12_000_000;
 
+/// Those that only exchanges of money need.
+const OF_MONEY: [Countermeasure; 2] = [Countermeasure::RevokeOnlyAfterSendBy, Countermeasure::RollBackBoth];
+
 /// Searches everything. Returns what differs from what is pinned.
 #[expect(clippy::disallowed_methods, reason = "printed for SPEC.md, compared with nothing")]
 fn explore(run: &Run) -> Option<String> {
@@ -101,7 +104,9 @@ fn two_exchanges_are_fair_whatever_happens() {
 #[test]
 fn every_countermeasure_is_needed() {
     let tried: BTreeSet<_> = ATTACKS.iter().map(|(weakness, _, _)| *weakness).collect();
-    assert_eq!(tried.len(), Countermeasure::ALL.len(), "a countermeasure that no attack shows to be needed");
+    let shown = tried.len() + OF_MONEY.len();
+    assert_eq!(shown, Countermeasure::ALL.len(), "a countermeasure that no attack shows to be needed");
+    assert!(OF_MONEY.iter().all(|it| !tried.contains(it)));
     let mut missed = Vec::new();
     for (weakness, name, law) in ATTACKS {
         let run = ONE.iter().chain(&TWO).find(|run| run.name == name).expect("a search of runs.rs");

@@ -79,7 +79,7 @@ fn none(problems: &[String], rule: &str) {
 const IMPORTS: [(&str, &[&str]); 14] = [
     ("error", &["time"]),
     ("ids", &["error"]),
-    ("limits", &[]),
+    ("limits", &["time"]),
     ("time", &[]),
     ("weaken", &[]),
     ("crypto", &["error", "ids", "limits"]),
@@ -88,7 +88,7 @@ const IMPORTS: [(&str, &[&str]); 14] = [
     ("escrow", &["crypto", "ids", "limits"]),
     ("evidence", &["error", "ids", "limits", "time"]),
     // Items and statements describe each other: a transfer names an item, a signature item is a transfer.
-    ("exchange", &["error", "escrow", "ids", "limits", "message", "statement", "weaken"]),
+    ("exchange", &["error", "escrow", "ids", "limits", "message", "statement", "time", "weaken"]),
     (
         "message",
         &[
@@ -348,6 +348,10 @@ fn the_limits_in_the_specification_are_those_of_the_code() {
         ("ITEM_BYTES", limits::ITEM_BYTES.to_string()),
         ("CHUNK_BYTES", number(limits::CHUNK_BYTES)),
         ("SEALED_CHUNK_BYTES", number(limits::SEALED_CHUNK_BYTES)),
+        ("CURRENCY_BYTES", number(limits::CURRENCY_BYTES)),
+        ("CURRENCY_SCALE", limits::CURRENCY_SCALE.to_string()),
+        ("AMOUNT_UNITS", limits::AMOUNT_UNITS.to_string()),
+        ("HOLD_MARGIN", limits::HOLD_MARGIN.0.to_string()),
         ("PROPERTIES", number(limits::PROPERTIES)),
         ("EVIDENCE_HASHES", number(limits::EVIDENCE_HASHES)),
         ("PROOF_HASHES", number(limits::PROOF_HASHES)),

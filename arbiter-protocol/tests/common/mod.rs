@@ -182,6 +182,7 @@ impl Cast {
             responder_item,
             selection,
             complain_by: (!kind.is_p1()).then_some(UnixMillis(COMPLAIN_BY)),
+            send_by: None,
             escrow,
         }
     }
@@ -477,8 +478,8 @@ impl Notary {
         let seals = self.seals();
         match reply {
             Reply::Content(_) => None,
-            Reply::Attestation => {
-                let logged = record.attestation.as_ref().unwrap();
+            Reply::Attestation(depositor) => {
+                let logged = record.attestations.of(depositor).as_ref().unwrap();
                 let leaf = logged.statement.leaf_index;
                 let proof = self.durable.proof(leaf, logged.tree_size);
                 Some(seals.issue(&self.desk, &record, logged, request, leaf, proof).unwrap())

@@ -222,7 +222,7 @@ fn is_entitled(search: &Search, exchange: usize, key: &CallKey, in_time: bool, d
             (true, Action::Resolve) => key.agreement.is_some() && (in_time || !escrow),
             (false, Action::Abort) => role == kind.first() || !in_time,
             (false, Action::Resolve) => role == kind.first() && in_time && deposited,
-            (_, Action::Deposit | Action::Fetch | Action::Query) => false,
+            (_, Action::Deposit | Action::Fetch | Action::Query | Action::Revoke) => false,
         }
 }
 
@@ -238,7 +238,7 @@ pub fn entitled_to(search: &Search, key: &CallKey, reply: Reply) -> bool {
 pub fn shown(search: &Search, world: &mut World, key: &CallKey, reply: Reply, durable: u16) {
     let exchange = key.filed;
     match reply {
-        Reply::Attestation => {}
+        Reply::Attestation(_) => {}
         Reply::Content(_) => {
             let after = matches!(durable_ruling(search, world, exchange), Some(Said::Replaced { .. }));
             if !after || !entitled_to(search, key, reply) {
@@ -312,6 +312,7 @@ fn exit(search: &Search, mut world: World, e: usize, person: usize) -> Option<u8
         if let Phase::Asking(ask) = phase {
             let actions: &[Action] = match ask {
                 Ask::Abort => &[Action::Abort],
+                Ask::Deposit | Ask::Revoke => unreachable!("no money is in this world"),
                 Ask::Complain => &[Action::Deposit, Action::Resolve],
                 Ask::Fetch => &[Action::Fetch],
                 Ask::Resolve => &[Action::Resolve],
