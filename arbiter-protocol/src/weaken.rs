@@ -54,6 +54,8 @@ pub enum Countermeasure {
     SecondSendsSecond,
     /// nothing leaves when it is too late to complain.
     SendOnlyInTime,
+    /// a payment that was voided before it was made never is made. The ledger does it; in tests, the model.
+    VoidLeavesTombstone,
     /// a verdict counts whichever acceptance it rests on (K1).
     VerdictOnAnyAcceptance,
 }
@@ -61,7 +63,7 @@ pub enum Countermeasure {
 impl Countermeasure {
     /// All of them.
     #[cfg(feature = "weaken")]
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::AbortOnlyAfterTheDeadline,
         Self::AbortByTheOriginator,
         Self::AgreementInTransfer,
@@ -84,6 +86,7 @@ impl Countermeasure {
         Self::SecondSendsSecond,
         Self::SendOnlyInTime,
         Self::VerdictOnAnyAcceptance,
+        Self::VoidLeavesTombstone,
     ];
 }
 
