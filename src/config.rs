@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use arbiter_protocol::evidence::checkpoint::Origin;
+use arbiter_protocol::ids::PublicKey;
 use arbiter_protocol::limits;
 use arbiter_protocol::time::DurationMillis;
 use clap::ValueEnum;
@@ -75,6 +76,12 @@ pub struct Settings {
     /// A deposit of `size` bytes, in or out, may keep the arbiter waiting for
     /// `request_timeout_seconds + size / min_bytes_per_second` in all, and at any time for what it has moved.
     pub min_bytes_per_second: u64,
+    /// How long the hold of a payment must outlast `complain_by`, in milliseconds: the time that there is, after the last
+    /// ruling, to reach the ledger. Published; parties refuse agreements that leave less.
+    pub hold_allowance_ms: u64,
+    /// The ledgers that this arbiter gives orders to. Agreements on money can name no others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ledgers: Vec<LedgerSettings>,
     /// After SIGTERM requests in flight may last this long.
     pub drain_seconds: u64,
     /// Certificate chain (PEM). With `tls_key` it turns TLS on.
@@ -92,6 +99,37 @@ pub struct Settings {
     pub log_format: LogFormat,
     /// Which log lines, in the syntax of `tracing`, e.g. `info,arbiter=debug`.
     pub log_filter: String,
+}
+
+/// One ledger, under `[[ledgers]]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LedgerSettings {
+    /// The key that signs its receipts, 64 hexadecimal digits.
+    pub key: String,
+    /// Where it is: `http://` on loopback, else `https://`; host and port.
+    pub url: String,
+    /// The authority of its certificate (PEM), needed with `https://`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
+    /// How long one call may take, in seconds.
+    #[serde(default = "ledger_timeout")]
+    pub timeout_seconds: u64,
+}
+
+const fn ledger_timeout() -> u64 {
+    10
+}
+
+impl LedgerSettings {
+    /// The key, parsed.
+    pub fn public_key(&self) -> Result<PublicKey, ConfigError> {
+        PublicKey::parse_hex(&self.key, "key").map_err(|_| ConfigError::Value {
+            setting: "ledgers.key",
+            found: self.key.clone(),
+            expected: "it must be the key that `arbiter ledger info` prints: 64 hexadecimal digits",
+        })
+    }
 }
 
 /// Form of the log lines.
@@ -160,6 +198,14 @@ pub enum ConfigError {
         setting: &'static str,
         /// The file.
         path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// A ledger that cannot be reached as it is described.
+    #[error("the ledger at {url} cannot be used: {reason}")]
+    Ledger {
+        /// Its address.
+        url: String,
         /// Why not.
         reason: String,
     },
@@ -269,7 +315,9 @@ impl Settings {
             ("tls_key", &mut self.tls_key),
             ("tls_client_ca", &mut self.tls_client_ca),
         ];
-        always.into_iter().chain(tls.into_iter().filter_map(|(name, path)| Some((name, path.as_mut()?))))
+        let ledgers = self.ledgers.iter_mut().filter_map(|ledger| Some(("ledgers", ledger.ca.as_mut()?)));
+        let tls = tls.into_iter().filter_map(|(name, path)| Some((name, path.as_mut()?)));
+        always.into_iter().chain(tls).chain(ledgers)
     }
 
     fn check(&self) -> Result<(), ConfigError> {
@@ -289,6 +337,7 @@ impl Settings {
             ("request_timeout_seconds", self.request_timeout_seconds, 3600, "it must be 1 to 3600"),
             ("min_bytes_per_second", self.min_bytes_per_second, 1 << 40, "it must be 1 to 2^40"),
             ("drain_seconds", self.drain_seconds, 3600, "it must be 1 to 3600"),
+            ("hold_allowance_ms", self.hold_allowance_ms, 31 * 86_400_000, "it must be 1 to 2678400000"),
             ("clock_uncertainty_ms", self.clock_uncertainty_ms, 3_600_000, "it must be 1 to 3600000"),
         ] {
             if value == 0 || value > maximum {
@@ -306,6 +355,13 @@ impl Settings {
                 return Err(ConfigError::TlsIncomplete { given: "tls_client_ca", missing: "tls_cert" });
             }
             _ => {}
+        }
+        for (i, ledger) in self.ledgers.iter().enumerate() {
+            ledger.public_key()?;
+            let (setting, found) = ("ledgers.key", ledger.key.clone());
+            if self.ledgers.iter().take(i).any(|other| other.key == ledger.key) {
+                return Err(ConfigError::Value { setting, found, expected: "each ledger can be there once" });
+            }
         }
         if self.tls_cert.is_none() && !self.listen.ip().is_loopback() && !self.allow_plaintext {
             return Err(ConfigError::Plaintext { listen: self.listen });

@@ -6,6 +6,7 @@
 //!  Receipt ◀── sign, prove (in the task of the caller, after the commit) ◀───────────┘
 //!
 //!  resolve(case) ─▶ open escrows, seal to the peers ─▶ file
+//!  verdict ─▶ open orders, durable with it ─▶ payment_order, signed ─▶ ledger ─▶ hear(receipt)      (crate::outbox)
 //! ```
 //!
 //! A batch is what queued up while the commit before it ran; there is no timer. Invariants
@@ -30,11 +31,13 @@ use arbiter_protocol::error::Refused;
 use arbiter_protocol::evidence::checkpoint::Checkpoint;
 use arbiter_protocol::evidence::merkle;
 use arbiter_protocol::exchange::kind::content::FitContent;
-use arbiter_protocol::exchange::selection::ByRole;
-use arbiter_protocol::ids::{Digest, LeafIndex};
+use arbiter_protocol::exchange::selection::{ByRole, Role};
+use arbiter_protocol::ids::{Digest, ExchangeId, LeafIndex};
+use arbiter_protocol::message::payment::{PaymentOrder, PaymentReceipt};
 use arbiter_protocol::role::arbiter::{Case, Decision, decide};
 use arbiter_protocol::ruling::receipt::Receipt;
 use arbiter_protocol::ruling::sequencer::{ContentId, Desk, Record, Reply};
+use arbiter_protocol::statement::Verified;
 use arbiter_protocol::time::UnixMillis;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -43,7 +46,7 @@ use crate::clock::{Clock, NeverBack};
 use crate::keys::Keys;
 use crate::keys::escrow::EscrowKeys;
 use crate::keys::guard::Tree;
-use crate::store::{ContentHead, Store};
+use crate::store::{ContentHead, Due, OpenOrder, Store};
 use contents::Contents;
 use opening::Benches;
 use release::lock;
@@ -184,6 +187,8 @@ pub enum Ended {
 /// Counts since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
+    /// New affidavits.
+    pub affidavits: u64,
     /// New attestations.
     pub attestations: u64,
     /// Commits, the one at the start included.
@@ -198,10 +203,14 @@ pub struct Counters {
     pub refused: u64,
     /// Cases answered with a statement that was there already.
     pub replays: u64,
+    /// Final answers of ledgers to orders.
+    pub orders_answered: u64,
     /// New verdicts that abort.
     pub verdicts_aborted: u64,
     /// New verdicts that replace.
     pub verdicts_replaced: u64,
+    /// New verdicts that revoke.
+    pub verdicts_revoked: u64,
 }
 
 /// What all handles and the writer share.
@@ -218,6 +227,10 @@ struct Shared {
     contents: Mutex<Contents>,
     /// Opens escrows. Replaced whole when there are other epochs.
     escrow: Mutex<Arc<EscrowKeys>>,
+    /// Wakes who tells ledgers.
+    orders: watch::Sender<u64>,
+    /// Wakes who decides requests when their time has come.
+    standing: watch::Sender<u64>,
     benches: Benches,
     /// The newest signed checkpoint, so that a batch signs one only once.
     checkpoints: Mutex<Option<(Vec<u8>, [u8; 64])>>,
@@ -240,19 +253,31 @@ struct Published {
 
 #[derive(Debug, Default)]
 struct Tally {
+    affidavits: AtomicU64,
     attestations: AtomicU64,
     commits: AtomicU64,
     escrows_false: AtomicU64,
     escrows_opened: AtomicU64,
+    orders_answered: AtomicU64,
     refused: AtomicU64,
     replays: AtomicU64,
     verdicts_aborted: AtomicU64,
     verdicts_replaced: AtomicU64,
+    verdicts_revoked: AtomicU64,
 }
 
 enum Message {
     File(Box<Job>),
+    Hear(Box<Heard>),
     Stop,
+}
+
+/// What a ledger said.
+struct Heard {
+    exchange: ExchangeId,
+    role: Role,
+    receipt: Verified<PaymentReceipt>,
+    reply: oneshot::Sender<bool>,
 }
 
 struct Job {
@@ -280,6 +305,56 @@ impl Handle {
         })?;
         let granted = granted.await.map_err(|_| EngineError::Stopped)??;
         self.shared.release(&granted, request)
+    }
+
+    /// Files what a ledger said to an order (R-423); `false` if it is no final answer to an open order. Durable on return.
+    pub async fn hear(
+        &self,
+        exchange: ExchangeId,
+        role: Role,
+        receipt: Verified<PaymentReceipt>,
+    ) -> Result<bool, EngineError> {
+        let (reply, heard) = oneshot::channel();
+        let message = Message::Hear(Box::new(Heard { exchange, role, receipt, reply }));
+        self.queue.send(message).await.map_err(|_| EngineError::Stopped)?;
+        heard.await.map_err(|_| EngineError::Stopped)
+    }
+
+    /// Orders to ledgers that are open, in the order of their ledgers, from `from` on; at most `count`.
+    pub fn open_orders(&self, from: Option<&OpenOrder>, count: usize) -> Result<Vec<OpenOrder>, EngineError> {
+        self.shared.read(self.shared.store.open_orders(from, count))
+    }
+
+    /// The order as the ledger is told it: read from the durable record and signed, the same bytes each time. `None` if it
+    /// was answered meanwhile.
+    pub fn payment_order(&self, open: &OpenOrder) -> Result<Option<Verified<PaymentOrder>>, EngineError> {
+        self.shared.payment_order(open)
+    }
+
+    /// Changes whenever a verdict has given new orders to ledgers.
+    pub fn new_orders(&self) -> watch::Receiver<u64> {
+        self.shared.orders.subscribe()
+    }
+
+    /// Changes whenever a request was kept that waits for its time.
+    pub fn new_standing(&self) -> watch::Receiver<u64> {
+        self.shared.standing.subscribe()
+    }
+
+    /// The requests that wait for their time, the earliest first; at most `count` (R-424).
+    pub fn standing(&self, count: usize) -> Result<Vec<Due>, EngineError> {
+        self.shared.read(self.shared.store.standing(count))
+    }
+
+    /// The case of a request that waits for its time; `None` if it was decided meanwhile.
+    pub fn standing_case(&self, due: &Due) -> Result<Option<Case>, EngineError> {
+        let record = self.shared.read(self.shared.store.record(&due.exchange))?;
+        let Some(standing) = record.standing.of(due.role) else { return Ok(None) };
+        let case = standing.case(&self.desk().arbiter).map_err(|rejected| {
+            tracing::error!(exchange = %due.exchange, %rejected, "a standing request does not verify; run arbiter fsck");
+            EngineError::Damaged
+        })?;
+        Ok(Some(case))
     }
 
     /// Whether a deposit would be accepted now, before a byte of it is received; whether escrows would have to be
@@ -398,15 +473,18 @@ impl Handle {
         let tally = &self.shared.tally;
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         Counters {
+            affidavits: read(&tally.affidavits),
             attestations: read(&tally.attestations),
             commits: read(&tally.commits),
             escrows_false: read(&tally.escrows_false),
             escrows_opened: read(&tally.escrows_opened),
             leaves: self.log_size(),
             refused: read(&tally.refused),
+            orders_answered: read(&tally.orders_answered),
             replays: read(&tally.replays),
             verdicts_aborted: read(&tally.verdicts_aborted),
             verdicts_replaced: read(&tally.verdicts_replaced),
+            verdicts_revoked: read(&tally.verdicts_revoked),
         }
     }
 

@@ -33,6 +33,8 @@ pub struct Report {
     pub root: Option<Digest>,
     /// Attestations checked and good.
     pub attestations: u64,
+    /// Answers of ledgers to orders.
+    pub answers: u64,
     /// Verdicts checked and good.
     pub verdicts: u64,
     /// The first fault.
@@ -137,6 +139,9 @@ pub enum Problem {
         /// Position.
         index: u64,
     },
+    /// The list of open orders to ledgers is not what the records give.
+    #[error("the open orders to ledgers are not those that the records give (R-423)")]
+    Orders,
     /// A record is kept under another exchange than it is about.
     #[error("the record is kept under another exchange than it is about")]
     OtherExchange,
@@ -152,6 +157,9 @@ pub enum Problem {
     /// The salted record does not give the commitment in the leaf.
     #[error("the record does not give the commitment in the leaf")]
     SealedRecord,
+    /// A request that waits for its time is not what the records give, or does not verify.
+    #[error("the requests that wait for their time are not those that the records give (R-424)")]
+    Standing,
     /// The store could not give an entry.
     #[error(transparent)]
     Store(#[from] StoreError),

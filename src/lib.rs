@@ -30,9 +30,11 @@
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod deadlines;
 pub mod engine;
 pub mod fsck;
 pub mod grpc;
 pub mod keys;
+pub mod outbox;
 pub mod store;
 pub mod telemetry;

@@ -9,6 +9,8 @@ mod escrow;
 mod fixture;
 #[path = "engine/gate.rs"]
 mod gate;
+#[path = "engine/money.rs"]
+mod money;
 
 use std::sync::Arc;
 
@@ -148,12 +150,12 @@ async fn deposit_complain_fetch(place: &impl Place, kind: Kind) {
     let refused = |refused| Err(EngineError::Refused(refused));
     assert_eq!(exchange.file(&world.engine, first, Action::Resolve).await, refused(Refused::DepositRequired));
     // Two uploads of the same deposit at once: one is kept.
-    let ids = [exchange.upload(&world.engine), exchange.upload(&world.engine)];
+    let ids = [exchange.upload(&world.engine, first), exchange.upload(&world.engine, first)];
     assert_ne!(ids[0], ids[1]);
     let mut attested = Vec::new();
     for id in ids {
         let Filed::Receipt(receipt) =
-            world.engine.file(deposit.clone(), Held::only(first, (exchange.fit(), id))).await.unwrap()
+            world.engine.file(deposit.clone(), Held::only(first, (exchange.fit(first), id))).await.unwrap()
         else {
             panic!("no receipt")
         };
@@ -388,11 +390,11 @@ async fn a_damaged_record_harms_only_its_own_exchange() {
     assert_eq!(bad.file(&world.engine, Originator, Action::Abort).await, damaged);
     assert_eq!(world.engine.precheck(&bad.case(Responder, Action::Query)), Err(EngineError::Damaged));
     // A deposit that meets it leaves nothing behind.
-    let id = bad.upload(&world.engine);
+    let id = bad.upload(&world.engine, Originator);
     assert!(world.engine.content(id).is_ok());
     let deposit = bad.case(Originator, Action::Deposit);
     assert_eq!(
-        world.engine.file(deposit, Held::only(Originator, (bad.fit(), id))).await,
+        world.engine.file(deposit, Held::only(Originator, (bad.fit(Originator), id))).await,
         Err(EngineError::Damaged)
     );
     assert_eq!(world.engine.content(id), Err(EngineError::Damaged), "removed");

@@ -155,6 +155,12 @@ pub enum Refused {
         /// The complaint deadline in the agreement, or in P1 the end of the escrow key.
         complain_by: UnixMillis,
     },
+    /// the peer still has time to deposit its item.
+    #[error("the peer may deposit its item until {complain_by}: the affidavit is signed then")]
+    AffidavitTooEarly {
+        /// The deadline in the agreement.
+        complain_by: UnixMillis,
+    },
     /// the second sender of P3 deposited too late: from then on the first sender may revoke.
     #[error("the deposit came at {now}, the agreement allowed it before {send_by}")]
     DepositTooLate {
@@ -276,6 +282,7 @@ impl Refused {
             Self::AcceptanceRequired => "ACCEPTANCE_REQUIRED",
             Self::ComplaintTooLate { .. } => "COMPLAINT_TOO_LATE",
             Self::DeadlineMismatch => "DEADLINE_MISMATCH",
+            Self::AffidavitTooEarly { .. } => "AFFIDAVIT_TOO_EARLY",
             Self::DepositTooLate { .. } => "DEPOSIT_TOO_LATE",
             Self::RevokeNotAllowed => "REVOKE_NOT_ALLOWED",
             Self::RevokeTooEarly { .. } => "REVOKE_TOO_EARLY",
@@ -290,6 +297,18 @@ impl Refused {
             Self::ResolveNotAllowed => "RESOLVE_NOT_ALLOWED",
             Self::SelectionMismatch => "SELECTION_MISMATCH",
             Self::VerdictNotFound => "VERDICT_NOT_FOUND",
+        }
+    }
+}
+
+impl Refused {
+    /// When the same request will not be too early any more.
+    pub const fn until(&self) -> Option<UnixMillis> {
+        match self {
+            Self::AbortTooEarly { complain_by: until }
+            | Self::AffidavitTooEarly { complain_by: until }
+            | Self::RevokeTooEarly { send_by: until } => Some(*until),
+            _ => None,
         }
     }
 }

@@ -11,16 +11,18 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arbiter_protocol::ids::Digest;
+use arbiter_protocol::ids::{Digest, PublicKey};
 use arbiter_protocol::ruling::sequencer::Desk;
 use sha2::{Digest as _, Sha256};
 
 use super::{CliError, Prepared, epochs, prepare, print};
 use crate::clock::SystemClock;
 use crate::config::Settings;
+use crate::deadlines;
 use crate::engine::{Ended, Engine};
 use crate::grpc::shutdown::{Hangup, Signals};
 use crate::grpc::{Api, Server, Tls};
+use crate::outbox::{Outbox, Pause};
 use crate::store::rocks::RocksStore;
 use crate::telemetry;
 
@@ -56,7 +58,7 @@ async fn serve_until_stopped(
     let mut signals = Signals::catch().map_err(refused)?;
     let mut hangup = Hangup::catch().map_err(refused)?;
 
-    let Prepared { keys, arbiter, tls } = prepared;
+    let Prepared { keys, arbiter, tls, ledgers } = prepared;
     let store = RocksStore::open(&settings.data, &arbiter)
         .map_err(|source| CliError::Store { path: settings.data.clone(), source })?;
     let store = Arc::new(store);
@@ -72,7 +74,10 @@ async fn serve_until_stopped(
     let engine = Engine::start(desk, keys, store, Box::new(SystemClock)).map_err(failed)?;
     epochs::begin(settings, &engine);
     let size = engine.log_size();
-    let mut server = Server::start(api(settings, tls), listener, engine.clone()).await?;
+    let reached = ledgers.keys().copied().collect();
+    let outbox = tokio::spawn(Outbox::new(engine.clone(), ledgers, Pause::default()).run());
+    let deadlines = tokio::spawn(deadlines::run(engine.clone()));
+    let mut server = Server::start(api(settings, tls, reached), listener, engine.clone()).await?;
 
     let address = server.address();
     let (origin, key) = (&arbiter.log_origin, arbiter.key);
@@ -100,6 +105,8 @@ async fn serve_until_stopped(
             Ok(())
         }
     };
+    outbox.abort();
+    deadlines.abort();
     let ended = engine.stop().await;
     tracing::info!(?ended, "stopped");
     match (failed, ended) {
@@ -109,7 +116,7 @@ async fn serve_until_stopped(
     }
 }
 
-fn api(settings: &Settings, tls: Option<Tls>) -> Api {
+fn api(settings: &Settings, tls: Option<Tls>, ledgers: Vec<PublicKey>) -> Api {
     Api {
         terms: settings.terms.clone(),
         max_deposit_bytes: settings.max_deposit_bytes,
@@ -121,6 +128,8 @@ fn api(settings: &Settings, tls: Option<Tls>) -> Api {
         request_timeout: settings.request_timeout(),
         min_bytes_per_second: settings.min_bytes_per_second,
         drain: settings.drain(),
+        ledgers,
+        hold_allowance: Duration::from_millis(settings.hold_allowance_ms),
         tls,
     }
 }

@@ -72,6 +72,10 @@ pub struct Overrides {
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_bytes_per_second: Option<u64>,
+    /// How long the hold of a payment must outlast complain_by [default: 3600000]
+    #[arg(long, value_name = "MS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hold_allowance_ms: Option<u64>,
     /// How long requests in flight may last after SIGTERM [default: 10]
     #[arg(long, value_name = "S")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -118,6 +122,7 @@ pub(super) struct Defaults {
     max_streams: u32,
     request_timeout_seconds: u64,
     min_bytes_per_second: u64,
+    hold_allowance_ms: u64,
     drain_seconds: u64,
     allow_plaintext: bool,
     log_format: LogFormat,
@@ -153,6 +158,8 @@ impl Defaults {
             request_timeout_seconds: 30,
             // 256 kbit/s: a slow mobile line. Whoever holds a place must at least send that much.
             min_bytes_per_second: 32 * 1024,
+            // An hour: a ledger that is upgraded or restarted is back by then.
+            hold_allowance_ms: 60 * 60 * 1000,
             // Within the 30 s that supervisors usually wait before SIGKILL.
             drain_seconds: 10,
             // Statements are not secret to the arbiter, but they are to the network.

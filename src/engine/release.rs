@@ -11,13 +11,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use arbiter_protocol::evidence::checkpoint::Checkpoint;
 use arbiter_protocol::evidence::merkle;
 use arbiter_protocol::ids::{Digest, ExchangeId, LeafIndex};
+use arbiter_protocol::message::payment::PaymentOrder;
 use arbiter_protocol::ruling::sequencer::{ContentId, Logged, Record, Reply, Seals};
-use arbiter_protocol::statement::Payload;
+use arbiter_protocol::statement::{Payload, Verified};
 use tokio::sync::watch;
 
 use super::{Ended, EngineError, Filed, Granted, Published, Shared, State};
 use crate::keys::guard::{CheckpointGuard, Durable, Remembering, StatementGuard, Tree};
-use crate::store::StoreError;
+use crate::store::{OpenOrder, StoreError};
 
 impl Shared {
     pub(super) fn published(&self) -> Published {
@@ -29,8 +30,8 @@ impl Shared {
         let record = &granted.record;
         match granted.reply {
             Reply::Content(content) => Ok(Filed::Content(content)),
-            Reply::Attestation => {
-                let logged = record.attestation.as_ref().ok_or(EngineError::Damaged)?;
+            Reply::Attestation(depositor) => {
+                let logged = record.attestations.of(depositor).as_ref().ok_or(EngineError::Damaged)?;
                 self.receipt(
                     record,
                     logged,
@@ -66,6 +67,17 @@ impl Shared {
         let receipt =
             self.sealed(&durable, |seals| seals.issue(&self.desk, record, logged, request, index, proof))?;
         Ok(Filed::Receipt(Box::new(receipt)))
+    }
+
+    /// Signs an order to a ledger, if the store still holds it open.
+    pub(super) fn payment_order(
+        &self,
+        open: &OpenOrder,
+    ) -> Result<Option<Verified<PaymentOrder>>, EngineError> {
+        let durable = self.read(Durable::record_of(&*self.store, &open.exchange))?;
+        let Some(order) = durable.open_order(open.role) else { return Ok(None) };
+        self.sealed(&durable, |seals| Ok::<_, std::convert::Infallible>(Verified::sign(order, seals.arbiter)))
+            .map(Some)
     }
 
     /// Signs a checkpoint of the log.

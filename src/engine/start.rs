@@ -1,5 +1,6 @@
 //! Starting: the stored log is rebuilt and compared before anything may be signed.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use arbiter_protocol::evidence::leaf::{Event, Leaf};
@@ -139,6 +140,8 @@ pub(super) fn prepare(
         published: Mutex::new(published),
         contents: Mutex::new(contents),
         escrow,
+        orders: watch::Sender::new(0),
+        standing: watch::Sender::new(0),
         benches: Benches::default(),
         checkpoints: Mutex::new(None),
         stored_tree: Mutex::new(None),
@@ -156,7 +159,7 @@ fn first_commit(writer: &mut Writer) -> Result<(), StartError> {
     if writer.head.frontier.size() == 0 {
         batch.genesis(writer.head.time);
     }
-    writer.commit(batch.close())?;
+    writer.commit(batch.close(), &BTreeMap::new())?;
     Ok(())
 }
 

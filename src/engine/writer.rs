@@ -10,8 +10,8 @@ use arbiter_protocol::ruling::sequencer::{Batch, Closed, ContentId, Head, Record
 use tokio::sync::{mpsc, oneshot};
 
 use super::release::lock;
-use super::{BATCH, Ended, EngineError, Granted, Job, Message, Published, Shared};
-use crate::store::{Commit, StoreError, StoredHead};
+use super::{BATCH, Ended, EngineError, Granted, Heard, Job, Message, Published, Shared};
+use crate::store::{Commit, StoreError, StoredHead, schema};
 
 /// The only one that commits.
 pub(super) struct Writer {
@@ -53,19 +53,20 @@ impl Writer {
 
     /// One batch: what is queued now, after `first`.
     pub(super) fn turn(&mut self, first: Message) -> Turn {
-        let mut jobs = Vec::new();
+        let (mut jobs, mut heard) = (Vec::new(), Vec::new());
         let mut next = Some(first);
         while let Some(message) = next.take() {
             match message {
                 Message::File(job) => jobs.push(*job),
+                Message::Hear(it) => heard.push(*it),
                 // What is queued before this still gets its answer; nothing comes after.
                 Message::Stop => self.queue.close(),
             }
-            if jobs.len() < BATCH {
+            if jobs.len().saturating_add(heard.len()) < BATCH {
                 next = self.queue.try_recv().ok();
             }
         }
-        if let Err(error) = self.decide_and_commit(jobs) {
+        if let Err(error) = self.decide_and_commit(jobs, heard) {
             tracing::error!(%error, "a commit failed: nothing more is signed; start the arbiter again");
             // Waiters see their channel close and are told that the engine has stopped.
             self.queue.close();
@@ -75,7 +76,7 @@ impl Writer {
     }
 
     /// Decides and commits; answers only after the commit has returned.
-    fn decide_and_commit(&mut self, jobs: Vec<Job>) -> Result<(), StoreError> {
+    fn decide_and_commit(&mut self, jobs: Vec<Job>, heard: Vec<Heard>) -> Result<(), StoreError> {
         let shared = Arc::clone(&self.shared);
         let mut batch = Batch::new(&shared.desk, shared.keys.veil(), self.head.clone());
         let mut waiting = Vec::with_capacity(jobs.len());
@@ -83,11 +84,15 @@ impl Writer {
         for job in jobs {
             waiting.extend(decide(&shared, &mut batch, &mut seen, job));
         }
+        let heard: Vec<_> = heard.into_iter().filter_map(|it| hear(&shared, &mut batch, it)).collect();
         let new = batch.len();
         let changed = if batch.is_empty() {
             BTreeMap::new()
         } else {
-            self.commit(batch.close())?.into_iter().map(|(id, record)| (id, Arc::new(record))).collect()
+            self.commit(batch.close(), &seen)?
+                .into_iter()
+                .map(|(id, record)| (id, Arc::new(record)))
+                .collect()
         };
         self.count(&changed, new, &waiting);
         for waiter in waiting {
@@ -97,15 +102,32 @@ impl Writer {
             // A caller that went away can ask again and gets the same.
             let _ = waiter.reply.send(granted);
         }
+        for (reply, counted) in heard {
+            shared.tally.orders_answered.fetch_add(u64::from(counted), Ordering::Relaxed);
+            let _ = reply.send(counted);
+        }
         Ok(())
     }
 
     /// Makes a batch durable and shows it to readers of the log.
-    pub(super) fn commit(&mut self, closed: Closed) -> Result<BTreeMap<ExchangeId, Record>, StoreError> {
+    /// `before` has the records as they were.
+    pub(super) fn commit(
+        &mut self,
+        closed: Closed,
+        before: &BTreeMap<ExchangeId, Arc<Record>>,
+    ) -> Result<BTreeMap<ExchangeId, Record>, StoreError> {
         let (size, root) = (closed.head.frontier.size(), closed.head.frontier.root());
         let commits = self.stored.as_ref().map_or(0, |head| head.commits).saturating_add(1);
+        let decided = closed.records.iter().flat_map(|(exchange, record)| {
+            let now = schema::due(exchange, record);
+            let stood = before.get(exchange).map(|it| schema::due(exchange, it)).unwrap_or_default();
+            stood.into_iter().filter(move |due| !now.contains(due))
+        });
+        let decided: Vec<_> = decided.collect();
+        let stands = closed.records.iter().any(|(exchange, it)| !schema::due(exchange, it).is_empty());
         let commit = Commit {
             expected: self.stored.clone(),
+            decided,
             head: StoredHead { commits, size, root, time: closed.head.time },
             records: closed.records,
             leaves: closed.leaves,
@@ -116,6 +138,9 @@ impl Writer {
         self.stored = Some(commit.head);
         *lock(&self.shared.published) = Published { commits, size, root };
         self.shared.tally.commits.fetch_add(1, Ordering::Relaxed);
+        if stands {
+            self.shared.standing.send_modify(|count| *count = count.wrapping_add(1));
+        }
         Ok(commit.records)
     }
 
@@ -140,23 +165,29 @@ impl Writer {
                 let verdict = &logged.statement;
                 let count = match verdict.ruling {
                     Ruling::Aborted => &tally.verdicts_aborted,
+                    Ruling::Affidavit(_) => &tally.affidavits,
                     Ruling::Replaced(_) => &tally.verdicts_replaced,
+                    Ruling::Revoked(_) => &tally.verdicts_revoked,
                 };
                 count.fetch_add(1, Ordering::Relaxed);
+                if matches!(verdict.ruling, Ruling::Revoked(_)) {
+                    self.shared.orders.send_modify(|count| *count = count.wrapping_add(1));
+                }
                 let (rule, leaf) = (&verdict.rule, verdict.leaf_index.0);
                 tracing::info!(%exchange, rule, leaf, requested_by = %verdict.requested_by, "ruled");
             }
-            let attestation = record.attestation.as_ref().filter(|it| it.statement.leaf_index.0 >= first_new);
-            if let Some(logged) = attestation {
+            for (_, attestation) in record.attestations.iter() {
+                let new = attestation.as_ref().filter(|it| it.statement.leaf_index.0 >= first_new);
+                let Some(logged) = new else { continue };
                 tally.attestations.fetch_add(1, Ordering::Relaxed);
                 let (leaf, role) = (logged.statement.leaf_index.0, logged.statement.depositor);
-                tracing::info!(%exchange, rule = "R-407", leaf, requested_by = %role, "attested");
+                tracing::info!(%exchange, leaf, requested_by = %role, "attested");
             }
         }
         let mut answered = 0u64;
         for waiter in waiting {
             match &waiter.decided {
-                Ok(Reply::Attestation | Reply::Verdict) => answered = answered.saturating_add(1),
+                Ok(Reply::Attestation(_) | Reply::Verdict) => answered = answered.saturating_add(1),
                 Err(EngineError::Refused(refused)) => {
                     tally.refused.fetch_add(1, Ordering::Relaxed);
                     tracing::debug!(exchange = %waiter.exchange, reason = refused.reason(), "refused");
@@ -200,4 +231,16 @@ fn decide(
     let fits = held.map(|_, it| it.as_ref().map(|(fit, id)| (fit, *id)));
     let decided = batch.file(&case, Record::clone(&durable), shared.clock.now(), fits);
     Some(Waiting { exchange, durable, decided: decided.map_err(EngineError::Refused), brought, reply })
+}
+
+/// Logs what a ledger said. A record that cannot be read fails this answer only: it is told again.
+fn hear(shared: &Shared, batch: &mut Batch<'_>, heard: Heard) -> Option<(oneshot::Sender<bool>, bool)> {
+    let Heard { exchange, role, receipt, reply } = heard;
+    let record = shared.read(shared.store.record(&exchange)).ok()?;
+    let counted = batch.hear(exchange, record, role, &receipt, shared.clock.now());
+    if counted {
+        let (entry, payment) = (receipt.entry, receipt.terms.id());
+        tracing::info!(%exchange, %role, %payment, state = ?receipt.state, entry, rule = "R-423", "a ledger answered");
+    }
+    Some((reply, counted))
 }

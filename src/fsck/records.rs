@@ -1,5 +1,6 @@
 //! The records: every statement is decided again from what the parties signed.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use arbiter_protocol::evidence::leaf::{Event, Leaf, RecordField, record_root};
@@ -9,11 +10,12 @@ use arbiter_protocol::exchange::selection::{ByRole, Role};
 use arbiter_protocol::ids::{Digest, ExchangeId, LeafIndex};
 use arbiter_protocol::limits;
 use arbiter_protocol::message::agreement::{Acceptance, ArbiterIdentity, Offer};
+use arbiter_protocol::message::payment::{PaymentReceipt, PaymentState};
 use arbiter_protocol::message::request::Request;
 use arbiter_protocol::message::verdict::{Attestation, Ruling, Verdict};
 use arbiter_protocol::role::arbiter::{Case, Decision, Known, decide};
-use arbiter_protocol::ruling::receipt::{Evidence, Ruled, record_values};
-use arbiter_protocol::ruling::sequencer::{ContentId, Logged, Record, Veil};
+use arbiter_protocol::ruling::receipt::{Evidence, Ruled, deposit_rule, record_values};
+use arbiter_protocol::ruling::sequencer::{ContentId, LedgerAnswer, Logged, Record, Veil};
 use arbiter_protocol::statement::{Envelope, Payload, Signed, digest_of};
 use arbiter_protocol::time::UnixMillis;
 use prost::Message as _;
@@ -21,8 +23,8 @@ use prost::Message as _;
 use super::log::Good;
 use super::{Problem, Progress, Report};
 use crate::keys::guard::durable_root;
-use crate::store::Store;
 use crate::store::schema::unsigned;
+use crate::store::{Due, OpenOrder, Store};
 
 struct Walk<'a> {
     store: &'a dyn Store,
@@ -32,6 +34,10 @@ struct Walk<'a> {
     /// Leaves whose statement was found.
     claimed: BTreeSet<u64>,
     contents: BTreeSet<ContentId>,
+    /// Orders to ledgers that the records say are open.
+    open: BTreeSet<OpenOrder>,
+    /// Requests that the records say wait for their time.
+    due: BTreeSet<Due>,
     /// Of the tree whose root was computed last: most records of a batch name the same.
     tree: Option<(u64, Digest)>,
 }
@@ -58,8 +64,9 @@ pub(super) fn check(
     report: &mut Report,
     progress: &mut dyn FnMut(Progress),
 ) {
-    let (claimed, contents) = (BTreeSet::new(), BTreeSet::new());
-    let mut walk = Walk { store, arbiter, veil, good, claimed, contents, tree: None };
+    let (claimed, contents, open) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    let mut walk =
+        Walk { store, arbiter, veil, good, claimed, contents, open, due: BTreeSet::new(), tree: None };
     let (mut after, mut done) = (None, 0u64);
     loop {
         let page = match store.exchanges(after, PAGE) {
@@ -73,6 +80,24 @@ pub(super) fn check(
             done = done.saturating_add(1);
         }
         progress(Progress::Records { done });
+    }
+    match store.open_orders(None, usize::MAX) {
+        Ok(listed) if listed.iter().eq(&walk.open) => {}
+        Ok(listed) => {
+            let differ = walk.open.iter().find(|it| !listed.contains(it));
+            let differ = differ.or_else(|| listed.iter().find(|it| !walk.open.contains(it)));
+            report.found(None, differ.map(|it| it.exchange), Problem::Orders);
+        }
+        Err(error) => return report.found(None, None, error.into()),
+    }
+    match store.standing(usize::MAX) {
+        Ok(listed) if listed.iter().eq(&walk.due) => {}
+        Ok(listed) => {
+            let differ = walk.due.iter().find(|it| !listed.contains(it));
+            let differ = differ.or_else(|| listed.iter().find(|it| !walk.due.contains(it)));
+            report.found(None, differ.map(|it| it.exchange), Problem::Standing);
+        }
+        Err(error) => return report.found(None, None, error.into()),
     }
     let unclaimed = (1..good.leaves).find(|index| !walk.claimed.contains(index));
     if let Some(index) = unclaimed {
@@ -88,16 +113,34 @@ impl Walk<'_> {
             Ok(record) => record,
             Err(error) => return report.found(first, Some(exchange), error.into()),
         };
-        let attested = record
-            .attestation
-            .as_ref()
-            .map(|logged| (logged.statement.leaf_index.0, self.attestation(exchange, &record, logged)));
-        let ruled = record
-            .verdict
-            .as_ref()
-            .map(|logged| (logged.statement.leaf_index.0, self.verdict(exchange, &record, logged)));
+        for (role, order) in record.open_orders() {
+            self.open.insert(OpenOrder { ledger: order.terms.payment.ledger, exchange, role });
+        }
+        for (role, standing) in record.standing.iter() {
+            let Some(standing) = standing else { continue };
+            self.due.insert(Due { at: standing.at, exchange, role });
+            let case = standing.case(self.arbiter);
+            let good =
+                case.as_ref().is_ok_and(|it| it.exchange_id() == exchange && it.request().role == role);
+            if !good || record.verdict.is_some() {
+                return report.found(first, Some(exchange), Problem::Standing);
+            }
+        }
+        let mut checks = Vec::new();
+        for (_, attestation) in record.attestations.iter() {
+            let Some(logged) = attestation else { continue };
+            checks.push((logged.statement.leaf_index.0, self.attestation(exchange, &record, logged)));
+        }
+        if let Some(logged) = &record.verdict {
+            checks.push((logged.statement.leaf_index.0, self.verdict(exchange, &record, logged)));
+        }
+        for (role, answer) in record.answers.iter() {
+            let Some(answer) = answer else { continue };
+            let index = Leaf::decode(&answer.leaf).map_or(u64::MAX, |leaf| leaf.index.0);
+            checks.push((index, self.answer(exchange, &record, role, answer)));
+        }
         let mut indices = Vec::new();
-        for (index, checked) in [attested, ruled].into_iter().flatten() {
+        for (index, checked) in checks {
             indices.push(index);
             if let Err(problem) = checked {
                 // What stands where the log is damaged cannot be told apart from that damage.
@@ -108,10 +151,14 @@ impl Walk<'_> {
                 return;
             }
         }
-        report.attestations = report.attestations.saturating_add(u64::from(record.attestation.is_some()));
+        for (role, attestation) in record.attestations.iter() {
+            report.attestations = report.attestations.saturating_add(u64::from(attestation.is_some()));
+            let answered = record.answers.of(role).is_some();
+            report.answers = report.answers.saturating_add(u64::from(answered));
+        }
         report.verdicts = report.verdicts.saturating_add(u64::from(record.verdict.is_some()));
         let place = indices.iter().min().copied().or(first);
-        if indices.is_empty() {
+        if indices.is_empty() && record.standing == ByRole::default() {
             return report.found(place, Some(exchange), Problem::RecordEmpty);
         }
         let counted = usize::try_from(record.leaves).ok() == Some(indices.len());
@@ -141,15 +188,60 @@ impl Walk<'_> {
         let expected = Expected {
             index: statement.leaf_index,
             event: Event::DepositAccepted,
-            rule: String::from("R-407"),
+            rule: deposit_rule(case.offer().selection.protocol).to_owned(),
             time: statement.time,
         };
-        self.logged(exchange, logged, None, &expected)?;
+        self.logged(exchange, logged, ByRole::default(), &expected)?;
         let depositor = statement.depositor;
-        let Description::Information(described) = &case.offer().item(depositor).description else {
+        let held = *record.held.of(depositor);
+        match &case.offer().item(depositor).description {
+            Description::Information(described) => self.content(Some(described.size_bytes), held),
+            Description::Payment(_) => self.content(None, held),
+            Description::DetachedSignature(_) | Description::Signature(_) => Err(Problem::Decision),
+        }
+    }
+
+    /// the receipt is the ledger's, final, and for an order that follows from the verdict.
+    fn answer(
+        &mut self,
+        exchange: ExchangeId,
+        record: &Record,
+        role: Role,
+        answer: &LedgerAnswer,
+    ) -> Result<(), Problem> {
+        let leaf = Leaf::decode(&answer.leaf).map_err(Problem::Leaf)?;
+        if self.store.leaves(leaf.index.0, 1)?.first() != Some(&answer.leaf) {
+            return Err(Problem::LeafMismatch);
+        }
+        let invalid = |invalid: arbiter_protocol::error::Invalid| Problem::Evidence(invalid.into());
+        let order = record.orders().into_iter().find(|(whose, _)| *whose == role);
+        let (_, order) = order.ok_or(Problem::Decision)?;
+        let receipt = Signed::<PaymentReceipt>::parse(answer.receipt.clone()).map_err(invalid)?;
+        let receipt = receipt.verify(&order.terms.payment.ledger).map_err(invalid)?;
+        if receipt.terms != order.terms || !receipt.is_final() {
             return Err(Problem::Decision);
+        }
+        let event = match receipt.state {
+            PaymentState::Posted(_) => Event::PaymentPosted,
+            _ => Event::PaymentVoided,
         };
-        self.content(described.size_bytes, *record.held.of(depositor))
+        if leaf.event != event || leaf.reason != "R-423" || leaf.token != receipt.digest() {
+            return Err(Problem::LeafMismatch);
+        }
+        if let Some(veil) = self.veil {
+            let salt = veil.salt(&leaf.token, "receipt");
+            let value = Cow::Borrowed(receipt.envelope().payload());
+            if leaf.exchange != veil.pseudonym(&exchange) {
+                return Err(Problem::LeafMismatch);
+            }
+            if record_root(&[RecordField { name: "receipt", salt, value }]) != leaf.record {
+                return Err(Problem::SealedRecord);
+            }
+        }
+        match self.claimed.insert(leaf.index.0) {
+            true => Ok(()),
+            false => Err(Problem::Again { what: "statement of this leaf" }),
+        }
     }
 
     fn verdict(
@@ -166,7 +258,9 @@ impl Walk<'_> {
             return Err(Problem::Decision);
         }
         let event = Ruled::event_of(statement);
-        let relied_on = record.attestation.as_ref().filter(|_| event == Event::VerdictReplaced);
+        let relied_on = record.attestations.map(|_, it| {
+            it.as_ref().filter(|deposit| statement.evidence.contains(&digest_of(&deposit.statement)))
+        });
         let expected = Expected {
             index: statement.leaf_index,
             event,
@@ -178,7 +272,7 @@ impl Walk<'_> {
         for role in case.to_open() {
             let Some(item) = case.offer().item(role).description.detached() else { continue };
             let size = u64::try_from(item.key.signature_bytes()).unwrap_or(u64::MAX);
-            self.content(size, *record.held.of(role))?;
+            self.content(Some(size), *record.held.of(role))?;
         }
         Ok(())
     }
@@ -200,7 +294,7 @@ impl Walk<'_> {
         &mut self,
         exchange: ExchangeId,
         logged: &Logged<T>,
-        relied_on: Option<&Logged<Attestation>>,
+        relied_on: ByRole<Option<&Logged<Attestation>>>,
         expected: &Expected,
     ) -> Result<(), Problem> {
         let index = expected.index.0;
@@ -255,8 +349,8 @@ impl Walk<'_> {
         Ok(root == Some(logged.root))
     }
 
-    /// A content of `size_bytes` plain bytes is there, whole, and nobody else's.
-    fn content(&mut self, size_bytes: u64, content: Option<ContentId>) -> Result<(), Problem> {
+    /// A content of `size_bytes` plain bytes is there, whole, and nobody else's; without a size, one of less than a chunk.
+    fn content(&mut self, size_bytes: Option<u64>, content: Option<ContentId>) -> Result<(), Problem> {
         let incomplete = |problem| Problem::Content { problem };
         let content = content.ok_or(incomplete("the record names none"))?;
         if !self.contents.insert(content) {
@@ -264,6 +358,10 @@ impl Walk<'_> {
         }
         let head = self.store.content(content)?.ok_or(incomplete("its head is missing"))?;
         let chunk_bytes = u64::try_from(limits::CHUNK_BYTES).unwrap_or(u64::MAX);
+        let Some(size_bytes) = size_bytes else {
+            let one = head.chunks == 1 && self.store.chunk(content, 0)?.is_some();
+            return if one { Ok(()) } else { Err(incomplete("it is not the one chunk of a receipt")) };
+        };
         if head.chunks != size_bytes.div_ceil(chunk_bytes) {
             return Err(incomplete("it has another number of chunks than its size asks for"));
         }
@@ -283,9 +381,9 @@ impl Walk<'_> {
 
 /// Whether an attestation, or a verdict that took it out of escrow, is the reason why `role`'s item is held.
 fn accounted_for(record: &Record, role: Role) -> bool {
-    let attested = record.attestation.as_ref().is_some_and(|it| it.statement.depositor == role);
+    let attested = record.attestations.of(role).is_some();
     let opened = record.verdict.as_ref().is_some_and(|logged| match &logged.statement.ruling {
-        Ruling::Aborted => false,
+        Ruling::Aborted | Ruling::Affidavit(_) | Ruling::Revoked(_) => false,
         Ruling::Replaced(list) => {
             list.iter().any(|it| it.role == role && it.item.description.detached().is_some())
         }
@@ -298,16 +396,12 @@ fn sealed_record<T: Payload>(
     veil: &dyn Veil,
     token: &Digest,
     logged: &Logged<T>,
-    relied_on: Option<&Logged<Attestation>>,
+    relied_on: ByRole<Option<&Logged<Attestation>>>,
 ) -> Option<Digest> {
-    let attestation = match relied_on {
-        None => None,
-        Some(attestation) => Some(envelope(&attestation.statement)?),
-    };
     let evidence = Evidence {
         request: logged.request.clone(),
         acceptance: logged.acceptance.clone(),
-        attestation,
+        attestations: relied_on.map(|_, it| it.and_then(|deposit| envelope(&deposit.statement))),
         escrows: logged.escrows.clone(),
     };
     let statement = envelope(&logged.statement)?;

@@ -15,7 +15,6 @@
 
 use arbiter_protocol::crypto::Sealer;
 use arbiter_protocol::error::Invalid;
-use arbiter_protocol::exchange::item::Information;
 use arbiter_protocol::exchange::kind::Unfit;
 use arbiter_protocol::exchange::kind::content::{ContentCheck, FitContent};
 use arbiter_protocol::exchange::selection::Role;
@@ -67,12 +66,29 @@ impl UploadError {
     }
 }
 
+/// How many plain bytes an upload has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Size {
+    /// So many, by the description.
+    Exactly(u64),
+    /// Not more than these, which are less than a chunk: the receipt of a payment.
+    AtMost(u64),
+}
+
+impl Size {
+    const fn most(self) -> u64 {
+        match self {
+            Self::Exactly(size) | Self::AtMost(size) => size,
+        }
+    }
+}
+
 /// An upload in progress.
 pub struct Upload {
     draft: Draft,
     sealer: Sealer,
     check: ContentCheck,
-    agreed: u64,
+    size: Size,
     plain: Zeroizing<Vec<u8>>,
     chunks: u64,
 }
@@ -84,22 +100,16 @@ impl Upload {
         engine: Handle,
         agreement: &Agreement,
         depositor: Role,
-        described: Information,
+        check: ContentCheck,
+        size: Size,
         most_bytes: u64,
     ) -> Result<Self, UploadError> {
         let mut randomness = Zeroizing::new([0; 32]);
         getrandom::fill(randomness.as_mut_slice()).map_err(UploadError::Randomness)?;
         let peer = &agreement.offer().party(depositor.peer()).sealing_key;
         let sealer = Sealer::new(peer, &agreement.seal_context(depositor), &randomness)?;
-        let draft = Draft::begin(engine, described.size_bytes, most_bytes)?;
-        Ok(Self {
-            sealer,
-            draft,
-            agreed: described.size_bytes,
-            check: ContentCheck::file(described),
-            plain: Zeroizing::new(Vec::new()),
-            chunks: 0,
-        })
+        let draft = Draft::begin(engine, size.most(), most_bytes)?;
+        Ok(Self { sealer, draft, size, check, plain: Zeroizing::new(Vec::new()), chunks: 0 })
     }
 
     /// Takes the next bytes, at most [`limits::CHUNK_BYTES`] and not none: an upload must come to an end.
@@ -110,10 +120,14 @@ impl Upload {
     }
 
     /// Ends the upload: the proof that it fits, and the stored draft.
-    pub fn finish(self) -> Result<(FitContent, Draft), UploadError> {
-        let found = self.check.found();
-        if found < self.agreed {
-            return Err(UploadError::Incomplete { found, agreed: self.agreed });
+    pub fn finish(mut self) -> Result<(FitContent, Draft), UploadError> {
+        match (self.size, self.check.found()) {
+            (Size::Exactly(agreed), found) if found < agreed => {
+                return Err(UploadError::Incomplete { found, agreed });
+            }
+            (Size::Exactly(_), _) => {}
+            // The caller's end is the end: at most one chunk, still in the buffer.
+            (Size::AtMost(_), _) => self.put(true)?,
         }
         let fit = self.check.finish()?;
         let head = ContentHead { encapsulated: *self.sealer.encapsulated(), chunks: self.chunks };
@@ -122,8 +136,8 @@ impl Upload {
     }
 
     /// How far the upload is: bytes found and agreed.
-    pub const fn progress(&self) -> (u64, u64) {
-        (self.check.found(), self.agreed)
+    pub fn progress(&self) -> (u64, u64) {
+        (self.check.found(), self.size.most())
     }
 
     fn take_bytes(&mut self, mut rest: &[u8]) -> Result<(), UploadError> {
@@ -141,7 +155,7 @@ impl Upload {
             self.plain.reserve_exact(room);
             self.plain.extend_from_slice(now);
             rest = later;
-            let last = rest.is_empty() && self.check.found() == self.agreed;
+            let last = rest.is_empty() && self.size == Size::Exactly(self.check.found());
             if last || self.plain.len() == limits::CHUNK_BYTES {
                 self.put(last)?;
             }

@@ -31,6 +31,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arbiter_protocol::evidence::note::VerifierKey;
+use arbiter_protocol::ids::PublicKey;
 use arbiter_protocol::limits;
 use arbiter_protocol::message::wire;
 use arbiter_protocol::wire::DESCRIPTORS;
@@ -86,6 +87,10 @@ pub struct Api {
     pub min_bytes_per_second: u64,
     /// How long requests in flight may last while draining.
     pub drain: Duration,
+    /// The ledgers that this arbiter reaches.
+    pub ledgers: Vec<PublicKey>,
+    /// How long a hold must outlast `complain_by`.
+    pub hold_allowance: Duration,
     /// TLS; without it plaintext.
     pub tls: Option<Tls>,
 }
@@ -104,6 +109,8 @@ impl Default for Api {
             request_timeout: Duration::from_secs(30),
             min_bytes_per_second: 32 * 1024,
             drain: Duration::from_secs(10),
+            ledgers: Vec::new(),
+            hold_allowance: Duration::from_secs(60 * 60),
             tls: None,
         }
     }
@@ -204,10 +211,12 @@ impl Service {
                 deposit_bytes: api.max_deposit_bytes.min(api.max_total_deposit_bytes),
                 chunk_bytes: u32::try_from(limits::CHUNK_BYTES).unwrap_or(u32::MAX),
                 statement_bytes: u32::try_from(limits::STATEMENT_BYTES).unwrap_or(u32::MAX),
+                hold_allowance_millis: u64::try_from(api.hold_allowance.as_millis()).unwrap_or(u64::MAX),
             }),
             clock: engine.now().0,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             escrow_epochs: self.escrow_epochs(),
+            ledgers: api.ledgers.iter().map(PublicKey::to_vec).collect(),
         }
     }
 
@@ -225,6 +234,7 @@ impl Service {
             ("escrows_false", counted.escrows_false),
             ("escrows_opened", counted.escrows_opened),
             ("leaves", leaves),
+            ("orders_answered", counted.orders_answered),
         ];
         let more = more.map(|(name, value)| (name.to_owned(), value));
         let counters = self.0.gate.counters().into_iter().chain(more);

@@ -20,8 +20,10 @@ use std::pin::Pin;
 use arbiter_protocol::error::Invalid;
 use arbiter_protocol::evidence::leaf::Leaf;
 use arbiter_protocol::exchange::item::Description;
-use arbiter_protocol::exchange::kind::content::FitContent;
+use arbiter_protocol::exchange::kind::content::{ContentCheck, FitContent};
 use arbiter_protocol::exchange::selection::ByRole;
+use arbiter_protocol::limits;
+use arbiter_protocol::message::payment::PaymentTerms;
 use arbiter_protocol::message::request::Action;
 use arbiter_protocol::role::arbiter::Case;
 use arbiter_protocol::ruling::receipt::Receipt;
@@ -33,7 +35,7 @@ use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::deposit::Upload;
+use super::deposit::{Size, Upload};
 use super::gate::Permit;
 use super::pace::Pace;
 use super::{Service, blocking, status};
@@ -77,6 +79,14 @@ impl ArbiterService for Service {
         let about = About::new(&case);
         let receipt = about.answer(self.engine().resolve(case).await)?;
         Ok(Response::new(proto::GenerateItemResponse { receipt: Some((&*receipt).into()) }))
+    }
+
+    async fn revoke_transfer(
+        &self,
+        request: Request<proto::RevokeTransferRequest>,
+    ) -> Result<Response<proto::RevokeTransferResponse>, Status> {
+        let receipt = self.rule("RevokeTransfer", Action::Revoke, request.into_inner().case).await?;
+        Ok(Response::new(proto::RevokeTransferResponse { receipt: Some((&*receipt).into()) }))
     }
 
     async fn abort_exchange(
@@ -190,18 +200,25 @@ impl Service {
     fn begin(&self, case: &Case) -> Result<Upload, Status> {
         let agreement = case.agreement().ok_or_else(|| status::unexpected("VerifyTransfer"))?;
         let role = case.request().role;
-        let described = match &case.offer().item(role).description {
-            Description::Information(described) => described.clone(),
-            Description::DetachedSignature(_) | Description::Signature(_) => {
-                return Err(status::unexpected("VerifyTransfer"));
+        let offer = case.offer();
+        let (check, size) = match (&offer.item(role).description, PaymentTerms::of(offer, role)) {
+            (Description::Information(it), _) => {
+                (ContentCheck::file(it.clone()), Size::Exactly(it.size_bytes))
             }
+            (Description::Payment(_), Some(terms)) => {
+                (ContentCheck::payment(terms), Size::AtMost(RECEIPT_BYTES))
+            }
+            _ => return Err(status::unexpected("VerifyTransfer")),
         };
         let maximum = self.max_deposit_bytes();
-        if described.size_bytes > maximum {
-            return Err(status::quota(described.size_bytes, maximum));
+        if let Size::Exactly(bytes) = size
+            && bytes > maximum
+        {
+            return Err(status::quota(bytes, maximum));
         }
         let most = self.max_total_deposit_bytes();
-        Upload::begin(self.engine().clone(), agreement, role, described, most).map_err(|error| error.status())
+        Upload::begin(self.engine().clone(), agreement, role, check, size, most)
+            .map_err(|error| error.status())
     }
 
     /// Files a complete deposit.
@@ -278,6 +295,10 @@ async fn next_part(
 fn flat<T>(read: Result<Result<T, EngineError>, Status>) -> Result<T, Status> {
     read?.map_err(|error| status::engine(&error))
 }
+
+/// The longest receipt of a payment: less than one chunk.
+const RECEIPT_BYTES: u64 = 33_280;
+const _: () = assert!(limits::ENVELOPE_BYTES == 33_280 && limits::ENVELOPE_BYTES < limits::CHUNK_BYTES);
 
 /// What a log line says about a case.
 struct About {

@@ -14,7 +14,9 @@ use arbiter_protocol::crypto::Signer;
 use arbiter_protocol::evidence::checkpoint::Checkpoint;
 use arbiter_protocol::evidence::leaf::Leaf;
 use arbiter_protocol::evidence::merkle::Frontier;
+use arbiter_protocol::exchange::selection::Role;
 use arbiter_protocol::ids::{Digest, ExchangeId, LeafIndex, PublicKey};
+use arbiter_protocol::message::payment::PaymentOrder;
 use arbiter_protocol::message::verdict::{Answer, Attestation, Verdict};
 use arbiter_protocol::ruling::sequencer::{Logged, Record};
 use arbiter_protocol::statement::{Payload, pae};
@@ -62,6 +64,17 @@ impl Durable {
         Ok(Self { record, leaf, tree })
     }
 
+    /// Reads the record of an exchange: orders that follow from its verdict can be signed.
+    pub fn record_of(store: &dyn Store, exchange: &ExchangeId) -> Result<Self, StoreError> {
+        Ok(Self { record: store.record(exchange)?, ..Self::default() })
+    }
+
+    /// The order about the payment of `role` that no ledger has answered yet.
+    pub fn open_order(&self, role: Role) -> Option<PaymentOrder> {
+        let orders = self.record.open_orders().into_iter();
+        orders.filter(|(whose, _)| *whose == role).map(|(_, order)| order).next()
+    }
+
     /// Only a tree: nothing but checkpoints can be signed.
     pub fn only(tree: Option<Tree>) -> Self {
         Self { tree, ..Self::default() }
@@ -72,7 +85,10 @@ impl Durable {
             return is_same(self.record.verdict.as_ref(), message);
         }
         if statement::<Attestation>(message).is_some() {
-            return is_same(self.record.attestation.as_ref(), message);
+            return self.record.attestations.iter().any(|(_, it)| is_same(it.as_ref(), message));
+        }
+        if let Some(order) = statement::<PaymentOrder>(message) {
+            return self.record.orders().into_iter().any(|(_, it)| it == order);
         }
         let Some(answer) = statement::<Answer>(message) else { return false };
         let leaf = self.leaf.as_ref();
@@ -87,7 +103,8 @@ impl Durable {
     }
 }
 
-/// Signs verdicts, attestations and answers, if the store holds what they say.
+/// Signs verdicts, attestations and answers, if the store holds what they say, and orders to ledgers, if they follow from
+/// a verdict that it holds.
 pub struct StatementGuard<'a> {
     signer: &'a dyn Signer,
     durable: &'a Durable,

@@ -25,7 +25,8 @@ pub mod suite;
 use std::collections::BTreeMap;
 
 use arbiter_protocol::evidence::merkle::NodeId;
-use arbiter_protocol::ids::{Digest, ExchangeId};
+use arbiter_protocol::exchange::selection::Role;
+use arbiter_protocol::ids::{Digest, ExchangeId, PublicKey};
 use arbiter_protocol::ruling::sequencer::{ContentId, Record};
 use arbiter_protocol::time::UnixMillis;
 use thiserror::Error;
@@ -52,6 +53,8 @@ pub struct Commit {
     pub head: StoredHead,
     /// Records that changed.
     pub records: BTreeMap<ExchangeId, Record>,
+    /// Requests that stood and are decided now.
+    pub decided: Vec<Due>,
     /// New leaves: their indices end at `head.size - 1`.
     pub leaves: Vec<Vec<u8>>,
     /// Tree nodes that became complete.
@@ -65,6 +68,28 @@ pub struct ContentHead {
     pub encapsulated: [u8; 32],
     /// Number of sealed chunks.
     pub chunks: u64,
+}
+
+/// A request that waits for its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Due {
+    /// When it can be decided.
+    pub at: UnixMillis,
+    /// Which exchange.
+    pub exchange: ExchangeId,
+    /// Who asked.
+    pub role: Role,
+}
+
+/// An order to a ledger that follows from a verdict and was not answered yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct OpenOrder {
+    /// Whom it is for.
+    pub ledger: PublicKey,
+    /// Which exchange.
+    pub exchange: ExchangeId,
+    /// Whose payment.
+    pub role: Role,
 }
 
 /// Something is wrong with the store, never with a party. Who shows it says which data folder it is about.
@@ -138,6 +163,12 @@ pub trait Store: Send + Sync + 'static {
     /// Every exchange with a record, in id order, from the one after `after`; at most `count`. For fsck,
     /// which reads each record by itself, so that a damaged one does not hide the others.
     fn exchanges(&self, after: Option<ExchangeId>, count: usize) -> Result<Vec<ExchangeId>, StoreError>;
+
+    /// Orders to ledgers that are open, in the order of their ledgers, from `from` on; at most `count`.
+    fn open_orders(&self, from: Option<&OpenOrder>, count: usize) -> Result<Vec<OpenOrder>, StoreError>;
+
+    /// The requests that wait for their time, the earliest first; at most `count`.
+    fn standing(&self, count: usize) -> Result<Vec<Due>, StoreError>;
 
     /// Puts one sealed chunk of content that no record names yet.
     fn put_chunk(&self, content: ContentId, chunk: u64, sealed: &[u8]) -> Result<(), StoreError>;

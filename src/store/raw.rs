@@ -14,7 +14,7 @@ use arbiter_protocol::message::agreement::ArbiterIdentity;
 use arbiter_protocol::ruling::sequencer::{ContentId, Record};
 
 use super::schema::{self, Family, Write, damaged};
-use super::{Commit, ContentHead, Store, StoreError, StoredHead};
+use super::{Commit, ContentHead, Due, OpenOrder, Store, StoreError, StoredHead};
 
 /// Whether a write must survive power loss when it returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -191,6 +191,26 @@ impl<R: Raw> Store for R {
                 .map_err(|_| damaged(Family::Records, key, "its key is not 32 bytes"))
         };
         found.iter().map(|(key, _)| id(key)).collect()
+    }
+
+    fn open_orders(&self, from: Option<&OpenOrder>, count: usize) -> Result<Vec<OpenOrder>, StoreError> {
+        let from = from.map_or_else(Vec::new, schema::order_key);
+        let found = self.scan(Family::Orders, &from, count)?;
+        let read = |(key, stored): Pair| {
+            schema::unprotect(Family::Orders, &key, stored)?;
+            schema::decode_order_key(&key).ok_or_else(|| damaged(Family::Orders, &key, "its key is not one"))
+        };
+        found.into_iter().map(read).collect()
+    }
+
+    fn standing(&self, count: usize) -> Result<Vec<Due>, StoreError> {
+        let found = self.scan(Family::Standing, &[], count)?;
+        let read = |(key, stored): Pair| {
+            schema::unprotect(Family::Standing, &key, stored)?;
+            let due = schema::decode_standing_key(&key);
+            due.ok_or_else(|| damaged(Family::Standing, &key, "its key is not one"))
+        };
+        found.into_iter().map(read).collect()
     }
 
     fn put_chunk(&self, content: ContentId, chunk: u64, sealed: &[u8]) -> Result<(), StoreError> {

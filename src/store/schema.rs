@@ -10,6 +10,8 @@
 //! | `nodes` | level, index | 32-byte hash | availability: the root commits to it |
 //! | `contents` | content id | encapsulated key, number of chunks | availability: sealed to the recipient |
 //! | `chunks` | content id, chunk | sealed bytes | availability: sealed to the recipient |
+//! | `orders` | ledger, exchange id, role | empty; there while a ledger has not answered the arbiter's order | finding what is open: `fsck` compares |
+//! | `standing` | time, exchange id, role | empty; there while a request waits for that time | finding what is due: `fsck` compares |
 //! | `unnamed` | content id | empty; there while no record names the content | removing garbage |
 //!
 //! Every value but `format` starts with 8 check bytes of SHA-256 over family, key and value, so that a value
@@ -21,19 +23,19 @@
 
 use arbiter_protocol::escrow::Escrow;
 use arbiter_protocol::evidence::merkle::NodeId;
-use arbiter_protocol::exchange::selection::ByRole;
+use arbiter_protocol::exchange::selection::{ByRole, Role};
 use arbiter_protocol::ids::{Digest, ExchangeId, LeafIndex, PublicKey};
 use arbiter_protocol::message::agreement::ArbiterIdentity;
 use arbiter_protocol::message::wire;
-use arbiter_protocol::ruling::sequencer::{ContentId, Logged, Record, genesis_token};
+use arbiter_protocol::ruling::sequencer::{ContentId, LedgerAnswer, Logged, Record, Standing, genesis_token};
 use arbiter_protocol::statement::{Envelope, Payload, Signed};
 use arbiter_protocol::time::UnixMillis;
 use prost::Message as _;
 
-use super::{Commit, ContentHead, StoreError, StoredHead};
+use super::{Commit, ContentHead, Due, OpenOrder, StoreError, StoredHead};
 
-/// The version of everything in this module. 1 had no escrows.
-pub const FORMAT: u32 = 2;
+/// The version of everything in this module. 1 had no escrows, 2 no payments.
+pub const FORMAT: u32 = 3;
 
 /// A column family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,16 +50,29 @@ pub enum Family {
     Meta,
     /// Complete tree nodes.
     Nodes,
+    /// Orders to ledgers that are open.
+    Orders,
     /// Records of exchanges.
     Records,
+    /// Requests that wait for their time.
+    Standing,
     /// Contents that no record names.
     Unnamed,
 }
 
 impl Family {
     /// Every family of this version.
-    pub const ALL: [Self; 7] =
-        [Self::Chunks, Self::Contents, Self::Leaves, Self::Meta, Self::Nodes, Self::Records, Self::Unnamed];
+    pub const ALL: [Self; 9] = [
+        Self::Chunks,
+        Self::Contents,
+        Self::Leaves,
+        Self::Meta,
+        Self::Nodes,
+        Self::Orders,
+        Self::Records,
+        Self::Standing,
+        Self::Unnamed,
+    ];
 
     /// The name on disk.
     pub const fn name(self) -> &'static str {
@@ -67,7 +82,9 @@ impl Family {
             Self::Leaves => "leaves",
             Self::Meta => "meta",
             Self::Nodes => "nodes",
+            Self::Orders => "orders",
             Self::Records => "records",
+            Self::Standing => "standing",
             Self::Unnamed => "unnamed",
         }
     }
@@ -105,6 +122,46 @@ pub fn chunk_key(content: ContentId, chunk: u64) -> Vec<u8> {
     [content.0.to_be_bytes(), chunk.to_be_bytes()].concat()
 }
 
+/// Key of an open order.
+pub fn order_key(order: &OpenOrder) -> Vec<u8> {
+    let role = u8::from(order.role == Role::Responder);
+    [&order.ledger.as_bytes()[..], order.exchange.as_bytes(), &[role]].concat()
+}
+
+/// Key of a standing request.
+pub fn standing_key(due: &Due) -> Vec<u8> {
+    let role = u8::from(due.role == Role::Responder);
+    [&due.at.0.to_be_bytes()[..], due.exchange.as_bytes(), &[role]].concat()
+}
+
+/// Reads what [`standing_key`] writes.
+pub fn decode_standing_key(key: &[u8]) -> Option<Due> {
+    let (at, rest) = key.split_first_chunk()?;
+    let (exchange, role) = rest.split_first_chunk()?;
+    let role = match role {
+        [0] => Role::Originator,
+        [1] => Role::Responder,
+        _ => return None,
+    };
+    Some(Due { at: UnixMillis(u64::from_be_bytes(*at)), exchange: ExchangeId::from_bytes(*exchange), role })
+}
+
+/// Reads what [`order_key`] writes.
+pub fn decode_order_key(key: &[u8]) -> Option<OpenOrder> {
+    let (ledger, rest) = key.split_first_chunk()?;
+    let (exchange, role) = rest.split_first_chunk()?;
+    let role = match role {
+        [0] => Role::Originator,
+        [1] => Role::Responder,
+        _ => return None,
+    };
+    Some(OpenOrder {
+        ledger: PublicKey::from_bytes(*ledger),
+        exchange: ExchangeId::from_bytes(*exchange),
+        role,
+    })
+}
+
 /// Puts the check bytes before a value.
 pub fn protect(family: Family, key: &[u8], value: &[u8]) -> Vec<u8> {
     [&check(family, key, value)[..], value].concat()
@@ -137,7 +194,7 @@ pub fn damaged(family: Family, key: &[u8], how: &str) -> StoreError {
             let (level, index) = key.split_at_checked(1).unwrap_or_default();
             format!("{} of level {}", number(index), level.first().copied().unwrap_or_default())
         }
-        Family::Records => hex::encode(key),
+        Family::Orders | Family::Records | Family::Standing => hex::encode(key),
     };
     StoreError::Damaged { what: family.one(), detail: format!("{entry}: {how}") }
 }
@@ -151,7 +208,9 @@ impl Family {
             Self::Leaves => "leaf",
             Self::Meta => "entry",
             Self::Nodes => "node",
+            Self::Orders => "open order",
             Self::Records => "record",
+            Self::Standing => "standing request",
             Self::Unnamed => "mark of unnamed content",
         }
     }
@@ -208,6 +267,11 @@ pub fn writes(commit: &Commit) -> Vec<Write> {
     for (exchange, record) in &commit.records {
         writes.push(Write::put(Family::Records, exchange.to_vec(), &encode_record(record)));
         writes.extend(named(record));
+        writes.extend(orders(exchange, record));
+        writes.extend(standing(exchange, record));
+    }
+    for due in &commit.decided {
+        writes.push(Write::Remove { family: Family::Standing, key: standing_key(due) });
     }
     writes.push(Write::put(Family::Meta, HEAD_KEY.to_vec(), &encode_head(&commit.head)));
     writes
@@ -217,6 +281,30 @@ pub fn writes(commit: &Commit) -> Vec<Write> {
 fn named(record: &Record) -> impl Iterator<Item = Write> {
     let held = record.held.iter().filter_map(|(_, content)| *content);
     held.map(|content| Write::Remove { family: Family::Unnamed, key: content_key(content) })
+}
+
+/// What is open follows from the record: orders that the verdict gives, less those that a ledger has answered.
+fn orders(exchange: &ExchangeId, record: &Record) -> impl Iterator<Item = Write> {
+    record.orders().into_iter().map(move |(role, order)| {
+        let key = order_key(&OpenOrder { ledger: order.terms.payment.ledger, exchange: *exchange, role });
+        match record.answers.of(role) {
+            None => Write::put(Family::Orders, key, &[]),
+            Some(_) => Write::Remove { family: Family::Orders, key },
+        }
+    })
+}
+
+/// What waits for its time.
+fn standing(exchange: &ExchangeId, record: &Record) -> impl Iterator<Item = Write> {
+    due(exchange, record).into_iter().map(|due| Write::put(Family::Standing, standing_key(&due), &[]))
+}
+
+/// When the requests that stand in a record are due.
+pub fn due(exchange: &ExchangeId, record: &Record) -> Vec<Due> {
+    let due = |(role, standing): (Role, &Option<Standing>)| {
+        standing.as_ref().map(|it| Due { at: it.at, exchange: *exchange, role })
+    };
+    record.standing.iter().filter_map(due).collect()
 }
 
 /// The value of the head: commits, size, root, time.
@@ -258,9 +346,14 @@ pub fn encode_record(record: &Record) -> Vec<u8> {
     StoredRecord {
         version: FORMAT,
         verdict: record.verdict.as_ref().map(store_logged),
-        attestation: record.attestation.as_ref().map(store_logged),
+        originator_attestation: record.attestations.originator.as_ref().map(store_logged),
+        responder_attestation: record.attestations.responder.as_ref().map(store_logged),
+        originator_answer: record.answers.originator.as_ref().map(store_answer),
+        responder_answer: record.answers.responder.as_ref().map(store_answer),
         originator_held: record.held.originator.map(|content| content.0),
         responder_held: record.held.responder.map(|content| content.0),
+        originator_standing: record.standing.originator.as_ref().map(store_standing),
+        responder_standing: record.standing.responder.as_ref().map(store_standing),
         leaves: record.leaves,
         last_leaf: record.last_leaf.map(|index| index.0),
     }
@@ -275,10 +368,22 @@ pub fn decode_record(exchange: &ExchangeId, bytes: &[u8]) -> Result<Record, Stor
         return Err(damaged("of another version or not in canonical form"));
     }
     let verdict = stored.verdict.map(load_logged).transpose().map_err(damaged)?;
-    let attestation = stored.attestation.map(load_logged).transpose().map_err(damaged)?;
+    let attestation = |it: Option<StoredStatement>| it.map(load_logged).transpose().map_err(damaged);
+    let answer = |it: Option<StoredAnswer>| it.map(load_answer).transpose().map_err(damaged);
     Ok(Record {
         verdict,
-        attestation,
+        attestations: ByRole {
+            originator: attestation(stored.originator_attestation)?,
+            responder: attestation(stored.responder_attestation)?,
+        },
+        answers: ByRole {
+            originator: answer(stored.originator_answer)?,
+            responder: answer(stored.responder_answer)?,
+        },
+        standing: ByRole {
+            originator: stored.originator_standing.map(load_standing).transpose().map_err(damaged)?,
+            responder: stored.responder_standing.map(load_standing).transpose().map_err(damaged)?,
+        },
         held: ByRole {
             originator: stored.originator_held.map(ContentId),
             responder: stored.responder_held.map(ContentId),
@@ -295,16 +400,76 @@ struct StoredRecord {
     #[prost(message, optional, tag = "2")]
     verdict: Option<StoredStatement>,
     #[prost(message, optional, tag = "3")]
-    attestation: Option<StoredStatement>,
+    originator_attestation: Option<StoredStatement>,
+    #[prost(message, optional, tag = "8")]
+    responder_attestation: Option<StoredStatement>,
+    /// What ledgers said, by whose payment it is.
+    #[prost(message, optional, tag = "9")]
+    originator_answer: Option<StoredAnswer>,
+    #[prost(message, optional, tag = "10")]
+    responder_answer: Option<StoredAnswer>,
     /// Contents held for the peer, by the role whose item it is.
     #[prost(uint64, optional, tag = "4")]
     originator_held: Option<u64>,
     #[prost(uint64, optional, tag = "7")]
     responder_held: Option<u64>,
+    #[prost(message, optional, tag = "11")]
+    originator_standing: Option<StoredStanding>,
+    #[prost(message, optional, tag = "12")]
+    responder_standing: Option<StoredStanding>,
     #[prost(uint32, tag = "5")]
     leaves: u32,
     #[prost(uint64, optional, tag = "6")]
     last_leaf: Option<u64>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct StoredAnswer {
+    /// The envelope of the ledger's receipt.
+    #[prost(bytes = "vec", tag = "1")]
+    receipt: Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    leaf: Vec<u8>,
+}
+
+fn store_answer(answer: &LedgerAnswer) -> StoredAnswer {
+    StoredAnswer { receipt: answer.receipt.encode(), leaf: answer.leaf.clone() }
+}
+
+fn load_answer(stored: StoredAnswer) -> Result<LedgerAnswer, &'static str> {
+    let receipt = Envelope::decode(&stored.receipt).map_err(|_| "a ledger's receipt does not decode")?;
+    Ok(LedgerAnswer { receipt, leaf: stored.leaf })
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct StoredStanding {
+    #[prost(uint64, tag = "1")]
+    at: u64,
+    #[prost(bytes = "vec", tag = "2")]
+    request: Vec<u8>,
+    #[prost(bytes = "vec", tag = "3")]
+    offer: Vec<u8>,
+    #[prost(bytes = "vec", optional, tag = "4")]
+    acceptance: Option<Vec<u8>>,
+}
+
+fn store_standing(standing: &Standing) -> StoredStanding {
+    StoredStanding {
+        at: standing.at.0,
+        request: standing.request.encode(),
+        offer: standing.offer.encode(),
+        acceptance: standing.acceptance.as_ref().map(Envelope::encode),
+    }
+}
+
+fn load_standing(stored: StoredStanding) -> Result<Standing, &'static str> {
+    let envelope = |bytes: &[u8]| Envelope::decode(bytes).map_err(|_| "a standing request does not decode");
+    Ok(Standing {
+        at: UnixMillis(stored.at),
+        request: envelope(&stored.request)?,
+        offer: envelope(&stored.offer)?,
+        acceptance: stored.acceptance.as_deref().map(envelope).transpose()?,
+    })
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

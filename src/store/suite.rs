@@ -45,6 +45,7 @@ pub fn commit(before: Option<&StoredHead>, leaves: &[&[u8]]) -> Commit {
     let (commits, size) = before.map_or((0, 0), |head| (head.commits, head.size));
     let nodes = (size..).zip(leaves).map(|(index, leaf)| (NodeId { level: 0, index }, Digest::of(&[leaf])));
     Commit {
+        decided: Vec::new(),
         expected: before.cloned(),
         head: StoredHead {
             commits: commits + 1,

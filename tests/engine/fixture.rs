@@ -16,12 +16,15 @@ use arbiter_protocol::evidence::checkpoint::Origin;
 use arbiter_protocol::exchange::item::{Description, DetachedSignature, Information, Item, Statement};
 use arbiter_protocol::exchange::kind::content::{ContentCheck, FitContent};
 use arbiter_protocol::exchange::kind::detached;
-use arbiter_protocol::exchange::selection::Role;
+use arbiter_protocol::exchange::payment::{Amount, Hold, Payment, Timeout};
+use arbiter_protocol::exchange::property::{Properties, Property};
+use arbiter_protocol::exchange::selection::{self, Role};
 use arbiter_protocol::ids::{Digest, ExchangeId};
 use arbiter_protocol::limits;
 use arbiter_protocol::message::agreement::{
     Acceptance, Agreement, ArbiterIdentity, EscrowTerms, Offer, Party,
 };
+use arbiter_protocol::message::payment::{PaymentReceipt, PaymentState, PaymentTerms};
 use arbiter_protocol::message::request::{Action, Request};
 use arbiter_protocol::role::arbiter::{Case, Escrows};
 use arbiter_protocol::ruling::receipt::{Proven, Receipt};
@@ -117,6 +120,37 @@ pub enum Kind {
     P2Swapped,
     /// The responder gives a file, for a detached signature.
     P2SwappedEscrow,
+    /// The originator pays, the responder gives a signature.
+    P2Paid,
+    /// The originator pays, the responder gives a file.
+    P3,
+    /// Both pay, and only what can be revoked counts.
+    P4,
+    /// Both give a file.
+    P5,
+    /// The originator pays at once, the responder gives a file: weak.
+    P6,
+}
+
+/// P3: until when the second sender has time.
+pub const SEND_BY: u64 = START + 30_000;
+/// When the holds end.
+pub const HOLD: u64 = DEADLINE + 3_600_000;
+
+/// The ledger that everybody uses.
+pub fn ledger() -> MemorySigner {
+    MemorySigner::from_seed(&seed(55))
+}
+
+fn payment(payer: u8, payee: u8, timeout: Option<Timeout>) -> Payment {
+    let account = |byte| MemorySigner::from_seed(&seed(byte)).public_key();
+    Payment {
+        ledger: ledger().public_key(),
+        payer: account(payer),
+        payee: account(payee),
+        amount: Amount::parse("12.50 EUR").unwrap(),
+        hold: timeout.map(|timeout| Hold { until: UnixMillis(HOLD), timeout }),
+    }
 }
 
 /// An agreement with everybody's keys.
@@ -163,17 +197,29 @@ impl Exchange {
             let certificate = Vec::new();
             Item::new(Description::DetachedSignature(DetachedSignature { statement, key, certificate }))
         };
+        let pay = |payer, payee, timeout| Item::new(Description::Payment(payment(payer, payee, timeout)));
+        let revocable = |payer, payee| {
+            let description = Description::Payment(payment(payer, payee, Some(Timeout::Post)));
+            Item { description, properties: Properties::new([Property::Revocable]) }
+        };
         let (originator_item, responder_item) = match kind {
             Kind::P1Escrow => (detached("Sale, seller", &originator), detached("Sale, buyer", &responder)),
             Kind::P2SwappedEscrow => (detached("Receipt", &originator), file()),
             Kind::P1 => (signature("Sale, seller"), signature("Sale, buyer")),
             Kind::P2 => (file(), signature("Receipt")),
             Kind::P2Swapped => (signature("Receipt"), file()),
+            Kind::P2Paid => (pay(21, 22, None), signature("Receipt")),
+            Kind::P3 => (pay(21, 22, Some(Timeout::Post)), file()),
+            Kind::P4 => (revocable(21, 22), revocable(22, 21)),
+            Kind::P5 => {
+                let other = Item::new(Description::Information(information(&[&content[..], b"!"].concat())));
+                (file(), other)
+            }
+            Kind::P6 => (pay(21, 22, None), file()),
         };
-        let selected = arbiter_protocol::exchange::selection::select(
-            &originator_item.properties,
-            &responder_item.properties,
-        );
+        let weak = kind == Kind::P6;
+        let select = if weak { selection::select_affidavit } else { selection::select };
+        let selected = select(&originator_item.properties, &responder_item.properties);
         let mut nonce = [0; 32];
         nonce[..8].copy_from_slice(&n.to_be_bytes());
         let offer = Offer {
@@ -184,6 +230,7 @@ impl Exchange {
             originator_item,
             responder_item,
             selection: selected.unwrap(),
+            send_by: (kind == Kind::P3).then_some(UnixMillis(SEND_BY)),
             complain_by: (![Kind::P1, Kind::P1Escrow].contains(&kind)).then_some(UnixMillis(DEADLINE)),
             escrow: [Kind::P1Escrow, Kind::P2SwappedEscrow].contains(&kind).then(|| {
                 let epoch = keys().escrow().epochs().last().unwrap().clone();
@@ -267,23 +314,46 @@ impl Exchange {
         receipt.verify(self.agreement.offer(), Some(case.request().digest())).unwrap()
     }
 
-    pub fn fit(&self) -> FitContent {
-        let mut check = ContentCheck::file(information(&self.content));
-        check.update(&self.content).unwrap();
+    /// The bytes that `role` gives: its file, or the receipt of its payment.
+    pub fn goods(&self, role: Role) -> Vec<u8> {
+        let offer = self.agreement.offer();
+        match PaymentTerms::of(offer, role) {
+            Some(terms) => {
+                let held = terms.payment.hold.is_some();
+                let units = terms.payment.amount.units;
+                let state = if held { PaymentState::Reserved } else { PaymentState::Posted(units) };
+                receipt(terms, state).envelope().encode()
+            }
+            None if offer.item(role).description == offer.item(self.first()).description => {
+                self.content.clone()
+            }
+            None => [&self.content[..], b"!"].concat(),
+        }
+    }
+
+    pub fn fit(&self, role: Role) -> FitContent {
+        let offer = self.agreement.offer();
+        let mut check = match (PaymentTerms::of(offer, role), &offer.item(role).description) {
+            (Some(terms), _) => ContentCheck::payment(terms),
+            (None, Description::Information(file)) => ContentCheck::file(file.clone()),
+            _ => panic!("nothing to deposit"),
+        };
+        check.update(&self.goods(role)).unwrap();
         check.finish().unwrap()
     }
 
     /// Puts the file as sealed chunks, as the API does while it streams in.
-    pub fn upload(&self, engine: &Handle) -> ContentId {
+    pub fn upload(&self, engine: &Handle, role: Role) -> ContentId {
         static RANDOM: AtomicU64 = AtomicU64::new(0);
-        let size = u64::try_from(self.content.len()).unwrap();
+        let content = self.goods(role);
+        let size = u64::try_from(content.len()).unwrap();
         let id = engine.new_content_id(size, u64::MAX).unwrap();
         let mut random = seed(0);
         random[..8].copy_from_slice(&RANDOM.fetch_add(1, Ordering::SeqCst).to_be_bytes());
-        let recipient = self.agreement.offer().party(self.first().peer()).sealing_key;
-        let context = self.agreement.seal_context(self.first());
+        let recipient = self.agreement.offer().party(role.peer()).sealing_key;
+        let context = self.agreement.seal_context(role);
         let mut sealer = Sealer::new(&recipient, &context, &random).unwrap();
-        let parts: Vec<_> = self.content.chunks(limits::CHUNK_BYTES).collect();
+        let parts: Vec<_> = content.chunks(limits::CHUNK_BYTES).collect();
         let mut chunks = 0;
         for part in &parts {
             let last = chunks + 1 == u64::try_from(parts.len()).unwrap();
@@ -300,7 +370,7 @@ impl Exchange {
         let case = self.case(role, action);
         let filed = match action {
             Action::Deposit if engine.precheck(&case)? == Precheck::ContentWanted => {
-                let held = Held::only(role, (self.fit(), self.upload(engine)));
+                let held = Held::only(role, (self.fit(role), self.upload(engine, role)));
                 engine.file(case.clone(), held).await
             }
             Action::Resolve => engine.resolve(case.clone()).await,
@@ -314,6 +384,14 @@ impl Exchange {
             Filed::Content(_) => panic!("no receipt"),
         }
     }
+}
+
+/// What the ledger signs.
+pub fn receipt(terms: PaymentTerms, state: PaymentState) -> Verified<PaymentReceipt> {
+    let absent = state == PaymentState::Absent;
+    let order = (!absent).then(|| Digest::of(&[b"order"]));
+    let entry = u64::from(!absent);
+    Verified::sign(PaymentReceipt { terms, state, entry, time: UnixMillis(START), order }, &ledger())
 }
 
 /// The statement's digest: the same digest is the same verdict.

@@ -42,8 +42,14 @@ pub enum Event {
     DepositAccepted,
     /// The log begins: origin, keys and rules are fixed.
     Genesis,
+    /// A ledger says that a payment which the arbiter revoked is paid for good: it was too late, or already posted.
+    PaymentPosted,
+    /// A ledger says that a payment which the arbiter revoked went back, or was never made and never will be.
+    PaymentVoided,
     /// Verdict: abort token.
     VerdictAborted,
+    /// Verdict: an affidavit.
+    VerdictAffidavit,
     /// Verdict: items replaced.
     VerdictReplaced,
     /// Verdict: transfers revoked.
@@ -51,10 +57,13 @@ pub enum Event {
 }
 
 impl Event {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 8] = [
         Self::DepositAccepted,
         Self::Genesis,
+        Self::PaymentPosted,
+        Self::PaymentVoided,
         Self::VerdictAborted,
+        Self::VerdictAffidavit,
         Self::VerdictReplaced,
         Self::VerdictRevoked,
     ];
@@ -64,7 +73,10 @@ impl Event {
         match self {
             Self::DepositAccepted => "deposit-accepted",
             Self::Genesis => "genesis",
+            Self::PaymentPosted => "payment-posted",
+            Self::PaymentVoided => "payment-voided",
             Self::VerdictAborted => "verdict-aborted",
+            Self::VerdictAffidavit => "verdict-affidavit",
             Self::VerdictReplaced => "verdict-replaced",
             Self::VerdictRevoked => "verdict-revoked",
         }
@@ -72,7 +84,10 @@ impl Event {
 
     /// Whether an exchange can have only one such event.
     pub const fn is_verdict(self) -> bool {
-        matches!(self, Self::VerdictAborted | Self::VerdictReplaced | Self::VerdictRevoked)
+        matches!(
+            self,
+            Self::VerdictAborted | Self::VerdictAffidavit | Self::VerdictReplaced | Self::VerdictRevoked
+        )
     }
 }
 
@@ -81,9 +96,9 @@ impl Event {
 pub struct Pseudonym(pub [u8; 16]);
 
 /// The names of the rules that a leaf may give as its reason.
-pub const REASONS: [&str; 16] = [
+pub const REASONS: [&str; 20] = [
     "R-403", "R-404", "R-405", "R-406", "R-407", "R-413", "R-414", "R-415", "R-416", "R-417", "R-418",
-    "R-419", "R-420", "R-421", "R-422", "R-502",
+    "R-419", "R-420", "R-421", "R-422", "R-423", "R-425", "R-426", "R-427", "R-502",
 ];
 
 /// One public leaf.

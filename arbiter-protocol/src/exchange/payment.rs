@@ -3,7 +3,7 @@
 //! ```text
 //!            ┌─ no hold ─────────────────────────────▶ posted
 //!  make ─────┤                ┌─ post (payer, authority), or time-out `post` ─▶ posted
-//!            └─ hold ▶ reserved
+//!            └─ hold ▶ reserved                              (a part only by the authority)
 //!                             └─ void (payee, authority), or time-out `void` ─▶ voided
 //! ```
 //! Amounts are integers of the smallest unit: nothing is ever rounded. `message::payment` has what ledgers sign.

@@ -120,6 +120,9 @@ pub enum Protocol {
     /// P5: both items deposited with the arbiter, which gives out both or none. Deadline. Chosen only where nothing
     /// else is strongly fair: who signs such an agreement consents to the arbiter seeing both items.
     BothDeposited,
+    /// P6: weak fairness, only if it is asked for by name. The arbiter takes what can be deposited and, at the deadline,
+    /// gives out both items or signs an affidavit of what it had. Verifiable item first.
+    Affidavit,
 }
 
 impl Protocol {
@@ -128,7 +131,7 @@ impl Protocol {
         !matches!(self, Self::ContractSigning)
     }
 
-    /// Its number: P1 to P5.
+    /// Its number: P1 to P6.
     pub const fn number(self) -> u8 {
         match self {
             Self::ContractSigning => 1,
@@ -136,6 +139,7 @@ impl Protocol {
             Self::RevokeOnSilence => 3,
             Self::MutualRollback => 4,
             Self::BothDeposited => 5,
+            Self::Affidavit => 6,
         }
     }
 }
@@ -148,6 +152,7 @@ impl fmt::Display for Protocol {
             Self::RevokeOnSilence => "P3 (revocable item first, verifiable item second)",
             Self::MutualRollback => "P4 (both items revocable, the arbiter undoes both)",
             Self::BothDeposited => "P5 (both items deposited with the arbiter)",
+            Self::Affidavit => "P6 (weak: an affidavit of what the arbiter has seen)",
         })
     }
 }
@@ -165,9 +170,14 @@ pub struct Selection {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Unfair {
-    /// Only an affidavit (P6) is possible; it must be asked for by name, and is not built yet.
-    #[error("no strong fairness: at best P6 (an affidavit of who performed), which is not built yet")]
+    /// Only an affidavit (P6) is possible; it must be asked for by name.
+    #[error(
+        "no strong fairness: at best P6 (an affidavit of who performed), which must be asked for by name"
+    )]
     AffidavitOnly,
+    /// An affidavit was asked for, and something better is possible.
+    #[error("{0} is fair for these items: an affidavit is for those that have nothing better")]
+    BetterThanAffidavit(Protocol),
     /// The arbiter can do nothing for either item.
     #[error("no fairness at all: neither item has a property that lets the arbiter act")]
     Impossible,
@@ -178,6 +188,7 @@ impl Unfair {
     pub const fn reason(&self) -> &'static str {
         match self {
             Self::AffidavitOnly => "ONLY_WEAK_FAIRNESS",
+            Self::BetterThanAffidavit(_) => "BETTER_THAN_AFFIDAVIT",
             Self::Impossible => "NO_FAIRNESS",
         }
     }
@@ -218,6 +229,19 @@ pub fn select(originator: &Properties, responder: &Properties) -> Result<Selecti
         return Err(Unfair::AffidavitOnly);
     }
     Err(Unfair::Impossible)
+}
+
+/// P6, for items that have no strongly fair protocol. Who gives the verifiable item sends first.
+pub fn select_affidavit(originator: &Properties, responder: &Properties) -> Result<Selection, Unfair> {
+    match select(originator, responder) {
+        Err(Unfair::AffidavitOnly) => {
+            let second = !originator.verifiable() && responder.verifiable();
+            let first_sender = if second { Role::Responder } else { Role::Originator };
+            Ok(Selection { protocol: Protocol::Affidavit, first_sender })
+        }
+        Ok(better) => Err(Unfair::BetterThanAffidavit(better.protocol)),
+        Err(unfair) => Err(unfair),
+    }
 }
 
 #[cfg(test)]
@@ -278,12 +302,16 @@ mod tests {
             .collect();
         let rank = |result: &Result<Selection, Unfair>| match result {
             Ok(selection) => selection.protocol.number(),
-            Err(Unfair::AffidavitOnly) => 6,
+            Err(Unfair::AffidavitOnly | Unfair::BetterThanAffidavit(_)) => 6,
             Err(Unfair::Impossible) => 7,
         };
         for a in &sets {
             for b in &sets {
                 let here = select(a, b);
+                // P6 is there exactly where nothing better is, and only by name.
+                let named = select_affidavit(a, b);
+                assert_eq!(named.is_ok(), here == Err(Unfair::AffidavitOnly));
+                assert!(named.is_err() || named.unwrap().protocol == Protocol::Affidavit);
                 assert_eq!(rank(&here), rank(&select(b, a)));
                 for extra in Property::ALL {
                     let more =

@@ -11,7 +11,7 @@ use crate::escrow::{EscrowKey, Suite};
 use crate::evidence::checkpoint::Origin;
 use crate::exchange::item::{Item, check_line};
 use crate::exchange::payment::Timeout;
-use crate::exchange::selection::{Protocol, Role, Selection, Unfair, select};
+use crate::exchange::selection::{Protocol, Role, Selection, Unfair, select, select_affidavit};
 use crate::ids::{AgreementId, ExchangeId, PublicKey, SealingKey};
 use crate::limits;
 use crate::message::escrow_epoch::EscrowEpoch;
@@ -190,9 +190,13 @@ impl Offer {
         Ok(())
     }
 
-    /// What the matrix selects for the two items.
+    /// What the matrix selects for the two items; P6 only if it was asked for by name, and nothing better is there.
     pub fn selected(&self) -> Result<Selection, Unfair> {
-        select(&self.originator_item.properties, &self.responder_item.properties)
+        let (originator, responder) = (&self.originator_item.properties, &self.responder_item.properties);
+        match self.selection.protocol {
+            Protocol::Affidavit => select_affidavit(originator, responder),
+            _ => select(originator, responder),
+        }
     }
 }
 
@@ -204,6 +208,7 @@ impl Payload for Offer {
     fn from_wire(wire: wire::Offer) -> Result<Self, Invalid> {
         check_version(wire.version, Self::NAME)?;
         let protocol = match wire::Protocol::try_from(wire.protocol) {
+            Ok(wire::Protocol::Affidavit) => Protocol::Affidavit,
             Ok(wire::Protocol::BothDeposited) => Protocol::BothDeposited,
             Ok(wire::Protocol::ContractSigning) => Protocol::ContractSigning,
             Ok(wire::Protocol::MutualRollback) => Protocol::MutualRollback,
@@ -238,6 +243,7 @@ impl Payload for Offer {
 
     fn to_wire(&self) -> wire::Offer {
         let protocol = match self.selection.protocol {
+            Protocol::Affidavit => wire::Protocol::Affidavit,
             Protocol::BothDeposited => wire::Protocol::BothDeposited,
             Protocol::ContractSigning => wire::Protocol::ContractSigning,
             Protocol::MutualRollback => wire::Protocol::MutualRollback,

@@ -79,7 +79,8 @@ fn reference(exchange: &ExchangeId, role: Role) -> Digest {
 pub enum PaymentAction {
     /// Reserve the money, or pay it if there is no hold. The payer signs.
     Make,
-    /// Give this many units to the payee, 1 to the amount, and the rest back. The payer or the authority signs.
+    /// Give this many units to the payee, 1 to the amount, and the rest back. The authority signs; or the payer, but only for
+    /// the whole amount: a payer that could post a part would take back the rest of what it gave.
     Post(u64),
     /// Give the money back. The payee or the authority signs.
     Void,
@@ -101,7 +102,9 @@ impl PaymentOrder {
         let authority = self.terms.authority.as_ref() == Some(key);
         match self.action {
             PaymentAction::Make => key == payer,
-            PaymentAction::Post(_) => key == payer || authority,
+            PaymentAction::Post(units) => {
+                authority || (key == payer && units == self.terms.payment.amount.units)
+            }
             PaymentAction::Void => key == payee || authority,
         }
     }

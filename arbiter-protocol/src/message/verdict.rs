@@ -11,13 +11,16 @@ use crate::message::{
 use crate::statement::Payload;
 use crate::time::UnixMillis;
 
-/// How an exchange was ruled. A fourth way, the affidavit, belongs to P6.
+/// How an exchange was ruled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ruling {
     /// The abort token: the arbiter never replaces an item of this exchange.
     Aborted,
     /// The arbiter's signature on the verdict counts as the named parties' signatures (decision D5).
     Replaced(Vec<Replacement>),
+    /// P6: the arbiter had these parties' items in time, and the others' not; ascending, may be none. It blames nobody: what
+    /// went directly from peer to peer it has not seen.
+    Affidavit(Vec<Role>),
     /// The arbiter undoes the transfers of these parties' items; ascending, one or two.
     Revoked(Vec<Role>),
 }
@@ -83,14 +86,14 @@ impl Payload for Verdict {
             })
             .collect::<Result<Vec<_>, Invalid>>()?;
         let ascending = replacements.windows(2).all(|pair| matches!(pair, [a, b] if a.role < b.role));
-        let revoked = wire.revoked.iter().map(|role| role_from_wire(*role, "revoked"));
-        let revoked = revoked.collect::<Result<Vec<_>, _>>()?;
-        let in_order = revoked.windows(2).all(|pair| matches!(pair, [a, b] if a < b));
-        let empty = (replacements.is_empty(), revoked.is_empty());
+        let revoked = roles_from_wire(&wire.revoked, "revoked")?;
+        let performed = roles_from_wire(&wire.performed, "performed")?;
+        let empty = (replacements.is_empty(), revoked.is_empty(), performed.is_empty());
         let ruling = match (wire::Ruling::try_from(wire.ruling), empty) {
-            (Ok(wire::Ruling::Aborted), (true, true)) => Ruling::Aborted,
-            (Ok(wire::Ruling::Replaced), (false, true)) if ascending => Ruling::Replaced(replacements),
-            (Ok(wire::Ruling::Revoked), (true, false)) if in_order => Ruling::Revoked(revoked),
+            (Ok(wire::Ruling::Aborted), (true, true, true)) => Ruling::Aborted,
+            (Ok(wire::Ruling::Affidavit), (true, true, _)) => Ruling::Affidavit(performed),
+            (Ok(wire::Ruling::Replaced), (false, true, true)) if ascending => Ruling::Replaced(replacements),
+            (Ok(wire::Ruling::Revoked), (true, false, true)) => Ruling::Revoked(revoked),
             _ => return Err(Invalid::FieldValue { field: "ruling" }),
         };
         check_line(&wire.rule, limits::NAME_BYTES, "rule")?;
@@ -118,17 +121,25 @@ impl Payload for Verdict {
     }
 
     fn to_wire(&self) -> wire::Verdict {
-        let (ruling, replacements, revoked) = match &self.ruling {
-            Ruling::Aborted => (wire::Ruling::Aborted, Vec::new(), Vec::new()),
-            Ruling::Replaced(list) => {
-                let replacement = |it: &Replacement| wire::Replacement {
-                    role: role_to_wire(it.role),
-                    item: Some(it.item.to_wire()),
-                };
-                (wire::Ruling::Replaced, list.iter().map(replacement).collect(), Vec::new())
+        let replacement = |it: &Replacement| wire::Replacement {
+            role: role_to_wire(it.role),
+            item: Some(it.item.to_wire()),
+        };
+        let roles = |list: &[Role]| list.iter().map(|role| role_to_wire(*role)).collect();
+        let (mut replacements, mut revoked, mut performed) = (Vec::new(), Vec::new(), Vec::new());
+        let ruling = match &self.ruling {
+            Ruling::Aborted => wire::Ruling::Aborted,
+            Ruling::Affidavit(list) => {
+                performed = roles(list);
+                wire::Ruling::Affidavit
             }
-            Ruling::Revoked(roles) => {
-                (wire::Ruling::Revoked, Vec::new(), roles.iter().map(|role| role_to_wire(*role)).collect())
+            Ruling::Replaced(list) => {
+                replacements = list.iter().map(replacement).collect();
+                wire::Ruling::Replaced
+            }
+            Ruling::Revoked(list) => {
+                revoked = roles(list);
+                wire::Ruling::Revoked
             }
         };
         wire::Verdict {
@@ -149,8 +160,16 @@ impl Payload for Verdict {
             leaf_index: self.leaf_index.0,
             time: self.time.0,
             revoked,
+            performed,
         }
     }
+}
+
+/// Ascending, without repetition.
+fn roles_from_wire(numbers: &[i32], field: &'static str) -> Result<Vec<Role>, Invalid> {
+    let roles = numbers.iter().map(|role| role_from_wire(*role, field)).collect::<Result<Vec<_>, _>>()?;
+    let ascending = roles.windows(2).all(|pair| matches!(pair, [a, b] if a < b));
+    if ascending { Ok(roles) } else { Err(Invalid::FieldValue { field }) }
 }
 
 /// "I hold this item for the peer, and it fits its description": the answer to a deposit.

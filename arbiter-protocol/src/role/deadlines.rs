@@ -9,9 +9,12 @@
 //!  P3 second           the same         send_by - m              send_by - m: nothing sent: abort; sent: deposit
 //!  P4                  complain_by-2m   complain_by - m          complain_by - m: revoke; settling: never
 //!  P5                  complain_by-2m   never                    complain_by - m: abort (no acceptance came)
+//!  P6 first            complain_by-2m   complain_by - m          complain_by - m: deposit, then the affidavit
+//!  P6 second           the same         whenever                 complain_by: abort
 //! ```
-//! `m` is the margin: clock difference, network, upload (R-304, R-308, R-312, R-313).
+//! `m` is the margin: clock difference, network, upload (R-304, R-308, R-312, R-313, R-314).
 
+use crate::exchange::item::Description;
 use crate::exchange::selection::Protocol;
 use crate::role::session::{Ask, Outcome, Output, Phase, Session};
 use crate::time::UnixMillis;
@@ -50,7 +53,11 @@ impl Session {
     pub(super) fn is_in_time(&self, now: UnixMillis) -> bool {
         let offer = self.offer();
         let by = match self.protocol() {
-            Protocol::ContractSigning | Protocol::VerifyThenGenerate if !self.is_first() => None,
+            Protocol::Affidavit | Protocol::ContractSigning | Protocol::VerifyThenGenerate
+                if !self.is_first() =>
+            {
+                None
+            }
             Protocol::RevokeOnSilence => offer.send_by,
             _ => offer.deadline(),
         };
@@ -63,12 +70,32 @@ impl Session {
         let offer = self.offer();
         let by = match ask {
             Ask::Abort | Ask::Fetch => None,
+            // An affidavit is signed at the deadline, not before it.
+            Ask::Resolve if self.protocol() == Protocol::Affidavit => None,
             Ask::Complain | Ask::Resolve => offer.deadline(),
             Ask::Deposit => offer.send_by,
             Ask::Revoke => offer.complain_by,
         };
         let over = |by: UnixMillis| now >= by.after(self.timing.complain_margin);
         by.is_some_and(|by| over(by) || off(Countermeasure::RefusalsAreNotTrusted))
+    }
+
+    /// When a request that was refused is worth asking again, if that is known: what is too early is kept by the arbiter and
+    /// decided in its time (R-424).
+    pub(super) fn ask_again(&self, now: UnixMillis, ask: Ask) -> UnixMillis {
+        let offer = self.offer();
+        let later = match ask {
+            Ask::Complain | Ask::Resolve if self.protocol() == Protocol::Affidavit => offer.complain_by,
+            Ask::Revoke => offer.send_by,
+            _ => None,
+        };
+        later.unwrap_or(now)
+    }
+
+    /// Whether the own item can be sent through the arbiter.
+    pub(super) fn is_own_item_depositable(&self) -> bool {
+        let description = &self.offer().item(self.role).description;
+        matches!(description, Description::Information(_) | Description::Payment(_))
     }
 
     /// When to wake, to turn to the arbiter in time or because waiting is over.
@@ -78,8 +105,8 @@ impl Session {
         let in_time = offer.deadline().map(|by| by.before(margin));
         match self.protocol() {
             Protocol::ContractSigning => in_time,
-            Protocol::VerifyThenGenerate if self.is_first() => in_time,
-            Protocol::VerifyThenGenerate => offer.complain_by,
+            Protocol::Affidavit | Protocol::VerifyThenGenerate if self.is_first() => in_time,
+            Protocol::Affidavit | Protocol::VerifyThenGenerate => offer.complain_by,
             Protocol::RevokeOnSilence if self.is_first() && self.sent => offer.send_by,
             Protocol::RevokeOnSilence => offer.send_by.map(|by| by.before(margin)),
             Protocol::MutualRollback if self.phase == Phase::Settling => None,

@@ -94,6 +94,8 @@ pub enum Ask {
 pub enum Outcome {
     /// Neither party gets an item: the arbiter's verdict says so, an abort token or a revocation.
     Aborted,
+    /// P6: the arbiter has signed what it had, and what not, at the deadline.
+    Affidavit,
     /// Both items changed hands between the peers; the arbiter was not needed for ours.
     Completed,
     /// The arbiter's verdict gave what the peer withheld.
@@ -380,7 +382,7 @@ impl Session {
                 Step { next, outputs }
             }
             (Protocol::MutualRollback | Protocol::RevokeOnSilence, _) => self.stay([]),
-            (Protocol::ContractSigning | Protocol::VerifyThenGenerate, _) => {
+            (Protocol::Affidavit | Protocol::ContractSigning | Protocol::VerifyThenGenerate, _) => {
                 Self { sent: true, ..self.clone() }.done(Outcome::Completed)
             }
         }
@@ -416,11 +418,18 @@ impl Session {
         match (self.protocol(), self.is_first()) {
             (Protocol::ContractSigning, _) if self.phase == Phase::Offered => self.ask(Ask::Abort),
             (Protocol::ContractSigning, _) => self.ask(Ask::Resolve),
-            (Protocol::VerifyThenGenerate, true) if self.sent => self.ask(Ask::Complain),
-            (Protocol::VerifyThenGenerate, true) => self.ask(Ask::Abort),
+            (Protocol::Affidavit, true) if self.sent && !self.is_own_item_depositable() => {
+                self.ask(Ask::Resolve)
+            }
+            (Protocol::Affidavit | Protocol::VerifyThenGenerate, true) if self.sent => {
+                self.ask(Ask::Complain)
+            }
+            (Protocol::Affidavit | Protocol::VerifyThenGenerate, true) => self.ask(Ask::Abort),
             // the second sender must wait for the first sender's last chance to complain.
-            (Protocol::VerifyThenGenerate, false) if self.deadline_is_near(now) => self.ask(Ask::Abort),
-            (Protocol::VerifyThenGenerate, false) => self.stay(self.alarm()),
+            (Protocol::Affidavit | Protocol::VerifyThenGenerate, false) if self.deadline_is_near(now) => {
+                self.ask(Ask::Abort)
+            }
+            (Protocol::Affidavit | Protocol::VerifyThenGenerate, false) => self.stay(self.alarm()),
             // the peer may still send its item, or have it sent through the arbiter.
             (Protocol::RevokeOnSilence, true) if self.sent && !self.deadline_is_near(now) => {
                 self.stay(self.alarm())
@@ -452,6 +461,7 @@ impl Session {
                 self.done(Outcome::Completed)
             }
             Ruling::Aborted | Ruling::Revoked(_) => self.done(Outcome::Aborted),
+            Ruling::Affidavit(_) => self.done(Outcome::Affidavit),
             // The arbiter holds it: a deposit, or a signature out of escrow.
             Ruling::Replaced(_) if self.offer().item(self.role.peer()).description.is_content() => {
                 self.ask(Ask::Fetch)
@@ -465,9 +475,11 @@ impl Session {
     /// an abort asked for on a forged one would end the own claim.
     fn refused(&self, now: UnixMillis, ask: Ask) -> Step {
         if !self.claim_is_over(now, ask) {
-            return self.stay([Output::WakeAt(now.after(ASK_AGAIN))]);
+            return self.stay([Output::WakeAt(self.ask_again(now, ask).max(now.after(ASK_AGAIN)))]);
         }
         match ask {
+            // Too late for a deposit: the affidavit says what the arbiter has seen without it.
+            Ask::Complain if self.protocol() == Protocol::Affidavit => self.ask(Ask::Resolve),
             // The item is out, and the payment is not final yet: there is nothing left to do but to see.
             Ask::Deposit => self.settle(),
             _ => self.ask(Ask::Abort),

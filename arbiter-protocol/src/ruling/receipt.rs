@@ -289,6 +289,7 @@ impl Ruled {
     pub const fn event_of(verdict: &Verdict) -> Event {
         match verdict.ruling {
             Ruling::Aborted => Event::VerdictAborted,
+            Ruling::Affidavit(_) => Event::VerdictAffidavit,
             Ruling::Replaced(_) => Event::VerdictReplaced,
             Ruling::Revoked(_) => Event::VerdictRevoked,
         }
@@ -330,6 +331,7 @@ impl Ruled {
 /// The rule by which a deposit is accepted.
 pub const fn deposit_rule(protocol: Protocol) -> &'static str {
     match protocol {
+        Protocol::Affidavit => "R-425",
         Protocol::BothDeposited => "R-420",
         Protocol::RevokeOnSilence => "R-415",
         Protocol::ContractSigning | Protocol::MutualRollback | Protocol::VerifyThenGenerate => "R-407",

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  Head ─▶ Batch::new ─┬─ file(case) ─▶ decide ─▶ statement, leaf      (any number of cases)
+//!                      ├─ hear(receipt) ─▶ leaf                        (what a ledger said to an order)
 //!                      └─ close() ─▶ Closed { head, records, leaves, nodes } ─▶ Store::commit ─▶ issue(…)
 //! ```
 //!
@@ -11,10 +12,11 @@
 //! - Every new statement has exactly one leaf, and the leaf's index is inside the statement.
 //! - Nothing planned may be signed or shown before the commit of its batch has returned (R-504).
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use crate::crypto::Signer;
-use crate::error::Refused;
+use crate::error::{Refused, Rejected};
 use crate::evidence::checkpoint::Checkpoint;
 use crate::evidence::leaf::{Event, Leaf, Pseudonym, RecordField, issuer_id, record_root};
 use crate::evidence::merkle::{Frontier, NodeId, leaf_hash};
@@ -22,11 +24,12 @@ use crate::evidence::note::{Note, NoteError, VerifierKey, signature_line};
 use crate::exchange::kind::content::FitContent;
 use crate::exchange::selection::{ByRole, Role};
 use crate::ids::{Digest, ExchangeId, LeafIndex};
-use crate::message::agreement::ArbiterIdentity;
+use crate::message::agreement::{ArbiterIdentity, Offer};
+use crate::message::payment::{PaymentOrder, PaymentReceipt, PaymentState};
 use crate::message::verdict::{Answer, Attestation, Ruling, Verdict};
-use crate::role::arbiter::{Case, Decision, Escrows, Known, RULES, decide};
+use crate::role::arbiter::{Case, Decision, Escrows, Known, RULES, decide, payment_orders};
 use crate::ruling::receipt::{Evidence, Receipt, Ruled, deposit_rule, record_values};
-use crate::statement::{Envelope, Payload, Verified, digest_of, pae};
+use crate::statement::{Envelope, Payload, Signed, Verified, digest_of, pae};
 use crate::time::{DurationMillis, UnixMillis};
 use crate::weaken::{Countermeasure, off};
 
@@ -79,6 +82,37 @@ pub struct Logged<T> {
     pub root: Digest,
 }
 
+/// What a ledger said to an order of the arbiter (R-423).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LedgerAnswer {
+    /// The ledger's receipt: the payment is final.
+    pub receipt: Envelope,
+    /// The leaf, exactly as hashed.
+    pub leaf: Vec<u8>,
+}
+
+/// A request that came too early: it is decided when its time has come, as if it were asked again then (R-424).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// When.
+    pub at: UnixMillis,
+    /// The request.
+    pub request: Envelope,
+    /// The offer.
+    pub offer: Envelope,
+    /// The acceptance, if one was filed.
+    pub acceptance: Option<Envelope>,
+}
+
+impl Standing {
+    /// The case, verified once more: it comes from a store.
+    pub fn case(&self, arbiter: &ArbiterIdentity) -> Result<Case, Rejected> {
+        let acceptance = self.acceptance.clone().map(Signed::parse).transpose()?;
+        let (request, offer) = (Signed::parse(self.request.clone())?, Signed::parse(self.offer.clone())?);
+        Case::admit(arbiter, request, offer, acceptance, Escrows::default())
+    }
+}
+
 /// Names a stored content: a deposit, or a signature out of escrow. It is sealed to the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ContentId(pub u64);
@@ -92,6 +126,10 @@ pub struct Record {
     pub attestations: ByRole<Option<Logged<Attestation>>>,
     /// What is held for the peer, by the role whose item it is: the content attested, or the signature out of escrow.
     pub held: ByRole<Option<ContentId>>,
+    /// What ledgers said to the orders that follow from the verdict, by whose payment it is.
+    pub answers: ByRole<Option<LedgerAnswer>>,
+    /// The request that waits for its time, by who asked; gone once there is a verdict.
+    pub standing: ByRole<Option<Standing>>,
     /// How many leaves the exchange has.
     pub leaves: u32,
     /// The newest of them.
@@ -107,6 +145,26 @@ impl Record {
                 .attestations
                 .map(|_, it| it.as_ref().map(|logged| (&logged.statement, digest_of(&logged.statement)))),
         }
+    }
+}
+
+impl Record {
+    /// The orders to ledgers that follow from the verdict and were not answered yet (R-423), by whose payment it is.
+    pub fn open_orders(&self) -> Vec<(Role, PaymentOrder)> {
+        let open = |(role, _): &(Role, PaymentOrder)| self.answers.of(*role).is_none();
+        self.orders().into_iter().filter(open).collect()
+    }
+
+    /// Every order to a ledger that follows from the verdict.
+    pub fn orders(&self) -> Vec<(Role, PaymentOrder)> {
+        let Some(logged) = &self.verdict else { return Vec::new() };
+        // Only a revocation needs the offer, which is parsed and verified again: it comes from the store.
+        if !matches!(logged.statement.ruling, Ruling::Revoked(_)) {
+            return Vec::new();
+        }
+        let offer = Signed::<Offer>::parse(logged.offer.clone()).map_err(Rejected::from);
+        let offer = offer.and_then(Signed::verify_offer);
+        offer.map(|offer| payment_orders(&offer, &logged.statement.ruling)).unwrap_or_default()
     }
 }
 
@@ -167,7 +225,7 @@ impl<'a> Batch<'a> {
 
     /// Whether there is nothing to commit.
     pub fn is_empty(&self) -> bool {
-        self.leaves.is_empty()
+        self.leaves.is_empty() && self.records.is_empty()
     }
 
     /// Decides one case. `durable` is the store's record; the batch's own version comes first. `held` are the deposit or
@@ -183,7 +241,13 @@ impl<'a> Batch<'a> {
         let record = self.records.get(&case.exchange_id()).cloned().unwrap_or(durable);
         let next = LeafIndex(self.head.frontier.size());
         let fits = held.map(|_, it| it.map(|(fit, _)| fit));
-        let decision = decide(case, record.known(), now, next, fits)?;
+        let decision = match decide(case, record.known(), now, next, fits) {
+            Ok(decision) => decision,
+            Err(refused) => {
+                self.stand(case, record, refused.until());
+                return Err(refused);
+            }
+        };
         match decision {
             Decision::ReplayAttestation => Ok(Reply::Attestation(case.request().role)),
             Decision::ReplayVerdict => Ok(Reply::Verdict),
@@ -203,7 +267,7 @@ impl<'a> Batch<'a> {
                 let mut record = record;
                 *record.attestations.of_mut(depositor) = Some(logged);
                 *record.held.of_mut(depositor) = Some(content);
-                self.keep(case, record);
+                self.keep(case.exchange_id(), record);
                 Ok(Reply::Attestation(depositor))
             }
             Decision::Rule(verdict) => {
@@ -221,10 +285,61 @@ impl<'a> Batch<'a> {
                 let event = Ruled::event_of(&verdict);
                 let relied = relied_on(&record, &verdict, &self.desk.arbiter);
                 let logged = self.log(case, &record, verdict, relied, (event, rule), now);
-                self.keep(case, Record { verdict: Some(logged), held: kept, ..record });
+                let standing = ByRole::default();
+                let record = Record { verdict: Some(logged), held: kept, standing, ..record };
+                self.keep(case.exchange_id(), record);
                 Ok(Reply::Verdict)
             }
         }
+    }
+
+    /// Logs what a ledger said to an order of the arbiter (R-423). `receipt` was verified under the key of that ledger.
+    /// Only the first final answer to an order that follows from the verdict counts: `false` if this is none.
+    pub fn hear(
+        &mut self,
+        exchange: ExchangeId,
+        durable: Record,
+        role: Role,
+        receipt: &Verified<PaymentReceipt>,
+        now: UnixMillis,
+    ) -> bool {
+        let now = self.clamp(now);
+        let mut record = self.records.get(&exchange).cloned().unwrap_or(durable);
+        let order = record.open_orders().into_iter().find(|(whose, _)| *whose == role);
+        let expected = order.is_some_and(|(_, order)| {
+            receipt.terms == order.terms && receipt.signer() == order.terms.payment.ledger
+        });
+        if !expected || !receipt.is_final() {
+            return false;
+        }
+        let event = match receipt.state {
+            PaymentState::Posted(_) => Event::PaymentPosted,
+            _ => Event::PaymentVoided,
+        };
+        let salt = self.veil.salt(&receipt.digest(), "receipt");
+        let value = Cow::Borrowed(receipt.envelope().payload());
+        let fields = [RecordField { name: "receipt", salt, value }];
+        let leaf = Leaf {
+            index: LeafIndex(self.head.frontier.size()),
+            event,
+            reason: "R-423",
+            time: now,
+            clock_uncertainty: self.desk.clock_uncertainty,
+            exchange: self.veil.pseudonym(&exchange),
+            sequence: record.leaves,
+            previous: record.last_leaf,
+            policy: Digest::of(&[RULES.as_bytes()]),
+            build: self.desk.build,
+            issuer: issuer_id(&self.desk.arbiter.key),
+            token: receipt.digest(),
+            record: record_root(&fields),
+        };
+        let leaf = leaf.encode();
+        self.append(leaf.clone(), now);
+        let answer = LedgerAnswer { receipt: receipt.envelope().clone(), leaf };
+        *record.answers.of_mut(role) = Some(answer);
+        self.keep(exchange, record);
+        true
     }
 
     /// Logs the beginning of the log: its origin, keys and rules, as leaf 0 (R-502).
@@ -322,16 +437,36 @@ impl<'a> Batch<'a> {
         }
     }
 
+    /// R-424: keeps a request that is too early; the first of each party counts, and no leaf tells of it. A request that
+    /// stood and is refused for another reason now can never be granted any more, and stands no longer.
+    fn stand(&mut self, case: &Case, mut record: Record, until: Option<UnixMillis>) {
+        let standing = record.standing.of_mut(case.request().role);
+        let same = standing.as_ref().is_some_and(|it| it.request == *case.request().envelope());
+        match (until, &standing) {
+            (Some(at), None) => {
+                *standing = Some(Standing {
+                    at,
+                    request: case.request().envelope().clone(),
+                    offer: case.offer().envelope().clone(),
+                    acceptance: case.agreement().map(|it| it.acceptance().envelope().clone()),
+                });
+            }
+            (None, Some(_)) if same => *standing = None,
+            _ => return,
+        }
+        self.records.insert(case.exchange_id(), record);
+    }
+
     fn append(&mut self, leaf: Vec<u8>, now: UnixMillis) {
         self.nodes.extend(self.head.frontier.append(leaf_hash(&leaf)));
         self.leaves.push(leaf);
         self.head.time = now;
     }
 
-    fn keep(&mut self, case: &Case, record: Record) {
+    fn keep(&mut self, exchange: ExchangeId, record: Record) {
         let leaf = LeafIndex(self.head.frontier.size().saturating_sub(1));
         let record = Record { leaves: record.leaves.saturating_add(1), last_leaf: Some(leaf), ..record };
-        self.records.insert(case.exchange_id(), record);
+        self.records.insert(exchange, record);
     }
 }
 

@@ -8,6 +8,12 @@ mod convert;
 #[path = "gen/arbiter.v1.rs"]
 pub mod arbiter;
 
+/// The ledger's API, `proto/arbiter/ledger/v1`.
+#[allow(missing_docs, clippy::all, clippy::pedantic, clippy::as_conversions)]
+#[rustfmt::skip]
+#[path = "gen/arbiter.ledger.v1.rs"]
+pub mod ledger;
+
 /// The peers' protocol, `proto/arbiter/peer/v1`.
 #[allow(missing_docs, clippy::all, clippy::pedantic, clippy::as_conversions)]
 #[rustfmt::skip]

@@ -8,6 +8,9 @@
 //! | Deposit | – | first, in time: R-407 | second, before `send_by`: R-415 | – | either, in time: R-420 |
 //! | Fetch | what is held of the peer's item, after a verdict that replaces: R-408 | the same | the same | – | the same |
 //!
+//! P6 is weak: either party may deposit in time; at the deadline, or as soon as both have, the arbiter gives out both
+//! items or signs an affidavit of what it had; an abort is for who has nothing to lose.
+//!
 //! Once there is a verdict every Abort, Query, Resolve and Revoke gets it, whatever the table says.
 
 use super::{Case, Decision, Known, RULES, generated};
@@ -113,6 +116,15 @@ fn abort(case: &Case, known: Known<'_>, now: UnixMillis) -> Result<Found, Refuse
         Protocol::MutualRollback if in_time(case, now).is_err() => aborted("R-422"),
         Protocol::MutualRollback => roll_back(case, now),
         Protocol::BothDeposited => aborted("R-419"),
+        // The second sender's abort must not keep the first from an affidavit.
+        Protocol::Affidavit if known.attestations.iter().any(|(_, it)| it.is_some()) => {
+            Err(Refused::AbortNotAllowed)
+        }
+        Protocol::Affidavit if case.is_first_sender() => aborted("R-427"),
+        Protocol::Affidavit => match offer.complain_by {
+            Some(complain_by) if now < complain_by => Err(Refused::AbortTooEarly { complain_by }),
+            _ => aborted("R-427"),
+        },
     }
 }
 
@@ -127,7 +139,8 @@ fn resolve(
     let (rule, attestations) = match case.offer().selection.protocol {
         Protocol::ContractSigning => ("R-404", ByRole::default()),
         Protocol::VerifyThenGenerate => ("R-406", may_complain(case, agreement, known, now)?),
-        Protocol::BothDeposited => return give_out(case, agreement, known),
+        Protocol::BothDeposited => return give_out(case, agreement, known, "R-421"),
+        Protocol::Affidavit => return attest_what_is_here(case, agreement, known, now),
         Protocol::MutualRollback | Protocol::RevokeOnSilence => return Err(Refused::ResolveNotAllowed),
     };
     let replacements = generated(case.offer(), case.request.role, case.request.action)
@@ -176,8 +189,35 @@ fn roll_back(case: &Case, now: UnixMillis) -> Result<Found, Refused> {
     Ok(Found::plain(case, Ruling::Revoked(roles), "R-418"))
 }
 
-/// both items are here, under the same agreement.
-fn give_out(case: &Case, agreement: AgreementId, known: Known<'_>) -> Result<Found, Refused> {
+/// both items, or at the deadline an affidavit of which of them were here.
+fn attest_what_is_here(
+    case: &Case,
+    agreement: AgreementId,
+    known: Known<'_>,
+    now: UnixMillis,
+) -> Result<Found, Refused> {
+    if let Ok(both) = give_out(case, agreement, known, "R-426") {
+        return Ok(both);
+    }
+    if let Some(complain_by) = case.offer().complain_by.filter(|by| now < *by) {
+        return Err(Refused::AffidavitTooEarly { complain_by });
+    }
+    let performed = Role::BOTH.into_iter().filter(|role| known.attestations.of(*role).is_some());
+    Ok(Found {
+        ruling: Ruling::Affidavit(performed.collect()),
+        rule: "R-426",
+        attestations: known.attestations.map(|_, it| it.map(|(_, digest)| digest)),
+        agreement: Some(agreement),
+    })
+}
+
+/// both items are here, under the same agreement.
+fn give_out(
+    case: &Case,
+    agreement: AgreementId,
+    known: Known<'_>,
+    rule: &'static str,
+) -> Result<Found, Refused> {
     let here = known.attestations.map(|_, it| it.filter(|(deposit, _)| deposit.agreement_id == agreement));
     if here.iter().any(|(_, it)| it.is_none()) {
         return Err(Refused::DepositRequired);
@@ -185,7 +225,7 @@ fn give_out(case: &Case, agreement: AgreementId, known: Known<'_>) -> Result<Fou
     let replaced = Role::BOTH.map(|role| Replacement { role, item: case.offer().item(role).clone() });
     Ok(Found {
         ruling: Ruling::Replaced(replaced.to_vec()),
-        rule: "R-421",
+        rule,
         attestations: here.map(|_, it| it.map(|(_, digest)| digest)),
         agreement: Some(agreement),
     })
@@ -252,7 +292,7 @@ fn fetch(case: &Case, known: Known<'_>) -> Result<Decision, Refused> {
     if deposited || opened { Ok(Decision::Release) } else { Err(Refused::DepositNotReleased) }
 }
 
-/// one deposit a party, by who may, in time, before any verdict, and fitting.
+/// one deposit a party, by who may, in time, before any verdict, and fitting.
 fn deposit(
     case: &Case,
     known: Known<'_>,
@@ -266,7 +306,7 @@ fn deposit(
     let allowed = match case.offer().selection.protocol {
         Protocol::VerifyThenGenerate => case.is_first_sender(),
         Protocol::RevokeOnSilence => !case.is_first_sender(),
-        Protocol::BothDeposited => true,
+        Protocol::Affidavit | Protocol::BothDeposited => true,
         Protocol::ContractSigning | Protocol::MutualRollback => false,
     };
     if !allowed || !is_depositable(&item.description) {

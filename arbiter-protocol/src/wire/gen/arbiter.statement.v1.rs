@@ -347,6 +347,9 @@ pub struct Verdict {
     /// Whose items are revoked, ascending.
     #[prost(enumeration = "Role", repeated, tag = "17")]
     pub revoked: ::prost::alloc::vec::Vec<i32>,
+    /// Of an affidavit: whose items the arbiter had in time, ascending; may be none.
+    #[prost(enumeration = "Role", repeated, tag = "18")]
+    pub performed: ::prost::alloc::vec::Vec<i32>,
 }
 /// Attestation: the arbiter holds the depositor's item, and it fits its description.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -385,6 +388,67 @@ pub struct Answer {
     pub tree_size: u64,
     #[prost(bytes = "vec", tag = "6")]
     pub root: ::prost::alloc::vec::Vec<u8>,
+}
+/// AccountOrder opens or closes an account of a ledger. Signed by the account's key. Asking again is the same order.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AccountOrder {
+    #[prost(uint32, tag = "1")]
+    pub version: u32,
+    #[prost(bytes = "vec", tag = "2")]
+    pub ledger: ::prost::alloc::vec::Vec<u8>,
+    /// Names the account. The ledger's own key names the account of the currency's issue.
+    #[prost(bytes = "vec", tag = "3")]
+    pub account: ::prost::alloc::vec::Vec<u8>,
+    #[prost(string, tag = "4")]
+    pub currency: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "5")]
+    pub scale: u32,
+    #[prost(enumeration = "AccountAction", tag = "6")]
+    pub action: i32,
+}
+/// AccountQuery asks for what is in an account, or for its payments. Signed by the account's key.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AccountQuery {
+    #[prost(uint32, tag = "1")]
+    pub version: u32,
+    #[prost(bytes = "vec", tag = "2")]
+    pub ledger: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "3")]
+    pub account: ::prost::alloc::vec::Vec<u8>,
+    /// When it was signed; at most five minutes from the ledger's clock.
+    #[prost(uint64, tag = "4")]
+    pub time: u64,
+}
+/// AccountStatement says how an account stands, signed by the ledger.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AccountStatement {
+    #[prost(uint32, tag = "1")]
+    pub version: u32,
+    #[prost(bytes = "vec", tag = "2")]
+    pub ledger: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "vec", tag = "3")]
+    pub account: ::prost::alloc::vec::Vec<u8>,
+    #[prost(string, tag = "4")]
+    pub currency: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "5")]
+    pub scale: u32,
+    #[prost(enumeration = "AccountState", tag = "6")]
+    pub state: i32,
+    /// What the account can pay with. Below zero only in the account of an issue.
+    #[prost(sint64, tag = "7")]
+    pub available: i64,
+    /// Set aside in this account for others.
+    #[prost(uint64, tag = "8")]
+    pub reserved: u64,
+    /// Set aside in other accounts for this one.
+    #[prost(uint64, tag = "9")]
+    pub incoming: u64,
+    /// The newest entry of the ledger's book that changed the account.
+    #[prost(uint64, tag = "10")]
+    pub entry: u64,
+    /// When it stood so, on the ledger's clock.
+    #[prost(uint64, tag = "11")]
+    pub time: u64,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -429,6 +493,8 @@ pub enum Protocol {
     MutualRollback = 4,
     /// P5: both items deposited with the arbiter.
     BothDeposited = 5,
+    /// P6: weak fairness, only by name: an affidavit of what the arbiter has seen.
+    Affidavit = 6,
 }
 impl Protocol {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -443,6 +509,7 @@ impl Protocol {
             Self::RevokeOnSilence => "PROTOCOL_REVOKE_ON_SILENCE",
             Self::MutualRollback => "PROTOCOL_MUTUAL_ROLLBACK",
             Self::BothDeposited => "PROTOCOL_BOTH_DEPOSITED",
+            Self::Affidavit => "PROTOCOL_AFFIDAVIT",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -454,6 +521,7 @@ impl Protocol {
             "PROTOCOL_REVOKE_ON_SILENCE" => Some(Self::RevokeOnSilence),
             "PROTOCOL_MUTUAL_ROLLBACK" => Some(Self::MutualRollback),
             "PROTOCOL_BOTH_DEPOSITED" => Some(Self::BothDeposited),
+            "PROTOCOL_AFFIDAVIT" => Some(Self::Affidavit),
             _ => None,
         }
     }
@@ -550,6 +618,7 @@ pub enum Ruling {
     Aborted = 1,
     Replaced = 2,
     Revoked = 3,
+    Affidavit = 4,
 }
 impl Ruling {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -562,6 +631,7 @@ impl Ruling {
             Self::Aborted => "RULING_ABORTED",
             Self::Replaced => "RULING_REPLACED",
             Self::Revoked => "RULING_REVOKED",
+            Self::Affidavit => "RULING_AFFIDAVIT",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -571,6 +641,7 @@ impl Ruling {
             "RULING_ABORTED" => Some(Self::Aborted),
             "RULING_REPLACED" => Some(Self::Replaced),
             "RULING_REVOKED" => Some(Self::Revoked),
+            "RULING_AFFIDAVIT" => Some(Self::Affidavit),
             _ => None,
         }
     }
@@ -674,7 +745,7 @@ pub enum PaymentAction {
     Unspecified = 0,
     /// Reserve the money, or pay it if there is no hold. Signed by the payer.
     Make = 1,
-    /// Signed by the payer or the authority.
+    /// Signed by the authority, or by the payer for the whole amount.
     Post = 2,
     /// Signed by the payee or the authority.
     Void = 3,
@@ -735,6 +806,65 @@ impl PaymentState {
             "PAYMENT_STATE_RESERVED" => Some(Self::Reserved),
             "PAYMENT_STATE_POSTED" => Some(Self::Posted),
             "PAYMENT_STATE_VOIDED" => Some(Self::Voided),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum AccountAction {
+    Unspecified = 0,
+    Open = 1,
+    /// For ever. Only when nothing is in the account, reserved in it or reserved for it.
+    Close = 2,
+}
+impl AccountAction {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "ACCOUNT_ACTION_UNSPECIFIED",
+            Self::Open => "ACCOUNT_ACTION_OPEN",
+            Self::Close => "ACCOUNT_ACTION_CLOSE",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "ACCOUNT_ACTION_UNSPECIFIED" => Some(Self::Unspecified),
+            "ACCOUNT_ACTION_OPEN" => Some(Self::Open),
+            "ACCOUNT_ACTION_CLOSE" => Some(Self::Close),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum AccountState {
+    Unspecified = 0,
+    Open = 1,
+    Closed = 2,
+}
+impl AccountState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "ACCOUNT_STATE_UNSPECIFIED",
+            Self::Open => "ACCOUNT_STATE_OPEN",
+            Self::Closed => "ACCOUNT_STATE_CLOSED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "ACCOUNT_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "ACCOUNT_STATE_OPEN" => Some(Self::Open),
+            "ACCOUNT_STATE_CLOSED" => Some(Self::Closed),
             _ => None,
         }
     }

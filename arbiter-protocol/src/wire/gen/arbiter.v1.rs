@@ -33,11 +33,11 @@ pub struct Receipt {
     /// Signed note over the tree that the proof leads to.
     #[prost(string, tag = "5")]
     pub checkpoint: ::prost::alloc::string::String,
-    /// The request that caused the statement, the acceptance and the attestation, as far as there are.
+    /// The request that caused the statement, the acceptance and the attestations, as far as there are.
     #[prost(message, repeated, tag = "6")]
     pub evidence: ::prost::alloc::vec::Vec<crate::message::wire::Envelope>,
-    /// Salts of the sealed record in schema order: request, offer, acceptance, attestation, originator's escrow,
-    /// responder's escrow, statement.
+    /// Salts of the sealed record in schema order: request, offer, acceptance, originator's attestation, responder's
+    /// attestation, originator's escrow, responder's escrow, statement.
     #[prost(bytes = "vec", repeated, tag = "7")]
     pub record_salts: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
     /// The escrows that were opened.
@@ -74,6 +74,9 @@ pub struct GetArbiterInfoResponse {
     /// Signed EscrowEpoch statements of every key that can open, ascending. New agreements name the last.
     #[prost(message, repeated, tag = "9")]
     pub escrow_epochs: ::prost::alloc::vec::Vec<crate::message::wire::Envelope>,
+    /// Keys of the ledgers that this arbiter reaches (32 bytes each). Agree on no others: it could order nothing there.
+    #[prost(bytes = "vec", repeated, tag = "10")]
+    pub ledgers: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Limits {
@@ -83,6 +86,9 @@ pub struct Limits {
     pub chunk_bytes: u32,
     #[prost(uint32, tag = "3")]
     pub statement_bytes: u32,
+    /// A hold on a ledger must outlast complain_by by this much: time to reach the ledger after a ruling.
+    #[prost(uint64, tag = "4")]
+    pub hold_allowance_millis: u64,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct VerifyTransferRequest {
@@ -113,6 +119,16 @@ pub struct GenerateItemRequest {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GenerateItemResponse {
+    #[prost(message, optional, tag = "1")]
+    pub receipt: ::core::option::Option<Receipt>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RevokeTransferRequest {
+    #[prost(message, optional, tag = "1")]
+    pub case: ::core::option::Option<Case>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct RevokeTransferResponse {
     #[prost(message, optional, tag = "1")]
     pub receipt: ::core::option::Option<Receipt>,
 }
@@ -279,8 +295,8 @@ pub mod arbiter_service_client {
                 .insert(GrpcMethod::new("arbiter.v1.ArbiterService", "GetArbiterInfo"));
             self.inner.unary(req, path, codec).await
         }
-        /// VerifyTransfer deposits an item: checked against its description while it streams in, kept sealed to the
-        /// peer, attested. The peer can fetch it once the verdict replaces what the peer owes.
+        /// VerifyTransfer deposits an item, of a payment the ledger's receipt: checked against its description while it streams
+        /// in, kept sealed to the peer, attested. The peer can fetch it once the verdict replaces what the peer owes.
         pub async fn verify_transfer(
             &mut self,
             request: impl tonic::IntoStreamingRequest<
@@ -330,6 +346,32 @@ pub mod arbiter_service_client {
             let mut req = request.into_request();
             req.extensions_mut()
                 .insert(GrpcMethod::new("arbiter.v1.ArbiterService", "GenerateItem"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// RevokeTransfer has what was transferred undone, or gives out what was withheld if the arbiter holds it. The verdict
+        /// is the answer; the ledger is told after it is durable, again and again until it has heard.
+        pub async fn revoke_transfer(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RevokeTransferRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RevokeTransferResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/arbiter.v1.ArbiterService/RevokeTransfer",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("arbiter.v1.ArbiterService", "RevokeTransfer"));
             self.inner.unary(req, path, codec).await
         }
         /// AbortExchange ends the exchange without items, where the rules allow it.
@@ -456,8 +498,8 @@ pub mod arbiter_service_server {
             tonic::Response<super::GetArbiterInfoResponse>,
             tonic::Status,
         >;
-        /// VerifyTransfer deposits an item: checked against its description while it streams in, kept sealed to the
-        /// peer, attested. The peer can fetch it once the verdict replaces what the peer owes.
+        /// VerifyTransfer deposits an item, of a payment the ledger's receipt: checked against its description while it streams
+        /// in, kept sealed to the peer, attested. The peer can fetch it once the verdict replaces what the peer owes.
         async fn verify_transfer(
             &self,
             request: tonic::Request<tonic::Streaming<super::VerifyTransferRequest>>,
@@ -471,6 +513,15 @@ pub mod arbiter_service_server {
             request: tonic::Request<super::GenerateItemRequest>,
         ) -> std::result::Result<
             tonic::Response<super::GenerateItemResponse>,
+            tonic::Status,
+        >;
+        /// RevokeTransfer has what was transferred undone, or gives out what was withheld if the arbiter holds it. The verdict
+        /// is the answer; the ledger is told after it is durable, again and again until it has heard.
+        async fn revoke_transfer(
+            &self,
+            request: tonic::Request<super::RevokeTransferRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RevokeTransferResponse>,
             tonic::Status,
         >;
         /// AbortExchange ends the exchange without items, where the rules allow it.
@@ -714,6 +765,52 @@ pub mod arbiter_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GenerateItemSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/arbiter.v1.ArbiterService/RevokeTransfer" => {
+                    #[allow(non_camel_case_types)]
+                    struct RevokeTransferSvc<T: ArbiterService>(pub Arc<T>);
+                    impl<
+                        T: ArbiterService,
+                    > tonic::server::UnaryService<super::RevokeTransferRequest>
+                    for RevokeTransferSvc<T> {
+                        type Response = super::RevokeTransferResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RevokeTransferRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ArbiterService>::revoke_transfer(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RevokeTransferSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -1,0 +1,270 @@
+//! Ruling and acting are two steps (D6): orders to ledgers are durable with the verdict, and told until they are heard.
+//!
+//! ```text
+//!  verdict, open orders ──one commit──▶ store ──▶ sign ──▶ ledger ──▶ receipt, verified ──▶ engine.hear: leaf, order closed
+//!                                         ▲                  │ out of reach, or not final yet
+//!                                         └──── back-off ◀───┘
+//! ```
+//!
+//! Invariants
+//! - An order follows from a durable verdict alone, so it is the same bytes each time, and the ledger answers it once (R-423).
+//! - "Already gone" is a normal answer: whatever final state the ledger states is logged, and closes the order.
+//! - Each ledger has a task of its own: one that hangs or lies holds up nobody else's orders. What it says counts only under
+//!   its own key, for exactly the payment ordered.
+//! - Nothing is given up: after a restart the store says what is open.
+
+mod grpc;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arbiter_protocol::exchange::selection::Role;
+use arbiter_protocol::ids::{ExchangeId, PublicKey};
+use arbiter_protocol::message::payment::{PaymentOrder, PaymentReceipt};
+use arbiter_protocol::statement::{Envelope, Signed, Verified};
+use thiserror::Error;
+use tokio::task::JoinSet;
+
+use crate::engine::{EngineError, Handle};
+use crate::store::OpenOrder;
+
+pub use grpc::{GrpcLedger, Reach};
+
+/// A ledger as the arbiter needs it.
+#[async_trait::async_trait]
+pub trait Ledger: Send + Sync {
+    /// Gives an order and returns the ledger's receipt of how the payment stands then. An order that the ledger refuses,
+    /// because the payment is final already, is answered with that receipt.
+    async fn order(&self, order: &Verified<PaymentOrder>) -> Result<Envelope, Unheard>;
+}
+
+/// Why an order is not closed. It is told again.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Unheard {
+    /// The ledger, or who answers in its place, says what cannot be its answer.
+    #[error("the ledger's answer cannot be used: {0}")]
+    Nonsense(String),
+    /// The payment is not final after the order.
+    #[error("the ledger has not carried the order out: the payment is {0}")]
+    NotFinal(&'static str),
+    /// The ledger is out of reach, or busy.
+    #[error("the ledger is out of reach: {0}")]
+    Unreachable(String),
+}
+
+/// Tells ledgers what follows from verdicts.
+pub struct Outbox {
+    engine: Handle,
+    ledgers: BTreeMap<PublicKey, Arc<dyn Ledger>>,
+    pause: Pause,
+}
+
+/// How long to wait between tries.
+#[derive(Clone, Copy, Debug)]
+pub struct Pause {
+    /// After the first failure; doubled each time.
+    pub first: Duration,
+    /// At most.
+    pub longest: Duration,
+    /// How long one order may take.
+    pub patience: Duration,
+}
+
+impl Default for Pause {
+    fn default() -> Self {
+        Self {
+            first: Duration::from_millis(250),
+            longest: Duration::from_secs(30),
+            patience: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Orders read at a time, and how many of them are on their way at once.
+const PAGE: usize = 64;
+
+impl Outbox {
+    /// An outbox for these ledgers.
+    pub fn new(engine: Handle, ledgers: BTreeMap<PublicKey, Arc<dyn Ledger>>, pause: Pause) -> Self {
+        Self { engine, ledgers, pause }
+    }
+
+    /// Runs until it is dropped or the engine has ended. One task a ledger.
+    pub async fn run(self) {
+        self.report_unknown();
+        let mut tasks = JoinSet::new();
+        for (key, ledger) in self.ledgers {
+            let engine = self.engine.clone();
+            tasks.spawn(Arc::new(Teller { engine, key, ledger, pause: self.pause }).run());
+        }
+        self.engine.ended().await;
+        tasks.shutdown().await;
+    }
+
+    /// Orders for ledgers that are not in the configuration stay open: only the operator can help.
+    fn report_unknown(&self) {
+        let mut from = None;
+        loop {
+            let page = match self.engine.open_orders(from.as_ref(), 1) {
+                Ok(page) => page,
+                Err(error) => return tracing::error!(%error, "open orders to ledgers cannot be read"),
+            };
+            let Some(open) = page.first() else { return };
+            if !self.ledgers.contains_key(&open.ledger) {
+                let ledger = open.ledger;
+                tracing::error!(
+                    %ledger,
+                    "ALARM: orders to a ledger that is not in the configuration are open: add it to [[ledgers]]"
+                );
+            }
+            match next_ledger(&open.ledger) {
+                Some(first) => from = Some(first),
+                None => return,
+            }
+        }
+    }
+}
+
+/// The least key of any order for a ledger after `ledger`.
+fn next_ledger(ledger: &PublicKey) -> Option<OpenOrder> {
+    let mut bytes = *ledger.as_bytes();
+    let carried = bytes.iter_mut().rev().all(|byte| {
+        *byte = byte.wrapping_add(1);
+        *byte == 0
+    });
+    (!carried).then(|| first_of(PublicKey::from_bytes(bytes)))
+}
+
+/// The least key of any order for `ledger`.
+const fn first_of(ledger: PublicKey) -> OpenOrder {
+    OpenOrder { ledger, exchange: ExchangeId::from_bytes([0; 32]), role: Role::Originator }
+}
+
+/// Tells one ledger.
+struct Teller {
+    engine: Handle,
+    key: PublicKey,
+    ledger: Arc<dyn Ledger>,
+    pause: Pause,
+}
+
+impl Teller {
+    async fn run(self: Arc<Self>) {
+        let mut changed = self.engine.new_orders();
+        let mut wait = self.pause.first;
+        loop {
+            changed.mark_unchanged();
+            let unheard = match Arc::clone(&self).pass().await {
+                Ok(unheard) => unheard,
+                Err(EngineError::Stopped) => return,
+                Err(error) => {
+                    tracing::error!(ledger = %self.key, %error, "an order to a ledger cannot be given");
+                    1
+                }
+            };
+            if unheard == 0 {
+                wait = self.pause.first;
+                if changed.changed().await.is_err() {
+                    return;
+                }
+            } else {
+                tokio::time::sleep(wait).await;
+                wait = wait.saturating_mul(2).min(self.pause.longest);
+            }
+        }
+    }
+
+    /// Gives every open order once; returns how many are still open. Ends early where the ledger is out of reach.
+    async fn pass(self: Arc<Self>) -> Result<usize, EngineError> {
+        let mut from = first_of(self.key);
+        let mut unheard = 0usize;
+        loop {
+            let (engine, start) = (self.engine.clone(), from);
+            let page = blocking(move || engine.open_orders(Some(&start), PAGE)).await?;
+            let mine: Vec<_> = page.into_iter().filter(|open| open.ledger == self.key).collect();
+            let Some(last) = mine.last().copied() else { return Ok(unheard) };
+            let more = mine.len() == PAGE;
+            let mut on_their_way = JoinSet::new();
+            for open in mine {
+                on_their_way.spawn(Arc::clone(&self).tell(open));
+            }
+            let failed = on_their_way.join_all().await.into_iter().filter(|told| !told).count();
+            unheard = unheard.saturating_add(failed);
+            if !more || failed == PAGE {
+                return Ok(unheard);
+            }
+            // The same key again is answered or still open: either way the next page begins after it.
+            from = match after(last) {
+                Some(next) => next,
+                None => return Ok(unheard),
+            };
+        }
+    }
+
+    /// Gives one order; whether it is closed now.
+    async fn tell(self: Arc<Self>, open: OpenOrder) -> bool {
+        let OpenOrder { exchange, role, ledger } = open;
+        match self.ask(open).await {
+            Ok(true) => true,
+            Ok(false) => {
+                tracing::warn!(%exchange, %role, %ledger, "a ledger's answer was not counted");
+                false
+            }
+            Err(error) => {
+                tracing::warn!(%exchange, %role, %ledger, %error, "an order is told again");
+                false
+            }
+        }
+    }
+
+    async fn ask(&self, open: OpenOrder) -> Result<bool, Unheard> {
+        let engine = self.engine.clone();
+        let ours = |error: EngineError| Unheard::Unreachable(error.to_string());
+        let order = blocking(move || engine.payment_order(&open)).await.map_err(ours)?;
+        let Some(order) = order else { return Ok(true) };
+        let answer = tokio::time::timeout(self.pause.patience, self.ledger.order(&order)).await;
+        let envelope = answer.map_err(|_| Unheard::Unreachable(String::from("no answer in time")))??;
+        let receipt = check(&self.key, &order, envelope)?;
+        self.engine.hear(open.exchange, open.role, receipt).await.map_err(ours)
+    }
+}
+
+/// What the ledger says counts only under its key, for this payment, and once it is final.
+fn check(
+    ledger: &PublicKey,
+    order: &PaymentOrder,
+    envelope: Envelope,
+) -> Result<Verified<PaymentReceipt>, Unheard> {
+    let nonsense = |error: arbiter_protocol::error::Invalid| Unheard::Nonsense(error.to_string());
+    let receipt = Signed::<PaymentReceipt>::parse(envelope).map_err(nonsense)?;
+    let receipt = receipt.verify(ledger).map_err(nonsense)?;
+    if receipt.terms != order.terms {
+        return Err(Unheard::Nonsense(String::from("a receipt for another payment")));
+    }
+    if !receipt.is_final() {
+        return Err(Unheard::NotFinal("neither posted nor voided"));
+    }
+    Ok(receipt)
+}
+
+/// The least key after this one.
+fn after(open: OpenOrder) -> Option<OpenOrder> {
+    if open.role == Role::Originator {
+        return Some(OpenOrder { role: Role::Responder, ..open });
+    }
+    let mut bytes = *open.exchange.as_bytes();
+    let carried = bytes.iter_mut().rev().all(|byte| {
+        *byte = byte.wrapping_add(1);
+        *byte == 0
+    });
+    let exchange = ExchangeId::from_bytes(bytes);
+    (!carried).then_some(OpenOrder { exchange, role: Role::Originator, ..open })
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, EngineError> + Send + 'static,
+) -> Result<T, EngineError> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| EngineError::Stopped)?
+}
