@@ -42,7 +42,7 @@ pub fn lawful(
     let replaced: Vec<Role> = match &verdict.ruling {
         Ruling::Aborted => Vec::new(),
         Ruling::Replaced(list) => list.iter().map(|it| it.role).collect(),
-        Ruling::Revoked(_) => panic!("R-416: nothing of P1 and P2 is revoked"),
+        Ruling::Affidavit(_) | Ruling::Revoked(_) => panic!("R-416, R-426: no ruling of P1 and P2"),
     };
     match (p1, cause.action) {
         (true, Action::Abort) => {
@@ -259,7 +259,7 @@ pub fn receipt_forged(bytes: &[u8]) -> bool {
         Ruled::Verdict(it) => {
             assert_eq!(digest_of(&**it), digest_of(&verdict));
             let opened = |role: Role| match &it.ruling {
-                Ruling::Aborted | Ruling::Revoked(_) => false,
+                Ruling::Aborted | Ruling::Affidavit(_) | Ruling::Revoked(_) => false,
                 Ruling::Replaced(list) => list.iter().any(|it| it.role == role),
             };
             let detached = ByRole {

@@ -85,6 +85,7 @@ pub fn properties(search: &Search) -> Vec<Property<Search>> {
             (Role::Responder, Outcome::Completed) => ended::<1, 0>,
             (Role::Responder, Outcome::Aborted) => ended::<1, 1>,
             (Role::Responder, Outcome::Resolved) => ended::<1, 2>,
+            (_, Outcome::Affidavit) => unreachable!("P6 is not in this world"),
         };
         list.push(Property::sometimes(name, reached));
     }
@@ -161,9 +162,10 @@ pub fn is_fair(search: &Search, world: &World, exchange: usize, person: usize) -
         Outcome::Completed => side.received == Received::Own,
         Outcome::Resolved if is_content => side.fetched,
         Outcome::Resolved => replaced(role.peer()),
-        Outcome::Aborted => false,
+        Outcome::Aborted | Outcome::Affidavit => false,
     };
-    let token = outcome != Outcome::Aborted || rulings.contains(&Some(Said::Aborted));
+    let token =
+        !matches!(outcome, Outcome::Aborted | Outcome::Affidavit) || rulings.contains(&Some(Said::Aborted));
     // What ended as completed or resolved without an item is no end at all, whatever was given.
     token && (has || (!gave && outcome == Outcome::Aborted))
 }

@@ -93,7 +93,7 @@ impl Oracle {
         let replaced: Vec<Role> = match &verdict.ruling {
             Ruling::Aborted => Vec::new(),
             Ruling::Replaced(list) => list.iter().map(|it| it.role).collect(),
-            Ruling::Revoked(_) => panic!("F8: nothing of P1 and P2 is revoked"),
+            Ruling::Affidavit(_) | Ruling::Revoked(_) => panic!("F8: no ruling of P1 and P2"),
         };
         match (kind, key.action) {
             (kind, Action::Abort) if kind.is_p1() => {
@@ -218,6 +218,7 @@ impl Oracle {
                 let in_escrow = self.kinds[exchange].is_detached(role.peer());
                 assert!(!in_escrow || facts.fetched, "resolved without the signature in hand");
             }
+            Outcome::Affidavit => panic!("no P6 in this world"),
             Outcome::Aborted => {
                 let ruling = self.verdict(exchange).map(|it| &it.ruling);
                 assert_eq!(ruling, Some(&Ruling::Aborted), "aborted without an abort token");
