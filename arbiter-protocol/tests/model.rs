@@ -22,6 +22,8 @@
 mod common;
 #[path = "model/laws.rs"]
 mod laws;
+#[path = "model_money/only.rs"]
+mod only;
 #[path = "model/runs.rs"]
 mod runs;
 #[path = "model/stage.rs"]
@@ -37,15 +39,13 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use arbiter_protocol::weaken::Countermeasure;
+use only::OF_MONEY;
 use runs::{ATTACKS, ONE, Run, TWO};
 use stateright::{Checker, Expectation, HasDiscoveries, Model};
 use world::Search;
 
 /// Where a search is stopped: one that grows so far has lost an abstraction.
 const TOO_MANY: usize = 12_000_000;
-
-/// Those that only exchanges of money need.
-const OF_MONEY: [Countermeasure; 2] = [Countermeasure::RevokeOnlyAfterSendBy, Countermeasure::RollBackBoth];
 
 /// Searches everything. Returns what differs from what is pinned.
 #[expect(clippy::disallowed_methods, reason = "printed for SPEC.md, compared with nothing")]

@@ -24,6 +24,8 @@
 mod common;
 #[path = "model_money/laws.rs"]
 mod laws;
+#[path = "model_money/only.rs"]
+mod only;
 #[path = "model_money/runs.rs"]
 mod runs;
 #[path = "model_money/stage.rs"]
@@ -39,7 +41,6 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use runs::{ATTACKS, RUNS, Run};
-use stage::Setup;
 use stateright::{Checker, Expectation, HasDiscoveries, Model};
 use world::Search;
 
@@ -50,7 +51,7 @@ const TOO_MANY: usize = 20_000_000;
 #[expect(clippy::disallowed_methods, reason = "printed for SPEC.md, compared with nothing")]
 fn explore(run: &Run) -> Option<String> {
     let started = Instant::now();
-    let checker = Search::new(Setup::new(run.kind, run.cheater))
+    let checker = Search::new((run.setup)())
         .checker()
         .threads(1)
         .finish_when(HasDiscoveries::AnyFailures)
@@ -73,8 +74,10 @@ fn explore(run: &Run) -> Option<String> {
         }
     }
     assert!(transitions < TOO_MANY, "{}: not finished", run.name);
+    let early = checker.model().exits.longest_of_who_may_act(checker.model());
+    assert_eq!(early, 0, "{}: F4: in time, who may act need not wait", run.name);
     let same = (states, transitions, wait) == (run.states, run.transitions, run.wait);
-    (!same).then(|| format!("{}: ({states}, {transitions}, {wait})", run.name))
+    (!same).then(|| format!("{}: {states}, {transitions}, {wait}", run.name))
 }
 
 fn explore_all(protocol: &str) {
@@ -110,10 +113,12 @@ fn an_exchange_through_the_arbiter_is_fair_whatever_happens() {
 /// Without a countermeasure the attack behind it is found, as a story; with it `explore` finds nothing.
 #[test]
 fn every_countermeasure_for_money_is_needed() {
+    let tried: BTreeSet<_> = ATTACKS.iter().map(|(weakness, _, _)| *weakness).collect();
+    assert!(only::OF_MONEY.iter().all(|it| tried.contains(it)), "one that no attack shows to be needed");
     let mut missed = Vec::new();
     for (weakness, name, law) in ATTACKS {
         let run = RUNS.iter().find(|run| run.name == name).expect("a search of runs.rs");
-        let checker = Search::new(Setup::new(run.kind, run.cheater).without(Some(weakness)))
+        let checker = Search::new((run.setup)().without(Some(weakness)))
             .checker()
             .threads(1)
             .finish_when(HasDiscoveries::AllOf(BTreeSet::from([law])))
@@ -130,4 +135,42 @@ fn every_countermeasure_for_money_is_needed() {
         }
     }
     assert!(missed.is_empty(), "no attack found:\n{}", missed.join("\n"));
+}
+
+/// A number as the specification writes it.
+fn spaced(number: usize) -> String {
+    let digits = number.to_string();
+    let groups = digits.as_bytes().rchunks(3).rev().map(|it| std::str::from_utf8(it).unwrap());
+    groups.collect::<Vec<_>>().join(" ")
+}
+
+/// The tables of `SPEC.md` section 12 are those of `runs.rs`, which the tests above pin.
+#[test]
+fn the_specification_says_what_the_model_of_money_found() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../SPEC.md");
+    let spec = std::fs::read_to_string(path).expect("SPEC.md");
+    let (_, section) = spec.split_once("## 12 Model").expect("section 12");
+    let rows: BTreeSet<&str> = section.lines().filter(|line| line.starts_with('|')).collect();
+    let has = |row: &str| assert!(rows.contains(row), "SPEC.md section 12 has no row\n{row}");
+    for run in &RUNS {
+        let (states, transitions) = (spaced(run.states), spaced(run.transitions));
+        has(&format!("| {} | {states} | {transitions} | {} |", run.name, run.wait));
+    }
+    let of = |protocol: &str| {
+        let runs = RUNS.iter().filter(|run| run.name.starts_with(protocol));
+        spaced(runs.map(|run| run.states).sum())
+    };
+    has(&format!("| states | {} |", ["P2", "P3", "P4", "P5"].map(of).join(" | ")));
+    for law in laws::ALWAYS {
+        has(&format!("| {law} | holds | holds | holds | holds |"));
+    }
+    for (weakness, name, law) in ATTACKS {
+        let (start, end) = (format!("| {weakness:?} | "), format!(" | {name} | {law} |"));
+        let found = rows.iter().any(|row| row.starts_with(&start) && row.ends_with(&end));
+        assert!(found, "SPEC.md section 12 has no row {start}…{end}");
+    }
+    // What is said to hold is what every search asks.
+    let search = Search::new((RUNS[0].setup)());
+    let asked: BTreeSet<_> = search.properties().into_iter().map(|it| it.name).collect();
+    assert!(laws::ALWAYS.iter().all(|law| asked.contains(law)));
 }

@@ -15,7 +15,7 @@ use arbiter_protocol::ruling::sequencer::Reply;
 use arbiter_protocol::weaken::within;
 use stateright::Property;
 
-use crate::common::money::{SEND_BY, Stand};
+use crate::common::money::Stand;
 use crate::common::{COMPLAIN_BY, content_of};
 use crate::stage::{CallKey, person, role};
 use crate::world::{ACCEPTANCE, Act, ITEM, OFFER, Received, Search, Side, World, bit};
@@ -76,6 +76,7 @@ pub fn properties(search: &Search) -> Vec<Property<Search>> {
                 (_, Outcome::Completed) => ended::<1, 0>,
                 (_, Outcome::Aborted) => ended::<1, 1>,
                 (_, Outcome::Resolved) => ended::<1, 2>,
+                (_, Outcome::Affidavit) => unreachable!("P6 is not modelled"),
             };
             list.push(Property::sometimes(name, reached));
         }
@@ -105,7 +106,10 @@ fn endings(search: &Search) -> Vec<(usize, &'static str, Outcome)> {
 fn can_end(search: &Search, person: usize, outcome: Outcome) -> bool {
     let first = search.stage.first() == person;
     match (search.stage.protocol(), outcome) {
+        (_, Outcome::Affidavit) => false,
         (_, Outcome::Aborted) => true,
+        // nothing is paid.
+        _ if search.setup().short && search.setup().weakness.is_none() => false,
         (Protocol::BothDeposited, it) => it == Outcome::Resolved,
         (_, Outcome::Completed) => true,
         // The second sender of P3 has nothing that it could be owed by a verdict; P4 gives nothing out.
@@ -134,7 +138,7 @@ impl Says {
     fn of(ruling: &Ruling) -> Self {
         let mut says = Self::default();
         match ruling {
-            Ruling::Aborted => {}
+            Ruling::Aborted | Ruling::Affidavit(_) => {}
             Ruling::Replaced(list) => list.iter().for_each(|it| says.replaces[person(it.role)] = true),
             Ruling::Revoked(roles) => roles.iter().for_each(|role| says.revokes[person(*role)] = true),
         }
@@ -196,10 +200,11 @@ pub fn is_fair(search: &Search, world: &World, person: usize) -> bool {
         (false, Outcome::Completed) => side.received == Received::Own,
         (false, Outcome::Resolved) if peers_item.is_content() => side.fetched,
         (false, Outcome::Resolved) => replaced(peer),
-        (false, Outcome::Aborted) => false,
+        (false, Outcome::Aborted | Outcome::Affidavit) => false,
     };
     let token = rulings.iter().flatten().any(|it| !it.gives_out());
     match outcome {
+        Outcome::Affidavit => false,
         Outcome::Aborted => token && (has || !gave),
         // What ended as completed or resolved without an item is no end at all, whatever was given.
         Outcome::Completed | Outcome::Resolved => has,
@@ -253,7 +258,7 @@ fn is_entitled(search: &Search, key: &CallKey, verdict: &Verdict, deposits: [Opt
     let nothing = says == Says::default();
     let revokes = |which: [bool; 2]| says == Says { revokes: which, ..Says::default() };
     let gives_out = |which: [bool; 2]| says == Says { replaces: which, ..Says::default() };
-    let (in_time, sent_by) = (verdict.time.0 < COMPLAIN_BY, verdict.time.0 >= SEND_BY);
+    let (in_time, sent_by) = (verdict.time.0 < COMPLAIN_BY, Some(verdict.time) >= search.stage.offer.send_by);
     let agreed = key.agreement.is_some();
     key.role == role(key.signer)
         && match (search.stage.protocol(), key.action) {
@@ -334,12 +339,30 @@ impl Exits {
     pub fn longest(&self) -> u8 {
         self.0.lock().unwrap().values().copied().flatten().max().unwrap_or(0)
     }
+
+    /// The longest wait of who can turn to the arbiter at once, while there is time: the first sender of P2, the second of
+    /// P3, and in P4 whoever has not both payments before it.
+    pub fn longest_of_who_may_act(&self, search: &Search) -> u8 {
+        let known = self.0.lock().unwrap();
+        let tables = search.tables.lock().unwrap();
+        let may_act = |side: &Side, person: usize| {
+            let first = search.stage.first() == person;
+            match search.stage.protocol() {
+                Protocol::VerifyThenGenerate => first,
+                Protocol::RevokeOnSilence => !first,
+                Protocol::MutualRollback => tables.phase(side.session) != Some(Phase::Settling),
+                _ => false,
+            }
+        };
+        let free = known.iter().filter(|((side, _, _, _, _, now, _, person), _)| *now < 2 && may_act(side, *person));
+        free.filter_map(|(_, wait)| *wait).max().unwrap_or(0)
+    }
 }
 
 /// The peer is gone; arbiter and ledger have restarted and lose nothing any more; patience is over.
 fn exit(search: &Search, mut world: World, person: usize) -> Option<u8> {
     let started = world.now;
-    (world.batch, world.replies) = ([None; 2], [None; 2]);
+    (world.batch, world.reply) = (None, None);
     let mut seen = Vec::new(); // A party that goes round in circles waits.
     for _ in 0..200 {
         if search.apply(&mut world, Act::Perform(person)).is_some() {
@@ -405,8 +428,8 @@ fn ask_arbiter(search: &Search, world: &mut World, person: usize, action: Action
         return;
     }
     let _ = search.apply(world, Act::File(call));
-    if world.batch[0].is_some() {
+    if world.batch.is_some() {
         let _ = search.apply(world, Act::Commit);
-        let _ = search.apply(world, Act::Reply(0));
+        let _ = search.apply(world, Act::Reply);
     }
 }

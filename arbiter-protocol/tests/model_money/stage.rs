@@ -8,6 +8,7 @@ use arbiter_protocol::message::payment::{PaymentAction, PaymentOrder, PaymentTer
 use arbiter_protocol::message::request::{Action, Request};
 use arbiter_protocol::role::arbiter::Case;
 use arbiter_protocol::statement::{Signed, Verified};
+use arbiter_protocol::time::UnixMillis;
 use arbiter_protocol::weaken::Countermeasure;
 
 use crate::common::money::{HOLD_END, PART, SEND_BY, account, order};
@@ -40,9 +41,17 @@ const FROM_COMPLAIN_BY: [Instant; 2] =
     [(COMPLAIN_BY, "complain_by"), (COMPLAIN_BY + MARGIN + SKEW + 1, "more than a margin after complain_by")];
 const HOLDS_END: [Instant; 1] = [(HOLD_END, "the end of the holds")];
 
+/// A `send_by` that leaves no time to revoke.
+pub const SHORT: u64 = COMPLAIN_BY - MARGIN / 2;
+
 /// The instants of a search.
-pub fn instants(kind: Kind) -> Vec<Instant> {
+pub fn instants(kind: Kind, short: bool) -> Vec<Instant> {
     match kind {
+        _ if kind.is_p3() && short => {
+            let moved = |(at, name): Instant| (at + (SHORT - SEND_BY), name);
+            let before: Vec<_> = AROUND_SEND_BY[..5].iter().copied().map(moved).collect();
+            [&before[..], &FROM_COMPLAIN_BY, &HOLDS_END].concat()
+        }
         _ if kind.is_p3() => [&AROUND_SEND_BY[..], &FROM_COMPLAIN_BY, &HOLDS_END].concat(),
         Kind::P4 => [&BEFORE_COMPLAIN_BY[..], &FROM_COMPLAIN_BY, &HOLDS_END].concat(),
         // No claim depends on the last moment.
@@ -56,16 +65,19 @@ pub fn instants(kind: Kind) -> Vec<Instant> {
 pub struct Setup {
     pub kind: Kind,
     pub cheater: Option<usize>,
-    /// How many cases a commit may hold.
-    pub batch: usize,
+    /// `complain_by` follows `send_by` at once.
+    pub short: bool,
     /// What is switched off.
     pub weakness: Option<Countermeasure>,
 }
 
 impl Setup {
-    /// Two deposits and a verdict in one commit are no other than in three.
-    pub fn new(kind: Kind, cheater: Option<usize>) -> Self {
-        Self { kind, cheater, batch: if kind == Kind::P5 { 1 } else { 2 }, weakness: None }
+    pub const fn new(kind: Kind, cheater: Option<usize>) -> Self {
+        Self { kind, cheater, short: false, weakness: None }
+    }
+
+    pub fn short(self) -> Self {
+        Self { short: true, ..self }
     }
 
     pub fn without(self, weakness: Option<Countermeasure>) -> Self {
@@ -164,7 +176,11 @@ fn signed_orders(
 impl Stage {
     pub fn new(setup: Setup) -> Self {
         let cast = Cast::new();
-        let offer = cast.offer(setup.kind, 31);
+        let mut terms = cast.terms(setup.kind, 31);
+        if setup.short {
+            terms.send_by = Some(UnixMillis(SHORT));
+        }
+        let offer = Verified::sign(terms, &cast.originator);
         assert_eq!(offer.check(), Ok(()));
         let agree = |nonce| Agreement::join(offer.clone(), cast.acceptance(&offer, nonce)).unwrap();
         let agreements = [agree(1), agree(2)];
@@ -172,7 +188,7 @@ impl Stage {
         let skew = i64::try_from(SKEW).unwrap();
         let orders = signed_orders(&cast, &terms);
         let mut stage = Self {
-            instants: instants(setup.kind),
+            instants: instants(setup.kind, setup.short),
             skews: vec![0, skew, -skew],
             setup,
             cast,

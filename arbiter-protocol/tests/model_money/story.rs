@@ -112,7 +112,7 @@ fn sentence(search: &Search, world: &World, act: Act) -> String {
             format!("the arbiter takes the request of {}: {:?}, with {with}", who(key.signer), key.action)
         }
         Act::Commit => "the arbiter commits".to_owned(),
-        Act::Reply(index) => format!("the arbiter answers request {}", index + 1),
+        Act::Reply => "the arbiter answers".to_owned(),
         Act::ArbiterCrash => "the arbiter's process dies and starts again".to_owned(),
         Act::OrderArrives(payer) => {
             format!("the arbiter's order about the money of the {} reaches the ledger", role(payer))

@@ -77,10 +77,10 @@ pub struct World {
     pub told: u8,
     /// What the arbiter has on disk.
     pub durable: u16,
-    /// Cases decided, not committed, with their instants.
-    pub batch: [Option<(u16, u8)>; 2],
+    /// A case decided, not committed, with its instant.
+    pub batch: Option<(u16, u8)>,
     /// Who is still to be answered after a commit.
-    pub replies: [Option<u16>; 2],
+    pub reply: Option<u16>,
     /// The verdict that anybody was shown; 0 is none.
     pub shown: u16,
     /// Which laws an action broke, as bits.
@@ -103,7 +103,7 @@ pub enum Act {
     Crash(usize),
     File(u16),
     Commit,
-    Reply(usize),
+    Reply,
     ArbiterCrash,
     /// The arbiter's order about a payment reaches the ledger.
     OrderArrives(usize),
@@ -243,7 +243,10 @@ impl Search {
     /// An order that somebody signed reaches the ledger.
     fn order(&self, world: &mut World, payer: usize, action: Ordered, by: Orderer) {
         let Some(order) = self.stage.order(payer, action, by) else { return };
-        let tombstone = !self.off(Countermeasure::VoidLeavesTombstone);
+        if action == Ordered::Make && self.time(world.now) >= HOLD_END {
+            return; // The hold would be over before it begins.
+        }
+        let tombstone = !self.off(Countermeasure::VoidBeforeMake);
         let after = world.ledger[payer].after(order).filter(|it| tombstone || *it != Stand::Never);
         world.ledger[payer] = after.unwrap_or(world.ledger[payer]);
     }
@@ -302,7 +305,7 @@ impl Search {
         let by = match self.stage.protocol() {
             Protocol::RevokeOnSilence => self.stage.offer.send_by,
             Protocol::VerifyThenGenerate if !first => None,
-            Protocol::ContractSigning | Protocol::BothDeposited => None,
+            Protocol::Affidavit | Protocol::ContractSigning | Protocol::BothDeposited => None,
             Protocol::VerifyThenGenerate | Protocol::MutualRollback => self.stage.offer.complain_by,
         };
         by.map(|it| it.0)
@@ -362,7 +365,7 @@ impl Search {
     }
 
     fn file(&self, world: &mut World, call: u16) -> Option<()> {
-        let mut batch: Vec<_> = world.batch.iter().flatten().copied().collect();
+        let mut batch: Vec<_> = world.batch.into_iter().collect();
         let alone = batch.is_empty();
         let instant = self.arbiters_instant(world);
         batch.push((call, instant));
@@ -382,23 +385,18 @@ impl Search {
                 self.answer(world, call, *reply, world.durable)
             }
             Ok(_) => {
-                let free = world.batch.iter().take(self.setup().batch).position(Option::is_none)?;
-                if world.batch.iter().flatten().any(|(it, _)| *it == call) {
-                    return None;
-                }
-                world.batch[free] = Some((call, instant));
-                Some(())
+                // One case a commit: what two do in one is tried in `model.rs` and `decisions.rs`.
+                alone.then(|| world.batch = Some((call, instant)))
             }
         }
     }
 
     fn commit(&self, world: &mut World) -> Option<()> {
-        let batch: Vec<_> = world.batch.iter().flatten().copied().collect();
+        let batch: Vec<_> = world.batch.take().into_iter().collect();
         let plan = self.plan(world.durable, &batch);
         laws::committed(self, world, plan.next, &batch);
         world.durable = plan.next;
-        world.batch = [None; 2];
-        world.replies = [batch.first().map(|it| it.0), batch.get(1).map(|it| it.0)];
+        world.reply = batch.first().map(|it| it.0);
         Some(())
     }
 
@@ -436,8 +434,8 @@ impl Search {
         (*world != before).then_some(())
     }
 
-    fn reply(&self, world: &mut World, index: usize) -> Option<()> {
-        let call = world.replies[index].take()?;
+    fn reply(&self, world: &mut World) -> Option<()> {
+        let call = world.reply.take()?;
         let plan = self.plan(world.durable, &[(call, self.arbiters_instant(world))]);
         let reply = plan.answers[0].ok()?;
         self.answer(world, call, reply, world.durable).or(Some(()))
@@ -512,7 +510,11 @@ impl Search {
         let phase = tables.phase(side.session);
         let open = match (self.stage.protocol(), first) {
             (Protocol::VerifyThenGenerate, true) => is(offer.complain_by),
-            (Protocol::RevokeOnSilence, true) => is(offer.complain_by),
+            // A2 is about claims for which there is time.
+            (Protocol::RevokeOnSilence, true) => {
+                let window = offer.send_by.zip(offer.complain_by).map(|(from, to)| to.0 - from.0);
+                is(offer.complain_by) && window >= Some(2 * MARGIN)
+            }
             (Protocol::RevokeOnSilence, false) => {
                 let deposited = tables.deposits(world.durable, &self.stage).of(role(person)).is_some();
                 is(offer.send_by) && !deposited
@@ -551,9 +553,9 @@ impl Search {
             Act::Crash(person) => self.crash(world, person),
             Act::File(call) => self.file(world, call),
             Act::Commit => self.commit(world),
-            Act::Reply(index) => self.reply(world, index),
+            Act::Reply => self.reply(world),
             Act::ArbiterCrash => {
-                (world.batch, world.replies) = ([None; 2], [None; 2]);
+                (world.batch, world.reply) = (None, None);
                 Some(())
             }
             Act::OrderArrives(payer) => self.order_arrives(world, payer),
@@ -601,11 +603,9 @@ impl Search {
                 acts.push(Act::File(index));
             }
         }
-        acts.extend((0..2).filter(|index| world.replies[*index].is_some()).map(Act::Reply));
-        if world.batch[0].is_some() && world.replies == [None; 2] {
-            acts.push(Act::Commit);
-        }
-        if world.batch[0].is_some() || world.replies != [None; 2] {
+        acts.extend(world.reply.map(|_| Act::Reply));
+        acts.extend(world.batch.filter(|_| world.reply.is_none()).map(|_| Act::Commit));
+        if world.batch.is_some() || world.reply.is_some() {
             acts.push(Act::ArbiterCrash);
         }
         acts.extend(self.pending(world).into_iter().map(|(payer, _)| Act::OrderArrives(payer)));
@@ -648,8 +648,8 @@ impl Model for Search {
             ledger: [Stand::Absent; 2],
             told: 0,
             durable: 0,
-            batch: [None; 2],
-            replies: [None; 2],
+            batch: None,
+            reply: None,
             shown: 0,
             broken: 0,
         };
