@@ -111,6 +111,7 @@ impl Peers {
             originator_item: self.delivery.clone(),
             responder_item: self.receipt.clone(),
             complain_by: Some(SystemClock.now().after(DurationMillis(3_600_000))),
+            send_by: None,
             suite: Suite::DEFAULT,
         };
         let id = self.alice.offer(terms, Give::File(self.file.clone())).await.unwrap();
@@ -136,6 +137,7 @@ impl Peers {
             originator_item: self.receipt.clone(),
             responder_item: self.receipt.clone(),
             complain_by: None,
+            send_by: None,
             suite: Suite::DEFAULT,
         };
         let id = self.alice.offer(terms, Give::Nothing).await.unwrap();

@@ -23,10 +23,12 @@ use clap::ValueEnum;
 use figment::error::Kind;
 use figment::providers::{Env, Format as _, Serialized, Toml};
 use figment::{Figment, Source};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 mod flags;
+pub mod ledger;
 
 pub use flags::Overrides;
 
@@ -148,18 +150,25 @@ pub enum LogFormat {
 #[non_exhaustive]
 pub enum ConfigError {
     /// The file named does not exist or cannot be read.
-    #[error(
-        "cannot read the configuration {path}: {source}. Name it with --config, or make one: arbiter init --dir DIR"
-    )]
+    #[error("cannot read the configuration {path}: {source}. Name it with --config, or make one: {make}")]
     File {
         /// The file.
         path: PathBuf,
+        /// How to make one.
+        make: &'static str,
         /// Why.
         source: std::io::Error,
     },
-    /// No file was named, there is none here, and nothing else says which arbiter this is.
-    #[error("no {FILE_NAME} here: use --config DIR, or make an arbiter: arbiter init --dir DIR")]
-    Nowhere,
+    /// No file was named, there is none here, and nothing else says which arbiter or ledger this is.
+    #[error("no {name} here: use --config DIR, or make {what}: {make}")]
+    Nowhere {
+        /// The file that was looked for.
+        name: &'static str,
+        /// What it would be for.
+        what: &'static str,
+        /// How to make one.
+        make: &'static str,
+    },
     /// The file is not TOML.
     #[error("{} line {line} is not TOML: {problem}", path.display())]
     Syntax {
@@ -240,24 +249,16 @@ impl From<figment::Error> for ConfigError {
 impl Settings {
     /// Reads all sources. With no `file`, [`FILE_NAME`] in the working folder is read if it is there.
     pub fn load(file: Option<&Path>, overrides: &Overrides) -> Result<Self, ConfigError> {
-        let path = file.map_or_else(|| PathBuf::from(FILE_NAME), Path::to_path_buf);
-        let folder = path.parent().unwrap_or(Path::new("")).to_path_buf();
-        let mut figment = Figment::from(Serialized::defaults(Defaults::beside(&folder)));
-        let mut here = true;
-        match std::fs::read_to_string(&path) {
-            Ok(text) => {
-                check_syntax(&path, &text)?;
-                figment = figment.merge(Toml::file_exact(&path));
-            }
-            Err(error) if file.is_none() && error.kind() == std::io::ErrorKind::NotFound => here = false,
-            Err(source) => return Err(ConfigError::File { path, source }),
+        let program = Program {
+            file: FILE_NAME,
+            what: "an arbiter",
+            make: "arbiter init --dir DIR",
+            environment: environment(),
+        };
+        let (mut settings, figment): (Self, _) = gather(program, file, Defaults::beside, overrides)?;
+        for (name, path) in settings.paths() {
+            resolve_path(&figment, name, path);
         }
-        let figment = figment.merge(environment()).merge(Serialized::defaults(overrides));
-        let mut settings: Self = figment.extract().map_err(|error| match error.kind {
-            Kind::MissingField(_) if !here => ConfigError::Nowhere,
-            _ => error.into(),
-        })?;
-        settings.resolve_paths(&figment);
         settings.max_uploads.get_or_insert((settings.max_requests / 4).max(1));
         settings.check()?;
         Ok(settings)
@@ -296,18 +297,6 @@ impl Settings {
         Ok(self)
     }
 
-    /// A path from the file is relative to the file.
-    fn resolve_paths(&mut self, figment: &Figment) {
-        for (name, path) in self.paths() {
-            let source = figment.find_metadata(name).and_then(|metadata| metadata.source.as_ref());
-            if let Some(Source::File(file)) = source
-                && let Some(folder) = file.parent()
-            {
-                *path = folder.join(&*path);
-            }
-        }
-    }
-
     fn paths(&mut self) -> impl Iterator<Item = (&'static str, &mut PathBuf)> {
         let always = [("data", &mut self.data), ("key_file", &mut self.key_file)];
         let tls = [
@@ -322,7 +311,7 @@ impl Settings {
 
     fn check(&self) -> Result<(), ConfigError> {
         self.log_origin()?;
-        for (setting, value, maximum, expected) in [
+        check_ranges(&[
             ("max_deposit_bytes", self.max_deposit_bytes, limits::ITEM_BYTES, "it must be 1 to 2^40"),
             ("max_total_deposit_bytes", self.max_total_deposit_bytes, 1 << 60, "it must be 1 to 2^60"),
             ("max_connections", self.max_connections.into(), 1 << 20, "it must be 1 to 1048576"),
@@ -339,23 +328,7 @@ impl Settings {
             ("drain_seconds", self.drain_seconds, 3600, "it must be 1 to 3600"),
             ("hold_allowance_ms", self.hold_allowance_ms, 31 * 86_400_000, "it must be 1 to 2678400000"),
             ("clock_uncertainty_ms", self.clock_uncertainty_ms, 3_600_000, "it must be 1 to 3600000"),
-        ] {
-            if value == 0 || value > maximum {
-                return Err(ConfigError::Value { setting, found: value.to_string(), expected });
-            }
-        }
-        match (&self.tls_cert, &self.tls_key, &self.tls_client_ca) {
-            (Some(_), None, _) => {
-                return Err(ConfigError::TlsIncomplete { given: "tls_cert", missing: "tls_key" });
-            }
-            (None, Some(_), _) => {
-                return Err(ConfigError::TlsIncomplete { given: "tls_key", missing: "tls_cert" });
-            }
-            (None, None, Some(_)) => {
-                return Err(ConfigError::TlsIncomplete { given: "tls_client_ca", missing: "tls_cert" });
-            }
-            _ => {}
-        }
+        ])?;
         for (i, ledger) in self.ledgers.iter().enumerate() {
             ledger.public_key()?;
             let (setting, found) = ("ledgers.key", ledger.key.clone());
@@ -363,11 +336,79 @@ impl Settings {
                 return Err(ConfigError::Value { setting, found, expected: "each ledger can be there once" });
             }
         }
-        if self.tls_cert.is_none() && !self.listen.ip().is_loopback() && !self.allow_plaintext {
-            return Err(ConfigError::Plaintext { listen: self.listen });
-        }
-        Ok(())
+        let files = [&self.tls_cert, &self.tls_key, &self.tls_client_ca];
+        check_tls(files.map(Option::is_some), self.listen, self.allow_plaintext)
     }
+}
+
+/// What a program reads its settings from.
+struct Program {
+    file: &'static str,
+    what: &'static str,
+    make: &'static str,
+    environment: Env,
+}
+
+/// Flags over environment over the file over defaults.
+fn gather<S: DeserializeOwned, D: Serialize>(
+    program: Program,
+    file: Option<&Path>,
+    defaults: impl FnOnce(&Path) -> D,
+    overrides: &impl Serialize,
+) -> Result<(S, Figment), ConfigError> {
+    let Program { file: name, what, make, environment } = program;
+    let path = file.map_or_else(|| PathBuf::from(name), Path::to_path_buf);
+    let folder = path.parent().unwrap_or(Path::new("")).to_path_buf();
+    let mut figment = Figment::from(Serialized::defaults(defaults(&folder)));
+    let mut here = true;
+    match std::fs::read_to_string(&path) {
+        Ok(text) => {
+            check_syntax(&path, &text)?;
+            figment = figment.merge(Toml::file_exact(&path));
+        }
+        Err(error) if file.is_none() && error.kind() == std::io::ErrorKind::NotFound => here = false,
+        Err(source) => return Err(ConfigError::File { path, make, source }),
+    }
+    let figment = figment.merge(environment).merge(Serialized::defaults(overrides));
+    let settings = figment.extract().map_err(|error| match error.kind {
+        Kind::MissingField(_) if !here => ConfigError::Nowhere { name, what, make },
+        _ => error.into(),
+    })?;
+    Ok((settings, figment))
+}
+
+/// A path from the file is relative to the file.
+fn resolve_path(figment: &Figment, name: &str, path: &mut PathBuf) {
+    let source = figment.find_metadata(name).and_then(|metadata| metadata.source.as_ref());
+    if let Some(Source::File(file)) = source
+        && let Some(folder) = file.parent()
+    {
+        *path = folder.join(&*path);
+    }
+}
+
+/// Refuses numbers below 1 or above their maximum.
+fn check_ranges(numbers: &[(&'static str, u64, u64, &'static str)]) -> Result<(), ConfigError> {
+    for (setting, value, maximum, expected) in numbers {
+        if *value == 0 || value > maximum {
+            return Err(ConfigError::Value { setting, found: value.to_string(), expected });
+        }
+    }
+    Ok(())
+}
+
+/// TLS whole or not at all, and plaintext only where nobody listens in. `files`: certificate, key, client authority.
+fn check_tls(files: [bool; 3], listen: SocketAddr, allow_plaintext: bool) -> Result<(), ConfigError> {
+    let (given, missing) = match files {
+        [true, false, _] => ("tls_cert", "tls_key"),
+        [false, true, _] => ("tls_key", "tls_cert"),
+        [false, false, true] => ("tls_client_ca", "tls_cert"),
+        [false, false, false] if !listen.ip().is_loopback() && !allow_plaintext => {
+            return Err(ConfigError::Plaintext { listen });
+        }
+        _ => return Ok(()),
+    };
+    Err(ConfigError::TlsIncomplete { given, missing })
 }
 
 /// Names file and line, which the error of the provider does not.
@@ -380,10 +421,11 @@ fn check_syntax(path: &Path, text: &str) -> Result<(), ConfigError> {
 }
 
 /// `ARBITER_*` without what is not a setting: `ARBITER_CONFIG` names the file, and orchestrators announce a
-/// service called `arbiter` as `ARBITER_SERVICE_…` and `ARBITER_PORT…`.
+/// service called `arbiter` as `ARBITER_SERVICE_…` and `ARBITER_PORT…`. `ARBITER_LEDGER_…` is for a ledger.
 fn environment() -> Env {
     Env::prefixed("ARBITER_").filter(|key| {
         let key = key.as_str().to_ascii_lowercase();
-        key != "config" && !key.starts_with("service_") && !key.starts_with("port")
+        let other = ["ledger_", "port", "service_"];
+        key != "config" && !other.iter().any(|start| key.starts_with(start))
     })
 }

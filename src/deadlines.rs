@@ -37,6 +37,7 @@ pub async fn run(engine: Handle) {
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             changed = changed.changed() => if changed.is_err() { return },
+            _ = engine.ended() => return,
         }
     }
 }

@@ -95,6 +95,9 @@ pub enum Problem {
     /// A deposit was attested for an exchange that was ruled.
     #[error("it attests a deposit for an exchange that was ruled already (R-407)")]
     AfterVerdict,
+    /// A ledger answers an order that no verdict gave.
+    #[error("a ledger answers an order that no verdict before it gives (R-423)")]
+    BeforeVerdict,
     /// A leaf does not follow the leaf of the same exchange that it must follow.
     #[error("its sequence number or link does not follow the previous leaf of its exchange")]
     Chain,

@@ -15,6 +15,7 @@
 //! | [`fsck`] | checks a whole store again from its evidence |
 //! | [`grpc`] | the API of `proto/arbiter/v1` |
 //! | [`keys`] | secret keys, those of escrow epochs, and a guard that signs only what is durable |
+//! | [`ledger`] | accounts and payments: a service of its own, `arbiter ledger serve` |
 //! | [`store`] | durable state: a contract and two stores that keep it |
 //!
 //! # Invariants
@@ -35,6 +36,7 @@ pub mod engine;
 pub mod fsck;
 pub mod grpc;
 pub mod keys;
+pub mod ledger;
 pub mod outbox;
 pub mod store;
 pub mod telemetry;

@@ -5,11 +5,14 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use arbiter_protocol::crypto::Signer;
 use arbiter_protocol::exchange::item::Description;
 use arbiter_protocol::exchange::selection::{Protocol, Role};
+use arbiter_protocol::ids::PublicKey;
+use arbiter_protocol::limits;
 use arbiter_protocol::message::agreement::{ArbiterIdentity, Offer};
 use arbiter_protocol::message::escrow_epoch::EscrowEpoch;
-use arbiter_protocol::role::{Session, Timing};
+use arbiter_protocol::role::{Ask, Session, Timing};
 use arbiter_protocol::statement::Verified;
 use arbiter_protocol::time::{DurationMillis, UnixMillis};
 
@@ -17,8 +20,10 @@ use crate::arbiter::counsel::Counsel;
 use crate::arbiter::{ArbiterPort, Retry, upload_time};
 use crate::client::{Approver, Client, Identity, Inner, Unattended};
 use crate::clock::{Clock, SystemClock};
-use crate::error::{Error, PeerFault, Usage};
+use crate::error::{Error, MoneyFault, PeerFault, Usage};
 use crate::journal::{Journal, MemoryStore, RedbStore, Store};
+use crate::ledger::LedgerPort;
+use crate::ledger::till::Till;
 
 /// Largest deposit of an arbiter that says nothing else: the default of the service, 1 GiB.
 pub const DEPOSIT_LIMIT: u64 = 1 << 30;
@@ -36,6 +41,8 @@ pub struct ClientBuilder {
     store: Option<Arc<dyn Store>>,
     clock: Option<Arc<dyn Clock>>,
     approver: Option<Arc<dyn Approver>>,
+    ledgers: BTreeMap<PublicKey, Arc<dyn LedgerPort>>,
+    accounts: BTreeMap<PublicKey, Arc<dyn Signer>>,
     retry: Retry,
     settings: Settings,
 }
@@ -47,6 +54,8 @@ pub(crate) struct Settings {
     pub linger: Duration,
     pub timing: Timing,
     pub deposit_limit: u64,
+    pub hold_allowance: DurationMillis,
+    pub ledger_retry: Retry,
 }
 
 impl Default for Settings {
@@ -56,6 +65,8 @@ impl Default for Settings {
             linger: Duration::from_secs(10),
             timing: Timing { complain_margin: DurationMillis(30_000) },
             deposit_limit: DEPOSIT_LIMIT,
+            hold_allowance: limits::HOLD_MARGIN,
+            ledger_retry: Retry::default(),
         }
     }
 }
@@ -68,17 +79,34 @@ impl Settings {
         Timing { complain_margin: DurationMillis(margin) }
     }
 
-    /// When a complaint is too late for certain, also by a clock that differs. For a first sender.
-    pub(crate) fn claim_over(&self, session: &Session) -> Option<UnixMillis> {
+    /// When a claim is too late for certain, also by a clock that differs.
+    pub(crate) fn claim_over(&self, session: &Session, ask: Ask) -> Option<UnixMillis> {
         let margin = self.timing_for(session.offer(), session.role()).complain_margin;
-        session.offer().complain_by.map(|by| by.after(margin))
+        let by = match ask {
+            Ask::Complain | Ask::Revoke => session.offer().complain_by,
+            Ask::Deposit => session.offer().send_by,
+            Ask::Abort | Ask::Fetch | Ask::Resolve => None,
+        };
+        by.map(|by| by.after(margin))
+    }
+
+    /// R5: a hold outlasts the arbiter's last decision by what its orders need to reach the ledger.
+    pub(crate) fn check_holds(&self, offer: &Offer) -> Result<(), MoneyFault> {
+        let payments = Role::BOTH.into_iter().filter_map(|role| offer.item(role).description.payment());
+        for (hold, decide_by) in payments.filter_map(|payment| payment.hold.zip(offer.complain_by)) {
+            if hold.until < decide_by.after(self.hold_allowance) {
+                let (until, allowance_ms) = (hold.until, self.hold_allowance.0);
+                return Err(MoneyFault::HoldTooShort { until, decide_by, allowance_ms });
+            }
+        }
+        Ok(())
     }
 
     /// Refuses to offer what we send first so late that it could never leave.
     pub(crate) fn check_deadline(&self, offer: &Offer, role: Role, now: UnixMillis) -> Result<(), Usage> {
         let Some(seconds) = self.time_missing(offer, role, now) else { return Ok(()) };
         match offer.complain_by {
-            _ if offer.selection.first_sender != role => Ok(()),
+            _ if offer.selection.first_sender != role && !in_time_too(offer) => Ok(()),
             Some(_) => Err(Usage::DeadlineTooClose(seconds)),
             None => Err(Usage::EscrowEndsTooSoon(seconds)),
         }
@@ -92,10 +120,11 @@ impl Settings {
         }
     }
 
-    /// How many seconds must be left until the deadline, if there are fewer.
+    /// How many seconds must be left until the deadline that comes first, if there are fewer.
     fn time_missing(&self, offer: &Offer, role: Role, now: UnixMillis) -> Option<u64> {
         let margin = self.timing_for(offer, role).complain_margin;
-        let late = offer.deadline().is_some_and(|by| now.after(margin).after(margin) > by);
+        let late =
+            offer.send_by.or_else(|| offer.deadline()).is_some_and(|by| now.after(margin).after(margin) > by);
         late.then(|| margin.0.saturating_mul(2).div_ceil(1000))
     }
 
@@ -111,15 +140,25 @@ impl Settings {
     }
 }
 
-/// Size of the file that the party in `role` must deposit in order to complain, if it may have to.
+/// Whether who sends second, too, needs time: to protect itself after it has sent, or to deposit.
+const fn in_time_too(offer: &Offer) -> bool {
+    !matches!(
+        offer.selection.protocol,
+        Protocol::Affidavit | Protocol::ContractSigning | Protocol::VerifyThenGenerate
+    )
+}
+
+/// Size of the file that the party in `role` must deposit in order to be safe, if it may have to.
 fn deposit(offer: &Offer, role: Role) -> Option<u64> {
-    let selection = &offer.selection;
+    let first = offer.selection.first_sender == role;
+    let deposits = match offer.selection.protocol {
+        Protocol::Affidavit | Protocol::VerifyThenGenerate => first,
+        Protocol::RevokeOnSilence => !first,
+        Protocol::BothDeposited => true,
+        Protocol::ContractSigning | Protocol::MutualRollback => false,
+    };
     match &offer.item(role).description {
-        Description::Information(it)
-            if selection.protocol == Protocol::VerifyThenGenerate && selection.first_sender == role =>
-        {
-            Some(it.size_bytes)
-        }
+        Description::Information(it) if deposits => Some(it.size_bytes),
         _ => None,
     }
 }
@@ -234,8 +273,31 @@ impl ClientBuilder {
         self
     }
 
+    /// How long a hold must outlast the last decision: the arbiter's word, kept with the pin. Default
+    /// [`limits::HOLD_MARGIN`]. An offer with a shorter hold is neither made nor accepted (R5).
+    #[must_use]
+    pub const fn hold_allowance(mut self, allowance: DurationMillis) -> Self {
+        self.settings.hold_allowance = allowance;
+        self
+    }
+
+    /// A way to the ledger with this key. Without one, no payment there is agreed to.
+    #[must_use]
+    pub fn ledger(mut self, key: PublicKey, port: Arc<dyn LedgerPort>) -> Self {
+        self.ledgers.insert(key, port);
+        self
+    }
+
+    /// The key of an account of ours: we pay from it, and are paid into it.
+    #[must_use]
+    pub fn account(mut self, key: Arc<dyn Signer>) -> Self {
+        self.accounts.insert(key.public_key(), key);
+        self
+    }
+
     /// Opens the journal. Connects to nobody: the arbiter is called only when it is needed.
-    pub async fn build(self) -> Result<Client, Error> {
+    pub async fn build(mut self) -> Result<Client, Error> {
+        self.settings.ledger_retry = self.retry;
         let pinned = self.arbiter_identity.ok_or(Usage::Missing("the arbiter's identity"))?;
         if self.epoch.as_ref().is_some_and(|epoch| epoch.signer() != pinned.key) {
             return Err(Usage::EscrowKeyOfOther.into());
@@ -253,7 +315,9 @@ impl ClientBuilder {
         };
         let journal = Journal::new(store);
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock));
-        let counsel = Counsel::new(port, pinned.clone(), journal.clone(), self.retry, clock.clone());
+        let till = Till::new(self.ledgers, self.accounts);
+        let counsel =
+            Counsel::new(port, till.clone(), pinned.clone(), journal.clone(), self.retry, clock.clone());
         Ok(Client(Arc::new(Inner {
             pinned,
             epoch: self.epoch,
@@ -262,6 +326,7 @@ impl ClientBuilder {
             journal,
             clock,
             counsel,
+            till,
             approver: self.approver.unwrap_or_else(|| Arc::new(Unattended)),
             settings: self.settings,
             active: Mutex::new(BTreeMap::new()),

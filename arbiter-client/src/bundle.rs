@@ -3,9 +3,9 @@
 //! ```text
 //!  { format, note, outcome, summary,
 //!    offer, acceptance?, transfers { originator?, responder? },
-//!    escrows { originator?, responder? }?, signatures { originator?, responder? }?,
-//!    receipts [ { statement, answer, leaf, inclusion_proof, checkpoint, request, acceptance?, attestation?,
-//!                 escrows { originator?, responder? }?, salts } ] }
+//!    escrows { originator?, responder? }?, signatures { originator?, responder? }?, payments { originator?, responder? }?,
+//!    receipts [ { statement, answer, leaf, inclusion_proof, checkpoint, request, acceptance?,
+//!                 attestations { originator?, responder? }?, escrows { originator?, responder? }?, salts } ] }
 //! ```
 //!
 //! JSON, so that any tool can open it in twenty years; the statements inside are the exact signed bytes
@@ -45,8 +45,8 @@ use crate::durable;
 pub const MEDIA_TYPE: &str = "application/vnd.arbiter.evidence-bundle.v1+json";
 /// The extension of bundle files.
 pub const EXTENSION: &str = "fxe";
-/// Largest bundle file: 14 envelopes of at most 43.4 KB in base64, six escrows of at most 98.3 KB in base64, two
-/// signatures and the small parts make 1.28 MB (computed below); the rest is room for the white space of other tools.
+/// Largest bundle file: 18 envelopes of at most 43.4 KB in base64, six escrows of at most 98.3 KB in base64, two
+/// signatures and the small parts make 1.46 MB (computed below); the rest is room for the white space of other tools.
 pub const BUNDLE_BYTES: usize = 2 * 1024 * 1024;
 /// Most receipts in a bundle: one attestation, one verdict.
 pub const RECEIPTS: usize = 2;
@@ -111,21 +111,27 @@ pub enum BundleError {
 pub enum Claim {
     /// The arbiter's abort token.
     Aborted,
+    /// The arbiter's affidavit of what it had.
+    Affidavit,
     /// Both transfers, with every detached signature that they announce; no verdict.
     Completed,
     /// Neither a verdict nor everything that was to change hands: the exchange is under way, or nothing came of it.
     Open,
     /// The arbiter's verdict replaces what was withheld.
     Resolved,
+    /// The arbiter's verdict returns money that was held.
+    Revoked,
 }
 
 impl fmt::Display for Claim {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Aborted => "aborted",
+            Self::Affidavit => "affidavit",
             Self::Completed => "completed",
             Self::Open => "open",
             Self::Resolved => "resolved",
+            Self::Revoked => "revoked",
         })
     }
 }
@@ -149,6 +155,8 @@ pub struct Bundle {
     pub escrows: Escrows,
     /// The detached signatures, by signer: exactly as a file of them has them.
     pub signatures: ByRole<Option<Vec<u8>>>,
+    /// The ledgers' newest receipts, by who pays.
+    pub payments: ByRole<Option<Envelope>>,
     /// What the arbiter said: an attestation, then a verdict, as far as there are.
     pub receipts: Vec<Receipt>,
 }
@@ -171,9 +179,16 @@ impl Bundle {
             responder_transfer,
             escrows: Escrows::default(),
             signatures: ByRole::default(),
+            payments: ByRole::default(),
             receipts,
         };
         bundle.told()
+    }
+
+    /// With the ledgers' receipts for payments.
+    #[must_use]
+    pub fn with_payments(self, payments: ByRole<Option<Envelope>>) -> Self {
+        Self { payments, ..self }.told()
     }
 
     /// With the signatures in escrow, and the detached signatures themselves. Signatures that must not be shown yet
@@ -219,6 +234,7 @@ impl Bundle {
             transfers,
             [newest(false), newest(true)].into_iter().flatten().collect(),
         )
+        .with_payments(evidence.payments.map(|_, receipt| receipt.as_ref().map(|it| it.envelope().clone())))
         .with_signatures(evidence.escrows.clone(), evidence.signatures.clone())
     }
 
@@ -239,21 +255,27 @@ impl Bundle {
     pub fn shown(&self) -> Claim {
         let verdict =
             self.verdict().and_then(|receipt| Signed::<Verdict>::parse(receipt.statement.clone()).ok());
-        match (verdict, &self.originator_transfer, &self.responder_transfer) {
-            (Some(verdict), _, _) if verdict.unverified().ruling == Ruling::Aborted => Claim::Aborted,
-            (Some(_), _, _) => Claim::Resolved,
+        let ruling = verdict.as_ref().map(|verdict| &verdict.unverified().ruling);
+        match (ruling, &self.originator_transfer, &self.responder_transfer) {
+            (Some(Ruling::Aborted), _, _) => Claim::Aborted,
+            (Some(Ruling::Affidavit(_)), _, _) => Claim::Affidavit,
+            (Some(Ruling::Replaced(_)), _, _) => Claim::Resolved,
+            (Some(Ruling::Revoked(_)), _, _) => Claim::Revoked,
             (None, Some(_), Some(_)) if self.has_announced() => Claim::Completed,
             (None, _, _) => Claim::Open,
         }
     }
 
-    /// Whether the detached signatures that the transfers announce are here: they follow the transfers.
+    /// Whether the detached signatures and receipts that the transfers announce are here: they follow the transfers.
     fn has_announced(&self) -> bool {
         let offer = Signed::<Offer>::parse(self.offer.clone()).ok();
-        let detached = |role| {
-            offer.as_ref().is_some_and(|it| it.unverified().item(role).description.detached().is_some())
-        };
-        Role::BOTH.into_iter().all(|role| !detached(role) || self.signatures.of(role).is_some())
+        let item = |role| offer.as_ref().map(|it| &it.unverified().item(role).description);
+        let signs = |role| item(role).is_some_and(|it| it.detached().is_some());
+        let pays = |role| item(role).is_some_and(|it| it.payment().is_some());
+        Role::BOTH.into_iter().all(|role| {
+            (!signs(role) || self.signatures.of(role).is_some())
+                && (!pays(role) || self.payments.of(role).is_some())
+        })
     }
 
     /// Reads the JSON form.
@@ -286,6 +308,7 @@ impl Bundle {
             responder_transfer: optional(file.transfers.responder.as_deref(), "transfers.responder")?,
             escrows: file.escrows.read(["escrows.originator", "escrows.responder"], escrow)?,
             signatures: file.signatures.read(["signatures.originator", "signatures.responder"], signature)?,
+            payments: file.payments.read(["payments.originator", "payments.responder"], envelope)?,
             receipts: file.receipts.into_iter().map(Receipt::try_from).collect::<Result<_, _>>()?,
         })
     }
@@ -308,6 +331,7 @@ impl Bundle {
             signatures: Pair::of(
                 self.signatures.map(|_, bytes| bytes.as_ref().map(|it| STANDARD.encode(it))),
             ),
+            payments: Pair::of(self.payments.map(|_, it| it.as_ref().map(text))),
             receipts: self.receipts.iter().map(ReceiptFile::from).collect(),
         };
         let mut json =
@@ -348,6 +372,8 @@ struct File {
     escrows: Pair,
     #[serde(default, skip_serializing_if = "Pair::is_empty")]
     signatures: Pair,
+    #[serde(default, skip_serializing_if = "Pair::is_empty")]
+    payments: Pair,
     receipts: Vec<ReceiptFile>,
 }
 
@@ -399,8 +425,8 @@ struct ReceiptFile {
     request: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     acceptance: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    attestation: Option<String>,
+    #[serde(default, skip_serializing_if = "Pair::is_empty")]
+    attestations: Pair,
     #[serde(default, skip_serializing_if = "Pair::is_empty")]
     escrows: Pair,
     record_salts: Vec<String>,
@@ -418,7 +444,7 @@ impl From<&Receipt> for ReceiptFile {
             checkpoint: receipt.checkpoint.clone(),
             request: text(&receipt.evidence.request),
             acceptance: receipt.evidence.acceptance.as_ref().map(text),
-            attestation: receipt.evidence.attestation.as_ref().map(text),
+            attestations: Pair::of(receipt.evidence.attestations.map(|_, it| it.as_ref().map(text))),
             escrows: escrows_text(&receipt.evidence.escrows),
             record_salts: receipt.record_salts.iter().map(hex::encode).collect(),
         }
@@ -455,7 +481,10 @@ impl TryFrom<ReceiptFile> for Receipt {
             evidence: Evidence {
                 request: envelope(&file.request, "receipts.request")?,
                 acceptance: optional(file.acceptance.as_deref(), "receipts.acceptance")?,
-                attestation: optional(file.attestation.as_deref(), "receipts.attestation")?,
+                attestations: file.attestations.read(
+                    ["receipts.attestations.originator", "receipts.attestations.responder"],
+                    envelope,
+                )?,
                 escrows: file
                     .escrows
                     .read(["receipts.escrows.originator", "receipts.escrows.responder"], escrow)?,
@@ -503,18 +532,18 @@ fn lower_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
     (hex::encode(bytes) == text).then_some(bytes)
 }
 
-/// Fields of a sealed record: request, offer, acceptance, attestation, two escrows, statement.
-const RECORD_FIELDS: usize = 7;
+/// Fields of a sealed record: request, offer, acceptance, two attestations, two escrows, statement.
+const RECORD_FIELDS: usize = 8;
 
 /// Base64 of so many bytes.
 const fn base64_bytes(bytes: usize) -> usize {
     bytes.div_ceil(3) * 4
 }
 
-/// Offer, acceptance, two transfers, and of each receipt five statements; of the bundle and of each receipt two escrows;
+/// Offer, acceptance, two transfers, two receipts of payments, and of each receipt six statements; of the bundle and of each receipt two escrows;
 /// two signatures; leaf, proof, checkpoint, salts, summary and the punctuation of JSON.
 const _: () = assert!(
-    (4 + RECEIPTS * 5) * base64_bytes(limits::ENVELOPE_BYTES)
+    (6 + RECEIPTS * 6) * base64_bytes(limits::ENVELOPE_BYTES)
         + (2 + RECEIPTS * 2) * base64_bytes(limits::ESCROW_BYTES)
         + 2 * base64_bytes(limits::MODULUS_BYTES)
         + RECEIPTS * (limits::LEAF_BYTES + limits::PROOF_HASHES * 80 + CHECKPOINT_BYTES + RECORD_FIELDS * 48)

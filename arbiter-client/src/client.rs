@@ -11,6 +11,7 @@
 //! - An exchange is carried out by one call at a time.
 //! - No file is promised that could not be deposited with a complaint.
 //! - Nothing is accepted whose signature in escrow was not checked.
+//! - No payment is agreed to that could not be made, seen or undone in time (R5).
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -21,7 +22,7 @@ use arbiter_protocol::error::Refused;
 use arbiter_protocol::escrow::Suite;
 use arbiter_protocol::exchange::item::Item;
 use arbiter_protocol::exchange::kind::detached::Escrowed;
-use arbiter_protocol::exchange::selection::{Role, select};
+use arbiter_protocol::exchange::selection::{Protocol, Role, Selection, select, select_affidavit};
 use arbiter_protocol::ids::ExchangeId;
 use arbiter_protocol::message::agreement::{
     Acceptance, Agreement, ArbiterIdentity, EscrowTerms, Offer, Party,
@@ -42,6 +43,7 @@ use crate::driver::Driver;
 use crate::error::{Error, PeerFault, Usage};
 use crate::give::check_escrow;
 use crate::journal::{Journal, Record};
+use crate::ledger::till::Till;
 use crate::outcome::{Outcome, Status};
 use crate::random;
 use crate::transport::{Event, Nobody, PeerMessage, Transport, Want};
@@ -91,6 +93,9 @@ pub struct OfferTerms {
     pub responder_item: Item,
     /// For protocols with a deadline: until when the first sender may complain, on the arbiter's clock.
     pub complain_by: Option<UnixMillis>,
+    /// P3: until when the second sender's item is due, before `complain_by`. Absent: halfway from now to there. Other
+    /// protocols have none.
+    pub send_by: Option<UnixMillis>,
     /// How detached signatures are put into escrow, if an item is one: [`Suite::DEFAULT`] for who has no reason for
     /// another.
     pub suite: Suite,
@@ -146,6 +151,7 @@ pub(crate) struct Inner {
     pub journal: Journal,
     pub clock: Arc<dyn Clock>,
     pub counsel: Counsel,
+    pub till: Till,
     pub settings: Settings,
     pub approver: Arc<dyn Approver>,
     pub active: Mutex<BTreeMap<ExchangeId, Arc<Notify>>>,
@@ -170,10 +176,31 @@ impl Client {
     /// Signs an offer and keeps it; nothing is sent until [`Client::run`]. `give` is what our item needs from
     /// outside: a file, or a signature that was made elsewhere.
     pub async fn offer(&self, terms: OfferTerms, give: Give) -> Result<ExchangeId, Error> {
+        let selection = select(&terms.originator_item.properties, &terms.responder_item.properties);
+        self.offer_selected(terms, give, selection.map_err(Usage::Unfair)?).await
+    }
+
+    /// As [`Client::offer`], for items that have no strongly fair protocol: at best the arbiter signs, at the deadline, which
+    /// of them it had (P6). Refused where something better is possible.
+    pub async fn offer_with_affidavit(&self, terms: OfferTerms, give: Give) -> Result<ExchangeId, Error> {
+        let selection = select_affidavit(&terms.originator_item.properties, &terms.responder_item.properties);
+        self.offer_selected(terms, give, selection.map_err(Usage::Unfair)?).await
+    }
+
+    async fn offer_selected(
+        &self,
+        terms: OfferTerms,
+        give: Give,
+        selection: Selection,
+    ) -> Result<ExchangeId, Error> {
         self.check_give(&terms.originator_item, &give)?;
-        let selection = select(&terms.originator_item.properties, &terms.responder_item.properties)
-            .map_err(Usage::Unfair)?;
         let escrow = self.escrow_terms([&terms.originator_item, &terms.responder_item], terms.suite)?;
+        let send_by = match (selection.protocol, terms.complain_by) {
+            (Protocol::RevokeOnSilence, Some(by)) => {
+                Some(terms.send_by.unwrap_or_else(|| halfway(self.0.clock.now(), by)))
+            }
+            _ => terms.send_by,
+        };
         let offer = Offer {
             nonce: random::bytes()?,
             originator: self.party(),
@@ -183,10 +210,13 @@ impl Client {
             responder_item: terms.responder_item,
             selection,
             complain_by: terms.complain_by,
+            send_by,
             escrow,
         };
         offer.check().map_err(Usage::Terms)?;
         let settings = &self.0.settings;
+        self.0.till.check(&offer, Role::Originator).map_err(Usage::Money)?;
+        settings.check_holds(&offer).map_err(Usage::Money)?;
         settings.check_deposit(&offer, Role::Originator)?;
         settings.check_deadline(&offer, Role::Originator, self.0.clock.now())?;
         let timing = settings.timing_for(&offer, Role::Originator);
@@ -284,6 +314,8 @@ impl Client {
             return Err(Usage::Known(exchange_id).into());
         }
         let settings = &self.0.settings;
+        self.0.till.check(offer, Role::Responder).map_err(PeerFault::Money)?;
+        settings.check_holds(offer).map_err(PeerFault::Money)?;
         settings.check_deposit(offer, Role::Responder)?;
         settings.has_time(offer, Role::Responder, self.0.clock.now())?;
         let timing = settings.timing_for(offer, Role::Responder);
@@ -397,6 +429,11 @@ impl Client {
         active.insert(id, stop.clone());
         Ok(Active { inner: &self.0, id, stop })
     }
+}
+
+/// The time in the middle.
+const fn halfway(now: UnixMillis, by: UnixMillis) -> UnixMillis {
+    UnixMillis(now.0.saturating_add(by.0.saturating_sub(now.0) / 2))
 }
 
 impl Inner {

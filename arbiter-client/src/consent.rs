@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  the exact statement to be signed ─▶ Screen ─▶ You give / You get / Until when / If they stop / If you stop /
-//!                                                The arbiter can / Cannot be undone after this / fingerprint
+//!                                                The arbiter can / Decided by / Cannot be undone after this / fingerprint
 //! ```
 //!
 //! Invariants
@@ -15,6 +15,8 @@
 //! - Beside a certificate that is not of the key that signs, nothing is approved.
 //! - The exact text of each detached signature can be read before it is signed.
 //! - Approval is the first word of the fingerprint, typed (rule 5); it is never Enter.
+
+mod money;
 
 use std::fmt;
 
@@ -144,7 +146,7 @@ impl View<'_> {
     fn sections(&self) -> Vec<Section> {
         let peer = self.offer.party(self.role.peer());
         let section = |title, lines: Vec<String>| Section { title, lines };
-        vec![
+        let sections = vec![
             section("You are", vec![explain::who(self.offer.party(self.role))]),
             section(
                 "The other party",
@@ -156,8 +158,10 @@ impl View<'_> {
             section("If they stop", words(&self.if_they_stop())),
             section("If you stop", words(&self.if_you_stop())),
             section("The arbiter can", self.arbiter_can()),
+            section("Decided by", words(&self.decided_by())),
             section("Cannot be undone after this", words(&self.not_undone())),
-        ]
+        ];
+        sections.into_iter().filter(|section| !section.lines.is_empty()).collect()
     }
 
     fn first(&self) -> bool {
@@ -179,6 +183,7 @@ impl View<'_> {
                 lines.extend(self.statement(role, &it.statement));
                 lines.extend(self.key(role, it));
             }
+            Description::Payment(it) => lines.extend(self.payment(role, it)),
             Description::Signature(it) => lines.extend(self.statement(role, it)),
         }
         lines
@@ -245,6 +250,9 @@ impl View<'_> {
                 self.span(until)
             ),
             (Some(by), _) if by <= self.now => self.span(by),
+            (Some(by), _) if !self.signing() && !self.delivers() => {
+                format!("{} {}", self.span(by), self.due())
+            }
             (Some(by), _) => format!(
                 "{} {}",
                 self.span(by),
@@ -255,6 +263,21 @@ impl View<'_> {
                 }
             ),
         }
+    }
+
+    /// Whether it is P2.
+    fn delivers(&self) -> bool {
+        self.offer.selection.protocol == Protocol::VerifyThenGenerate
+    }
+
+    /// When nothing is open any more (R5).
+    fn decided_by(&self) -> String {
+        self.offer.complain_by.map_or_else(String::new, |by| {
+            format!(
+                "{}: no decision of the arbiter that gives or returns anything comes later.",
+                plain::time(by)
+            )
+        })
     }
 
     fn span(&self, end: UnixMillis) -> String {
@@ -291,6 +314,9 @@ impl View<'_> {
     }
 
     fn if_they_stop(&self) -> String {
+        if self.is_about_money() {
+            return self.money_if_they_stop();
+        }
         let (got, never) = (self.got(), self.never());
         match (self.offer.selection.protocol, self.role) {
             (Protocol::ContractSigning, Role::Originator) => {
@@ -299,11 +325,11 @@ impl View<'_> {
             (Protocol::ContractSigning, Role::Responder) => {
                 format!("Then {got}; or, if they ended it before you, nobody is bound.")
             }
-            (Protocol::VerifyThenGenerate, role) if self.offer.selection.first_sender == role => format!(
+            (_, role) if self.offer.selection.first_sender == role => format!(
                 "If the file was sent and nothing comes back, this program gives the file to the arbiter in time, and \
                  {got}."
             ),
-            (Protocol::VerifyThenGenerate, _) => format!(
+            (_, _) => format!(
                 "If the file does not come, you give nothing; after the deadline the arbiter ends the exchange for \
                  good, and {never}."
             ),
@@ -311,6 +337,9 @@ impl View<'_> {
     }
 
     fn if_you_stop(&self) -> String {
+        if self.is_about_money() {
+            return self.money_if_you_stop();
+        }
         let given = self.given();
         match (self.offer.selection.protocol, self.role) {
             (Protocol::ContractSigning, Role::Originator) => {
@@ -319,12 +348,12 @@ impl View<'_> {
             (Protocol::ContractSigning, Role::Responder) => {
                 format!("Once you have accepted, {given}, even if you send nothing more.")
             }
-            (Protocol::VerifyThenGenerate, role) if self.offer.selection.first_sender == role => {
+            (_, role) if self.offer.selection.first_sender == role => {
                 "Before the file is sent: nobody gets anything. After: they have the file, and if this program does \
                  not complain before the deadline you may be left without their signature."
                     .to_owned()
             }
-            (Protocol::VerifyThenGenerate, _) => {
+            (_, _) => {
                 format!("They give the file to the arbiter, and then {given}; you can fetch the file there.")
             }
         }
@@ -333,6 +362,7 @@ impl View<'_> {
     fn arbiter_can(&self) -> Vec<String> {
         let sealed = Role::BOTH.into_iter().filter(|role| self.detached(*role).is_some()).count();
         let power = match (self.signing(), sealed) {
+            _ if self.is_about_money() => self.money_arbiter_can(),
             (true, 0) => {
                 "declare by a signed, logged verdict that both signatures count as given, or that neither does. \
                  Nothing else. It learns the statement above, not the file. It is asked only if somebody stops."
@@ -378,6 +408,9 @@ impl View<'_> {
             }
             None => "",
         };
+        if self.is_about_money() {
+            return format!("{}{sealed}", self.money_not_undone());
+        }
         let bound = match (self.offer.selection.protocol, self.role) {
             (Protocol::ContractSigning, Role::Originator) => {
                 "When they accept, you are bound to the statement unless the arbiter ended the exchange before."
@@ -385,10 +418,10 @@ impl View<'_> {
             (Protocol::ContractSigning, Role::Responder) => {
                 "When you accept, you are bound to the statement as soon as they, or the arbiter for them, sign too."
             }
-            (Protocol::VerifyThenGenerate, role) if self.offer.selection.first_sender == role => {
+            (_, role) if self.offer.selection.first_sender == role => {
                 "When the file is sent they can read it. It cannot be called back."
             }
-            (Protocol::VerifyThenGenerate, _) => {
+            (_, _) => {
                 "When you accept, your signature counts as given as soon as you, or the arbiter for you, can have the \
                  file."
             }
@@ -477,7 +510,7 @@ impl View<'_> {
     fn to_be_read(&self) -> Vec<Information> {
         let arriving = match &self.offer.item(self.role.peer()).description {
             Description::Information(it) => Some(it),
-            Description::DetachedSignature(_) | Description::Signature(_) => None,
+            Description::DetachedSignature(_) | Description::Payment(_) | Description::Signature(_) => None,
         };
         match plain::signed(self.offer.item(self.role)) {
             Some(it) if arriving != Some(&it.subject) => {

@@ -16,8 +16,9 @@ use std::time::Duration;
 
 use arbiter_protocol::error::{Invalid, Refused, Rejected};
 use arbiter_protocol::exchange::selection::Unfair;
-use arbiter_protocol::ids::ExchangeId;
+use arbiter_protocol::ids::{ExchangeId, PublicKey};
 use arbiter_protocol::message::agreement::Offer;
+use arbiter_protocol::time::UnixMillis;
 use thiserror::Error;
 
 use crate::arbiter::{Misbehaviour, Reason};
@@ -105,6 +106,9 @@ pub enum PeerFault {
          for an offer under its newest key"
     )]
     EscrowEndsTooSoon,
+    /// The offer's payments cannot be carried out here.
+    #[error(transparent)]
+    Money(#[from] MoneyFault),
     /// The nonce of the peer's signature was used for another message (S29).
     #[error(
         "the peer's signature uses a nonce that the same key has used for another message: who has both signatures knows \
@@ -123,6 +127,7 @@ impl PeerFault {
     pub const fn reason(&self) -> &'static str {
         match self {
             Self::EscrowEndsTooSoon => "ESCROW_ENDS_TOO_SOON",
+            Self::Money(fault) => fault.reason(),
             Self::NoOffer => "NO_OFFER",
             Self::NonceReused => "SIGNATURE_NONCE_REUSED",
             Self::NotForUs => "NOT_FOR_US",
@@ -216,6 +221,9 @@ pub enum Usage {
          done with it"
     )]
     SignatureUnfit,
+    /// The payments of these terms cannot be carried out here.
+    #[error(transparent)]
+    Money(#[from] MoneyFault),
     /// The identity is none of the two in the bundle.
     #[error("this identity is no party of the exchange in the bundle")]
     NotAParty,
@@ -237,6 +245,50 @@ pub enum Usage {
     /// The offer was accepted before, with another acceptance.
     #[error("exchange {0} is in the journal already; use resume")]
     Known(ExchangeId),
+}
+
+/// Why the payments of an offer cannot be carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum MoneyFault {
+    /// The arbiter does not reach the ledger: it could not undo the payment.
+    #[error("the arbiter does not reach ledger {0}: it could undo no payment there")]
+    ArbiterCannotReach(PublicKey),
+    /// The hold ends so soon after the last decision that the arbiter could not reach the ledger in time (R5).
+    #[error(
+        "the money is held until {until}, and the arbiter decides until {decide_by}: its orders need {allowance_ms} ms more \
+         to reach the ledger; ask for a longer hold"
+    )]
+    HoldTooShort {
+        /// The end of the hold.
+        until: UnixMillis,
+        /// The last decision.
+        decide_by: UnixMillis,
+        /// What the arbiter asks for, in milliseconds.
+        allowance_ms: u64,
+    },
+    /// We would be paid into an account that is not ours.
+    #[error("the money would go to account {0}, which is in no purse of ours")]
+    NotOurAccount(PublicKey),
+    /// We would pay from an account that is not ours.
+    #[error("the money would come from account {0}, which is in no purse of ours")]
+    NotOurPurse(PublicKey),
+    /// No way to the ledger is known.
+    #[error("no way to ledger {0} is known here: nothing could be paid or seen there")]
+    UnknownLedger(PublicKey),
+}
+
+impl MoneyFault {
+    /// The stable reason for programs.
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::ArbiterCannotReach(_) => "LEDGER_OUT_OF_ARBITERS_REACH",
+            Self::HoldTooShort { .. } => "HOLD_TOO_SHORT",
+            Self::NotOurAccount(_) => "ACCOUNT_NOT_OURS",
+            Self::NotOurPurse(_) => "PURSE_NOT_OURS",
+            Self::UnknownLedger(_) => "LEDGER_UNKNOWN",
+        }
+    }
 }
 
 /// The journal's fault.

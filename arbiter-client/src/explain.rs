@@ -15,6 +15,9 @@ use arbiter_protocol::ruling::receipt::{Proven, Ruled};
 use arbiter_protocol::statement::{Signed, digest_of};
 
 pub mod keys;
+mod money;
+
+pub use money::{stands, state};
 
 use crate::bundle::{Bundle, Claim};
 use crate::fingerprint::Fingerprint;
@@ -53,9 +56,7 @@ pub fn offer(offer: &Offer) -> Vec<String> {
         "Protocol {}; the {} sends first.",
         offer.selection.protocol, offer.selection.first_sender
     ));
-    if let Some(by) = offer.complain_by {
-        lines.push(format!("Complaints only before {} on the arbiter's clock.", plain::time(by)));
-    }
+    lines.extend(money::deadlines(offer));
     if let Some(terms) = &offer.escrow {
         lines.push(format!(
             "Signatures change hands sealed first; the arbiter can open them before {}.",
@@ -71,6 +72,7 @@ pub fn item(item: &Item) -> Vec<String> {
     match &item.description {
         Description::Information(it) => plain::file(it).to_vec(),
         Description::DetachedSignature(it) => [statement(&it.statement), keys::lines(it)].concat(),
+        Description::Payment(it) => money::lines(it),
         Description::Signature(it) => statement(it),
     }
 }
@@ -120,8 +122,16 @@ pub fn summary(bundle: &Bundle) -> Vec<String> {
     )];
     lines.push(match bundle.outcome {
         Claim::Aborted => "The arbiter ended the exchange: neither item counts as given.".to_owned(),
+        Claim::Affidavit => "The arbiter signed which of the items it had at the deadline.".to_owned(),
         Claim::Completed => "Both handed over their items; no arbiter was needed.".to_owned(),
         Claim::Open => "The exchange did not end, as far as this bundle shows.".to_owned(),
+        Claim::Revoked => "The arbiter had the money that was held returned.".to_owned(),
+        Claim::Resolved if offer.selection.protocol == Protocol::BothDeposited => {
+            "Both items went through the arbiter, which gave out both.".to_owned()
+        }
+        Claim::Resolved if offer.selection.protocol == Protocol::RevokeOnSilence => {
+            "The arbiter gave out the item that was left with it; the money stands.".to_owned()
+        }
         Claim::Resolved if offer.escrow.is_some() => {
             "The arbiter opened the sealed signature that was withheld.".to_owned()
         }
@@ -180,6 +190,9 @@ pub fn proves(statements: &Statements, files: &[FileFacts]) -> Vec<String> {
             Description::Information(it) => {
                 format!("{party} declared under signature to hand over the file with SHA-256 {}.", it.sha256)
             }
+            Description::Payment(it) => {
+                format!("{party} declared under signature to pay {}.", it.amount)
+            }
             Description::DetachedSignature(it) => format!(
                 "{party} declared under signature to hand over its signature on \"{}\".",
                 plain::clip(&it.statement.title, 60),
@@ -190,6 +203,15 @@ pub fn proves(statements: &Statements, files: &[FileFacts]) -> Vec<String> {
                 it.subject.sha256
             ),
         });
+    }
+    for (role, receipt) in statements.paid.iter() {
+        let Some(receipt) = receipt else { continue };
+        lines.push(format!(
+            "The ledger with key {} signed about the payment of {}: {}.",
+            receipt.terms.payment.ledger,
+            who(offer.party(role)),
+            stands(receipt)
+        ));
     }
     for proven in &statements.proven {
         lines.extend(ruling(statements, proven));
@@ -235,6 +257,18 @@ pub fn does_not_prove(statements: &Statements, files: &[FileFacts]) -> Vec<Strin
                 .to_owned(),
         );
     }
+    if Role::BOTH.iter().any(|role| offer.item(*role).description.payment().is_some()) {
+        lines.push(
+            "Who runs the ledger, or that its money is worth anything: its key is the one that both parties agreed on."
+                .to_owned(),
+        );
+    }
+    if statements.paid.iter().any(|(_, it)| it.as_ref().is_some_and(|it| !it.is_final())) {
+        lines.push(
+            "How a held payment ended: its receipt here is from before. Ask the ledger, which tells everybody who has it."
+                .to_owned(),
+        );
+    }
     let information = [Role::Originator, Role::Responder]
         .into_iter()
         .any(|role| matches!(offer.item(role).description, Description::Information(_)));
@@ -249,8 +283,9 @@ fn ruling(statements: &Statements, proven: &Proven) -> Vec<String> {
     let checkpoint = proven.checkpoint.checkpoint();
     let mut lines = match &proven.ruled {
         Ruled::Attestation(it) => vec![format!(
-            "{arbiter} held the {}'s file at {}, and it fitted its description.",
+            "{arbiter} held the {}'s {} at {}, and it fitted its description.",
             it.depositor,
+            deposited(&statements.offer, it.depositor),
             plain::time(it.time)
         )],
         Ruled::Verdict(verdict) => {
@@ -259,6 +294,28 @@ fn ruling(statements: &Statements, proven: &Proven) -> Vec<String> {
                 Ruling::Aborted => {
                     vec![format!("{by}: neither item will ever be replaced; the exchange is void.")]
                 }
+                Ruling::Affidavit(performed) => Role::BOTH
+                    .into_iter()
+                    .map(|role| {
+                        let party = who(statements.offer.party(role));
+                        let item = plain::item(statements.offer.item(role));
+                        let had = if performed.contains(&role) { "had" } else { "did not have" };
+                        format!(
+                            "{by}: before the deadline it {had} {item} by {party}. What went directly to the other party it \
+                             cannot say."
+                        )
+                    })
+                    .collect(),
+                Ruling::Revoked(roles) => roles
+                    .iter()
+                    .map(|role| {
+                        let party = who(statements.offer.party(*role));
+                        format!(
+                            "{by}: {} by {party} is undone; the ledger is ordered to return all of it.",
+                            plain::item(statements.offer.item(*role))
+                        )
+                    })
+                    .collect(),
                 Ruling::Replaced(list) => list
                     .iter()
                     .map(|it| {
@@ -274,6 +331,11 @@ fn ruling(statements: &Statements, proven: &Proven) -> Vec<String> {
                                 plain::item(&it.item)
                             );
                         }
+                        let protocol = statements.offer.selection.protocol;
+                        if matches!(protocol, Protocol::BothDeposited | Protocol::RevokeOnSilence) {
+                            let item = plain::item(&it.item);
+                            return format!("{by}: it gives {item} by {party}, which was left with it, to the other party.");
+                        }
                         format!(
                             "{by}: the verdict counts as {} by {party}, as both agreed.",
                             plain::item(&it.item)
@@ -288,6 +350,11 @@ fn ruling(statements: &Statements, proven: &Proven) -> Vec<String> {
         proven.leaf.index, checkpoint.origin, checkpoint.size
     ));
     lines
+}
+
+/// What a deposit of this party is.
+fn deposited(offer: &Offer, role: Role) -> &'static str {
+    if offer.item(role).description.payment().is_some() { "receipt of its payment" } else { "file" }
 }
 
 fn happened(statements: &Statements) -> Vec<String> {
@@ -320,9 +387,16 @@ fn holds(statements: &Statements, role: Role) -> String {
     let offer = &statements.offer;
     let got = plain::item(offer.item(role.peer()));
     let replaced = statements.verdict().map(|(verdict, _)| match &verdict.ruling {
-        Ruling::Aborted => Err(()),
+        Ruling::Aborted | Ruling::Revoked(_) => Err(()),
+        Ruling::Affidavit(_) => Ok(false),
         Ruling::Replaced(list) => Ok(list.iter().any(|it| it.role == role.peer())),
     });
+    let revoked = statements.verdict().is_some_and(
+        |(verdict, _)| matches!(&verdict.ruling, Ruling::Revoked(roles) if roles.contains(&role.peer())),
+    );
+    if let Some(money) = money::holds(statements, role, revoked) {
+        return money;
+    }
     let file = matches!(offer.item(role.peer()).description, Description::Information(_));
     let detached = offer.item(role.peer()).description.detached().is_some();
     match (replaced, statements.transferred(role.peer())) {
@@ -330,6 +404,9 @@ fn holds(statements: &Statements, role: Role) -> String {
             format!("perhaps {got}, sent before the end; the arbiter's abort token says that nothing counts")
         }
         (Some(Err(())), _) => "nothing that counts; the arbiter's abort token says so".to_owned(),
+        (Some(Ok(_)), _) if file && offer.selection.protocol != Protocol::VerifyThenGenerate => {
+            format!("{got}, which the arbiter keeps for it to fetch")
+        }
         (Some(Ok(true)), _) if detached => format!("{got}, which the arbiter took out of its seal"),
         (Some(Ok(true)), _) => format!("{got}, in the form of the arbiter's verdict"),
         (Some(Ok(false)), _) if file => format!("{got}, which the arbiter keeps for it to fetch"),
@@ -354,7 +431,10 @@ fn still(statements: &Statements) -> Vec<String> {
     }
     let here = |role: Role| {
         let detached = offer.item(role).description.detached().is_some();
-        statements.transferred(role) && (!detached || *statements.signed.of(role))
+        let payment = offer.item(role).description.payment().is_some();
+        statements.transferred(role)
+            && (!detached || *statements.signed.of(role))
+            && (!payment || statements.paid.of(role).is_some())
     };
     if Role::BOTH.into_iter().all(here) {
         return vec!["Nothing is owed any more. Each can keep this bundle as proof.".to_owned()];
@@ -366,11 +446,19 @@ fn still(statements: &Statements) -> Vec<String> {
             let done = if sealed { "opened" } else { "replaced" };
             vec![
                 format!(
-                    "The {first} can deposit its file and have the signature {done}, before {by}; or abort."
+                    "The {first} can deposit its {} and have the signature {done}, before {by}; or abort.",
+                    deposited(offer, first)
                 ),
                 format!("The {} can have the exchange ended from {by} on.", first.peer()),
             ]
         }
+        (
+            Protocol::Affidavit
+            | Protocol::RevokeOnSilence
+            | Protocol::MutualRollback
+            | Protocol::BothDeposited,
+            _,
+        ) if statements.agreement.is_some() => money::still(statements),
         _ if statements.agreement.is_some() => vec![
             match &offer.escrow {
                 Some(terms) => format!(

@@ -19,6 +19,7 @@ use arbiter_protocol::exchange::item::{Description, DetachedSignature, Item};
 use arbiter_protocol::exchange::kind::detached::{Escrowed, Place};
 use arbiter_protocol::ids::{AgreementId, PublicKey};
 use arbiter_protocol::message::agreement::Offer;
+use arbiter_protocol::message::payment::PaymentReceipt;
 use arbiter_protocol::statement::Verified;
 use zeroize::Zeroizing;
 
@@ -29,7 +30,7 @@ use crate::{items, random};
 /// What we give, beside our word.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Give {
-    /// Nothing from outside: our item is a signature that this client makes.
+    /// Nothing from outside: our item is a signature that this client makes, or a payment from one of its purses.
     Nothing,
     /// The file at this path: our item is that file.
     File(PathBuf),
@@ -54,9 +55,11 @@ impl Give {
     /// Whether it is what the item says, as far as that shows without reading a file.
     fn check(&self, item: &Item, ours: PublicKey) -> Result<(), Usage> {
         match (&item.description, self) {
-            (Description::Information(_), Self::File(_)) | (Description::Signature(_), Self::Nothing) => {
-                Ok(())
-            }
+            (Description::Information(_), Self::File(_))
+            | (Description::Payment(_) | Description::Signature(_), Self::Nothing) => Ok(()),
+            (Description::Payment(_), _) => Err(Usage::Content(
+                "the item to give is a payment: it is made from a purse, there is nothing else to give",
+            )),
             (Description::Information(_), _) => Err(Usage::Content("the item to give is a file: name it")),
             (Description::Signature(_), Self::File(_)) => {
                 Err(Usage::Content("the item to give is a signature: there is no file to send"))
@@ -91,6 +94,10 @@ pub(crate) struct Own {
     pub signature: Option<Zeroizing<Vec<u8>>>,
     /// The same signature in escrow.
     pub escrow: Option<Escrow>,
+    /// Whether an order of our payment may have left.
+    pub ordered: bool,
+    /// The ledger's receipt for our payment, once it took effect.
+    pub receipt: Option<Verified<PaymentReceipt>>,
 }
 
 impl Client {

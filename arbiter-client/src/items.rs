@@ -1,5 +1,5 @@
 //! The party's side of the kinds of items: describing, sending and receiving files in bounded memory, and detached
-//! signatures, which travel as files do.
+//! signatures and receipts of payments, which travel as files do.
 //!
 //! ```text
 //!  own file ──read, check──▶ seal ──64 KiB──▶ peer ──open, check──▶ part file ──fsync, rename──▶ received file
@@ -17,10 +17,13 @@ use arbiter_protocol::escrow::{Escrow, EscrowError, SignatureKey};
 use arbiter_protocol::exchange::item::{Description, DetachedSignature, Information, Item, Statement};
 use arbiter_protocol::exchange::kind::Unfit;
 use arbiter_protocol::exchange::kind::content::{ContentCheck, FitContent};
+use arbiter_protocol::exchange::payment::Payment;
 use arbiter_protocol::exchange::selection::Role;
 use arbiter_protocol::ids::{Digest, ExchangeId, SealingKey};
 use arbiter_protocol::limits;
-use arbiter_protocol::message::agreement::Party;
+use arbiter_protocol::message::agreement::{Offer, Party};
+use arbiter_protocol::message::payment::{PaymentReceipt, PaymentTerms};
+use arbiter_protocol::statement::Verified;
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 use tokio::fs::{self, File};
@@ -88,6 +91,11 @@ pub fn signed_by(
     Ok(detached_signature(title, text, subject, SignatureKey::ed25519(party.signing_key)?, Vec::new()))
 }
 
+/// The item "this payment". What is handed over is the ledger's receipt.
+pub fn payment(payment: Payment) -> Item {
+    Item::new(Description::Payment(payment))
+}
+
 /// Checks that a file of ours is what an agreement says (R-305).
 pub async fn check_file(path: &Path, described: &Information) -> Result<(), Error> {
     let mut check = ContentCheck::file(described.clone());
@@ -132,6 +140,7 @@ pub(crate) struct Outgoing {
 
 enum Origin {
     File(PathBuf, File),
+    Receipt(Vec<u8>),
     Signature(Zeroizing<Vec<u8>>),
 }
 
@@ -156,6 +165,16 @@ impl Outgoing {
     ) -> Result<Self, Error> {
         let check = ContentCheck::signature(agreed.clone(), escrow);
         Self::new(Origin::Signature(signature.clone()), length(signature), check, seal)
+    }
+
+    /// The ledger's receipt for our payment.
+    pub(crate) fn receipt(
+        receipt: &Verified<PaymentReceipt>,
+        seal: (&SealingKey, &[u8]),
+    ) -> Result<Self, Error> {
+        let bytes = receipt.envelope().encode();
+        let check = ContentCheck::payment(receipt.terms.clone());
+        Self::new(Origin::Receipt(bytes.clone()), length(&bytes), check, seal)
     }
 
     fn new(
@@ -202,6 +221,7 @@ impl Origin {
                 Ok(Zeroizing::new(chunk))
             }
             // Shorter than a chunk: one piece.
+            Self::Receipt(receipt) => Ok(Zeroizing::new(std::mem::take(receipt))),
             Self::Signature(signature) => Ok(std::mem::take(signature)),
         }
     }
@@ -209,6 +229,7 @@ impl Origin {
     fn is_unfit(&self, unfit: Unfit) -> Error {
         match self {
             Self::File(path, _) => Error::file(path, unfit),
+            Self::Receipt(_) => Error::Bug("our receipt is not for what was agreed"),
             Self::Signature(_) => Error::Bug("our signature is not the one in escrow"),
         }
     }
@@ -236,16 +257,20 @@ pub(crate) enum Source {
 #[derive(Clone)]
 pub(crate) enum Expected {
     File(Information),
+    Payment { terms: PaymentTerms, payer: Role },
     Signature { agreed: DetachedSignature, signer: Role, escrow: Option<Escrow> },
 }
 
 impl Expected {
     /// The content that `sender` gives, if it gives any. A signature must be the one in `escrow` (R-311).
-    pub(crate) fn of(item: &Item, sender: Role, escrow: Option<Escrow>) -> Option<Self> {
-        match &item.description {
+    pub(crate) fn of(offer: &Verified<Offer>, sender: Role, escrow: Option<Escrow>) -> Option<Self> {
+        match &offer.item(sender).description {
             Description::Information(described) => Some(Self::File(described.clone())),
             Description::DetachedSignature(agreed) => {
                 Some(Self::Signature { agreed: agreed.clone(), signer: sender, escrow })
+            }
+            Description::Payment(_) => {
+                PaymentTerms::of(offer, sender).map(|terms| Self::Payment { terms, payer: sender })
             }
             Description::Signature(_) => None,
         }
@@ -254,6 +279,7 @@ impl Expected {
     fn check(&self) -> ContentCheck {
         match self {
             Self::File(described) => ContentCheck::file(described.clone()),
+            Self::Payment { terms, .. } => ContentCheck::payment(terms.clone()),
             Self::Signature { agreed, escrow, .. } => ContentCheck::signature(agreed.clone(), escrow.clone()),
         }
     }
@@ -261,6 +287,7 @@ impl Expected {
     fn name(&self) -> String {
         match self {
             Self::File(described) => described.name.clone(),
+            Self::Payment { payer, .. } => format!("payment.{payer}.receipt"),
             Self::Signature { agreed, signer, .. } => {
                 format!("{}.{signer}.sig", agreed.statement.subject.name)
             }
@@ -272,8 +299,8 @@ impl Expected {
 pub(crate) struct Received {
     pub fit: FitContent,
     pub path: PathBuf,
-    /// The bytes, if it is a detached signature.
-    pub signature: Option<Vec<u8>>,
+    /// The bytes, if it is a detached signature or a receipt.
+    pub bytes: Option<Vec<u8>>,
 }
 
 /// Content that arrives: opened, checked and written while it does.
@@ -283,7 +310,7 @@ pub(crate) struct Incoming {
     file: File,
     part: PathBuf,
     whole: PathBuf,
-    /// A signature is short, and its bytes are evidence.
+    /// A signature or a receipt is short, and its bytes are evidence.
     kept: Option<Vec<u8>>,
 }
 
@@ -305,7 +332,7 @@ impl Incoming {
         });
         let file = File::create(&part).await.map_err(|error| Error::file(&part, error))?;
         let whole = folder.join(expected.name());
-        let kept = matches!(expected, Expected::Signature { .. }).then(Vec::new);
+        let kept = (!matches!(expected, Expected::File(_))).then(Vec::new);
         Ok(Self { check: expected.check(), opener, file, part, whole, kept })
     }
 
@@ -319,7 +346,7 @@ impl Incoming {
     }
 
     /// How many bytes are here.
-    pub(crate) const fn got(&self) -> u64 {
+    pub(crate) fn got(&self) -> u64 {
         self.check.found()
     }
 
@@ -334,6 +361,6 @@ impl Incoming {
             File::open(folder).await?.sync_all().await
         };
         durable.await.map_err(|error| Error::file(&self.whole, error))?;
-        Ok(Received { fit, path: self.whole, signature: self.kept })
+        Ok(Received { fit, path: self.whole, bytes: self.kept })
     }
 }

@@ -4,12 +4,13 @@
 //! ```text
 //!  Client ──offer, accept──▶ Journal        what must survive a crash, before anything is sent
 //!    └─ run ─▶ Driver ──┬─▶ Transport ──▶ peer        statements, sealed content
+//!                       ├─▶ Till ───────▶ ledger      payments are made, watched and posted
 //!                       └─▶ Counsel ────▶ arbiter     silent while both behave; every answer is checked
 //! ```
 //!
 //! Reading order: [`client`] (what a program calls), [`builder`] (its settings), [`transport`] (how peers meet),
-//! [`arbiter`] (how rulings are asked for and checked), [`journal`] (what is kept), `driver` (how the state machine
-//! of [`arbiter_protocol::role`] is driven).
+//! [`arbiter`] (how rulings are asked for and checked), [`ledger`] (how money is paid), [`journal`] (what is kept),
+//! `driver` (how the state machine of [`arbiter_protocol::role`] is driven).
 //!
 //! # A whole exchange
 //!
@@ -37,6 +38,7 @@
 //!     originator_item: items::signature("Contract of sale", "", contract.clone()),
 //!     responder_item: items::signature("Contract of sale", "", contract),
 //!     complain_by: None, // signature for signature: no deadline
+//!     send_by: None,
 //!     suite: Suite::DEFAULT,
 //! }, Give::Nothing).await?;
 //!
@@ -68,6 +70,7 @@ pub mod identity;
 mod import;
 pub mod items;
 pub mod journal;
+pub mod ledger;
 pub mod outcome;
 pub mod pin;
 pub mod plain;

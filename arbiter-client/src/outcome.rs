@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use arbiter_protocol::exchange::selection::{ByRole, Role};
 use arbiter_protocol::ids::ExchangeId;
 use arbiter_protocol::message::agreement::{Acceptance, Offer};
+use arbiter_protocol::message::payment::PaymentReceipt;
 use arbiter_protocol::message::transfer::Transfer;
 use arbiter_protocol::role::Phase;
 use arbiter_protocol::role::arbiter::Escrows;
@@ -13,11 +14,14 @@ use arbiter_protocol::ruling::receipt::Receipt;
 use arbiter_protocol::statement::Verified;
 use arbiter_protocol::time::UnixMillis;
 
-/// How an exchange ended, with everything that proves it. Every way is fair.
+/// How an exchange ended, with everything that proves it. Every way is fair, but for an affidavit: that was agreed to be weak.
 #[derive(Clone, Debug)]
 pub enum Outcome {
-    /// Neither party gets an item: the arbiter's abort token says so.
+    /// Neither party gets an item: the arbiter's verdict says so, an abort token or a revocation. Money that was reserved
+    /// goes back.
     Aborted(Evidence),
+    /// The arbiter has signed which items it had at the deadline (P6). What went directly between the peers it cannot say.
+    Affidavit(Evidence),
     /// The items changed hands directly.
     Completed(Evidence),
     /// The arbiter's verdict gave what the peer withheld.
@@ -28,7 +32,10 @@ impl Outcome {
     /// What proves it.
     pub const fn evidence(&self) -> &Evidence {
         match self {
-            Self::Aborted(evidence) | Self::Completed(evidence) | Self::Resolved(evidence) => evidence,
+            Self::Aborted(evidence)
+            | Self::Affidavit(evidence)
+            | Self::Completed(evidence)
+            | Self::Resolved(evidence) => evidence,
         }
     }
 }
@@ -58,6 +65,8 @@ pub struct Evidence {
     /// The detached signatures that may be shown: those of an exchange that was completed or resolved. Before that, and
     /// after an abort, our own is a secret and is not here.
     pub signatures: ByRole<Option<Vec<u8>>>,
+    /// The newest receipt of each payment, by who pays, as far as they came.
+    pub payments: ByRole<Option<Verified<PaymentReceipt>>>,
 }
 
 /// Names things; shows neither statements nor files nor signatures.
@@ -73,6 +82,7 @@ impl fmt::Debug for Evidence {
             .field("received_file", &self.received_file.is_some())
             .field("escrows", &self.escrows.map(|_, escrow| escrow.is_some()))
             .field("signatures", &self.signatures.map(|_, signature| signature.is_some()))
+            .field("payments", &self.payments.map(|_, receipt| receipt.as_ref().map(|it| it.state)))
             .finish()
     }
 }
@@ -81,6 +91,12 @@ impl Evidence {
     /// Names the exchange.
     pub const fn exchange_id(&self) -> ExchangeId {
         self.offer.exchange_id()
+    }
+
+    /// When it is decided: no decision of the arbiter that gives or undoes anything comes later (R5). Absent where the
+    /// protocol has no deadline.
+    pub fn decide_by(&self) -> Option<UnixMillis> {
+        self.offer.complain_by
     }
 }
 

@@ -4,7 +4,7 @@
 //!  Bundle + pinned arbiter + files ──verify──▶ Report { checks, proves, does not prove, warnings }
 //!
 //!  offer ▶ acceptance ▶ transfers ▶ certificates, escrows ▶ each receipt: answer, statement, rule again, leaf, record,
-//!  log ▶ detached signatures ▶ outcome
+//!  log ▶ detached signatures ▶ payments ▶ outcome
 //! ```
 //!
 //! Invariants
@@ -15,16 +15,18 @@
 
 mod detached;
 mod facts;
+mod payments;
 mod report;
 
 use arbiter_protocol::error::Rejected;
 use arbiter_protocol::evidence::leaf::Leaf;
 use arbiter_protocol::exchange::item::{Description, Information};
-use arbiter_protocol::exchange::selection::{ByRole, Role};
+use arbiter_protocol::exchange::selection::{ByRole, Protocol, Role};
 use arbiter_protocol::message::agreement::{Acceptance, Agreement, ArbiterIdentity, Offer};
+use arbiter_protocol::message::payment::PaymentReceipt;
 use arbiter_protocol::message::transfer::Transfer;
 use arbiter_protocol::message::verdict::{Answer, Attestation, Verdict};
-use arbiter_protocol::ruling::receipt::{Proven, Receipt, Ruled, Unproven, contradict};
+use arbiter_protocol::ruling::receipt::{Proven, Receipt, Ruled, Unproven, contradict, deposit_rule};
 use arbiter_protocol::statement::{Signed, Verified};
 
 use crate::bundle::Bundle;
@@ -32,7 +34,7 @@ use crate::fingerprint::Fingerprint;
 use crate::{explain, plain};
 
 pub use facts::FileFacts;
-pub use report::{Check, Report, SignatureReport, Status};
+pub use report::{Check, PaymentReport, Report, SignatureReport, Status};
 
 /// Which arbiter the verifier trusts.
 #[derive(Clone, Copy, Debug)]
@@ -58,6 +60,8 @@ pub struct Statements {
     pub sealed: ByRole<bool>,
     /// Whose detached signature is there: strictly valid and, if it was sealed, the one that was (R-311).
     pub signed: ByRole<bool>,
+    /// The ledgers' receipts.
+    pub paid: ByRole<Option<Verified<PaymentReceipt>>>,
 }
 
 impl Statements {
@@ -86,6 +90,7 @@ pub fn verify(bundle: &Bundle, trust: Trust<'_>, files: &[FileFacts]) -> Report 
     let good = statements.is_some() && desk.checks.iter().all(|check| check.status == Status::Passed);
     let id = bundle.offer.digest();
     let signatures = statements.iter().flat_map(|it| detached::summary(bundle, it)).collect();
+    let payments = statements.iter().flat_map(payments::summary).collect();
     let mut report = Report {
         good,
         exchange_id: Some(id.to_string()),
@@ -93,6 +98,7 @@ pub fn verify(bundle: &Bundle, trust: Trust<'_>, files: &[FileFacts]) -> Report 
         outcome: None,
         arbiter_pinned: matches!(trust, Trust::Pinned(_)),
         signatures,
+        payments,
         checks: desk.checks,
         proves: Vec::new(),
         does_not_prove: Vec::new(),
@@ -141,8 +147,9 @@ impl Desk {
         }
         self.consistent(bundle, agreement.as_ref(), &proven);
         let signed = self.signatures(bundle, &offer)?;
+        let paid = self.payments(bundle, &offer)?;
         self.outcome(bundle);
-        Some(Statements { offer, agreement, transferred, proven, sealed, signed })
+        Some(Statements { offer, agreement, transferred, proven, sealed, signed, paid })
     }
 
     fn offer(&mut self, bundle: &Bundle) -> Option<Verified<Offer>> {
@@ -244,7 +251,10 @@ impl Desk {
         for (place, (stage, what)) in STAGES.into_iter().enumerate() {
             let name = format!("{of}-{stage}");
             match place.cmp(&reached) {
-                std::cmp::Ordering::Less => self.pass(&name, stage_detail(what, result.as_ref().ok())),
+                std::cmp::Ordering::Less => {
+                    let protocol = offer.selection.protocol;
+                    self.pass(&name, stage_detail(what, protocol, result.as_ref().ok()));
+                }
                 std::cmp::Ordering::Equal => self.fail(&name, fault.clone()),
                 std::cmp::Ordering::Greater => {
                     self.add(&name, Status::Skipped, "an earlier check failed".into())
@@ -371,6 +381,7 @@ pub fn described(offer: &Offer) -> Vec<Information> {
         let file = match &offer.item(role).description {
             Description::DetachedSignature(it) => &it.statement.subject,
             Description::Information(it) => it,
+            Description::Payment(_) => continue,
             Description::Signature(it) => &it.subject,
         };
         if !files.contains(file) {
@@ -411,12 +422,12 @@ fn stage_of(unproven: &Unproven, receipt: &Receipt) -> usize {
     STAGES.iter().position(|(name, _)| *name == stage).unwrap_or(0)
 }
 
-fn stage_detail(what: &str, proven: Option<&Proven>) -> String {
+fn stage_detail(what: &str, protocol: Protocol, proven: Option<&Proven>) -> String {
     let Some(proven) = proven else { return what.to_owned() };
     match what {
         _ if what.contains("rules") => {
             let rule = match &proven.ruled {
-                Ruled::Attestation(_) => "R-407",
+                Ruled::Attestation(_) => deposit_rule(protocol),
                 Ruled::Verdict(verdict) => verdict.rule.as_str(),
             };
             format!("{what} ({rule})")

@@ -76,8 +76,8 @@ fn expected(path: &str) -> &'static [&'static str] {
             // Fields that are the arbiter's own to choose are caught by the tree.
             "leaf" => &["-leaf", "-record", "-inclusion", "receipts.leaf"],
             "checkpoint" => &["-log", "receipts.checkpoint"],
-            "request" | "acceptance" | "attestation" => {
-                &["-rule", "receipts.request", "receipts.acceptance", "receipts.attestation"]
+            "request" | "acceptance" | "attestations/originator" | "attestations/responder" => {
+                &["-rule", "receipts.request", "receipts.acceptance", "receipts.attestations"]
             }
             // The verdict names the hashes of the escrows, so the arbiter's decision does not come out any more.
             "escrows/originator" | "escrows/responder" => &["-rule", "receipts.escrows"],

@@ -74,6 +74,7 @@ async fn the_margin_holds_the_upload() {
         originator_item: if gives { items::file(described.clone()) } else { receipt.clone() },
         responder_item: if gives { receipt.clone() } else { items::file(described.clone()) },
         complain_by: Some(bench.clock.now().after(DurationMillis(seconds * 1000))),
+        send_by: None,
         suite: Suite::DEFAULT,
     };
     let alice = bench.builder("alice").build().await.unwrap();

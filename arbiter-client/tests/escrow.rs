@@ -67,6 +67,7 @@ fn contract(ours: Item, theirs: Item, suite: Suite, give: [Give; 2]) -> Setting 
             originator_item: ours,
             responder_item: theirs,
             complain_by: None,
+            send_by: None,
             suite,
         },
         originator,
@@ -692,6 +693,10 @@ impl ArbiterPort for Watched {
     async fn resolve(&self, filing: &Filing) -> Result<Receipt, PortError> {
         self.note(filing);
         self.0.resolve(filing).await
+    }
+    async fn revoke(&self, filing: &Filing) -> Result<Receipt, PortError> {
+        self.note(filing);
+        self.0.revoke(filing).await
     }
     async fn query(&self, filing: &Filing) -> Result<Receipt, PortError> {
         self.note(filing);

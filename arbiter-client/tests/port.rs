@@ -156,6 +156,15 @@ impl ArbiterService for Front {
         Ok(Response::new(proto::GenerateItemResponse { receipt: Some((&receipt).into()) }))
     }
 
+    async fn revoke_transfer(
+        &self,
+        request: Request<proto::RevokeTransferRequest>,
+    ) -> Reply<proto::RevokeTransferResponse> {
+        let filing = self.filing(request.into_inner().case)?;
+        let receipt = self.arbiter.revoke(&filing).await.map_err(status)?;
+        Ok(Response::new(proto::RevokeTransferResponse { receipt: Some((&receipt).into()) }))
+    }
+
     async fn abort_exchange(
         &self,
         request: Request<proto::AbortExchangeRequest>,

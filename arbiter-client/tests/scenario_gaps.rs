@@ -212,6 +212,7 @@ async fn a_large_file_is_never_in_memory() {
         originator_item: items::file(described.clone()),
         responder_item: items::signature("Receipt", "", described),
         complain_by: Some(deadline),
+        send_by: None,
         suite: Suite::DEFAULT,
     };
     let build = async |name: &str| -> Client {

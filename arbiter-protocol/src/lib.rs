@@ -13,7 +13,7 @@
 //! [`role::session`] (what a party does), [`role::arbiter`] (what the arbiter decides), [`ruling`] (how a
 //! decision becomes durable evidence, and how a stranger checks it). `SPEC.md` is normative; `R-…` in comments are its rules.
 //!
-//! Modules import only downwards: `wire` ▶ `ruling` ▶ `role` ▶ `message`, `exchange` ▶ `evidence`, `statement` ▶ `crypto` ▶
+//! Modules import only downwards: `wire` ▶ `ruling` ▶ `role`, `ledger` ▶ `message`, `exchange` ▶ `evidence`, `statement` ▶ `crypto` ▶
 //! `ids`, `time`, `limits`, `error`. `message` and `exchange` describe each other (a transfer names an item, a signature
 //! item is a transfer), and the envelope in `statement` is generated with the statements in `message`. `tests/tidy.rs`
 //! holds the exact list. Feature `wire` adds the generated gRPC bindings;
@@ -25,6 +25,7 @@ pub mod escrow;
 pub mod evidence;
 pub mod exchange;
 pub mod ids;
+pub mod ledger;
 pub mod limits;
 pub mod message;
 pub mod role;

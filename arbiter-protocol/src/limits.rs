@@ -38,6 +38,10 @@ pub const CURRENCY_BYTES: usize = 12;
 pub const CURRENCY_SCALE: u8 = 18;
 /// Largest amount, 2^53 units: exact in every JSON reader, and sums of a million of them fit 128 bits easily.
 pub const AMOUNT_UNITS: u64 = 1 << 53;
+/// Most units of one currency that a ledger issues, 2^62: every balance fits 64 bits, with its sign.
+pub const CIRCULATION_UNITS: u64 = 1 << 62;
+/// How far the time of an account query may be from the ledger's clock.
+pub const QUERY_FRESH: DurationMillis = DurationMillis(5 * 60 * 1000);
 /// How long after the last decision of the arbiter a hold must last at least. An arbiter asks for more (`hold_allowance`).
 pub const HOLD_MARGIN: DurationMillis = DurationMillis(1000);
 /// Properties one item can offer.

@@ -64,7 +64,7 @@ fn template(origin: &Origin) -> String {
     )
 }
 
-fn write_new(path: &Path, text: &str) -> Result<(), CliError> {
+pub(super) fn write_new(path: &Path, text: &str) -> Result<(), CliError> {
     let failed = |source| CliError::Io { verb: "write", path: path.to_path_buf(), source };
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)

@@ -13,13 +13,14 @@ mod epochs;
 mod escrow_key;
 mod identity;
 mod init;
+mod ledger;
 mod serve;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,6 +56,10 @@ const AFTER_HELP: &str = "\
 Start an arbiter:
   arbiter init --dir my-arbiter
   arbiter serve --config my-arbiter
+
+Start a ledger:
+  arbiter ledger init --dir my-ledger --name \"My ledger\"
+  arbiter ledger serve --config my-ledger
 
 Settings: flags over ARBITER_* variables over the configuration file over defaults.
 `arbiter check-config` shows what counts.
@@ -108,6 +113,9 @@ enum Command {
     /// The keys that open escrows: one for each epoch, in files beside the key file
     #[command(subcommand)]
     EscrowKey(EscrowKey),
+    /// The embedded ledger: accounts and payments that an arbiter can revoke; a process of its own
+    #[command(subcommand)]
+    Ledger(ledger::Command),
 }
 
 #[derive(Debug, Subcommand)]
@@ -153,12 +161,14 @@ struct Source {
 
 impl Source {
     fn load(&self) -> Result<Settings, ConfigError> {
-        let file = self.config.as_ref().map(|path| match path.is_dir() {
-            true => path.join(FILE_NAME),
-            false => path.clone(),
-        });
+        let file = config_file(self.config.as_deref(), FILE_NAME);
         Settings::load(file.as_deref(), &self.overrides)
     }
+}
+
+/// The file, where a folder is named.
+fn config_file(path: Option<&Path>, name: &str) -> Option<PathBuf> {
+    path.map(|path| if path.is_dir() { path.join(name) } else { path.to_path_buf() })
 }
 
 /// The settings that matter where nothing is served.
@@ -208,6 +218,30 @@ pub enum CliError {
         listen: SocketAddr,
         /// Why.
         source: io::Error,
+    },
+    /// The book of a ledger.
+    #[error("book {}: {source}", path.display())]
+    Book {
+        /// Its file.
+        path: PathBuf,
+        /// Why.
+        source: crate::ledger::StartError,
+    },
+    /// `ledger fsck` could not look.
+    #[error("the check could not be made: book {}: {source}", path.display())]
+    BookUnchecked {
+        /// Its file.
+        path: PathBuf,
+        /// Why.
+        source: crate::ledger::store::StoreError,
+    },
+    /// The ledger did not carry out an order, or nobody knows whether it did.
+    #[error("no answer that counts from the ledger at {url}: {problem}")]
+    Unanswered {
+        /// Where.
+        url: String,
+        /// Why.
+        problem: String,
     },
     /// The engine stopped by itself.
     #[error(
@@ -277,7 +311,8 @@ impl CliError {
     /// The exit code of the process.
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_)
+            Self::BookUnchecked { .. }
+            | Self::Config(_)
             | Self::Exists { .. }
             | Self::Keys(_)
             | Self::NeverServed { .. }
@@ -300,6 +335,7 @@ impl Cli {
             }
             Command::EscrowKey(EscrowKey::List(files)) => escrow_key::list(&files.source().load()?, out),
             Command::EscrowKey(EscrowKey::Retire(files)) => escrow_key::retire(&files.source().load()?, out),
+            Command::Ledger(command) => ledger::run(command, out),
             Command::Fsck(files) => check::check_data(&files.source().load()?, out),
         }
     }
@@ -318,7 +354,8 @@ type Ledgers = BTreeMap<PublicKey, Arc<dyn Ledger>>;
 
 fn prepare(settings: &Settings) -> Result<Prepared, CliError> {
     telemetry::filter(&settings.log_filter)?;
-    let tls = load_tls(settings)?;
+    let Settings { tls_cert, tls_key, tls_client_ca, .. } = settings;
+    let tls = load_tls([tls_cert, tls_key, tls_client_ca].map(Option::as_deref))?;
     let (keys, arbiter) = load_keys(settings)?;
     let ledgers = load_ledgers(settings)?;
     Ok(Prepared { keys, arbiter, tls, ledgers })
@@ -358,25 +395,19 @@ fn load_identity(settings: &Settings) -> Result<(Keys, ArbiterIdentity), CliErro
     Ok((keys, arbiter))
 }
 
-fn load_tls(settings: &Settings) -> Result<Option<Tls>, CliError> {
-    let (Some(cert), Some(key)) = (&settings.tls_cert, &settings.tls_key) else { return Ok(None) };
-    let read = |setting, path: &PathBuf| {
-        fs::read(path).map_err(|error| ConfigError::TlsFile {
-            setting,
-            path: path.clone(),
-            reason: error.to_string(),
-        })
-    };
+/// Certificate, key and client authority, as far as they are named.
+fn load_tls(files: [Option<&Path>; 3]) -> Result<Option<Tls>, CliError> {
+    let [Some(cert), Some(key), client_ca] = files else { return Ok(None) };
+    let unusable =
+        |setting, path: &Path, reason| ConfigError::TlsFile { setting, path: path.to_path_buf(), reason };
+    let read =
+        |setting, path: &Path| fs::read(path).map_err(|error| unusable(setting, path, error.to_string()));
     let tls = Tls {
         cert: read("tls_cert", cert)?,
         key: read("tls_key", key)?,
-        client_ca: settings.tls_client_ca.as_ref().map(|path| read("tls_client_ca", path)).transpose()?,
+        client_ca: client_ca.map(|path| read("tls_client_ca", path)).transpose()?,
     };
-    tls.check().map_err(|error| ConfigError::TlsFile {
-        setting: "tls_cert",
-        path: cert.clone(),
-        reason: error.to_string(),
-    })?;
+    tls.check().map_err(|error| unusable("tls_cert", cert, error.to_string()))?;
     Ok(Some(tls))
 }
 

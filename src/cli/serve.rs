@@ -28,19 +28,26 @@ use crate::telemetry;
 
 /// Threads for signatures, the store and deposits. Signatures use one a core; the rest waits for the disk.
 const WORKERS: usize = 64;
+/// How long what is being told to a ledger may take when the arbiter ends: it is told again after the next start.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How often escrow keys are looked at without being asked.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 pub(super) fn serve(settings: &Settings, out: &mut dyn Write) -> Result<(), CliError> {
     let prepared = prepare(settings)?;
     telemetry::start(settings.log_format, &settings.log_filter)?;
+    block_on(serve_until_stopped(settings, prepared, out))
+}
+
+/// Runs a server, or a call of one, to its end.
+pub(super) fn block_on(work: impl Future<Output = Result<(), CliError>>) -> Result<(), CliError> {
     end_on_panic();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .max_blocking_threads(WORKERS)
         .build()
         .map_err(|source| CliError::System { what: "threads", source })?;
-    let served = runtime.block_on(serve_until_stopped(settings, prepared, out));
+    let served = runtime.block_on(work);
     // A worker that still waits for the disk must not keep the process.
     runtime.shutdown_timeout(Duration::from_secs(1));
     served
@@ -105,9 +112,10 @@ async fn serve_until_stopped(
             Ok(())
         }
     };
-    outbox.abort();
-    deadlines.abort();
     let ended = engine.stop().await;
+    // They end with the engine; a ledger that is just being told must not hold up the end.
+    let _ = tokio::time::timeout(LAST_WORDS, outbox).await;
+    deadlines.abort();
     tracing::info!(?ended, "stopped");
     match (failed, ended) {
         (Some(error), _) => Err(error),

@@ -30,8 +30,9 @@ pub(super) struct Chain {
     pub(super) first: u64,
     last: Option<LeafIndex>,
     count: u32,
-    verdict: bool,
-    attestation: bool,
+    verdict: Option<Event>,
+    attestations: u32,
+    answers: u32,
 }
 
 struct Walk<'a> {
@@ -114,23 +115,36 @@ impl Walk<'_> {
         if begins { Ok(()) } else { self.chain(&leaf) }
     }
 
-    /// at most one verdict and one attestation, linked to each other.
+    /// at most one verdict, and one attestation of each who may deposit, linked to each other; R-423: answers of
+    /// ledgers only to a verdict that revokes.
     fn chain(&mut self, leaf: &Leaf) -> Result<(), Problem> {
         let new = Chain { first: leaf.index.0, ..Chain::default() };
         let chain = self.good.exchanges.entry(leaf.exchange.0).or_insert(new);
         if leaf.sequence != chain.count || leaf.previous != chain.last {
             return Err(Problem::Chain);
         }
-        if chain.verdict && !leaf.event.is_verdict() {
+        let answers = matches!(leaf.event, Event::PaymentPosted | Event::PaymentVoided);
+        if chain.verdict.is_some() && !leaf.event.is_verdict() && !answers {
             return Err(Problem::AfterVerdict);
         }
-        let (seen, what) = if leaf.event.is_verdict() {
-            (&mut chain.verdict, "verdict")
+        if answers {
+            if chain.verdict != Some(Event::VerdictRevoked) {
+                return Err(Problem::BeforeVerdict);
+            }
+            chain.answers = chain.answers.saturating_add(1);
+        } else if leaf.event.is_verdict() {
+            if chain.verdict.replace(leaf.event).is_some() {
+                return Err(Problem::Again { what: "verdict" });
+            }
         } else {
-            (&mut chain.attestation, "attestation")
-        };
-        if std::mem::replace(seen, true) {
-            return Err(Problem::Again { what });
+            chain.attestations = chain.attestations.saturating_add(1);
+        }
+        let depositors = if matches!(leaf.reason, "R-420" | "R-425") { 2 } else { 1 };
+        if chain.attestations > depositors && leaf.event == Event::DepositAccepted {
+            return Err(Problem::Again { what: "attestation" });
+        }
+        if chain.answers > 2 {
+            return Err(Problem::Again { what: "answer of a ledger" });
         }
         chain.count = chain.count.saturating_add(1);
         chain.last = Some(leaf.index);

@@ -77,9 +77,14 @@ impl Gate {
     /// A gate for at most `maximum` requests at one time, each at most `timeout` long; of these at most
     /// `transfers` uploads and as many fetches.
     pub fn new(maximum: u32, transfers: u32, timeout: Duration) -> Self {
+        Self::of(&METHODS, maximum, transfers, timeout)
+    }
+
+    /// The same for other methods than the arbiter's: these are counted.
+    pub fn of(methods: &[&'static str], maximum: u32, transfers: u32, timeout: Duration) -> Self {
         let room = |count| Arc::new(Semaphore::new(usize::try_from(count).unwrap_or(Semaphore::MAX_PERMITS)));
         Self(Arc::new(State {
-            calls: METHODS.into_iter().map(|path| (path, AtomicU64::new(0))).collect(),
+            calls: methods.iter().map(|path| (*path, AtomicU64::new(0))).collect(),
             room: room(maximum),
             uploads: room(transfers),
             fetches: room(transfers),
@@ -169,7 +174,7 @@ where
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         let path = request.uri().path();
-        if !path.starts_with("/arbiter.v1.") {
+        if !path.starts_with("/arbiter.") {
             return Box::pin(self.inner.call(request));
         }
         let upload = path == UPLOAD;

@@ -129,7 +129,7 @@ impl Service {
     }
 }
 
-fn page_size(asked: i32) -> Result<u64, Status> {
+pub(super) fn page_size(asked: i32) -> Result<u64, Status> {
     match u64::try_from(asked) {
         Ok(0) => Ok(PAGE_DEFAULT),
         Ok(count) => Ok(count.min(PAGE_MAXIMUM)),

@@ -3,11 +3,12 @@
 //! ```text
 //!  TCP ─▶ room? ─▶ TLS ─▶ gate ─┬─ ArbiterService ────┬─▶ engine
 //!                               ├─ EvidenceLogService ┘
+//!                               ├─ LedgerService ─────────▶ ledger    in a server of its own
 //!                               ├─ grpc.health.v1                     not counted by the gate, but their
 //!                               └─ grpc.reflection.v1, v1alpha        connections and streams are limited
 //! ```
 //!
-//! [`Server::start`] is all that the program, the tests and the benches need: it serves any store on any
+//! [`Server::start`], for a ledger [`Server::start_ledger`], is all that the program, the tests and the benches need: it serves any store on any
 //! listener and ends with [`Server::stop`].
 //!
 //! Invariants
@@ -20,6 +21,7 @@
 pub mod deposit;
 pub mod gate;
 mod incoming;
+pub mod ledger;
 mod log;
 mod pace;
 mod service;
@@ -38,11 +40,13 @@ use arbiter_protocol::wire::DESCRIPTORS;
 use arbiter_protocol::wire::arbiter as proto;
 use arbiter_protocol::wire::arbiter::arbiter_service_server::ArbiterServiceServer;
 use arbiter_protocol::wire::arbiter::evidence_log_service_server::EvidenceLogServiceServer;
+use arbiter_protocol::wire::ledger::ledger_service_server::LedgerServiceServer;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tonic::Status;
+use tonic::service::Routes;
 use tonic::transport::{Certificate, Identity, ServerTlsConfig};
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
@@ -112,6 +116,44 @@ impl Default for Api {
             ledgers: Vec::new(),
             hold_allowance: Duration::from_secs(60 * 60),
             tls: None,
+        }
+    }
+}
+
+/// How a server of any kind is reached.
+#[derive(Clone, Debug)]
+pub struct Transport {
+    /// Connections at one time; more are closed at once.
+    pub max_connections: u32,
+    /// Requests served at one time.
+    pub max_requests: u32,
+    /// Requests at one time on one connection.
+    pub max_streams: u32,
+    /// How long a request may last.
+    pub request_timeout: Duration,
+    /// How long requests in flight may last while draining.
+    pub drain: Duration,
+    /// TLS; without it plaintext.
+    pub tls: Option<Tls>,
+}
+
+impl Default for Transport {
+    /// Plaintext, limits as in the default configuration.
+    fn default() -> Self {
+        Api::default().transport()
+    }
+}
+
+impl Api {
+    /// The part that every server has.
+    fn transport(&self) -> Transport {
+        Transport {
+            max_connections: self.max_connections,
+            max_requests: self.max_requests,
+            max_streams: self.max_streams,
+            request_timeout: self.request_timeout,
+            drain: self.drain,
+            tls: self.tls.clone(),
         }
     }
 }
@@ -247,6 +289,7 @@ pub struct Server {
     address: SocketAddr,
     gate: Gate,
     health: HealthReporter,
+    services: &'static [&'static str],
     drain: Duration,
     stop: oneshot::Sender<()>,
     task: JoinHandle<Result<(), tonic::transport::Error>>,
@@ -282,23 +325,11 @@ impl Server {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub async fn start(api: Api, listener: TcpListener, engine: Handle) -> Result<Self, ServeError> {
-        let address = listener.local_addr().map_err(|error| ServeError::Transport(error.to_string()))?;
         let gate = Gate::new(api.max_requests, api.max_uploads, api.request_timeout);
-        let mut builder = tonic::transport::Server::builder();
-        if let Some(tls) = &api.tls {
-            builder = builder.tls_config(tls.config()).map_err(ServeError::tls)?;
-        }
-        let mut builder = builder
-            .max_concurrent_streams(api.max_streams)
-            .http2_max_header_list_size(HEADER_BYTES)
-            .http2_keepalive_interval(Some(KEEPALIVE))
-            .http2_keepalive_timeout(Some(PATIENCE))
-            .layer(gate.clone());
-
-        let (drain, max_connections) = (api.drain, api.max_connections);
         let arbiter = engine.desk().arbiter.clone();
         let log_key = VerifierKey::new(arbiter.log_origin.as_str(), arbiter.log_key)
             .expect("invariant: the log's own key and origin are well formed");
+        let transport = api.transport();
         let service = Service(Arc::new(Shared {
             log_key: log_key.to_string(),
             first_leaf: engine.log_size(),
@@ -308,25 +339,57 @@ impl Server {
         }));
         let parties = ArbiterServiceServer::new(service.clone()).max_decoding_message_size(MESSAGE_BYTES);
         let log = EvidenceLogServiceServer::new(service).max_decoding_message_size(MESSAGE_BYTES);
-        let (health, health_service) = tonic_health::server::health_reporter();
-        for name in SERVICES {
-            health.set_service_status(name, ServingStatus::Serving).await;
+        Self::launch(transport, listener, gate, &SERVICES, Routes::new(parties).add_service(log)).await
+    }
+
+    /// Serves a ledger on `listener`, until [`Server::stop`]. The ledger stays the caller's.
+    pub async fn start_ledger(
+        transport: Transport,
+        listener: TcpListener,
+        ledger: crate::ledger::Handle,
+    ) -> Result<Self, ServeError> {
+        let gate = Gate::of(&ledger::METHODS, transport.max_requests, 1, transport.request_timeout);
+        let service = LedgerServiceServer::new(ledger::Service::new(ledger));
+        let routes = Routes::new(service.max_decoding_message_size(MESSAGE_BYTES));
+        Self::launch(transport, listener, gate, &ledger::SERVICES, routes).await
+    }
+
+    /// Serves `routes` behind `gate`, and beside them health and reflection of the `services` among them.
+    async fn launch(
+        transport: Transport,
+        listener: TcpListener,
+        gate: Gate,
+        services: &'static [&'static str],
+        routes: Routes,
+    ) -> Result<Self, ServeError> {
+        let failed = |error: &dyn std::error::Error| ServeError::Transport(error.to_string());
+        let address = listener.local_addr().map_err(|error| failed(&error))?;
+        let mut builder = tonic::transport::Server::builder();
+        if let Some(tls) = &transport.tls {
+            builder = builder.tls_config(tls.config()).map_err(ServeError::tls)?;
         }
+        let (health, health_service) = tonic_health::server::health_reporter();
+        for name in services {
+            health.set_service_status(*name, ServingStatus::Serving).await;
+        }
+        let routes = routes
+            .add_service(health_service)
+            .add_service(reflection(services).build_v1().map_err(|error| failed(&error))?)
+            .add_service(reflection(services).build_v1alpha().map_err(|error| failed(&error))?);
         let (stop, stopped) = oneshot::channel();
         let serving = builder
-            .add_service(parties)
-            .add_service(log)
-            .add_service(health_service)
-            .add_service(reflection().build_v1().map_err(|error| ServeError::Transport(error.to_string()))?)
-            .add_service(
-                reflection().build_v1alpha().map_err(|error| ServeError::Transport(error.to_string()))?,
-            )
-            .serve_with_incoming_shutdown(Incoming::new(listener, max_connections), async move {
+            .max_concurrent_streams(transport.max_streams)
+            .http2_max_header_list_size(HEADER_BYTES)
+            .http2_keepalive_interval(Some(KEEPALIVE))
+            .http2_keepalive_timeout(Some(PATIENCE))
+            .layer(gate.clone())
+            .add_routes(routes)
+            .serve_with_incoming_shutdown(Incoming::new(listener, transport.max_connections), async move {
                 // A dropped `Server` stops as well.
                 let _ = stopped.await;
             });
-        let task = tokio::spawn(serving);
-        Ok(Self { address, gate, health, drain, stop, task })
+        let (task, drain) = (tokio::spawn(serving), transport.drain);
+        Ok(Self { address, gate, health, services, drain, stop, task })
     }
 
     /// Where the server listens.
@@ -336,7 +399,7 @@ impl Server {
 
     /// Says NOT_SERVING and refuses new requests with reason DRAINING. Those in flight go on.
     pub async fn refuse_new(&self) {
-        for name in SERVICES.into_iter().chain([""]) {
+        for name in self.services.iter().copied().chain([""]) {
             self.health.set_service_status(name, ServingStatus::NotServing).await;
         }
         self.gate.close();
@@ -379,12 +442,13 @@ const SERVICES: [&str; 2] = ["arbiter.v1.ArbiterService", "arbiter.v1.EvidenceLo
 const FAREWELL: Duration = Duration::from_millis(500);
 
 /// Reflection of what is served; the descriptors hold more, such as the peers' own protocol.
-fn reflection() -> tonic_reflection::server::Builder<'static> {
+fn reflection(services: &[&'static str]) -> tonic_reflection::server::Builder<'static> {
     let builder = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
-    SERVICES
-        .into_iter()
+    services
+        .iter()
+        .copied()
         .chain(["grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"])
         .fold(builder, |builder, name| builder.with_service_name(name))
 }

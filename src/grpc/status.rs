@@ -105,7 +105,7 @@ impl Problem {
     }
 
     /// Names the rule that refuses.
-    fn precondition(mut self, reason: &str, subject: &str) -> Self {
+    pub(super) fn precondition(mut self, reason: &str, subject: &str) -> Self {
         self.details.add_precondition_failure_violation(reason, subject, self.message.clone());
         self
     }
@@ -230,7 +230,7 @@ pub fn action_mismatch(method: &str) -> Status {
 
 /// Too much to do at this time.
 pub fn overloaded() -> Status {
-    let message = "the arbiter has more requests than it can serve; send the same request again";
+    let message = "the server has more requests than it can serve; send the same request again";
     Problem::new(Code::ResourceExhausted, reason::OVERLOADED, message)
         .retry(Duration::from_millis(250))
         .status()
@@ -238,13 +238,13 @@ pub fn overloaded() -> Status {
 
 /// About to stop.
 pub fn draining() -> Status {
-    let message = "the arbiter is about to stop; send the same request again when it is back";
+    let message = "the server is about to stop; send the same request again when it is back";
     Problem::new(Code::Unavailable, reason::DRAINING, message).retry(Duration::from_secs(2)).status()
 }
 
 /// Stopped under the caller's feet. Whether a ruling was made is known after the restart.
 pub fn stopped() -> Status {
-    let message = "the arbiter has stopped; send the same request again when it is back";
+    let message = "the server has stopped; send the same request again when it is back";
     Problem::new(Code::Unavailable, reason::STOPPED, message).retry(Duration::from_secs(2)).status()
 }
 
@@ -252,7 +252,7 @@ pub fn stopped() -> Status {
 pub fn timed_out(seconds: u64) -> Status {
     let message = format!(
         "the request did not arrive or was not answered within {seconds} s; send the same request again: if it \
-         was ruled meanwhile, that ruling is the answer"
+         was decided meanwhile, that is the answer"
     );
     Problem::new(Code::DeadlineExceeded, reason::TIMED_OUT, message).with("seconds", seconds).status()
 }
@@ -336,7 +336,7 @@ pub fn enrich(status: &Status) -> Option<Status> {
         Code::Unimplemented => Problem::new(
             Code::Unimplemented,
             reason::METHOD_UNKNOWN,
-            "this arbiter has no such method; server reflection lists what it has",
+            "this server has no such method; server reflection lists what it has",
         ),
         _ => return None,
     };

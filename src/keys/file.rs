@@ -67,7 +67,10 @@ pub enum KeyFileError {
 /// Makes new keys and writes them to `path`, which must not exist.
 pub fn create(path: &Path) -> Result<Keys, KeyFileError> {
     let seeds = Seeds { arbiter: random()?, log: random()?, veil: random()? };
-    write(path, &seeds)?;
+    let about =
+        "# Secret keys of an arbiter. Keep a copy offline: without them no ruling can be signed again.\n";
+    let Seeds { arbiter, log, veil } = &seeds;
+    write(path, about, &[("arbiter_seed", arbiter), ("log_seed", log), ("veil_seed", veil)])?;
     Ok(Keys::from_seeds(&seeds))
 }
 
@@ -109,7 +112,7 @@ pub fn load(path: &Path) -> Result<Keys, KeyFileError> {
     }))
 }
 
-const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 1;
 const MAXIMUM_BYTES: usize = 4096;
 
 #[derive(Deserialize)]
@@ -129,24 +132,31 @@ impl Drop for Stored {
     }
 }
 
-fn write(path: &Path, seeds: &Seeds) -> Result<(), KeyFileError> {
+/// Writes a new file that only its owner can read: a line for people, the version, and the seeds.
+pub(super) fn write(
+    path: &Path,
+    about: &str,
+    seeds: &[(&str, &Zeroizing<[u8; 32]>)],
+) -> Result<(), KeyFileError> {
     let failed = |source: io::Error| match source.kind() {
         io::ErrorKind::AlreadyExists => KeyFileError::Exists { path: path.to_owned() },
         _ => KeyFileError::Io { verb: "write", path: path.to_owned(), source },
     };
-    let line = |name, seed: &Zeroizing<[u8; 32]>| {
-        let digits = Zeroizing::new(hex::encode(seed.as_slice()));
-        Zeroizing::new(format!("{name} = \"{}\"\n", digits.as_str()))
-    };
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
     let mut put = |text: &str| file.write_all(text.as_bytes()).map_err(failed);
-    put("# Secret keys of an arbiter. Keep a copy offline: without them no ruling can be signed again.\n")?;
+    put(about)?;
     put(&format!("version = {VERSION}\n"))?;
-    put(&line("arbiter_seed", &seeds.arbiter))?;
-    put(&line("log_seed", &seeds.log))?;
-    put(&line("veil_seed", &seeds.veil))?;
+    for (name, seed) in seeds {
+        let digits = Zeroizing::new(hex::encode(seed.as_slice()));
+        put(&Zeroizing::new(format!("{name} = \"{}\"\n", digits.as_str())))?;
+    }
     file.sync_all().map_err(failed)?;
-    File::open(parent(path)).and_then(|folder| folder.sync_all()).map_err(failed)
+    sync_folder(path).map_err(failed)
+}
+
+/// Makes the name of a new file durable.
+pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
+    File::open(parent(path)).and_then(|folder| folder.sync_all())
 }
 
 /// The folder of a file.

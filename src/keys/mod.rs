@@ -16,6 +16,7 @@ pub mod epoch_file;
 pub mod escrow;
 pub mod file;
 pub mod guard;
+pub mod ledger_file;
 
 use std::sync::Arc;
 

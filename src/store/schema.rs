@@ -265,7 +265,11 @@ pub fn writes(commit: &Commit) -> Vec<Write> {
         writes.push(Write::put(Family::Leaves, leaf_key(index), leaf));
     }
     for (exchange, record) in &commit.records {
-        writes.push(Write::put(Family::Records, exchange.to_vec(), &encode_record(record)));
+        writes.push(match *record == Record::default() {
+            // A request stood, and was let go.
+            true => Write::Remove { family: Family::Records, key: exchange.to_vec() },
+            false => Write::put(Family::Records, exchange.to_vec(), &encode_record(record)),
+        });
         writes.extend(named(record));
         writes.extend(orders(exchange, record));
         writes.extend(standing(exchange, record));

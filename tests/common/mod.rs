@@ -15,7 +15,7 @@ use arbiter::grpc::{Api, Server};
 use arbiter::keys::escrow::{EpochSeed, EscrowKeys};
 use arbiter::keys::{Keys, Seeds};
 use arbiter::store::mem::MemStore;
-use arbiter::store::{Commit, ContentHead, Store, StoreError, StoredHead};
+use arbiter::store::{Commit, ContentHead, Due, OpenOrder, Store, StoreError, StoredHead};
 use arbiter_protocol::crypto::{MemorySigner, Opener, SealingSecret, Signer as _};
 use arbiter_protocol::escrow::{Escrow, RsaHash, RsaPadding, SignatureKey, Suite};
 use arbiter_protocol::evidence::checkpoint::Origin;
@@ -93,6 +93,12 @@ impl Store for TestStore {
     }
     fn exchanges(&self, after: Option<ExchangeId>, count: usize) -> Result<Vec<ExchangeId>, StoreError> {
         self.inner.exchanges(after, count)
+    }
+    fn open_orders(&self, from: Option<&OpenOrder>, count: usize) -> Result<Vec<OpenOrder>, StoreError> {
+        self.inner.open_orders(from, count)
+    }
+    fn standing(&self, count: usize) -> Result<Vec<Due>, StoreError> {
+        self.inner.standing(count)
     }
     fn put_chunk(&self, content: ContentId, chunk: u64, sealed: &[u8]) -> Result<(), StoreError> {
         self.inner.put_chunk(content, chunk, sealed)

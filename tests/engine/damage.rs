@@ -43,7 +43,8 @@ fn find(store: &dyn Store) -> Option<Fault> {
 fn leaf_of(store: &dyn Store, family: Family, key: &[u8]) -> Option<u64> {
     let number = |bytes: &[u8]| u64::from_be_bytes(bytes.try_into().unwrap());
     let of_record = |record: &Record| {
-        let attested = record.attestation.as_ref().map(|it| it.statement.leaf_index.0);
+        let attested = record.attestations.iter().find_map(|(_, it)| it.as_ref());
+        let attested = attested.map(|it| it.statement.leaf_index.0);
         attested.or(record.verdict.as_ref().map(|it| it.statement.leaf_index.0))
     };
     match family {
@@ -59,7 +60,7 @@ fn leaf_of(store: &dyn Store, family: Family, key: &[u8]) -> Option<u64> {
                 .filter(|record| record.held.iter().any(|(_, held)| *held == named))
                 .find_map(|record| of_record(&record))
         }
-        Family::Meta | Family::Unnamed => None,
+        Family::Meta | Family::Orders | Family::Standing | Family::Unnamed => None,
     }
 }
 
@@ -194,7 +195,7 @@ async fn a_lie_in_a_record_is_called_by_its_name() {
         ),
         (
             "item",
-            |r| r.attestation.as_mut().unwrap().statement.item = Digest::of(&[]),
+            |r| r.attestations.responder.as_mut().unwrap().statement.item = Digest::of(&[]),
             |p| matches!(p, Problem::Decision),
         ),
         ("tree size", |r| r.verdict.as_mut().unwrap().tree_size += 1, |p| matches!(p, Problem::Tree)),

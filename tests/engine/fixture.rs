@@ -324,7 +324,7 @@ impl Exchange {
                 let state = if held { PaymentState::Reserved } else { PaymentState::Posted(units) };
                 receipt(terms, state).envelope().encode()
             }
-            None if offer.item(role).description == offer.item(self.first()).description => {
+            None if offer.item(role).description == Description::Information(information(&self.content)) => {
                 self.content.clone()
             }
             None => [&self.content[..], b"!"].concat(),

@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 use arbiter::engine::{BATCH, Ended, EngineError, Filed, Handle, Held, QUEUE};
 use arbiter::store::mem::MemStore;
-use arbiter::store::{Commit, ContentHead, Store, StoreError, StoredHead};
+use arbiter::store::{Commit, ContentHead, Due, OpenOrder, Store, StoreError, StoredHead};
 use arbiter_protocol::error::Refused;
 use arbiter_protocol::evidence::merkle::NodeId;
 use arbiter_protocol::exchange::selection::Role::{Originator, Responder};
@@ -71,6 +71,12 @@ impl Store for Gate {
     }
     fn exchanges(&self, after: Option<ExchangeId>, count: usize) -> Result<Vec<ExchangeId>, StoreError> {
         self.store.exchanges(after, count)
+    }
+    fn open_orders(&self, from: Option<&OpenOrder>, count: usize) -> Result<Vec<OpenOrder>, StoreError> {
+        self.store.open_orders(from, count)
+    }
+    fn standing(&self, count: usize) -> Result<Vec<Due>, StoreError> {
+        self.store.standing(count)
     }
     fn put_chunk(&self, content: ContentId, chunk: u64, sealed: &[u8]) -> Result<(), StoreError> {
         self.store.put_chunk(content, chunk, sealed)

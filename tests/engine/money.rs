@@ -8,6 +8,7 @@ use std::time::Duration;
 use arbiter::deadlines;
 use arbiter::outbox::{Ledger, Outbox, Pause, Unheard};
 use arbiter_protocol::crypto::{MemorySigner, Signer as _};
+use arbiter_protocol::evidence::leaf::{Event, Leaf};
 use arbiter_protocol::exchange::selection::Role;
 use arbiter_protocol::message::payment::{PaymentAction, PaymentOrder, PaymentState, PaymentTerms};
 use arbiter_protocol::message::verdict::Ruling;
@@ -120,8 +121,8 @@ async fn orders_outlive_everything(place: &impl Place<Store: Tamper>) {
     );
     assert_eq!(open(&world), 3, "as durable as the verdict");
     until("asked while down", || bank.calls.load(Ordering::SeqCst) > 5).await;
-    outbox.abort();
     end(world).await;
+    outbox.await.unwrap();
 
     clean(&place.open());
     let world = try_start(place.open(), SEND_BY).unwrap();
@@ -135,8 +136,8 @@ async fn orders_outlive_everything(place: &impl Place<Store: Tamper>) {
     let log = world.engine.log_size();
     assert_eq!(sale.file(&world.engine, Originator, Action::Revoke).await.unwrap(), revoked, "F6");
     assert_eq!(world.engine.log_size(), log);
-    outbox.abort();
     end(world).await;
+    outbox.await.unwrap();
 
     let report = clean(&place.open());
     assert_eq!((report.verdicts, report.answers), (2, 3));
@@ -188,8 +189,8 @@ async fn a_ledger_that_lies_or_hangs_harms_nobody_else() {
         until("heard", || open(&world) == 0).await;
         let gone = events(&world).into_iter().filter(|event| *event == Event::PaymentPosted).count();
         assert_eq!(gone, 2, "already gone is a normal answer");
-        outbox.abort();
         end(world).await;
+        outbox.await.unwrap();
     }
 }
 
@@ -268,22 +269,12 @@ async fn a_request_stands_until_its_time(place: &impl Place<Store: Tamper>) {
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert_eq!(world.engine.log_size(), 1, "not a millisecond early");
     world.clock.set(send_by);
-    // The clock of a test moves by itself: what is asked anew wakes who waits.
-    let other = Exchange::new(Kind::P3, 10);
-    until("decided", || {
-        world.engine.counters().verdicts_revoked == 1 || {
-            let engine = world.engine.clone();
-            let case = other.case(Originator, Action::Revoke);
-            drop(tokio::spawn(async move { engine.file(case, Held::default()).await }));
-            false
-        }
-    })
-    .await;
+    until("decided", || world.engine.counters().verdicts_revoked == 1).await;
     let revoked = sale.file(&world.engine, Originator, Action::Revoke).await.unwrap();
     assert_eq!(verdict(&revoked).time, send_by);
     assert_eq!(open(&world), 1);
-    task.abort();
     end(world).await;
+    task.await.unwrap();
     clean(&place.open());
 }
 
@@ -311,8 +302,8 @@ async fn what_came_too_late_while_nobody_served_is_let_go() {
     assert_eq!(world.engine.counters().verdicts_revoked, 0);
     let gone = sale.file(&world.engine, Originator, Action::Revoke).await;
     assert!(matches!(gone, Err(EngineError::Refused(Refused::ComplaintTooLate { .. }))));
-    task.abort();
     end(world).await;
+    task.await.unwrap();
     clean(&place.open());
 }
 

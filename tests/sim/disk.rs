@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use arbiter::store::mem::MemStore;
 use arbiter::store::raw::Tamper;
 use arbiter::store::schema::Family;
-use arbiter::store::{Commit, ContentHead, Store, StoreError, StoredHead};
+use arbiter::store::{Commit, ContentHead, Due, OpenOrder, Store, StoreError, StoredHead};
 use arbiter_protocol::evidence::merkle::NodeId;
 use arbiter_protocol::ids::{Digest, ExchangeId};
 use arbiter_protocol::ruling::sequencer::{ContentId, Record};
@@ -190,6 +190,14 @@ impl Store for Faulty {
 
     fn exchanges(&self, after: Option<ExchangeId>, count: usize) -> Result<Vec<ExchangeId>, StoreError> {
         self.works()?.exchanges(after, count)
+    }
+
+    fn open_orders(&self, from: Option<&OpenOrder>, count: usize) -> Result<Vec<OpenOrder>, StoreError> {
+        self.works()?.open_orders(from, count)
+    }
+
+    fn standing(&self, count: usize) -> Result<Vec<Due>, StoreError> {
+        self.works()?.standing(count)
     }
 
     fn put_chunk(&self, content: ContentId, chunk: u64, sealed: &[u8]) -> Result<(), StoreError> {

@@ -18,7 +18,7 @@ use arbiter_protocol::message::request::Action;
 use arbiter_protocol::message::verdict::{Attestation, Ruling, Verdict};
 use arbiter_protocol::role::Outcome;
 use arbiter_protocol::ruling::receipt::Receipt;
-use arbiter_protocol::ruling::sequencer::{ContentId, Record};
+use arbiter_protocol::ruling::sequencer::{ContentId, Logged, Record};
 use arbiter_protocol::statement::Signed;
 
 use crate::common::{COMPLAIN_BY, Kind};
@@ -80,7 +80,8 @@ fn digest_of(receipt: &Receipt) -> Digest {
     let mut all = vec![receipt.statement.encode(), receipt.answer.encode(), receipt.leaf.clone()];
     all.extend(receipt.inclusion_proof.iter().map(|it| it.to_vec()));
     all.extend([receipt.checkpoint.clone().into_bytes(), evidence.request.encode()]);
-    all.extend(evidence.acceptance.iter().chain(&evidence.attestation).map(|it| it.encode()));
+    all.extend(evidence.acceptance.iter().map(|it| it.encode()));
+    all.extend(evidence.attestations.iter().filter_map(|(_, it)| it.as_ref()).map(|it| it.encode()));
     all.extend(evidence.escrows.iter().filter_map(|(_, it)| it.as_ref()).map(|it| it.to_bytes()));
     all.extend(receipt.record_salts.iter().map(|it| it.to_vec()));
     let parts: Vec<&[u8]> = all.iter().map(Vec::as_slice).collect();
@@ -163,7 +164,7 @@ impl Oracle {
             Some(cause) => {
                 let earliest = self.time;
                 self.must(earliest <= verdict.time.0, || "R-409: ruled before the latest time".to_owned());
-                let deposit = record.attestation.as_ref().map(|it| &it.statement);
+                let deposit = attestation(record).map(|it| &it.statement);
                 let deposited = deposit.map(|it| (it.depositor, Some(it.agreement_id)));
                 let entitled = self.entitled(verdict, *cause, deposited);
                 self.must(entitled.is_ok(), || format!("F8: {}", entitled.unwrap_err()));
@@ -174,10 +175,10 @@ impl Oracle {
 
     /// F5, F8 and R-409 of an attestation: the first sender of P2 alone, in time, before any verdict, and once.
     fn attested(&mut self, exchange: ExchangeId, record: &Record, served: &[CaseKey]) {
-        let Some(attested) = record.attestation.as_ref().map(|it| &it.statement) else { return };
+        let Some(attested) = attestation(record).map(|it| &it.statement) else { return };
         let time = self.time;
         let before = self.records.get(&exchange).cloned().unwrap_or_default();
-        if let Some(before) = before.attestation {
+        if let Some(before) = attestation(&before) {
             return self.must(before.statement == *attested, || "F5: a second attestation".to_owned());
         }
         let (depositor, agreement) = (attested.depositor, Some(attested.agreement_id));
@@ -257,7 +258,7 @@ impl Oracle {
             self.placed(receipt, verdict.leaf_index.0);
         } else {
             let shown = Signed::<Attestation>::parse(receipt.statement.clone()).unwrap().unverified().clone();
-            let stored = durable.attestation.as_ref().map(|it| &it.statement);
+            let stored = attestation(&durable).map(|it| &it.statement);
             self.must(stored == Some(&shown), || {
                 "F7: an attestation was shown that is not durable".to_owned()
             });
@@ -316,7 +317,8 @@ impl Oracle {
             self.must(found.as_ref() == Some(told), || "F7: an acknowledged verdict was lost".to_owned());
         }
         for (exchange, told) in &self.attestations.clone() {
-            let found = store.record(exchange).ok().and_then(|it| it.attestation).map(|it| it.statement);
+            let found =
+                store.record(exchange).ok().and_then(|it| attestation(&it).map(|it| it.statement.clone()));
             self.must(found.as_ref() == Some(told), || "F7: an acknowledged attestation was lost".to_owned());
         }
         for (exchange, known) in &self.records.clone() {
@@ -443,4 +445,9 @@ impl Oracle {
         let fetched = outcome == Outcome::Resolved && self.facts[exchange][party].fetched;
         format!("{protocol} {order} {outcome:?}{by}{}", if fetched { ", fetched" } else { "" })
     }
+}
+
+/// In P1 and P2 there is at most one.
+pub fn attestation(record: &Record) -> Option<&Logged<Attestation>> {
+    record.attestations.iter().find_map(|(_, it)| it.as_ref())
 }

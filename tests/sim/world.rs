@@ -1012,12 +1012,14 @@ fn answered(answer: &Answer) -> String {
 const fn said(ruling: &Ruling) -> &'static str {
     match ruling {
         Ruling::Aborted => "aborted",
+        Ruling::Affidavit(_) => "attested to",
         Ruling::Replaced(_) => "replaced",
+        Ruling::Revoked(_) => "revoked",
     }
 }
 
 fn ruling(record: &arbiter_protocol::ruling::sequencer::Record) -> String {
-    match (&record.verdict, &record.attestation) {
+    match (&record.verdict, crate::oracle::attestation(record)) {
         (Some(verdict), _) => {
             let it = &verdict.statement;
             format!("{} for the {} ({})", said(&it.ruling), it.requested_by.name(), it.rule)

@@ -159,6 +159,7 @@ impl Scene {
             originator_item,
             responder_item,
             complain_by: (deal != Deal::Signing).then(|| self.clock.now().after(HOUR)),
+            send_by: None,
             suite: Suite::FAST,
         };
         match deal {
@@ -342,6 +343,10 @@ impl ArbiterPort for Counted {
 
     async fn resolve(&self, filing: &Filing) -> Result<Receipt, PortError> {
         self.note(self.inner.resolve(filing).await)
+    }
+
+    async fn revoke(&self, filing: &Filing) -> Result<Receipt, PortError> {
+        self.note(self.inner.revoke(filing).await)
     }
 
     async fn query(&self, filing: &Filing) -> Result<Receipt, PortError> {

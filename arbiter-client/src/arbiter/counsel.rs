@@ -5,6 +5,7 @@
 //!                                 ├─ refused ──────▶ Answer::Refused, or an error
 //!                                 └─ receipt ─▶ verify ─▶ earlier receipts ─▶ newest checkpoint ─▶ Answer
 //! ```
+//! A deposit of a payment is the ledger's receipt.
 //!
 //! Invariants
 //! - An answer is used only if it is bound to the request, follows from the rules and is in the log (R-410).
@@ -20,7 +21,9 @@ use arbiter_protocol::escrow::Escrow;
 use arbiter_protocol::evidence::checkpoint::SignedCheckpoint;
 use arbiter_protocol::evidence::merkle::verify_consistency;
 use arbiter_protocol::evidence::note::VerifierKey;
-use arbiter_protocol::message::agreement::{Agreement, ArbiterIdentity};
+use arbiter_protocol::ids::AgreementId;
+use arbiter_protocol::message::agreement::{Agreement, ArbiterIdentity, seal_context};
+use arbiter_protocol::message::payment::PaymentTerms;
 use arbiter_protocol::message::request::{Action, Request};
 use arbiter_protocol::message::verdict::Verdict;
 use arbiter_protocol::role::Ask;
@@ -36,14 +39,17 @@ use tokio_stream::StreamExt as _;
 use crate::arbiter::{ArbiterPort, Deposit, Filing, Misbehaviour, Offence, PortError, Reason, Retry};
 use crate::client::Identity;
 use crate::clock::Clock;
+use crate::durable;
 use crate::error::{Error, StoreError};
 use crate::items::{Expected, Incoming, NotReceived, Received, Source};
 use crate::journal::{Journal, Record};
+use crate::ledger::till::Till;
 
 /// One party's way to its arbiter.
 #[derive(Clone)]
 pub(crate) struct Counsel {
     port: Arc<dyn ArbiterPort>,
+    till: Till,
     pinned: ArbiterIdentity,
     journal: Journal,
     retry: Retry,
@@ -63,6 +69,7 @@ pub(crate) struct Answer {
 }
 
 pub(crate) enum Answered {
+    Attested,
     Fetched(Received),
     Refused(Reason),
     Ruled(Verified<Verdict>, Option<Agreement>),
@@ -73,12 +80,13 @@ type Call<'a, T> = Pin<Box<dyn Future<Output = Result<T, PortError>> + Send + 'a
 impl Counsel {
     pub(crate) fn new(
         port: Arc<dyn ArbiterPort>,
+        till: Till,
         pinned: ArbiterIdentity,
         journal: Journal,
         retry: Retry,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { port, pinned, journal, retry, clock, at_least: None, newest: Arc::default() }
+        Self { port, till, pinned, journal, retry, clock, at_least: None, newest: Arc::default() }
     }
 
     /// With a time until which it does not give up.
@@ -123,20 +131,16 @@ impl Counsel {
                 let receipt = self.patiently(|| self.port.resolve(&filing)).await?;
                 self.verdict(&filing, receipt, record, receipts).await
             }
+            Ask::Revoke => {
+                let filing = filing(Action::Revoke);
+                let receipt = self.patiently(|| self.port.revoke(&filing)).await?;
+                self.verdict(&filing, receipt, record, receipts).await
+            }
+            Ask::Deposit => self.deposit(record, identity, folder, receipts).await,
             Ask::Complain => {
-                let path = record.own.file.as_deref().ok_or(Error::Bug("no file to deposit"))?;
-                let deposit = filing(Action::Deposit);
-                let receipt = match self.patiently(|| self.port.deposit(&deposit, path)).await {
-                    Err(Error::Arbiter { reason: Reason::AlreadyRuled, .. }) => {
-                        return self.ruled_already(record, identity, receipts).await;
-                    }
-                    other => other?,
-                };
-                let proven = self.check(&deposit, &receipt, record, receipts).await?;
-                receipts.push(receipt.clone());
-                if proven.ruled.verdict().is_some() {
-                    let why = "an attestation was asked for, a verdict came";
-                    return Err(self.unproven(&deposit, why, vec![receipt]).await?);
+                match self.deposit(record, identity, folder, receipts).await? {
+                    Answered::Attested => {}
+                    other => return Ok(other),
                 }
                 let filing = filing(Action::Resolve);
                 let receipt = self.patiently(|| self.port.resolve(&filing)).await?;
@@ -147,6 +151,69 @@ impl Counsel {
                 self.fetch(&filing, record, identity, folder).await
             }
         }
+    }
+
+    /// Has the own item attested, unless it is; or says the verdict that there is instead.
+    async fn deposit(
+        &self,
+        record: &Record,
+        identity: &Identity,
+        folder: &Path,
+        receipts: &mut Vec<Receipt>,
+    ) -> Result<Answered, Error> {
+        if is_attested(record) {
+            return Ok(Answered::Attested);
+        }
+        let Some(path) = self.content(record, folder).await? else {
+            return Ok(Answered::Refused(Reason::ItemNotPaid));
+        };
+        let deposit = filing(record, identity, Action::Deposit);
+        let receipt = match self.patiently(|| self.port.deposit(&deposit, &path)).await {
+            Err(Error::Arbiter { reason: Reason::AlreadyRuled, .. }) => {
+                return self.ruled_already(record, identity, receipts).await;
+            }
+            other => other?,
+        };
+        let proven = self.check(&deposit, &receipt, record, receipts).await?;
+        receipts.push(receipt.clone());
+        if proven.ruled.verdict().is_some() {
+            let why = "an attestation was asked for, a verdict came";
+            return Err(self.unproven(&deposit, why, vec![receipt]).await?);
+        }
+        Ok(Answered::Attested)
+    }
+
+    /// What is deposited: our file, or the ledger's receipt for our payment as one. `None`: nothing was paid.
+    async fn content(&self, record: &Record, folder: &Path) -> Result<Option<PathBuf>, Error> {
+        let session = &record.session;
+        let Some(terms) = PaymentTerms::of(session.offer(), session.role()) else {
+            let path = record.own.file.clone().ok_or(Error::Bug("no file to deposit"))?;
+            return Ok(Some(path));
+        };
+        let receipt = match &record.own.receipt {
+            Some(receipt) => receipt.clone(),
+            // An order may have left without its answer having come.
+            None => {
+                let look = || -> Call<'_, _> {
+                    Box::pin(async {
+                        self.till.look(&terms).await.map_err(|error| PortError::Unavailable {
+                            message: error.to_string(),
+                            retry_after: None,
+                        })
+                    })
+                };
+                self.patiently(look).await?
+            }
+        };
+        if !receipt.is_effective() {
+            return Ok(None);
+        }
+        let folder = folder.join("paid");
+        let path = folder.join(format!("{}.receipt", session.exchange_id()));
+        let bytes = receipt.envelope().encode();
+        let written = std::fs::create_dir_all(&folder).and_then(|()| durable::replace(&path, &bytes, 0o644));
+        written.map_err(|error| Error::file(&path, error))?;
+        Ok(Some(path))
     }
 
     /// Asks for the verdict that there is, to compare it with what is known.
@@ -275,9 +342,9 @@ impl Counsel {
         // R-309: a peer that signed two acceptances may have deposited under the other one.
         let (agreement, escrow) =
             ruled_agreement(record).ok_or(Error::Bug("a deposit without an agreement"))?;
-        let expected = Expected::of(agreement.offer().item(peer), peer, escrow)
+        let expected = Expected::of(record.session.offer(), peer, escrow)
             .ok_or(Error::Bug("a deposit of something that has no content"))?;
-        let context = agreement.seal_context(peer);
+        let context = seal_context(&record.session.exchange_id(), &agreement, peer);
         // A stream that breaks is fetched again from its beginning.
         let call = || -> Call<'_, Result<Received, NotReceived>> {
             Box::pin(async {
@@ -368,13 +435,25 @@ fn filing(record: &Record, identity: &Identity, action: Action) -> Filing {
     }
 }
 
-/// The agreement on which the verdict in the record rests, and the peer's escrow that was opened for it.
-fn ruled_agreement(record: &Record) -> Option<(Agreement, Option<Escrow>)> {
+/// The agreement that the verdict in the record names, and the peer's escrow that was opened for it. In P3 it is the one
+/// of the deposit, whichever acceptance the request came with (R-416).
+fn ruled_agreement(record: &Record) -> Option<(AgreementId, Option<Escrow>)> {
     let peer = record.session.role().peer();
     record.receipts.iter().find_map(|receipt| {
         let proven = receipt.verify(record.session.offer(), None).ok()?;
-        proven.ruled.verdict()?;
-        Some((proven.agreement?, receipt.evidence.escrows.of(peer).clone()))
+        let agreement = proven.ruled.verdict()?.agreement_id?;
+        Some((agreement, receipt.evidence.escrows.of(peer).clone()))
+    })
+}
+
+/// Whether the arbiter has attested that it holds the own item under this agreement.
+fn is_attested(record: &Record) -> bool {
+    let session = &record.session;
+    record.receipts.iter().any(|receipt| match receipt.verify(session.offer(), None).map(|it| it.ruled) {
+        Ok(Ruled::Attestation(it)) => {
+            it.depositor == session.role() && Some(it.agreement_id) == session.agreement().map(Agreement::id)
+        }
+        Ok(Ruled::Verdict(_)) | Err(_) => false,
     })
 }
 

@@ -22,7 +22,7 @@ use arbiter_protocol::message::agreement::ArbiterIdentity;
 use arbiter_protocol::message::escrow_epoch::EscrowEpoch;
 use arbiter_protocol::ruling::receipt::Receipt;
 use arbiter_protocol::statement::{Envelope, Signed, Verified};
-use arbiter_protocol::time::UnixMillis;
+use arbiter_protocol::time::{DurationMillis, UnixMillis};
 use arbiter_protocol::wire::arbiter as proto;
 use arbiter_protocol::wire::arbiter::arbiter_service_client::ArbiterServiceClient;
 use arbiter_protocol::wire::arbiter::evidence_log_service_client::EvidenceLogServiceClient;
@@ -64,6 +64,8 @@ const MESSAGE_BYTES: usize = 1 << 19;
 const _: () = assert!(2 * limits::ESCROW_BYTES + 6 * limits::ENVELOPE_BYTES < MESSAGE_BYTES);
 /// More keys than an arbiter that changes its key every month for a century has.
 const ESCROW_EPOCHS: usize = 1200;
+/// More ledgers than an arbiter reaches.
+const LEDGERS: usize = 1000;
 /// Window of a stream: several chunks, so that a deposit does not wait for every acknowledgement.
 const WINDOW_BYTES: u32 = 1 << 20;
 
@@ -87,6 +89,10 @@ pub struct ArbiterInfo {
     pub version: String,
     /// Largest deposit that it takes.
     pub deposit_bytes: u64,
+    /// How long a hold on a ledger must outlast `complain_by`: the time that it takes to reach ledgers.
+    pub hold_allowance: DurationMillis,
+    /// The ledgers that it reaches. Payments on others it cannot undo.
+    pub ledgers: Vec<PublicKey>,
     /// Every escrow key with which it can open, ascending, each signed by its key. New agreements name the last.
     pub escrow_epochs: Vec<Verified<EscrowEpoch>>,
 }
@@ -146,7 +152,9 @@ impl GrpcArbiter {
             terms: wire.terms,
             clock: UnixMillis(wire.clock),
             version: wire.version,
-            deposit_bytes: wire.limits.map_or(0, |limits| limits.deposit_bytes),
+            deposit_bytes: wire.limits.as_ref().map_or(0, |limits| limits.deposit_bytes),
+            hold_allowance: DurationMillis(wire.limits.map_or(0, |limits| limits.hold_allowance_millis)),
+            ledgers: ledgers(&wire.ledgers).map_err(PortError::Malformed)?,
         })
     }
 
@@ -184,13 +192,20 @@ impl ArbiterPort for GrpcArbiter {
         receipt(self.call(self.service().get_verdict(request)).await?.receipt)
     }
 
+    async fn revoke(&self, filing: &Filing) -> Result<Receipt, PortError> {
+        let request = proto::RevokeTransferRequest { case: Some(case(filing)) };
+        receipt(self.call(self.service().revoke_transfer(request)).await?.receipt)
+    }
+
     async fn deposit(&self, filing: &Filing, content: &Path) -> Result<Receipt, PortError> {
         let (parts, outgoing) = mpsc::channel(4);
         let mut service = self.service();
         let mut call = pin!(service.verify_transfer(ReceiverStream::new(outgoing)));
         let written = match &filing.offer.item(filing.request.role).description {
             Description::Information(it) => Duration::from_millis(upload_time(it.size_bytes).0),
-            Description::DetachedSignature(_) | Description::Signature(_) => Duration::ZERO,
+            Description::DetachedSignature(_) | Description::Payment(_) | Description::Signature(_) => {
+                Duration::ZERO
+            }
         };
         let reading = read(content, case(filing), parts, self.bounds.part);
         let answer = tokio::select! {
@@ -234,6 +249,13 @@ impl ArbiterPort for GrpcArbiter {
             |hash: &Vec<u8>| Digest::parse(hash, "hashes").map_err(|why| PortError::Malformed(why.into()));
         hashes.iter().map(parse).collect()
     }
+}
+
+fn ledgers(wire: &[Vec<u8>]) -> Result<Vec<PublicKey>, Rejected> {
+    if wire.len() > LEDGERS {
+        return Err(Invalid::FieldLength { field: "ledgers" }.into());
+    }
+    Ok(wire.iter().map(|key| PublicKey::parse(key, "ledgers")).collect::<Result<_, _>>()?)
 }
 
 /// each signed by the arbiter, one after the other.

@@ -65,7 +65,9 @@ pub trait ArbiterPort: Send + Sync {
     async fn resolve(&self, filing: &Filing) -> Result<Receipt, PortError>;
     /// `GetVerdict`.
     async fn query(&self, filing: &Filing) -> Result<Receipt, PortError>;
-    /// `VerifyTransfer` with the content of a file.
+    /// `RevokeTransfer`.
+    async fn revoke(&self, filing: &Filing) -> Result<Receipt, PortError>;
+    /// `VerifyTransfer` with the content of a file; of a payment the file holds the ledger's receipt.
     async fn deposit(&self, filing: &Filing, content: &Path) -> Result<Receipt, PortError>;
     /// `FetchDeposit`.
     async fn fetch(&self, filing: &Filing) -> Result<Deposit, PortError>;

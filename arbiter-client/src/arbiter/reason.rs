@@ -45,6 +45,7 @@ reasons! {
     AlreadyRuled "ALREADY_RULED" "R-407: there is a verdict already.",
     ComplaintTooLate "COMPLAINT_TOO_LATE" "R-406, R-407: at or after the deadline.",
     DeadlineMismatch "DEADLINE_MISMATCH" "R-201: deadlines do not fit the protocol.",
+    DepositTooLate "DEPOSIT_TOO_LATE" "R-415: at or after `send_by`.",
     DepositIncomplete "DEPOSIT_INCOMPLETE" "The deposit broke off midway.",
     DepositNotAllowed "DEPOSIT_NOT_ALLOWED" "R-407: nothing to deposit in this role.",
     DepositNotReleased "DEPOSIT_NOT_RELEASED" "R-408: no verdict releases the deposit.",
@@ -62,6 +63,10 @@ reasons! {
     EscrowUnopenable "ESCROW_UNOPENABLE" "R-411: the escrow is false; who filed it did not check it.",
     ItemHashMismatch "ITEM_HASH_MISMATCH" "The item differs by at least a byte.",
     ItemKindMismatch "ITEM_KIND_MISMATCH" "The item is of another kind.",
+    ItemNotAReceipt "ITEM_NOT_A_RECEIPT" "R-305: the deposit is no ledger's receipt.",
+    ItemNotPaid "ITEM_NOT_PAID" "R-305: by the receipt the payment did not take effect.",
+    ItemOfOtherLedger "ITEM_OF_OTHER_LEDGER" "R-305: another ledger signed the receipt.",
+    ItemOtherPayment "ITEM_OTHER_PAYMENT" "R-305: the receipt is for another payment.",
     ItemNotGeneratable "ITEM_NOT_GENERATABLE" "No method to replace the item is agreed.",
     ItemNotTheOneInEscrow "ITEM_NOT_THE_ONE_IN_ESCROW" "R-311: a valid signature, but another one is in escrow.",
     ItemSignatureInvalid "ITEM_SIGNATURE_INVALID" "R-311: the signature does not verify.",
@@ -72,8 +77,11 @@ reasons! {
     OtherArbiter "OTHER_ARBITER" "R-204: the agreement names another arbiter.",
     OtherExchange "OTHER_EXCHANGE" "The request names another exchange.",
     PartiesNotDistinct "PARTIES_NOT_DISTINCT" "R-202: one key in two roles.",
+    PaymentNotEffective "PAYMENT_NOT_EFFECTIVE" "R-209: a held payment that goes back unless somebody acts.",
     QuotaExceeded "QUOTA_EXCEEDED" "Larger than the largest deposit that the arbiter takes, or all its room for deposits is taken.",
     ResolveNotAllowed "RESOLVE_NOT_ALLOWED" "R-406: only the first sender complains.",
+    RevokeNotAllowed "REVOKE_NOT_ALLOWED" "R-416: this role, or this protocol, revokes nothing.",
+    RevokeTooEarly "REVOKE_TOO_EARLY" "R-417: not before `send_by`.",
     SelectionMismatch "SELECTION_MISMATCH" "R-201: not what the matrix selects.",
     SignatureInvalid "SIGNATURE_INVALID" "A signature does not verify.",
     TooLarge "TOO_LARGE" "Larger than a maximum.",
@@ -84,7 +92,16 @@ impl Reason {
     /// Whether the refusal is an answer about the state of the exchange, which the protocol goes on from;
     /// anything else is a fault in the request or the service.
     pub(crate) const fn decides(&self) -> bool {
-        matches!(self, Self::AbortTooEarly | Self::AlreadyRuled | Self::ComplaintTooLate)
+        matches!(
+            self,
+            Self::AbortTooEarly
+                | Self::AlreadyRuled
+                | Self::ComplaintTooLate
+                | Self::DepositRequired
+                | Self::DepositTooLate
+                | Self::ItemNotPaid
+                | Self::RevokeTooEarly
+        )
     }
 }
 

@@ -1,9 +1,9 @@
 //! Drives the state machine of one party through one exchange.
 //!
 //! ```text
-//!        ┌─────────────── what happens: peer, arbiter, clock, patience, user ◀──────────┐
-//!        ▼                                                                              │
-//!  verify ─▶ Session::handle ─▶ journal `next` (fsync) ─▶ outputs in order ─▶ outbox, ask, alarm
+//!        ┌─────────────── what happens: peer, arbiter, ledger, clock, patience, user ◀──────┐
+//!        ▼                                                                                  │
+//!  verify ─▶ Session::handle ─▶ journal `next` (fsync) ─▶ outputs in order ─▶ outbox, ask, pay, alarm
 //! ```
 //!
 //! Invariants
@@ -15,11 +15,11 @@
 //!   only a few times in a run (R-310). One that is not good is silence.
 //! - What is sent goes through the outbox in order; a lost connection empties it, a new one fills it again.
 
+mod money;
 mod news;
 mod peer;
 
 use std::collections::{BTreeSet, VecDeque};
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,6 +36,7 @@ use tracing::Instrument as _;
 
 use crate::arbiter::counsel::{Answer, Answered};
 use crate::client::Inner;
+use crate::driver::money::{Money, Told, Work};
 use crate::driver::news::News;
 use crate::error::Error;
 use crate::items::{Incoming, Outgoing};
@@ -47,7 +48,7 @@ use crate::transport::{Event, Transport, Want};
 const LOOK_AT_CLOCK: Duration = Duration::from_secs(5);
 
 /// A question to the arbiter that is out.
-type Asking<'a> = Pin<Box<dyn Future<Output = Result<Answer, Error>> + Send + 'a>>;
+type Asking<'a> = Work<'a, Result<Answer, Error>>;
 
 /// One run of one exchange.
 pub(crate) struct Driver<'a> {
@@ -61,6 +62,7 @@ pub(crate) struct Driver<'a> {
     outbox: VecDeque<Out>,
     incoming: Option<Arriving>,
     asking: Option<Asking<'a>>,
+    money: Money<'a>,
     alarm: Option<UnixMillis>,
     /// When the peer last did something new, or we could last tell it something new.
     news: News,
@@ -87,6 +89,7 @@ enum Happening {
     Alarm,
     Answered(Result<Answer, Error>),
     Impatient,
+    Ledger(Told),
     Peer(Event),
     Stopped,
 }
@@ -108,6 +111,7 @@ impl<'a> Driver<'a> {
             outbox: VecDeque::new(),
             incoming: None,
             asking: None,
+            money: Money::default(),
             alarm: None,
             news: News::new(),
             answered: None,
@@ -148,6 +152,7 @@ impl<'a> Driver<'a> {
                     self.news.now();
                     self.input(Input::GiveUp).await?;
                 }
+                Happening::Ledger(told) => self.told(told).await?,
                 Happening::Peer(event) => self.peer(event).await?,
             }
         }
@@ -155,6 +160,7 @@ impl<'a> Driver<'a> {
         let evidence = self.record.evidence();
         match self.ended() {
             Some(role::Outcome::Aborted) => Ok(Outcome::Aborted(evidence)),
+            Some(role::Outcome::Affidavit) => Ok(Outcome::Affidavit(evidence)),
             Some(role::Outcome::Completed) => Ok(Outcome::Completed(evidence)),
             Some(role::Outcome::Resolved) => Ok(Outcome::Resolved(evidence)),
             None => Err(Error::Bug("the driver stopped before the exchange ended")),
@@ -164,15 +170,17 @@ impl<'a> Driver<'a> {
     const fn ended(&self) -> Option<role::Outcome> {
         match self.record.session.phase() {
             Phase::Done(outcome) => Some(outcome),
-            Phase::Asking(_) | Phase::Offered | Phase::Waiting => None,
+            Phase::Asking(_) | Phase::Offered | Phase::Settling | Phase::Waiting => None,
         }
     }
 
-    /// Ended, and the peer can still miss nothing: only a second sender that completed owes patience.
+    /// Ended, and the peer can still miss nothing: only a second sender that completed owes patience, and who holds money
+    /// that it owes.
     fn finished(&self) -> bool {
         match self.ended() {
+            Some(_) if self.money.releasing.is_some() => false,
             Some(role::Outcome::Completed) => self.peer_done || self.record.session.is_first(),
-            Some(role::Outcome::Aborted | role::Outcome::Resolved) => true,
+            Some(role::Outcome::Aborted | role::Outcome::Affidavit | role::Outcome::Resolved) => true,
             None => false,
         }
     }
@@ -184,7 +192,8 @@ impl<'a> Driver<'a> {
         let patience = match self.record.session.phase() {
             Phase::Offered | Phase::Waiting => Some(self.news.last() + settings.patience),
             Phase::Done(_) => Some(self.news.last() + settings.linger),
-            Phase::Asking(_) => None,
+            // Only the ledger and the deadline count, not what the peer says.
+            Phase::Asking(_) | Phase::Settling => None,
         };
         let want = if self.outbox.is_empty() || !self.connected { Want::Events } else { Want::Room };
         loop {
@@ -199,6 +208,7 @@ impl<'a> Driver<'a> {
                 () = self.stop.notified() => return Happening::Stopped,
                 () = until(look) => {}
                 answer = answer_of(&mut self.asking) => return Happening::Answered(answer),
+                told = self.money.told() => return Happening::Ledger(told),
                 () = until(patience) => return Happening::Impatient,
                 event = self.transport.next(want) => return Happening::Peer(event),
             }
@@ -237,10 +247,14 @@ impl<'a> Driver<'a> {
             }
             Output::SendItem => self.send_item().await?,
             Output::Ask(ask) => self.ask(ask),
+            Output::Observe => self.observe()?,
+            Output::Release => self.release()?,
             Output::WakeAt(time) => self.alarm = Some(time),
             Output::Done(_) => {
                 self.asking = None;
                 self.alarm = None;
+                self.money.paying = None;
+                self.money.watching = None;
                 self.news.now();
             }
         }
@@ -264,6 +278,9 @@ impl<'a> Driver<'a> {
         let session = &self.record.session;
         let (role, agreement) = (session.role(), session.agreement());
         let agreement = agreement.ok_or(Error::Bug("an item is to be sent without an agreement"))?.clone();
+        if agreement.offer().item(role).description.payment().is_some() && self.record.own.receipt.is_none() {
+            return self.pay().await;
+        }
         let transfer = self.record.own_transfer.clone().ok_or(Error::Bug("an item leaves unsigned"))?;
         if !self.connected || self.outbox.iter().any(|out| matches!(out, Out::Content(_))) {
             return Ok(());
@@ -274,6 +291,10 @@ impl<'a> Driver<'a> {
         let (own, seal) = (&self.record.own, (&recipient, context.as_slice()));
         let outgoing = match &agreement.offer().item(role).description {
             Description::Signature(_) => return Ok(()),
+            Description::Payment(_) => {
+                let receipt = own.receipt.as_ref().ok_or(Error::Bug("no receipt to send"))?;
+                Outgoing::receipt(receipt, seal)?
+            }
             Description::Information(described) => {
                 let path = own.file.as_deref().ok_or(Error::Bug("no file to send"))?;
                 Outgoing::file(path, described, seal).await?
@@ -290,8 +311,10 @@ impl<'a> Driver<'a> {
     fn ask(&mut self, ask: Ask) {
         tracing::info!(?ask, "asking the arbiter");
         self.alarm = None;
+        // Whether an order of it took effect shows when the arbiter's verdict is carried out.
+        self.money.paying = None;
         let session = &self.record.session;
-        let claim = (ask == Ask::Complain).then(|| self.inner.settings.claim_over(session)).flatten();
+        let claim = self.inner.settings.claim_over(session, ask);
         let counsel = self.inner.counsel.clone().at_least_until(claim);
         let (identity, folder) = (self.inner.identity.clone(), self.inner.folder.clone());
         self.asking = Some(Box::pin(counsel.ask(ask, self.record.clone(), identity, folder)));
@@ -305,7 +328,11 @@ impl<'a> Driver<'a> {
             Answered::Fetched(received) => {
                 let step = self.record.session.handle(now, Input::Fetched(received.fit));
                 self.record.received_file = Some(received.path);
-                self.record.peer_signature = received.signature;
+                self.record.got(received.bytes);
+                self.commit(step, true).await
+            }
+            Answered::Attested => {
+                let step = self.record.session.handle(now, Input::Attested);
                 self.commit(step, true).await
             }
             Answered::Refused(reason) => {

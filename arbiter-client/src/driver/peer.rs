@@ -49,7 +49,7 @@ impl Driver<'_> {
                 self.connected = false;
                 self.peer_done = true;
                 self.outbox.clear();
-                self.input(Input::GiveUp).await
+                self.peer_stops().await
             }
             Event::Room => self.send_next().await,
             Event::Message(PeerMessage::Statement(envelope, escrow)) => {
@@ -60,14 +60,23 @@ impl Driver<'_> {
                 let reason: String = reason.chars().filter(char::is_ascii_graphic).take(63).collect();
                 tracing::info!(reason, "the peer declined");
                 self.remark(format!("declined by the peer: {reason}")).await?;
-                self.input(Input::GiveUp).await
+                self.peer_stops().await
             }
         }
     }
 
+    /// The peer waits for nothing more. While its money settles that is no reason to turn to the arbiter: who is honest
+    /// stops when it has posted.
+    async fn peer_stops(&mut self) -> Result<(), Error> {
+        if self.record.session.phase() == Phase::Settling {
+            return self.look_now();
+        }
+        self.input(Input::GiveUp).await
+    }
+
     /// The exchange has ended for us: say so, and give the peer the time to read it.
     pub(super) async fn close(&mut self) {
-        let ruled = matches!(self.ended(), Some(role::Outcome::Aborted | role::Outcome::Resolved));
+        let ruled = self.ended().is_some_and(|outcome| outcome != role::Outcome::Completed);
         if self.connected && ruled {
             // A courtesy that may get lost.
             let _ = self.transport.send(PeerMessage::Declined(RULED.to_owned()));
@@ -292,7 +301,11 @@ impl Driver<'_> {
         let Some(incoming) = arriving.content else { return Ok(()) };
         match incoming.finish().await {
             Ok(received) => {
-                let place = Some((received.path, received.signature));
+                let payment = received.fit.description().payment().is_some();
+                if payment && !self.still_stands().await? {
+                    return self.unfit(Unfit::NotPaid).await;
+                }
+                let place = Some((received.path, received.bytes));
                 self.received(Fit::Content(received.fit), arriving.transfer, place).await
             }
             Err(NotReceived::Here(error)) => Err(error),
@@ -308,7 +321,7 @@ impl Driver<'_> {
             let agreement = session.agreement().ok_or(Error::Bug("content without an agreement"))?;
             let peer = session.role().peer();
             // only the signature that is in the peer's escrow.
-            let expected = Expected::of(agreement.offer().item(peer), peer, self.record.peer_escrow.clone());
+            let expected = Expected::of(agreement.offer(), peer, self.record.peer_escrow.clone());
             let Some(expected) = expected else { return Err(Unfit::Kind.into()) };
             let context = agreement.seal_context(peer);
             let seal = (self.inner.identity.sealing(), context.as_slice(), encapsulated.as_slice());
@@ -332,13 +345,16 @@ impl Driver<'_> {
     ) -> Result<(), Error> {
         self.incoming = None;
         let step = self.record.session.handle(self.inner.clock.now(), Input::Received(fit));
-        let taken = step.next.phase() == Phase::Done(role::Outcome::Completed);
+        let ours = [Phase::Done(role::Outcome::Completed), Phase::Settling];
+        let taken = ours.contains(&step.next.phase());
         if taken {
-            let (path, signature) = content.unzip();
+            let (path, bytes) = content.unzip();
             self.record.peer_transfer = Some(transfer);
             self.record.received_file = path;
-            self.record.peer_signature = signature.flatten();
-        } else if let Some((path, _)) = content {
+            self.record.got(bytes.flatten());
+        } else if let Some((path, _)) =
+            content.filter(|(path, _)| self.record.received_file.as_ref() != Some(path))
+        {
             tokio::fs::remove_file(&path).await.map_err(|error| Error::file(&path, error))?;
         }
         self.commit(step, taken).await

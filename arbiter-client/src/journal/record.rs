@@ -10,6 +10,7 @@ use arbiter_protocol::escrow::Escrow;
 use arbiter_protocol::exchange::selection::{ByRole, Role};
 use arbiter_protocol::ids::{Digest, ExchangeId, PublicKey};
 use arbiter_protocol::message::agreement::{Acceptance, Agreement, Offer};
+use arbiter_protocol::message::payment::{PaymentReceipt, PaymentTerms};
 use arbiter_protocol::message::transfer::Transfer;
 use arbiter_protocol::role::arbiter::Escrows;
 use arbiter_protocol::role::{Ask, Outcome, Phase, Session, Timing};
@@ -23,10 +24,12 @@ use zeroize::{Zeroize as _, Zeroizing};
 use crate::arbiter::{Misbehaviour, Offence};
 use crate::error::StoreError;
 use crate::give::Own;
+use crate::ledger::till;
 use crate::outcome::{Evidence, Status};
 
-/// Version 1 knew no detached signatures: the new fields are empty there, which is what they should be.
-const RECORD_VERSIONS: RangeInclusive<u32> = 1..=2;
+/// Version 1 knew no detached signatures, version 2 no payments: the new fields are empty there, which is what they should
+/// be.
+const RECORD_VERSIONS: RangeInclusive<u32> = 1..=3;
 const MISBEHAVIOUR_VERSION: u32 = 1;
 
 /// Everything that is kept about one exchange. It has no `Debug`: our signature is a secret until it leaves.
@@ -39,6 +42,8 @@ pub(crate) struct Record {
     pub own: Own,
     pub peer_escrow: Option<Escrow>,
     pub peer_signature: Option<Vec<u8>>,
+    /// The newest receipt for the peer's payment.
+    pub peer_receipt: Option<Verified<PaymentReceipt>>,
     pub received_file: Option<PathBuf>,
     pub since: UnixMillis,
     pub remark: Option<String>,
@@ -54,6 +59,7 @@ impl Record {
             own,
             peer_escrow: None,
             peer_signature: None,
+            peer_receipt: None,
             received_file: None,
             since,
             remark: None,
@@ -76,6 +82,30 @@ impl Record {
         if self.session.phase() == Phase::Done(Outcome::Aborted) {
             self.own.signature = None;
         }
+    }
+
+    /// Takes over the bytes of what the peer gave, checked: a detached signature, or a receipt.
+    pub(crate) fn got(&mut self, bytes: Option<Vec<u8>>) {
+        let peer = self.session.role().peer();
+        match PaymentTerms::of(self.session.offer(), peer) {
+            Some(terms) => {
+                let receipt = bytes.and_then(|bytes| receipt_from_wire(&bytes, Some(&terms))).flatten();
+                // A final receipt is not replaced by an older one.
+                if !self.peer_receipt.as_ref().is_some_and(|known| known.is_final()) {
+                    self.peer_receipt = receipt;
+                }
+            }
+            None => self.peer_signature = bytes,
+        }
+    }
+
+    /// The newest receipts of the payments, as far as there are.
+    pub(crate) fn payments(&self) -> ByRole<Option<Verified<PaymentReceipt>>> {
+        let role = self.session.role();
+        let mut payments = ByRole::default();
+        *payments.of_mut(role) = self.own.receipt.clone();
+        *payments.of_mut(role.peer()) = self.peer_receipt.clone();
+        payments
     }
 
     /// Both signatures in escrow, as far as they came.
@@ -146,6 +176,7 @@ impl Record {
             received_file: self.received_file.clone(),
             escrows: self.escrows(),
             signatures: self.signatures(),
+            payments: self.payments(),
         }
     }
 
@@ -153,6 +184,9 @@ impl Record {
         let envelope =
             |it: &Option<Verified<Transfer>>| it.as_ref().map_or_else(Vec::new, |it| it.envelope().encode());
         let escrow = |it: &Option<Escrow>| it.as_ref().map_or_else(Vec::new, Escrow::to_bytes);
+        let receipt = |it: &Option<Verified<PaymentReceipt>>| {
+            it.as_ref().map_or_else(Vec::new, |it| it.envelope().encode())
+        };
         let mut wire = wire::Record {
             version: *RECORD_VERSIONS.end(),
             responder: self.session.role() == Role::Responder,
@@ -172,6 +206,9 @@ impl Record {
             peer_escrow: escrow(&self.peer_escrow),
             peer_signature: self.peer_signature.clone().unwrap_or_default(),
             checksum: Vec::new(),
+            ordered: self.own.ordered,
+            own_receipt: receipt(&self.own.receipt),
+            peer_receipt: receipt(&self.peer_receipt),
         };
         wire.checksum = wire.sum();
         let bytes = Zeroizing::new(wire.encode_to_vec());
@@ -207,6 +244,7 @@ impl Record {
                 signed::<Transfer>(bytes)?.verify_for(agreement, sender).ok().map(Some)
             }
         };
+        let terms = |role| PaymentTerms::of(session.offer(), role);
         Some(Self {
             own_transfer: transfer(&wire.own_transfer, role)?,
             peer_transfer: transfer(&wire.peer_transfer, role.peer())?,
@@ -215,7 +253,10 @@ impl Record {
                 file: path_from_wire(&wire.own_file),
                 signature: (!own_signature.is_empty()).then_some(own_signature),
                 escrow: escrow_from_wire(&wire.own_escrow)?,
+                ordered: wire.ordered,
+                receipt: receipt_from_wire(&wire.own_receipt, terms(role).as_ref())?,
             },
+            peer_receipt: receipt_from_wire(&wire.peer_receipt, terms(role.peer()).as_ref())?,
             peer_escrow: escrow_from_wire(&wire.peer_escrow)?,
             peer_signature: Some(wire.peer_signature).filter(|it| !it.is_empty()),
             received_file: path_from_wire(&wire.received_file),
@@ -279,6 +320,15 @@ fn escrow_from_wire(bytes: &[u8]) -> Option<Option<Escrow>> {
     if bytes.is_empty() { Some(None) } else { Escrow::from_bytes(bytes).ok().map(Some) }
 }
 
+/// `None` if it is not the ledger's word on these terms.
+fn receipt_from_wire(bytes: &[u8], terms: Option<&PaymentTerms>) -> Option<Option<Verified<PaymentReceipt>>> {
+    match (bytes, terms) {
+        ([], _) => Some(None),
+        (_, None) => None,
+        (bytes, Some(terms)) => till::receipt(Envelope::decode(bytes).ok()?, terms).ok().map(Some),
+    }
+}
+
 fn path_to_wire(path: Option<&Path>) -> Vec<u8> {
     path.map_or_else(Vec::new, |path| path.as_os_str().as_bytes().to_vec())
 }
@@ -287,7 +337,7 @@ fn path_from_wire(bytes: &[u8]) -> Option<PathBuf> {
     (!bytes.is_empty()).then(|| PathBuf::from(OsStr::from_bytes(bytes)))
 }
 
-const PHASES: [(u32, Phase); 9] = [
+const PHASES: [(u32, Phase); 13] = [
     (1, Phase::Offered),
     (2, Phase::Waiting),
     (3, Phase::Asking(Ask::Abort)),
@@ -297,6 +347,10 @@ const PHASES: [(u32, Phase); 9] = [
     (7, Phase::Done(Outcome::Aborted)),
     (8, Phase::Done(Outcome::Completed)),
     (9, Phase::Done(Outcome::Resolved)),
+    (10, Phase::Settling),
+    (11, Phase::Asking(Ask::Deposit)),
+    (12, Phase::Asking(Ask::Revoke)),
+    (13, Phase::Done(Outcome::Affidavit)),
 ];
 
 fn phase_to_wire(phase: Phase) -> u32 {
@@ -351,6 +405,12 @@ mod wire {
         /// Over the four before; empty if they all are.
         #[prost(bytes = "vec", tag = "18")]
         pub checksum: Vec<u8>,
+        #[prost(bool, tag = "19")]
+        pub ordered: bool,
+        #[prost(bytes = "vec", tag = "20")]
+        pub own_receipt: Vec<u8>,
+        #[prost(bytes = "vec", tag = "21")]
+        pub peer_receipt: Vec<u8>,
     }
 
     impl Record {

@@ -1,4 +1,5 @@
-//! An arbiter in the process: the real rules, log and receipts over a store in memory.
+//! An arbiter in the process: the real rules, log and receipts over a store in memory. What its verdicts order ledgers to
+//! do is told to the ledgers that it was given, after the commit.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,10 +18,11 @@ use arbiter_protocol::exchange::kind::detached::Place;
 use arbiter_protocol::exchange::selection::{ByRole, Role};
 use arbiter_protocol::ids::{Digest, ExchangeId, LeafIndex};
 use arbiter_protocol::limits;
-use arbiter_protocol::message::agreement::{Acceptance, Agreement, ArbiterIdentity};
+use arbiter_protocol::message::agreement::{ArbiterIdentity, Offer, seal_context};
 use arbiter_protocol::message::escrow_epoch::EscrowEpoch;
+use arbiter_protocol::message::payment::PaymentTerms;
 use arbiter_protocol::message::verdict::{Answer, Replacement, Ruling, Verdict};
-use arbiter_protocol::role::arbiter::{Case, Decision, RULES, decide};
+use arbiter_protocol::role::arbiter::{Case, Decision, RULES, decide, payment_orders};
 use arbiter_protocol::ruling::receipt::Receipt;
 use arbiter_protocol::ruling::sequencer::{Batch, ContentId, Desk, Head, Record, Reply, Seals, Veil};
 use arbiter_protocol::statement::{Signed, Verified};
@@ -31,6 +33,7 @@ use zeroize::Zeroizing;
 use crate::arbiter::{ArbiterPort, Deposit, Filing, PortError, Reason};
 use crate::clock::Clock;
 use crate::random;
+use crate::testing::ledger::TestLedger;
 
 /// What the arbiter does wrong on request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +70,7 @@ struct State {
     contents: Vec<Vec<u8>>,
     epochs: Vec<(Arc<EscrowSecret>, Verified<EscrowEpoch>)>,
     calls: BTreeMap<&'static str, u64>,
+    ledgers: Vec<TestLedger>,
     down: bool,
     lie: Option<Lie>,
 }
@@ -149,6 +153,30 @@ impl TestArbiter {
         self.state().calls.clone()
     }
 
+    /// Reaches this ledger from now on.
+    pub fn reach(&self, ledger: &TestLedger) {
+        self.state().ledgers.push(ledger.clone());
+    }
+
+    /// D6: tells the ledgers what follows from a verdict. A ledger that is down is told by a later call.
+    pub fn carry_out(&self) {
+        let (ledgers, verdicts) = {
+            let state = self.state();
+            let verdicts: Vec<_> = state.records.values().filter_map(|it| it.verdict.clone()).collect();
+            (state.ledgers.clone(), verdicts)
+        };
+        for logged in verdicts {
+            let Ok(offer) = Signed::<Offer>::parse(logged.offer.clone()) else { continue };
+            let Ok(offer) = offer.verify_offer() else { continue };
+            for (_, order) in payment_orders(&offer, &logged.statement.ruling) {
+                let order = Verified::sign(order, &self.0.key);
+                for ledger in &ledgers {
+                    ledger.told_by_arbiter(order.envelope());
+                }
+            }
+        }
+    }
+
     /// Whether it answers at all.
     pub fn set_down(&self, down: bool) {
         self.state().down = down;
@@ -196,6 +224,12 @@ impl TestArbiter {
         Ok(())
     }
 
+    fn ruled(&self, filing: &Filing) -> Result<Receipt, PortError> {
+        let receipt = self.rule(filing, None);
+        self.carry_out();
+        receipt
+    }
+
     fn rule(&self, filing: &Filing, deposit: Option<(FitContent, Vec<u8>)>) -> Result<Receipt, PortError> {
         let case = self.admit(filing)?;
         let mut state = self.state();
@@ -216,13 +250,14 @@ impl TestArbiter {
             _ => request,
         };
         let desk = &self.0.desk;
-        let receipt = match (reply, &record.verdict, &record.attestation) {
+        let attestation = |role| record.attestations.of(role).as_ref();
+        let receipt = match (reply, &record.verdict, attestation(filing.request.role)) {
             (Reply::Verdict, Some(logged), _) => {
                 let index = logged.statement.leaf_index;
                 let proof = proof(index.0, logged.tree_size);
                 seals.issue(desk, &record, logged, bound_to, index, proof)
             }
-            (Reply::Attestation, _, Some(logged)) => {
+            (Reply::Attestation(_), _, Some(logged)) => {
                 let index = logged.statement.leaf_index;
                 let proof = proof(index.0, logged.tree_size);
                 seals.issue(desk, &record, logged, bound_to, index, proof)
@@ -316,12 +351,17 @@ impl TestArbiter {
 impl ArbiterPort for TestArbiter {
     async fn abort(&self, filing: &Filing) -> Result<Receipt, PortError> {
         self.count("AbortExchange")?;
-        self.rule(filing, None)
+        self.ruled(filing)
     }
 
     async fn resolve(&self, filing: &Filing) -> Result<Receipt, PortError> {
         self.count("GenerateItem")?;
-        self.rule(filing, None)
+        self.ruled(filing)
+    }
+
+    async fn revoke(&self, filing: &Filing) -> Result<Receipt, PortError> {
+        self.count("RevokeTransfer")?;
+        self.ruled(filing)
     }
 
     async fn query(&self, filing: &Filing) -> Result<Receipt, PortError> {
@@ -332,11 +372,13 @@ impl ArbiterPort for TestArbiter {
     async fn deposit(&self, filing: &Filing, content: &Path) -> Result<Receipt, PortError> {
         self.count("VerifyTransfer")?;
         let item = filing.offer.item(filing.request.role);
-        let Description::Information(described) = &item.description else {
-            return Err(refused(Refused::DepositNotAllowed));
+        let terms = PaymentTerms::of(&filing.offer, filing.request.role);
+        let mut check = match (&item.description, terms) {
+            (Description::Information(described), _) => ContentCheck::file(described.clone()),
+            (Description::Payment(_), Some(terms)) => ContentCheck::payment(terms),
+            _ => return Err(refused(Refused::DepositNotAllowed)),
         };
         let bytes = tokio::fs::read(content).await.map_err(|why| PortError::Content(why.to_string()))?;
-        let mut check = ContentCheck::file(described.clone());
         let fit = check.update(&bytes).and_then(|()| check.finish());
         let fit = fit.map_err(|unfit| refusal(unfit.reason(), unfit.to_string()))?;
         self.rule(filing, Some((fit, bytes)))
@@ -354,11 +396,15 @@ impl ArbiterPort for TestArbiter {
             if let (Some(Lie::AlteredContent), Some(byte)) = (state.lie, content.last_mut()) {
                 *byte ^= 1;
             }
-            let logged = state.records.get(&case.exchange_id())?.verdict.as_ref()?;
-            let acceptance = Signed::<Acceptance>::parse(logged.acceptance.clone()?).ok()?;
-            let agreement = Agreement::new(case.offer().clone(), acceptance).ok()?;
+            let record = state.records.get(&case.exchange_id())?;
+            let owner = case.request().role.peer();
+            // A deposit is sealed under the agreement that it was made under.
+            let agreement = match record.attestations.of(owner) {
+                Some(deposit) => deposit.statement.agreement_id,
+                None => record.verdict.as_ref()?.statement.agreement_id?,
+            };
             let recipient = case.offer().party(case.request().role).sealing_key;
-            let context = agreement.seal_context(case.request().role.peer());
+            let context = seal_context(&case.exchange_id(), &agreement, owner);
             let mut sealer = Sealer::new(&recipient, &context, &random::secret().ok()?).ok()?;
             let mut chunks = Vec::new();
             let mut plain = content.chunks(limits::CHUNK_BYTES).peekable();

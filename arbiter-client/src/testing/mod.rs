@@ -1,12 +1,13 @@
-//! For tests, examples and demonstrations: an arbiter in the process, and peers that cheat on request.
+//! For tests, examples and demonstrations: an arbiter and a ledger in the process, and peers that cheat on request.
 //!
 //! ```text
-//!  Bench::new(folder) ─▶ TestArbiter, client(name), party(name)
+//!  Bench::new(folder) ─▶ TestArbiter, TestLedger, builder(name), purse(name)
 //!  Cheater::respond(transport), Cheater::originate(offer, transport) ─▶ Loot
 //! ```
 //! Everything here signs with real keys; only the keys come from small numbers. Never in a release build.
 
 pub mod arbiter;
+pub mod ledger;
 pub mod peers;
 
 use std::path::{Path, PathBuf};
@@ -19,6 +20,7 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 pub use arbiter::{Lie, TestArbiter};
+pub use ledger::{LedgerCall, TestLedger};
 pub use peers::{Cheat, Cheater, Loot};
 
 use crate::builder::ClientBuilder;
@@ -52,6 +54,11 @@ pub fn identity(name: &str) -> Identity {
     Identity::new(Arc::new(signer(name)), sealing, name)
 }
 
+/// The key of the account of a party: for tests only.
+pub fn purse(name: &str) -> MemorySigner {
+    MemorySigner::from_seed(&seed(b"purse ", name))
+}
+
 /// The signing key of [`identity`].
 pub fn signer(name: &str) -> MemorySigner {
     MemorySigner::from_seed(&seed(b"sign ", name))
@@ -65,6 +72,8 @@ fn seed(purpose: &[u8], name: &str) -> Zeroizing<[u8; 32]> {
 pub struct Bench {
     /// The arbiter.
     pub arbiter: TestArbiter,
+    /// The ledger, which the arbiter reaches.
+    pub ledger: TestLedger,
     /// The clock of everybody.
     pub clock: Arc<dyn Clock>,
     folder: PathBuf,
@@ -74,7 +83,9 @@ impl Bench {
     /// Everything that parties write goes into `folder`.
     pub fn new(folder: &Path) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(TokioClock::new(UnixMillis(1_795_000_000_000)));
-        Self { arbiter: TestArbiter::new(clock.clone()), clock, folder: folder.to_owned() }
+        let (arbiter, ledger) = (TestArbiter::new(clock.clone()), TestLedger::new("bank", clock.clone()));
+        arbiter.reach(&ledger);
+        Self { arbiter, ledger, clock, folder: folder.to_owned() }
     }
 
     /// The folder of a party.
@@ -91,6 +102,8 @@ impl Bench {
             .identity(identity(name))
             .store(self.folder(name))
             .clock(self.clock.clone())
+            .ledger(self.ledger.key(), Arc::new(self.ledger.clone()))
+            .account(Arc::new(purse(name)))
             .in_memory()
     }
 }

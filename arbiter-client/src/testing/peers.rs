@@ -5,6 +5,8 @@
 //! ```
 //! A cheater knows no patience: it takes what comes until its connection ends or its time is over.
 
+mod money;
+
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,10 +17,11 @@ use arbiter_protocol::escrow::Escrow;
 use arbiter_protocol::exchange::item::{Description, Item};
 use arbiter_protocol::exchange::kind::content::ContentCheck;
 use arbiter_protocol::exchange::kind::detached::Place;
-use arbiter_protocol::exchange::selection::{ByRole, Role};
+use arbiter_protocol::exchange::selection::{ByRole, Protocol, Role};
 use arbiter_protocol::ids::{AgreementId, Digest, ExchangeId};
 use arbiter_protocol::limits;
 use arbiter_protocol::message::agreement::{Acceptance, Agreement, Offer};
+use arbiter_protocol::message::payment::PaymentTerms;
 use arbiter_protocol::message::request::{Action, Request};
 use arbiter_protocol::message::transfer::Transfer;
 use arbiter_protocol::role::arbiter::{Escrows, to_open};
@@ -53,6 +56,14 @@ pub enum Cheat {
     /// Sends a good escrow, and in place of the signature in it another one that is valid (R-311). Needs
     /// [`Cheater::with_signatures`].
     OtherSignature,
+    /// Pays, or has the money held, and tells nobody. For who pays, as the next three; all need [`Cheater::with_account`].
+    PayAndVanish,
+    /// Sends a receipt that is as good as the ledger's, but signed by itself.
+    ForgedReceipt,
+    /// Sends the ledger's true word that nothing was paid.
+    UnpaidReceipt,
+    /// Pays and sends the receipt; takes the peer's item, and then asks to have the money back.
+    RevokeAfterReceiving,
     /// Says nothing after its acceptance. For a responder.
     QuietAfterAcceptance,
     /// Says nothing after its offer. For an originator.
@@ -79,6 +90,10 @@ impl Cheat {
         Self::OtherSignature,
     ];
 
+    /// Every cheat with money.
+    pub const MONEY: [Self; 4] =
+        [Self::ForgedReceipt, Self::PayAndVanish, Self::RevokeAfterReceiving, Self::UnpaidReceipt];
+
     /// Every other cheat.
     pub const ALL: [Self; 9] = [
         Self::AbortAfterAcceptance,
@@ -92,6 +107,11 @@ impl Cheat {
         Self::WithholdItem,
     ];
 
+    /// Whether it does something again and again.
+    const fn insists(self) -> bool {
+        matches!(self, Self::RepeatsForever | Self::RevokeAfterReceiving)
+    }
+
     /// Whether a party in this role, sending first or second, has the occasion.
     pub fn suits(self, role: Role, sends_first: bool) -> bool {
         match self {
@@ -103,6 +123,10 @@ impl Cheat {
             | Self::EscrowOfOther
             | Self::EscrowUnopenable
             | Self::OtherSignature
+            | Self::ForgedReceipt
+            | Self::PayAndVanish
+            | Self::RevokeAfterReceiving
+            | Self::UnpaidReceipt
             | Self::AlteredItem
             | Self::ReplayOldStatements
             | Self::RepeatsForever
@@ -119,6 +143,7 @@ pub struct Cheater {
     /// The detached signature that it puts into escrow, and the one that it sends.
     signatures: Option<[Vec<u8>; 2]>,
     arbiter: Option<Arc<dyn ArbiterPort>>,
+    account: Option<money::Account>,
     time: Duration,
 }
 
@@ -131,7 +156,7 @@ pub struct Loot {
     pub agreement: Option<Agreement>,
     /// The peer's transfer. With a signature item this is the item.
     pub transfer: Option<Verified<Transfer>>,
-    /// The peer's file or detached signature, whole and fitting.
+    /// The peer's file, detached signature or receipt, whole and fitting.
     pub content: Option<Vec<u8>>,
     /// What came and was sent as escrows.
     pub escrows: ByRole<Option<Vec<u8>>>,
@@ -144,7 +169,9 @@ impl Loot {
     pub fn has_item(&self) -> bool {
         let Some(transfer) = &self.transfer else { return false };
         match transfer.item.description {
-            Description::DetachedSignature(_) | Description::Information(_) => self.content.is_some(),
+            Description::DetachedSignature(_) | Description::Information(_) | Description::Payment(_) => {
+                self.content.is_some()
+            }
             Description::Signature(_) => true,
         }
     }
@@ -153,7 +180,15 @@ impl Loot {
 impl Cheater {
     /// A cheater; `file` is its item, if that is a file.
     pub const fn new(identity: Identity, cheat: Cheat, file: Option<PathBuf>) -> Self {
-        Self { identity, cheat, file, signatures: None, arbiter: None, time: Duration::from_secs(600) }
+        Self {
+            identity,
+            cheat,
+            file,
+            signatures: None,
+            arbiter: None,
+            account: None,
+            time: Duration::from_secs(600),
+        }
     }
 
     /// Gives it a detached signature for the escrow, and one to send, instead of the one that its identity makes.
@@ -237,8 +272,8 @@ impl Cheater {
             let event = tokio::select! {
                 () = sleep_until(end) => break,
                 event = transport.next(want) => event,
-                _ = again.tick(), if self.cheat == Cheat::RepeatsForever && game.outbox.is_empty() => {
-                    game.repeat();
+                _ = again.tick(), if self.cheat.insists() && game.outbox.is_empty() => {
+                    if self.cheat == Cheat::RevokeAfterReceiving { game.revoke().await } else { game.repeat() }
                     continue;
                 }
             };
@@ -337,7 +372,10 @@ impl Game<'_> {
             let first = self.loot.escrows.responder.clone();
             self.loot.escrows.responder = self.cheater.escrow(&offer, second.as_ref())?;
             second.iter().for_each(|second| self.say(second.acceptance().envelope()));
-            self.turn_to_arbiter(Action::Resolve, second).await;
+            // In P3 who sends second leaves its item there under the acceptance that the peer does not know.
+            let deposits = offer.selection.protocol == Protocol::RevokeOnSilence && !self.is_first();
+            let action = if deposits { Action::Deposit } else { Action::Resolve };
+            self.turn_to_arbiter(action, second).await;
             self.loot.escrows.responder = first;
         }
         self.maybe_send(self.is_first()).await
@@ -382,6 +420,9 @@ impl Game<'_> {
         let check = match &transfer.item.description {
             Description::Information(described) => Some(ContentCheck::file(described.clone())),
             Description::DetachedSignature(agreed) => Some(ContentCheck::signature(agreed.clone(), None)),
+            Description::Payment(_) => {
+                PaymentTerms::of(agreement.offer(), self.role.peer()).map(ContentCheck::payment)
+            }
             Description::Signature(_) => None,
         };
         if let (true, Some(mut check)) = (piece.last, check)
@@ -403,7 +444,13 @@ impl Game<'_> {
         if !turn || self.sent {
             return Ok(());
         }
+        let pays = agreement.offer().item(self.role).description.payment().is_some();
         match self.cheater.cheat {
+            Cheat::AlteredItem if pays => self.send_money(&agreement).await,
+            Cheat::ForgedReceipt
+            | Cheat::PayAndVanish
+            | Cheat::RevokeAfterReceiving
+            | Cheat::UnpaidReceipt => self.send_money(&agreement).await,
             Cheat::AlteredItem => {
                 self.sent = true;
                 self.send_altered(&agreement).await
@@ -454,6 +501,11 @@ impl Game<'_> {
                 let transfer = Verified::sign(transfer, self.cheater.identity.signer());
                 self.say(transfer.envelope());
                 self.send_content(agreement, &bytes)?;
+            }
+            Description::Payment(_) => {
+                let transfer = Verified::sign(transfer, self.cheater.identity.signer());
+                self.say(transfer.envelope());
+                self.send_content(agreement, b"no receipt at all")?;
             }
             Description::Information(_) => {
                 let path = self.cheater.file.clone().ok_or(Error::Bug("a cheater without its file"))?;
@@ -509,6 +561,14 @@ impl Game<'_> {
         }
     }
 
+    /// Has the peer's item, and wants the money back as well.
+    async fn revoke(&mut self) {
+        if self.loot.has_item() && self.loot.receipts.is_empty() {
+            let agreement = self.loot.agreement.clone();
+            self.turn_to_arbiter(Action::Revoke, agreement).await;
+        }
+    }
+
     /// Asks the arbiter, if there is a way to it; a refusal is its risk.
     async fn turn_to_arbiter(&mut self, action: Action, agreement: Option<Agreement>) {
         let (Some(arbiter), Some(offer)) = (&self.cheater.arbiter, &self.loot.offer) else { return };
@@ -538,8 +598,11 @@ impl Game<'_> {
                 Err(why) => tracing::info!(%why, "the arbiter did not take the cheater's deposit"),
             }
         }
-        let receipt = match action {
-            Action::Abort => arbiter.abort(&filing).await,
+        let file = self.cheater.file.clone();
+        let receipt = match (action, file) {
+            (Action::Abort, _) => arbiter.abort(&filing).await,
+            (Action::Revoke, _) => arbiter.revoke(&filing).await,
+            (Action::Deposit, Some(file)) => arbiter.deposit(&filing, &file).await,
             _ => arbiter.resolve(&filing).await,
         };
         match receipt {

@@ -46,6 +46,25 @@ pub struct SignatureReport {
     pub opened: bool,
 }
 
+/// A payment that the agreement is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PaymentReport {
+    /// Who pays: `originator` or `responder`.
+    pub payer: String,
+    /// How much, e.g. `12.34 EUR`.
+    pub amount: String,
+    /// The key of the ledger.
+    pub ledger: String,
+    /// The account that pays.
+    pub from_account: String,
+    /// The account that is paid.
+    pub to_account: String,
+    /// How it stands by the receipt in the bundle: `absent`, `reserved`, `posted` or `voided`; absent without one.
+    pub state: Option<String>,
+    /// The entry in the ledger's book.
+    pub entry: Option<u64>,
+}
+
 /// Everything that verification found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Report {
@@ -61,6 +80,8 @@ pub struct Report {
     pub arbiter_pinned: bool,
     /// The detached signatures that the agreement is about; empty in a bundle that could not be read so far.
     pub signatures: Vec<SignatureReport>,
+    /// The payments that the agreement is about; empty in a bundle that could not be read so far.
+    pub payments: Vec<PaymentReport>,
     /// The checks in the order made.
     pub checks: Vec<Check>,
     /// What a good bundle proves; empty in a bad one.

@@ -132,6 +132,7 @@ pub fn setting(bench: &Bench, deal: Deal, folder: &Path) -> Setting {
             originator_item,
             responder_item,
             complain_by: deal.has_file().then_some(deadline),
+            send_by: None,
             suite: Suite::FAST,
         },
         originator: give(&originator_file),
@@ -161,6 +162,7 @@ pub fn offer_of(bench: &Bench, terms: OfferTerms, nonce: u8) -> Offer {
         originator_item: terms.originator_item,
         responder_item: terms.responder_item,
         complain_by: terms.complain_by,
+        send_by: terms.send_by,
     }
 }
 
@@ -197,6 +199,7 @@ pub fn has_peers_item(outcome: &Outcome) -> bool {
             assert_eq!(std::fs::read(path).unwrap(), *bytes);
             item.key.verify(item.statement.document().as_bytes(), bytes)
         }
+        Description::Payment(_) => evidence.payments.of(peer).as_ref().is_some_and(|it| it.is_effective()),
         Description::Information(_) => {
             evidence.received_file.as_ref().is_some_and(|path| std::fs::read(path).unwrap() == content())
         }

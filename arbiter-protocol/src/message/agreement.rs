@@ -372,12 +372,18 @@ impl Agreement {
 
     /// The context to which content sealed by `sender` is bound (F9): domain, exchange, agreement, role.
     pub fn seal_context(&self, sender: Role) -> Vec<u8> {
-        let mut context = b"arbiter content v1\0".to_vec();
-        context.extend_from_slice(self.exchange_id().as_bytes());
-        context.extend_from_slice(self.id().as_bytes());
-        context.push(u8::from(sender == Role::Responder));
-        context
+        seal_context(&self.exchange_id(), &self.id(), sender)
     }
+}
+
+/// [`Agreement::seal_context`] for who knows an agreement by its name only: a deposit can rest on another acceptance than
+/// the one at hand.
+pub fn seal_context(exchange: &ExchangeId, agreement: &AgreementId, sender: Role) -> Vec<u8> {
+    let mut context = b"arbiter content v1\0".to_vec();
+    context.extend_from_slice(exchange.as_bytes());
+    context.extend_from_slice(agreement.as_bytes());
+    context.push(u8::from(sender == Role::Responder));
+    context
 }
 
 fn nonce(bytes: &[u8]) -> Result<[u8; 32], Invalid> {

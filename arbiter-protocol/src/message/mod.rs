@@ -6,6 +6,7 @@
 //! ```
 //! The generated protobuf types of payloads stay in this module and in `statement`.
 
+pub mod account;
 pub mod agreement;
 pub mod escrow_epoch;
 pub mod payment;

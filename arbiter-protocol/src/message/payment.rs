@@ -45,7 +45,8 @@ impl PaymentTerms {
         PaymentId::from_bytes(*digest.as_bytes())
     }
 
-    pub(crate) fn from_wire(wire: wire::PaymentTerms) -> Result<Self, Invalid> {
+    /// Checks every field: terms travel by themselves only to ask about a payment.
+    pub fn from_wire(wire: wire::PaymentTerms) -> Result<Self, Invalid> {
         let payment = Payment::from_wire(wire.payment.ok_or(Invalid::FieldMissing { field: "payment" })?)?;
         let authority = match wire.authority.as_slice() {
             [] => None,
@@ -57,7 +58,8 @@ impl PaymentTerms {
         Ok(Self { payment, authority, reference: Digest::parse(&wire.reference, "reference")? })
     }
 
-    pub(crate) fn to_wire(&self) -> wire::PaymentTerms {
+    /// The inverse of `from_wire`.
+    pub fn to_wire(&self) -> wire::PaymentTerms {
         wire::PaymentTerms {
             payment: Some(self.payment.to_wire()),
             authority: self.authority.map_or_else(Vec::new, |key| key.to_vec()),

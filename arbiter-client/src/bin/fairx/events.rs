@@ -16,7 +16,7 @@ use arbiter_client::arbiter::{ArbiterPort, Deposit, Filing, PortError};
 use arbiter_client::clock::{Clock as _, SystemClock};
 use arbiter_client::fingerprint::Fingerprint;
 use arbiter_client::plain;
-use arbiter_client::protocol::exchange::selection::Role;
+use arbiter_client::protocol::exchange::selection::{Protocol, Role};
 use arbiter_client::protocol::ids::Digest;
 use arbiter_client::protocol::message::agreement::{Acceptance, Agreement, Offer};
 use arbiter_client::protocol::message::transfer::Transfer;
@@ -252,11 +252,26 @@ impl<P> WatchedPort<P> {
                 Ok(proven) => {
                     let what = match &proven.ruled {
                         Ruled::Attestation(it) => {
-                            format!("attestation: holds the {}'s file, R-407", it.depositor)
+                            let rule = proven.ruled.rule(filing.offer.selection.protocol);
+                            format!("attestation: holds what the {} left with it, {rule}", it.depositor)
                         }
                         Ruled::Verdict(verdict) => {
                             let ruling = match &verdict.ruling {
                                 Ruling::Aborted => "aborted; no item will ever be replaced".to_owned(),
+                                Ruling::Affidavit(performed) => match performed.as_slice() {
+                                    [] => "affidavit: neither item was left with it in time".to_owned(),
+                                    [role] => {
+                                        format!("affidavit: only the {role}'s item was left with it in time")
+                                    }
+                                    _ => "affidavit: both items were left with it".to_owned(),
+                                },
+                                Ruling::Revoked(roles) => {
+                                    let roles: Vec<_> = roles.iter().map(ToString::to_string).collect();
+                                    format!("the money of the {} goes back", roles.join(" and the "))
+                                }
+                                Ruling::Replaced(_) if !generates(filing) => {
+                                    "gives out what was left with it".to_owned()
+                                }
                                 Ruling::Replaced(list) => {
                                     let roles: Vec<_> = list.iter().map(|it| it.role.to_string()).collect();
                                     let opened =
@@ -301,13 +316,19 @@ impl<P: ArbiterPort> ArbiterPort for WatchedPort<P> {
         self.answer(filing, self.inner.resolve(filing).await)
     }
 
+    async fn revoke(&self, filing: &Filing) -> Result<Receipt, PortError> {
+        self.ask("asks for what is withheld, or the money back");
+        self.answer(filing, self.inner.revoke(filing).await)
+    }
+
     async fn query(&self, filing: &Filing) -> Result<Receipt, PortError> {
         self.ask("asks for the verdict");
         self.answer(filing, self.inner.query(filing).await)
     }
 
     async fn deposit(&self, filing: &Filing, content: &Path) -> Result<Receipt, PortError> {
-        self.ask("deposits the file");
+        let paid = filing.offer.item(filing.request.role).description.payment().is_some();
+        self.ask(if paid { "deposits the ledger's receipt" } else { "deposits the file" });
         self.answer(filing, self.inner.deposit(filing, content).await)
     }
 
@@ -319,6 +340,11 @@ impl<P: ArbiterPort> ArbiterPort for WatchedPort<P> {
     async fn consistency(&self, old_size: u64, new_size: u64) -> Result<Vec<Digest>, PortError> {
         self.inner.consistency(old_size, new_size).await
     }
+}
+
+/// Whether the arbiter produces items in this protocol, rather than giving out what was left with it.
+fn generates(filing: &Filing) -> bool {
+    matches!(filing.offer.selection.protocol, Protocol::ContractSigning | Protocol::VerifyThenGenerate)
 }
 
 /// What to say about an escrow beside a statement.

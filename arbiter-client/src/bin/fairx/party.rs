@@ -14,8 +14,9 @@ use arbiter_client::bundle::{Bundle, EXTENSION};
 use arbiter_client::clock::{Clock as _, SystemClock};
 use arbiter_client::error::Error;
 use arbiter_client::fingerprint::Fingerprint;
-use arbiter_client::protocol::exchange::selection::Protocol;
+use arbiter_client::protocol::exchange::selection::{Protocol, Role};
 use arbiter_client::protocol::ids::ExchangeId;
+use arbiter_client::protocol::message::agreement::Offer;
 use arbiter_client::protocol::role::{Ask, Outcome as End, Phase, Timing};
 use arbiter_client::protocol::time::DurationMillis;
 use arbiter_client::transport::Transport;
@@ -153,6 +154,9 @@ impl Party {
                 (0, "resolved: the arbiter opened the sealed signature that was withheld")
             }
             Ok(Outcome::Resolved(_)) => (0, "resolved: the arbiter's verdict stands for what was withheld"),
+            Ok(Outcome::Affidavit(_)) => {
+                (ABORTED, "affidavit: the arbiter has signed which items it had; nothing more can be had")
+            }
             Ok(Outcome::Aborted(_)) => (ABORTED, "aborted: neither item counts as given, and none ever will"),
             Err(error) => {
                 say!(" bundle   {} (as far as it goes)", path.display());
@@ -208,6 +212,12 @@ pub fn row(status: &Status) -> String {
         Phase::Offered => "offered, no acceptance yet",
         Phase::Waiting if status.sent => "ours is sent, waiting for theirs",
         Phase::Waiting => "waiting for theirs",
+        Phase::Settling => "ours is sent, waiting for their money to be final",
+        Phase::Asking(Ask::Deposit) => "leaving ours with the arbiter",
+        Phase::Asking(Ask::Revoke) => "asking the arbiter for what is withheld, or our money back",
+        Phase::Asking(Ask::Complain) if offer.selection.protocol == Protocol::BothDeposited => {
+            "both files go through the arbiter: waiting for theirs"
+        }
         Phase::Asking(Ask::Abort) => "asking the arbiter to end it",
         Phase::Asking(Ask::Complain | Ask::Resolve) if is_sealed(&status.evidence) => {
             "asking the arbiter to open what is withheld"
@@ -215,12 +225,17 @@ pub fn row(status: &Status) -> String {
         Phase::Asking(Ask::Complain | Ask::Resolve) => "asking the arbiter to replace what is withheld",
         Phase::Asking(Ask::Fetch) => "fetching from the arbiter what it holds for us",
         Phase::Done(End::Aborted) => "aborted",
+        Phase::Done(End::Affidavit) => "ended with an affidavit",
         Phase::Done(End::Completed) => "completed",
         Phase::Done(End::Resolved) => "resolved by the arbiter",
     };
     let kind = match offer.selection.protocol {
         Protocol::ContractSigning => "contract",
+        Protocol::VerifyThenGenerate if pays(offer) => "payment",
         Protocol::VerifyThenGenerate => "delivery",
+        Protocol::RevokeOnSilence | Protocol::MutualRollback => "sale",
+        Protocol::Affidavit => "weak exchange",
+        Protocol::BothDeposited => "swap",
     };
     let peer = plain::clip(&offer.party(status.evidence.role.peer()).name, 30);
     let remark =
@@ -231,6 +246,11 @@ pub fn row(status: &Status) -> String {
         status.evidence.role,
         plain::time(status.since),
     )
+}
+
+/// Whether somebody pays.
+fn pays(offer: &Offer) -> bool {
+    Role::BOTH.into_iter().any(|role| offer.item(role).description.payment().is_some())
 }
 
 /// Exit code of an exchange that ended without items.

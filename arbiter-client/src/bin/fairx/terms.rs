@@ -80,6 +80,7 @@ fn terms(
         originator_item: originator,
         responder_item: responder,
         complain_by: by,
+        send_by: None,
         suite: sealed.suite,
     }
 }

@@ -1,0 +1,204 @@
+//! Money in an exchange: our payment is made, the peer's is watched, ours is posted when nothing can come of holding it.
+//!
+//! ```text
+//!  SendItem ─▶ order (durable that one may leave) ─▶ pay ─┬─ receipt ─▶ journal ─▶ transfer, receipt ─▶ peer
+//!                                                         └─ refused for good ─▶ nothing left: give up the fair way
+//!  Observe ──▶ look, again and again ─▶ final ─▶ Settled | Reversed
+//!  Release ──▶ post
+//! ```
+//!
+//! Invariants
+//! - The ledger is asked beside everything else: neither a slow ledger nor one that is away delays a deadline.
+//! - A payment is ordered again after a crash: the same order has the same answer.
+//! - An item counts as never sent only if no order of it can be on its way.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use arbiter_protocol::exchange::selection::{Protocol, Role};
+use arbiter_protocol::message::payment::{PaymentReceipt, PaymentTerms};
+use arbiter_protocol::role::{Input, Phase, Session};
+use arbiter_protocol::statement::Verified;
+use tokio::time::{sleep, timeout};
+
+use crate::driver::Driver;
+use crate::error::Error;
+use crate::ledger::LedgerError;
+use crate::ledger::till::{Paid, Till};
+
+/// Work with a ledger that is under way.
+pub(super) type Work<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// The first look at the peer's payment comes after this time; the time between looks doubles.
+const FIRST_LOOK: Duration = Duration::from_millis(200);
+/// No longer than this between two looks.
+const LAST_LOOK: Duration = Duration::from_secs(15);
+/// How long a look before the own item leaves may take: it is prudence, not fairness (see [`crate::ledger`]).
+const PRUDENT: Duration = Duration::from_secs(3);
+
+/// What is under way with ledgers.
+#[derive(Default)]
+pub(super) struct Money<'a> {
+    pub paying: Option<Work<'a, Paid>>,
+    pub watching: Option<Work<'a, Result<Verified<PaymentReceipt>, Error>>>,
+    pub releasing: Option<Work<'a, Option<Verified<PaymentReceipt>>>>,
+}
+
+/// What a ledger has said.
+pub(super) enum Told {
+    Paid(Paid),
+    Final(Result<Verified<PaymentReceipt>, Error>),
+    Released(Option<Verified<PaymentReceipt>>),
+}
+
+impl Money<'_> {
+    /// Waits for what is under way; for ever if nothing is.
+    pub(super) async fn told(&mut self) -> Told {
+        tokio::select! {
+            biased;
+            paid = of(&mut self.paying) => { self.paying = None; Told::Paid(paid) }
+            last = of(&mut self.watching) => { self.watching = None; Told::Final(last) }
+            posted = of(&mut self.releasing) => { self.releasing = None; Told::Released(posted) }
+        }
+    }
+}
+
+async fn of<T>(work: &mut Option<Work<'_, T>>) -> T {
+    match work {
+        Some(work) => work.await,
+        None => std::future::pending().await,
+    }
+}
+
+impl Driver<'_> {
+    /// The terms of the payment that the party in `role` makes.
+    pub(super) fn terms(&self, role: Role) -> Result<PaymentTerms, Error> {
+        PaymentTerms::of(self.record.session.offer(), role).ok_or(Error::Bug("no payment is agreed there"))
+    }
+
+    /// Begins to make our payment, unless it is made or being made. Paid whether or not the peer is connected: the session
+    /// counts it as sent from now on, and a claim on the arbiter rests on it.
+    pub(super) async fn pay(&mut self) -> Result<(), Error> {
+        if self.money.paying.is_some() || self.record.own.receipt.is_some() {
+            return Ok(());
+        }
+        let session = self.record.session.clone();
+        let terms = self.terms(session.role())?;
+        let maybe_ordered = self.record.own.ordered;
+        if !maybe_ordered {
+            self.record.own.ordered = true;
+            self.inner.journal.put(&self.record).await?;
+        }
+        let (till, clock, retry) =
+            (self.inner.till.clone(), self.inner.clock.clone(), self.inner.settings.ledger_retry);
+        self.money.paying = Some(Box::pin(till.pay(terms, session, clock, retry, maybe_ordered)));
+        Ok(())
+    }
+
+    /// Begins to watch the peer's payment.
+    pub(super) fn observe(&mut self) -> Result<(), Error> {
+        let terms = self.terms(self.record.session.role().peer())?;
+        let (till, retry) = (self.inner.till.clone(), self.inner.settings.ledger_retry);
+        let ends = terms.payment.hold.map(|hold| hold.until);
+        let clock = self.inner.clock.clone();
+        let given_up = move || {
+            let total = u64::try_from(retry.total.as_millis()).unwrap_or(u64::MAX);
+            ends.is_none_or(|end| clock.now().0 > end.0.saturating_add(total))
+        };
+        self.money.watching = Some(Box::pin(watch(till, terms, given_up)));
+        Ok(())
+    }
+
+    /// Looks again at once, if the peer's payment is being watched: something has happened.
+    pub(super) fn look_now(&mut self) -> Result<(), Error> {
+        if self.money.watching.is_some() { self.observe() } else { Ok(()) }
+    }
+
+    /// Begins to post our payment, unless it is posted.
+    pub(super) fn release(&mut self) -> Result<(), Error> {
+        let terms = self.terms(self.record.session.role())?;
+        let posted = self.record.own.receipt.as_ref().is_some_and(|receipt| receipt.is_final());
+        if !posted && self.record.own.receipt.is_some() {
+            let (till, retry) = (self.inner.till.clone(), self.inner.settings.ledger_retry);
+            self.money.releasing = Some(Box::pin(till.post(terms, retry)));
+        }
+        Ok(())
+    }
+
+    pub(super) async fn told(&mut self, told: Told) -> Result<(), Error> {
+        match told {
+            Told::Paid(Paid::Done(receipt)) => {
+                tracing::info!(entry = receipt.entry, "the payment took effect");
+                self.record.own.receipt = Some(receipt);
+                self.inner.journal.put(&self.record).await?;
+                self.send_item().await
+            }
+            Told::Paid(Paid::Refused(why)) => self.not_paid(&why).await,
+            Told::Paid(Paid::TooLate) => Ok(()),
+            Told::Final(last) => {
+                let receipt = last?;
+                let input = if receipt.is_effective() { Input::Settled } else { Input::Reversed };
+                self.record.peer_receipt = Some(receipt);
+                let step = self.record.session.handle(self.inner.clock.now(), input);
+                self.commit(step, true).await
+            }
+            Told::Released(receipt) => {
+                if let Some(receipt) = receipt.filter(|receipt| receipt.is_effective()) {
+                    self.record.own.receipt = Some(receipt);
+                    self.inner.journal.put(&self.record).await?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Nothing of ours left and nothing will: the exchange is given up as before anything was sent. In P4 both payments are
+    /// rolled back (R-418); elsewhere an abort ends it, and gives back what the peer paid (R-405, R-413, R-414).
+    async fn not_paid(&mut self, why: &LedgerError) -> Result<(), Error> {
+        tracing::warn!(reason = why.reason(), "the ledger refuses the payment for good");
+        self.record.remark = Some(format!("not paid: {}", why.reason()));
+        self.money.watching = None;
+        let session = &self.record.session;
+        let sent = session.protocol() == Protocol::MutualRollback;
+        let acceptance = session.agreement().map(|agreement| agreement.acceptance().clone());
+        let timing = self.inner.settings.timing_for(session.offer(), session.role());
+        let offer = session.offer().clone();
+        let unsent = Session::restore(session.role(), offer, acceptance, sent, Phase::Waiting, timing);
+        let unsent = unsent.map_err(|_| Error::Bug("an agreement cannot be given up"))?;
+        self.record.own_transfer = None;
+        let step = unsent.handle(self.inner.clock.now(), Input::GiveUp);
+        self.commit(step, true).await
+    }
+
+    /// Whether the peer's payment, whose receipt has just arrived, still stands, as far as the ledger says so at once.
+    pub(super) async fn still_stands(&self) -> Result<bool, Error> {
+        let terms = self.terms(self.record.session.role().peer())?;
+        Ok(match timeout(PRUDENT, self.inner.till.look(&terms)).await {
+            Ok(Ok(receipt)) => receipt.is_effective(),
+            Ok(Err(_)) | Err(_) => true,
+        })
+    }
+}
+
+/// Looks until the payment is final. A ledger that is still away long after the hold has ended is out of reach.
+async fn watch(
+    till: Till,
+    terms: PaymentTerms,
+    given_up: impl Fn() -> bool + Send,
+) -> Result<Verified<PaymentReceipt>, Error> {
+    let mut delay = FIRST_LOOK;
+    loop {
+        match till.look(&terms).await {
+            Ok(receipt) if receipt.is_final() => return Ok(receipt),
+            Ok(_) => {}
+            Err(error) if given_up() => {
+                return Err(Error::Retry { after: LAST_LOOK, what: error.to_string() });
+            }
+            Err(error) => {
+                tracing::debug!(reason = error.reason(), "the ledger does not say how the payment stands")
+            }
+        }
+        sleep(delay).await;
+        delay = (delay * 2).min(LAST_LOOK);
+    }
+}
