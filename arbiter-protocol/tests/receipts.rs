@@ -15,6 +15,7 @@ use arbiter_protocol::error::Refused;
 use arbiter_protocol::evidence::checkpoint::Checkpoint;
 use arbiter_protocol::evidence::leaf::{Event, Leaf, Pseudonym, RecordField, issuer_id, record_root};
 use arbiter_protocol::evidence::merkle::{leaf_hash, node_hash};
+use arbiter_protocol::exchange::selection::ByRole;
 use arbiter_protocol::exchange::selection::Role::{self, Originator, Responder};
 use arbiter_protocol::ids::{AgreementId, Digest, LeafIndex};
 use arbiter_protocol::message::agreement::{Acceptance, Agreement, Offer};
@@ -179,11 +180,12 @@ fn every_part_of_a_receipt_is_checked() {
         let other = cast.request(agreement.exchange_id(), Some(agreement.id()), role, Action::Query);
         copy.evidence.request = other.envelope().clone();
         assert!(copy.verify(agreement.offer(), None).is_err());
-        if let Some(attestation) = &receipt.evidence.attestation {
+        for (role, attestation) in receipt.evidence.attestations.iter() {
+            let Some(attestation) = attestation else { continue };
             let mut copy = receipt.clone();
-            copy.evidence.attestation = None;
+            *copy.evidence.attestations.of_mut(role) = None;
             assert_eq!(check(&copy.verify(agreement.offer(), None).unwrap_err()), "DEPOSIT_REQUIRED");
-            copy.evidence.attestation = Some(unsealed(attestation));
+            *copy.evidence.attestations.of_mut(role) = Some(unsealed(attestation));
             assert_eq!(check(&copy.verify(agreement.offer(), None).unwrap_err()), "SIGNATURE_INVALID");
         }
         // Another exchange of the same parties, and the same one with another arbiter.
@@ -363,10 +365,14 @@ impl Lie {
         };
         (self.change)(&mut verdict);
         let time = verdict.time;
+        let mut attestations = ByRole::default();
+        if let Some(deposit) = deposit {
+            *attestations.of_mut(deposit.depositor) = Some(deposit.envelope().clone());
+        }
         let evidence = Evidence {
             request: request.envelope().clone(),
             acceptance: agreed.map(|_| acceptance.envelope().clone()),
-            attestation: deposit.map(|it| it.envelope().clone()),
+            attestations,
             escrows: Default::default(),
         };
         let forger = Forger { cast, offer: &offer, evidence, event, reason };

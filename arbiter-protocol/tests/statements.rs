@@ -350,7 +350,7 @@ fn every_field_of_an_offer_is_checked() {
                 w.responder_item.as_mut().unwrap().properties = vec![3; limits::PROPERTIES + 1]
             }),
             (VALUE, "protocol", |w| w.protocol = 0),
-            (VALUE, "protocol", |w| w.protocol = 3),
+            (VALUE, "protocol", |w| w.protocol = 6),
             (VALUE, "protocol", |w| w.protocol = -1),
             (VALUE, "first_sender", |w| w.first_sender = 0),
             (VALUE, "first_sender", |w| w.first_sender = 3),
@@ -394,7 +394,7 @@ fn every_field_of_the_other_statements_is_checked() {
             (VALUE, "role", |w| w.role = 0),
             (VALUE, "role", |w| w.role = 3),
             (VALUE, "action", |w| w.action = 0),
-            (VALUE, "action", |w| w.action = 6),
+            (VALUE, "action", |w| w.action = 7),
             (VALUE, "action", |w| w.action = i32::MIN),
         ],
     );
