@@ -17,7 +17,7 @@ use arbiter_protocol::wire::adapter::adapter_service_client::AdapterServiceClien
 use tonic::Code;
 
 use super::ledger::{envelope, final_state, unheard};
-use super::reach::{Connection, Reach};
+use super::reach::{Connection, Link, Reach};
 use super::{About, ModuleError, PaymentModule};
 
 /// How long the answer to "who are you" counts.
@@ -28,7 +28,7 @@ const FRESH: Duration = Duration::from_secs(60);
 pub struct GrpcAdapter {
     key: PublicKey,
     kind: String,
-    client: AdapterServiceClient<Connection>,
+    link: Arc<Link>,
     /// When it was last found to be the one in the configuration.
     known: Arc<Mutex<Option<Instant>>>,
 }
@@ -37,9 +37,12 @@ impl GrpcAdapter {
     /// Prepares the connection to the adapter with this key and kind; the text of an error says what is wrong with how it
     /// is reached.
     pub fn new(key: PublicKey, kind: String, reach: &Reach) -> Result<Self, String> {
-        let client = AdapterServiceClient::new(reach.connection()?);
-        let client = client.max_decoding_message_size(reach.max_message_bytes);
-        Ok(Self { key, kind, client, known: Arc::default() })
+        Ok(Self { key, kind, link: Arc::new(reach.link()?), known: Arc::default() })
+    }
+
+    fn client(&self) -> AdapterServiceClient<Connection> {
+        let client = AdapterServiceClient::new(self.link.connection());
+        client.max_decoding_message_size(self.link.max_message_bytes)
     }
 
     /// Fails unless the adapter is the one in the configuration.
@@ -55,7 +58,7 @@ impl GrpcAdapter {
 #[async_trait::async_trait]
 impl PaymentModule for GrpcAdapter {
     async fn about(&self) -> Result<About, ModuleError> {
-        let answer = self.client.clone().get_adapter_info(proto::GetAdapterInfoRequest {}).await;
+        let answer = self.client().get_adapter_info(proto::GetAdapterInfoRequest {}).await;
         let about = match answer {
             Ok(answer) => About::of_adapter(answer.into_inner(), &self.key, &self.kind),
             Err(status) if status.code() == Code::Unimplemented => {
@@ -71,21 +74,21 @@ impl PaymentModule for GrpcAdapter {
     async fn verify(&self, terms: &PaymentTerms) -> Result<Envelope, ModuleError> {
         self.ready().await?;
         let request = proto::VerifyPaymentRequest { terms: Some(terms.to_wire()) };
-        let answer = self.client.clone().verify_payment(request).await.map_err(|status| unheard(&status))?;
+        let answer = self.client().verify_payment(request).await.map_err(|status| unheard(&status))?;
         envelope(answer.into_inner().receipt)
     }
 
     async fn revoke(&self, order: &Verified<PaymentOrder>) -> Result<Envelope, ModuleError> {
         self.ready().await?;
         let request = proto::RevokePaymentRequest { order: Some(order.envelope().to_wire()) };
-        let answer = self.client.clone().revoke_payment(request).await;
+        let answer = self.client().revoke_payment(request).await;
         final_state(self, &order.terms, answer.map(|answer| answer.into_inner().receipt)).await
     }
 
     async fn generate(&self, order: &Verified<PaymentOrder>) -> Result<Envelope, ModuleError> {
         self.ready().await?;
         let request = proto::GeneratePaymentRequest { order: Some(order.envelope().to_wire()) };
-        let answer = self.client.clone().generate_payment(request).await;
+        let answer = self.client().generate_payment(request).await;
         final_state(self, &order.terms, answer.map(|answer| answer.into_inner().receipt)).await
     }
 }

@@ -6,6 +6,8 @@
 //!                         └─ out of reach ─▶ told again
 //! ```
 
+use std::sync::Arc;
+
 use arbiter_protocol::ids::PublicKey;
 use arbiter_protocol::message::payment::{PaymentOrder, PaymentReceipt, PaymentTerms};
 use arbiter_protocol::message::wire;
@@ -15,26 +17,30 @@ use arbiter_protocol::wire::ledger::ledger_service_client::LedgerServiceClient;
 use tonic::{Code, Status};
 
 use super::about::words;
-use super::reach::{Connection, Reach};
+use super::reach::{Connection, Link, Reach};
 use super::{About, ModuleError, PaymentModule};
 
 /// A ledger over gRPC. Connects when it is first needed, and again after an outage.
 #[derive(Clone)]
 pub struct GrpcLedger {
     key: PublicKey,
-    client: LedgerServiceClient<Connection>,
+    link: Arc<Link>,
 }
 
 impl GrpcLedger {
     /// Prepares the connection to the ledger with this key; the text of an error says what is wrong with how it is reached.
     pub fn new(key: PublicKey, reach: &Reach) -> Result<Self, String> {
-        let client = LedgerServiceClient::new(reach.connection()?);
-        Ok(Self { key, client: client.max_decoding_message_size(reach.max_message_bytes) })
+        Ok(Self { key, link: Arc::new(reach.link()?) })
+    }
+
+    fn client(&self) -> LedgerServiceClient<Connection> {
+        let client = LedgerServiceClient::new(self.link.connection());
+        client.max_decoding_message_size(self.link.max_message_bytes)
     }
 
     async fn order(&self, order: &Verified<PaymentOrder>) -> Result<Envelope, ModuleError> {
         let request = proto::OrderPaymentRequest { order: Some(order.envelope().to_wire()) };
-        let answer = self.client.clone().order_payment(request).await;
+        let answer = self.client().order_payment(request).await;
         let answer = answer.map(|answer| answer.into_inner().receipt);
         final_state(self, &order.terms, answer).await
     }
@@ -43,13 +49,13 @@ impl GrpcLedger {
 #[async_trait::async_trait]
 impl PaymentModule for GrpcLedger {
     async fn about(&self) -> Result<About, ModuleError> {
-        let answer = self.client.clone().get_ledger_info(proto::GetLedgerInfoRequest {}).await;
+        let answer = self.client().get_ledger_info(proto::GetLedgerInfoRequest {}).await;
         About::of_ledger(answer.map_err(|status| unheard(&status))?.into_inner(), &self.key)
     }
 
     async fn verify(&self, terms: &PaymentTerms) -> Result<Envelope, ModuleError> {
         let request = proto::GetPaymentRequest { terms: Some(terms.to_wire()) };
-        let answer = self.client.clone().get_payment(request).await.map_err(|status| unheard(&status))?;
+        let answer = self.client().get_payment(request).await.map_err(|status| unheard(&status))?;
         envelope(answer.into_inner().receipt)
     }
 

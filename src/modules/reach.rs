@@ -1,10 +1,11 @@
-//! How a module is reached: one lazy connection with its own limits and credentials.
+//! How a module is reached: one connection with its own limits and credentials, made when it is first needed.
 //!
 //! Invariants
 //! - Nothing that is secret here is ever shown: not by `Debug`, not in errors, not in logs.
 //! - A message larger than [`Reach::max_message_bytes`] is refused before it is read into memory.
 
 use std::fmt;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use tonic::metadata::{Ascii, MetadataValue};
@@ -44,7 +45,7 @@ impl Reach {
     }
 
     /// Prepares the connection; the text of an error says what is wrong with the address or the credentials.
-    pub(super) fn connection(&self) -> Result<Connection, String> {
+    pub(super) fn link(&self) -> Result<Link, String> {
         let endpoint = Endpoint::from_shared(self.url.clone()).map_err(|error| error.to_string())?;
         let mut endpoint = endpoint
             .timeout(self.timeout)
@@ -68,7 +69,7 @@ impl Reach {
             Ok::<_, String>(value)
         };
         let bearer = Bearer(self.token.as_ref().map(bearer).transpose()?);
-        Ok(InterceptedService::new(endpoint.connect_lazy(), bearer))
+        Ok(Link { endpoint, bearer, channel: OnceLock::new(), max_message_bytes: self.max_message_bytes })
     }
 }
 
@@ -79,6 +80,23 @@ impl fmt::Debug for Reach {
             .field("identity", &self.identity.is_some())
             .field("token", &self.token.is_some())
             .finish_non_exhaustive()
+    }
+}
+
+/// A module that may not be connected yet.
+pub(super) struct Link {
+    endpoint: Endpoint,
+    bearer: Bearer,
+    channel: OnceLock<Channel>,
+    /// Largest answer that is read.
+    pub(super) max_message_bytes: usize,
+}
+
+impl Link {
+    /// The connection. Call it where futures run: what connects in the background is started here, once.
+    pub(super) fn connection(&self) -> Connection {
+        let channel = self.channel.get_or_init(|| self.endpoint.connect_lazy());
+        InterceptedService::new(channel.clone(), self.bearer.clone())
     }
 }
 

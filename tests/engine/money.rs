@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arbiter::deadlines;
-use arbiter::outbox::{Ledger, Outbox, Pause, Unheard};
+use arbiter::modules::{About, ModuleError, PaymentModule};
+use arbiter::outbox::{Outbox, Pause};
 use arbiter_protocol::crypto::{MemorySigner, Signer as _};
 use arbiter_protocol::evidence::leaf::{Event, Leaf};
 use arbiter_protocol::exchange::selection::Role;
@@ -36,11 +37,23 @@ enum Lie {
 }
 
 #[async_trait::async_trait]
-impl Ledger for Bank {
-    async fn order(&self, order: &Verified<PaymentOrder>) -> Result<Envelope, Unheard> {
+impl PaymentModule for Bank {
+    async fn about(&self) -> Result<About, ModuleError> {
+        panic!("the outbox asks nobody who it is")
+    }
+
+    async fn verify(&self, _: &PaymentTerms) -> Result<Envelope, ModuleError> {
+        panic!("the outbox asks no questions")
+    }
+
+    async fn generate(&self, _: &Verified<PaymentOrder>) -> Result<Envelope, ModuleError> {
+        panic!("no verdict posts a payment")
+    }
+
+    async fn revoke(&self, order: &Verified<PaymentOrder>) -> Result<Envelope, ModuleError> {
         self.calls.fetch_add(1, Ordering::SeqCst);
         if self.down.load(Ordering::SeqCst) {
-            return Err(Unheard::Unreachable("down".to_owned()));
+            return Err(ModuleError::Unreachable("down".to_owned()));
         }
         assert_eq!(order.signer(), arbiter().key, "orders are signed by the authority");
         assert_eq!(order.action, PaymentAction::Void);
@@ -74,7 +87,7 @@ const QUICK: Pause = Pause {
 };
 
 fn tell(world: &World, bank: &Arc<Bank>) -> tokio::task::JoinHandle<()> {
-    let known: Arc<dyn Ledger> = Arc::clone(bank) as Arc<dyn Ledger>;
+    let known: Arc<dyn PaymentModule> = Arc::clone(bank) as Arc<dyn PaymentModule>;
     let ledgers = BTreeMap::from([(ledger().public_key(), known)]);
     tokio::spawn(Outbox::new(world.engine.clone(), ledgers, QUICK).run())
 }
