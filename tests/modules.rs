@@ -1,9 +1,9 @@
 //! Payment modules: the contract that every module keeps, and that one which does not harms nobody else.
 //!
 //! ```text
-//!  contract ─▶ ledger        real books behind LedgerService
+//!  contract ─▶ ledger        the real service, its book in memory
 //!           ─▶ adapter.py    a card rail in Python, if grpcio is there
-//!           ─▶ ARBITER_ADAPTER=http://…   yours: cargo test --test modules yours -- --ignored
+//!           ─▶ ADAPTER_URL=http://…   yours: cargo test --test modules yours -- --ignored
 //!  hurt     ─▶ liar          hangs, rubbish, oversize, other key, payment, exchange, version; says voided, then posted
 //!  program  ─▶ the real arbiter with ledgers and adapters in its configuration
 //! ```
@@ -59,14 +59,14 @@ async fn the_sample_adapter_keeps_the_contract() {
     contract::keep(&sample.rail()).await;
 }
 
-/// Your adapter: `ARBITER_ADAPTER` is its address, `ARBITER_ADAPTER_KEY` its key, `ARBITER_ADAPTER_KIND` its kind. The payer's
+/// Your adapter: `ADAPTER_URL` is its address, `ADAPTER_KEY` its key, `ADAPTER_KIND` its kind. The payer's
 /// account is that of the Ed25519 seed 0b0b…0b, the payee's that of 0c0c…0c: give both what a payment of the smallest amount needs,
 /// forty times.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs the address of an adapter"]
 async fn yours() {
     let set = |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("set {name}"));
-    let key = arbiter_protocol::ids::PublicKey::parse_hex(&set("ARBITER_ADAPTER_KEY"), "key").unwrap();
-    let rail = rails::adapter(&set("ARBITER_ADAPTER"), key, &set("ARBITER_ADAPTER_KIND"), None);
+    let key = arbiter_protocol::ids::PublicKey::parse_hex(&set("ADAPTER_KEY"), "key").unwrap();
+    let rail = rails::adapter(&set("ADAPTER_URL"), key, &set("ADAPTER_KIND"), None);
     contract::keep(&rail).await;
 }

@@ -235,3 +235,100 @@ pub(super) fn words(text: &str) -> String {
     }
     line
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may fail")]
+mod tests {
+    use arbiter_protocol::exchange::payment::{Amount, Hold, Timeout};
+    use arbiter_protocol::time::UnixMillis;
+
+    use super::*;
+
+    const KEY: PublicKey = PublicKey::from_bytes([7; 32]);
+
+    fn takes(code: &str, scale: u32, least_units: u64, most_units: u64) -> adapter_proto::CurrencyLimits {
+        adapter_proto::CurrencyLimits { code: code.into(), scale, least_units, most_units }
+    }
+
+    fn info() -> adapter_proto::GetAdapterInfoResponse {
+        adapter_proto::GetAdapterInfoResponse {
+            protocol_version: PROTOCOL_VERSION,
+            key: KEY.to_vec(),
+            kind: "card".into(),
+            name: "Card\n\u{1b}[31m of the house".into(),
+            powers: vec![1, 2, 3, 77],
+            currencies: vec![takes("EUR", 2, 100, 1000), takes("JPY", 0, 1, 9)],
+            longest_hold_ms: u64::MAX,
+            clock: 0,
+        }
+    }
+
+    fn read(change: impl FnOnce(&mut adapter_proto::GetAdapterInfoResponse)) -> Result<About, ModuleError> {
+        let mut wire = info();
+        change(&mut wire);
+        About::of_adapter(wire, &KEY, "card")
+    }
+
+    /// what an adapter says has one form and sizes; another version, key or kind is another module.
+    #[test]
+    fn what_an_adapter_says_is_read_strictly() {
+        let about = read(|_| {}).unwrap();
+        assert_eq!(about.powers, [Power::Make, Power::Verify, Power::Revoke].into());
+        assert_eq!(about.name, "Card[31m of the house");
+        assert_eq!(about.longest_hold.0, limits::TIME_MILLIS);
+        let long = read(|it| it.name = "ä".repeat(1000)).unwrap();
+        assert!(long.name.len() <= limits::NAME_BYTES);
+        for unfit in [
+            read(|it| it.protocol_version = 0),
+            read(|it| it.protocol_version = 2),
+            read(|it| it.key = vec![8; 32]),
+            read(|it| it.key.clear()),
+            read(|it| it.kind = "bank".into()),
+        ] {
+            assert!(matches!(unfit, Err(ModuleError::Unfit(_))), "{unfit:?}");
+        }
+        for nonsense in [
+            read(|it| it.powers = vec![2, 1]),
+            read(|it| it.powers = vec![1, 1]),
+            read(|it| it.currencies.reverse()),
+            read(|it| it.currencies = vec![takes("EUR", 2, 1, 2); 2]),
+            read(|it| it.currencies = vec![takes("EUR", 2, 0, 2)]),
+            read(|it| it.currencies = vec![takes("EUR", 2, 3, 2)]),
+            read(|it| it.currencies = vec![takes("EUR", 2, 1, u64::MAX)]),
+            read(|it| it.currencies = vec![takes("eur", 2, 1, 2)]),
+            read(|it| it.currencies = vec![takes("EUR", 258, 1, 2)]),
+            read(|it| it.currencies = (0..65).map(|n| takes(&format!("C{n:0>3}"), 2, 1, 2)).collect()),
+        ] {
+            assert!(matches!(nonsense, Err(ModuleError::Nonsense(_))), "{nonsense:?}");
+        }
+    }
+
+    /// a payment outside of what the module says is not served; weak powers do not count.
+    #[test]
+    fn a_payment_is_served_within_what_was_said() {
+        let pay = |amount: &str, until: Option<u64>| Payment {
+            ledger: KEY,
+            payer: PublicKey::from_bytes([1; 32]),
+            payee: PublicKey::from_bytes([2; 32]),
+            amount: Amount::parse(amount).unwrap(),
+            hold: until.map(|until| Hold { until: UnixMillis(until), timeout: Timeout::Post }),
+        };
+        let about = read(|_| {}).unwrap();
+        for good in [pay("1.00 EUR", None), pay("10.00 EUR", Some(9)), pay("9 JPY", None)] {
+            assert_eq!(about.serves(&good), Ok(()));
+        }
+        for bad in ["0.99 EUR", "10.01 EUR"] {
+            assert!(matches!(about.serves(&pay(bad, None)), Err(Unserved::Amount { .. })), "{bad}");
+        }
+        for bad in ["1.000 EUR", "1.00 USD", "1 EUR"] {
+            assert!(matches!(about.serves(&pay(bad, None)), Err(Unserved::Currency { .. })), "{bad}");
+        }
+        let (weak, short) = (read(|it| it.powers = vec![2, 4]), read(|it| it.longest_hold_ms = 0));
+        for about in [weak.unwrap(), short.unwrap()] {
+            assert_eq!(about.serves(&pay("1.00 EUR", Some(9))), Err(Unserved::Hold));
+            assert_eq!(about.serves(&pay("1.00 EUR", None)), Ok(()));
+        }
+        let blind = read(|it| it.powers = vec![1, 3]).unwrap();
+        assert_eq!(blind.serves(&pay("1.00 EUR", None)), Err(Unserved::Blind));
+    }
+}

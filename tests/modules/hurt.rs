@@ -37,8 +37,7 @@ fn good(ledger: &Ledger, timeout: Duration) -> Entry {
 /// An exchange on the good rail from payment to verdict, with nothing brought to the arbiter.
 async fn honest_purchase(scene: &Scene, parties: &mut Parties, ledger: &Ledger) {
     let agreement = scene.cast.purchase(ledger.key);
-    let order = make(&agreement, Originator).envelope().clone();
-    ledger.books.lock().unwrap().order_payment(order, super::now()).unwrap();
+    ledger.make(&make(&agreement, Originator)).await;
     observe(parties, scene.cast.case(&agreement, Originator, Deposit)).await.unwrap();
     resolve(parties, scene.cast.case(&agreement, Originator, Resolve)).await.unwrap();
 }
@@ -60,9 +59,7 @@ async fn a_payment_is_observed() {
         assert_reason(observe(&mut parties, case()).await, Code::FailedPrecondition, "ITEM_NOT_PAID");
         let order = make(&agreement, Originator);
         let receipt = match rail == ledger.key {
-            true => {
-                ledger.books.lock().unwrap().order_payment(order.envelope().clone(), super::now()).unwrap()
-            }
+            true => ledger.make(&order).await,
             false => liar.make(&order),
         };
         let attested = observe(&mut parties, case()).await.unwrap();
@@ -155,8 +152,7 @@ async fn orders_to_a_liar_stay_open_and_others_are_heard() {
         let scene = Scene::new(vec![good(&ledger, LONG), liar.entry(SHORT, 4)], 8, 4).await;
         let mut parties = scene.parties().await;
         let agreement = scene.cast.change(ledger.key, liar.key);
-        let order = make(&agreement, Originator).envelope().clone();
-        ledger.books.lock().unwrap().order_payment(order, super::now()).unwrap();
+        ledger.make(&make(&agreement, Originator)).await;
         liar.make(&make(&agreement, Responder));
         liar.lie(lie);
         let verdict = revoke(&mut parties, scene.cast.case(&agreement, Responder, Revoke)).await.unwrap();

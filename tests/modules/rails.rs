@@ -1,29 +1,33 @@
-//! Rails to test: real books behind the ledger's API, and the sample adapter in a process of its own.
+//! Rails to test: a real ledger behind its API, and the sample adapter in a process of its own.
 
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
+use arbiter::clock::SystemClock;
+use arbiter::grpc::{Server, Transport};
+use arbiter::ledger::store::Store;
+use arbiter::ledger::{Handle, Options};
 use arbiter::modules::{GrpcAdapter, GrpcLedger, PaymentModule, Reach};
 use arbiter_protocol::crypto::{MemorySigner, Signer as _};
-use arbiter_protocol::exchange::payment::{Amount, Currency};
+use arbiter_protocol::exchange::payment::{Amount, Currency, Payment};
 use arbiter_protocol::ids::{Digest, PublicKey};
 use arbiter_protocol::ledger::{LedgerRefused, LedgerRejected, MemoryLedger};
-use arbiter_protocol::message::payment::PaymentTerms;
+use arbiter_protocol::message::account::{AccountAction, AccountOrder};
+use arbiter_protocol::message::payment::{PaymentAction, PaymentOrder, PaymentReceipt, PaymentTerms};
 use arbiter_protocol::message::wire;
-use arbiter_protocol::statement::Envelope;
+use arbiter_protocol::statement::{Envelope, Verified};
+use arbiter_protocol::time::DurationMillis;
 use arbiter_protocol::wire::adapter as adapter_proto;
 use arbiter_protocol::wire::adapter::adapter_service_client::AdapterServiceClient;
 use arbiter_protocol::wire::ledger as proto;
 use arbiter_protocol::wire::ledger::ledger_service_client::LedgerServiceClient;
-use arbiter_protocol::wire::ledger::ledger_service_server::{LedgerService, LedgerServiceServer};
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Request, Response, Status};
+use tonic::{Request, Status};
 use zeroize::Zeroizing;
 
 use super::{key, now};
@@ -220,20 +224,42 @@ pub fn terms(wire: Option<wire::PaymentTerms>) -> Result<PaymentTerms, Status> {
 pub struct Ledger {
     pub address: SocketAddr,
     pub key: PublicKey,
-    pub books: Arc<Mutex<MemoryLedger>>,
+    handle: Handle,
+    _server: Server,
 }
 
 impl Ledger {
     pub async fn start(seed: u8) -> Self {
-        let books = books(seed);
-        let key = books.key();
-        let books = Arc::new(Mutex::new(books));
+        let key = key(seed).public_key();
+        let currency = Currency::new("EUR", 2).unwrap();
+        let options = Options {
+            currencies: vec![currency.clone()],
+            // A book that begins now missed no orders.
+            grace: DurationMillis(0),
+            ..Options::default()
+        };
+        let store = Store::in_memory(key).unwrap();
+        let handle =
+            Handle::start(Box::new(super::key(seed)), store, options, Box::new(SystemClock)).unwrap();
+        for holder in [11, 12].map(super::key) {
+            let (account, action) = (holder.public_key(), AccountAction::Open);
+            let order = AccountOrder { ledger: key, account, currency: currency.clone(), action };
+            handle.order_account(Verified::sign(order, &holder).envelope().clone()).await.unwrap();
+            let amount = Amount::parse("1000.00 EUR").unwrap();
+            let payment = Payment { ledger: key, payer: key, payee: account, amount, hold: None };
+            let terms = PaymentTerms { payment, authority: None, reference: Digest::of(&[b"first"]) };
+            let order = PaymentOrder { terms, action: PaymentAction::Make };
+            let order = Verified::sign(order, &super::key(seed));
+            handle.order_payment(order.envelope().clone()).await.unwrap();
+        }
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let service = LedgerServiceServer::new(Served(Arc::clone(&books)));
-        let server = tonic::transport::Server::builder().add_service(service);
-        tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
-        Self { address, key, books }
+        let server = Server::start_ledger(Transport::default(), listener, handle.clone()).await.unwrap();
+        Self { address: server.address(), key, handle, _server: server }
+    }
+
+    /// Has the payer's order carried out.
+    pub async fn make(&self, order: &Verified<PaymentOrder>) -> Verified<PaymentReceipt> {
+        self.handle.order_payment(order.envelope().clone()).await.unwrap()
     }
 
     pub fn module(&self) -> Arc<dyn PaymentModule> {
@@ -254,62 +280,5 @@ impl Orders for LedgerOrders {
     async fn give(&self, _way: Way, order: wire::Envelope) -> Result<Envelope, Status> {
         let request = proto::OrderPaymentRequest { order: Some(order) };
         answer(self.0.clone().order_payment(request).await?.into_inner().receipt)
-    }
-}
-
-struct Served(Arc<Mutex<MemoryLedger>>);
-
-#[tonic::async_trait]
-impl LedgerService for Served {
-    async fn get_ledger_info(
-        &self,
-        _request: Request<proto::GetLedgerInfoRequest>,
-    ) -> Result<Response<proto::GetLedgerInfoResponse>, Status> {
-        Ok(Response::new(proto::GetLedgerInfoResponse {
-            key: self.0.lock().unwrap().key().to_vec(),
-            name: "Books".into(),
-            currencies: vec![proto::Currency { code: "EUR".into(), scale: 2 }],
-            limits: Some(proto::Limits { longest_hold_ms: 1 << 40, ..Default::default() }),
-            ..Default::default()
-        }))
-    }
-
-    async fn order_payment(
-        &self,
-        request: Request<proto::OrderPaymentRequest>,
-    ) -> Result<Response<proto::OrderPaymentResponse>, Status> {
-        let order = envelope(request.into_inner().order)?;
-        let receipt = self.0.lock().unwrap().order_payment(order, now()).map_err(|it| status(&it))?;
-        Ok(Response::new(proto::OrderPaymentResponse { receipt: Some(receipt.envelope().to_wire()) }))
-    }
-
-    async fn get_payment(
-        &self,
-        request: Request<proto::GetPaymentRequest>,
-    ) -> Result<Response<proto::GetPaymentResponse>, Status> {
-        let terms = terms(request.into_inner().terms)?;
-        let receipt = self.0.lock().unwrap().payment(&terms, now()).map_err(|it| status(&it))?;
-        Ok(Response::new(proto::GetPaymentResponse { receipt: Some(receipt.envelope().to_wire()) }))
-    }
-
-    async fn order_account(
-        &self,
-        _request: Request<proto::OrderAccountRequest>,
-    ) -> Result<Response<proto::OrderAccountResponse>, Status> {
-        Err(Status::unimplemented("accounts are opened by the test"))
-    }
-
-    async fn get_account(
-        &self,
-        _request: Request<proto::GetAccountRequest>,
-    ) -> Result<Response<proto::GetAccountResponse>, Status> {
-        Err(Status::unimplemented("not asked by modules"))
-    }
-
-    async fn list_payments(
-        &self,
-        _request: Request<proto::ListPaymentsRequest>,
-    ) -> Result<Response<proto::ListPaymentsResponse>, Status> {
-        Err(Status::unimplemented("not asked by modules"))
     }
 }
