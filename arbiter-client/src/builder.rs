@@ -142,14 +142,17 @@ impl Settings {
 
 /// Whether who sends second, too, needs time: to protect itself after it has sent, or to deposit.
 const fn in_time_too(offer: &Offer) -> bool {
-    !matches!(offer.selection.protocol, Protocol::ContractSigning | Protocol::VerifyThenGenerate)
+    !matches!(
+        offer.selection.protocol,
+        Protocol::Affidavit | Protocol::ContractSigning | Protocol::VerifyThenGenerate
+    )
 }
 
 /// Size of the file that the party in `role` must deposit in order to be safe, if it may have to.
 fn deposit(offer: &Offer, role: Role) -> Option<u64> {
     let first = offer.selection.first_sender == role;
     let deposits = match offer.selection.protocol {
-        Protocol::VerifyThenGenerate => first,
+        Protocol::Affidavit | Protocol::VerifyThenGenerate => first,
         Protocol::RevokeOnSilence => !first,
         Protocol::BothDeposited => true,
         Protocol::ContractSigning | Protocol::MutualRollback => false,

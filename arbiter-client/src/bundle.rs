@@ -111,6 +111,8 @@ pub enum BundleError {
 pub enum Claim {
     /// The arbiter's abort token.
     Aborted,
+    /// The arbiter's affidavit of what it had.
+    Affidavit,
     /// Both transfers, with every detached signature that they announce; no verdict.
     Completed,
     /// Neither a verdict nor everything that was to change hands: the exchange is under way, or nothing came of it.
@@ -125,6 +127,7 @@ impl fmt::Display for Claim {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Aborted => "aborted",
+            Self::Affidavit => "affidavit",
             Self::Completed => "completed",
             Self::Open => "open",
             Self::Resolved => "resolved",
@@ -255,6 +258,7 @@ impl Bundle {
         let ruling = verdict.as_ref().map(|verdict| &verdict.unverified().ruling);
         match (ruling, &self.originator_transfer, &self.responder_transfer) {
             (Some(Ruling::Aborted), _, _) => Claim::Aborted,
+            (Some(Ruling::Affidavit(_)), _, _) => Claim::Affidavit,
             (Some(Ruling::Replaced(_)), _, _) => Claim::Resolved,
             (Some(Ruling::Revoked(_)), _, _) => Claim::Revoked,
             (None, Some(_), Some(_)) if self.has_announced() => Claim::Completed,

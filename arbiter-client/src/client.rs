@@ -22,7 +22,7 @@ use arbiter_protocol::error::Refused;
 use arbiter_protocol::escrow::Suite;
 use arbiter_protocol::exchange::item::Item;
 use arbiter_protocol::exchange::kind::detached::Escrowed;
-use arbiter_protocol::exchange::selection::{Protocol, Role, select};
+use arbiter_protocol::exchange::selection::{Protocol, Role, Selection, select, select_affidavit};
 use arbiter_protocol::ids::ExchangeId;
 use arbiter_protocol::message::agreement::{
     Acceptance, Agreement, ArbiterIdentity, EscrowTerms, Offer, Party,
@@ -176,9 +176,24 @@ impl Client {
     /// Signs an offer and keeps it; nothing is sent until [`Client::run`]. `give` is what our item needs from
     /// outside: a file, or a signature that was made elsewhere.
     pub async fn offer(&self, terms: OfferTerms, give: Give) -> Result<ExchangeId, Error> {
+        let selection = select(&terms.originator_item.properties, &terms.responder_item.properties);
+        self.offer_selected(terms, give, selection.map_err(Usage::Unfair)?).await
+    }
+
+    /// As [`Client::offer`], for items that have no strongly fair protocol: at best the arbiter signs, at the deadline, which
+    /// of them it had (P6). Refused where something better is possible.
+    pub async fn offer_with_affidavit(&self, terms: OfferTerms, give: Give) -> Result<ExchangeId, Error> {
+        let selection = select_affidavit(&terms.originator_item.properties, &terms.responder_item.properties);
+        self.offer_selected(terms, give, selection.map_err(Usage::Unfair)?).await
+    }
+
+    async fn offer_selected(
+        &self,
+        terms: OfferTerms,
+        give: Give,
+        selection: Selection,
+    ) -> Result<ExchangeId, Error> {
         self.check_give(&terms.originator_item, &give)?;
-        let selection = select(&terms.originator_item.properties, &terms.responder_item.properties)
-            .map_err(Usage::Unfair)?;
         let escrow = self.escrow_terms([&terms.originator_item, &terms.responder_item], terms.suite)?;
         let send_by = match (selection.protocol, terms.complain_by) {
             (Protocol::RevokeOnSilence, Some(by)) => {

@@ -122,6 +122,7 @@ pub fn summary(bundle: &Bundle) -> Vec<String> {
     )];
     lines.push(match bundle.outcome {
         Claim::Aborted => "The arbiter ended the exchange: neither item counts as given.".to_owned(),
+        Claim::Affidavit => "The arbiter signed which of the items it had at the deadline.".to_owned(),
         Claim::Completed => "Both handed over their items; no arbiter was needed.".to_owned(),
         Claim::Open => "The exchange did not end, as far as this bundle shows.".to_owned(),
         Claim::Revoked => "The arbiter had the money that was held returned.".to_owned(),
@@ -293,6 +294,18 @@ fn ruling(statements: &Statements, proven: &Proven) -> Vec<String> {
                 Ruling::Aborted => {
                     vec![format!("{by}: neither item will ever be replaced; the exchange is void.")]
                 }
+                Ruling::Affidavit(performed) => Role::BOTH
+                    .into_iter()
+                    .map(|role| {
+                        let party = who(statements.offer.party(role));
+                        let item = plain::item(statements.offer.item(role));
+                        let had = if performed.contains(&role) { "had" } else { "did not have" };
+                        format!(
+                            "{by}: before the deadline it {had} {item} by {party}. What went directly to the other party it \
+                             cannot say."
+                        )
+                    })
+                    .collect(),
                 Ruling::Revoked(roles) => roles
                     .iter()
                     .map(|role| {
@@ -375,6 +388,7 @@ fn holds(statements: &Statements, role: Role) -> String {
     let got = plain::item(offer.item(role.peer()));
     let replaced = statements.verdict().map(|(verdict, _)| match &verdict.ruling {
         Ruling::Aborted | Ruling::Revoked(_) => Err(()),
+        Ruling::Affidavit(_) => Ok(false),
         Ruling::Replaced(list) => Ok(list.iter().any(|it| it.role == role.peer())),
     });
     let revoked = statements.verdict().is_some_and(
@@ -438,11 +452,13 @@ fn still(statements: &Statements) -> Vec<String> {
                 format!("The {} can have the exchange ended from {by} on.", first.peer()),
             ]
         }
-        (Protocol::RevokeOnSilence | Protocol::MutualRollback | Protocol::BothDeposited, _)
-            if statements.agreement.is_some() =>
-        {
-            money::still(statements)
-        }
+        (
+            Protocol::Affidavit
+            | Protocol::RevokeOnSilence
+            | Protocol::MutualRollback
+            | Protocol::BothDeposited,
+            _,
+        ) if statements.agreement.is_some() => money::still(statements),
         _ if statements.agreement.is_some() => vec![
             match &offer.escrow {
                 Some(terms) => format!(

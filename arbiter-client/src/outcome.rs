@@ -14,12 +14,14 @@ use arbiter_protocol::ruling::receipt::Receipt;
 use arbiter_protocol::statement::Verified;
 use arbiter_protocol::time::UnixMillis;
 
-/// How an exchange ended, with everything that proves it. Every way is fair.
+/// How an exchange ended, with everything that proves it. Every way is fair, but for an affidavit: that was agreed to be weak.
 #[derive(Clone, Debug)]
 pub enum Outcome {
     /// Neither party gets an item: the arbiter's verdict says so, an abort token or a revocation. Money that was reserved
     /// goes back.
     Aborted(Evidence),
+    /// The arbiter has signed which items it had at the deadline (P6). What went directly between the peers it cannot say.
+    Affidavit(Evidence),
     /// The items changed hands directly.
     Completed(Evidence),
     /// The arbiter's verdict gave what the peer withheld.
@@ -30,7 +32,10 @@ impl Outcome {
     /// What proves it.
     pub const fn evidence(&self) -> &Evidence {
         match self {
-            Self::Aborted(evidence) | Self::Completed(evidence) | Self::Resolved(evidence) => evidence,
+            Self::Aborted(evidence)
+            | Self::Affidavit(evidence)
+            | Self::Completed(evidence)
+            | Self::Resolved(evidence) => evidence,
         }
     }
 }

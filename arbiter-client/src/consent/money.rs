@@ -81,6 +81,12 @@ impl View<'_> {
                  final; keep this program running."
                     .to_owned()
             }
+            (Protocol::Affidavit, true) => {
+                "Then the arbiter signs what it has; keep this program running until then.".to_owned()
+            }
+            (Protocol::Affidavit, false) => {
+                "If nothing has come by then, this program has the exchange ended.".to_owned()
+            }
             _ => "Until then both files must be with the arbiter; keep this program running.".to_owned(),
         }
     }
@@ -108,6 +114,14 @@ impl View<'_> {
             ),
             (Protocol::MutualRollback, _) => {
                 "If their money is not held for you in time, this program has both payments returned.".to_owned()
+            }
+            (Protocol::Affidavit, true) => format!(
+                "NOTHING BRINGS YOU THEIR {}. You get a statement signed by the arbiter that it had your {ours} in time, and \
+                 not theirs. Agree only if that is enough for you, or for a court.",
+                theirs.to_uppercase()
+            ),
+            (Protocol::Affidavit, false) => {
+                format!("If their {theirs} does not come, you give nothing, and after the deadline the exchange is ended.")
             }
             _ => "If they leave no file with the arbiter before the deadline, the exchange is ended and your file is given \
                   to nobody."
@@ -141,6 +155,12 @@ impl View<'_> {
                  to you.",
                 self.held_until(self.role)
             ),
+            (Protocol::Affidavit, true) => {
+                format!("Before your {ours} is out: nobody gets anything. After: they have it, and you have no proof.")
+            }
+            (Protocol::Affidavit, false) => {
+                "They may have it signed by the arbiter that it had their item and not yours.".to_owned()
+            }
             _ => "If your file is not with the arbiter before the deadline, the exchange is ended and nobody gets anything."
                 .to_owned(),
         }
@@ -166,6 +186,10 @@ impl View<'_> {
             (Protocol::MutualRollback, _, _) => {
                 "by a signed, logged verdict: order the ledgers to return both payments, never only one, each to the account \
                  it came from. Nothing else. It can never pay anybody. It is asked only if somebody stops."
+            }
+            (Protocol::Affidavit, _, _) => {
+                "take what each leaves with it, check it against its description, and either give out both or sign at the \
+                 deadline which of them it had. IT CANNOT RESTORE FAIRNESS. It sees what is left with it."
             }
             _ => {
                 "THE ARBITER SEES BOTH FILES: this exchange goes through it. It checks each against its description, and \
@@ -198,6 +222,9 @@ impl View<'_> {
                 }
             }
             (Protocol::MutualRollback, _) => "When your money is held you cannot use it until this is decided.".to_owned(),
+            (Protocol::Affidavit, _) => {
+                format!("When your {} is out it is theirs, whatever they do.", self.thing(self.role))
+            }
             _ => "When your file is with the arbiter, the arbiter has read it. It cannot be called back there.".to_owned(),
         }
     }

@@ -160,6 +160,7 @@ impl<'a> Driver<'a> {
         let evidence = self.record.evidence();
         match self.ended() {
             Some(role::Outcome::Aborted) => Ok(Outcome::Aborted(evidence)),
+            Some(role::Outcome::Affidavit) => Ok(Outcome::Affidavit(evidence)),
             Some(role::Outcome::Completed) => Ok(Outcome::Completed(evidence)),
             Some(role::Outcome::Resolved) => Ok(Outcome::Resolved(evidence)),
             None => Err(Error::Bug("the driver stopped before the exchange ended")),
@@ -179,7 +180,7 @@ impl<'a> Driver<'a> {
         match self.ended() {
             Some(_) if self.money.releasing.is_some() => false,
             Some(role::Outcome::Completed) => self.peer_done || self.record.session.is_first(),
-            Some(role::Outcome::Aborted | role::Outcome::Resolved) => true,
+            Some(role::Outcome::Aborted | role::Outcome::Affidavit | role::Outcome::Resolved) => true,
             None => false,
         }
     }

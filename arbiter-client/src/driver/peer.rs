@@ -76,7 +76,7 @@ impl Driver<'_> {
 
     /// The exchange has ended for us: say so, and give the peer the time to read it.
     pub(super) async fn close(&mut self) {
-        let ruled = matches!(self.ended(), Some(role::Outcome::Aborted | role::Outcome::Resolved));
+        let ruled = self.ended().is_some_and(|outcome| outcome != role::Outcome::Completed);
         if self.connected && ruled {
             // A courtesy that may get lost.
             let _ = self.transport.send(PeerMessage::Declined(RULED.to_owned()));

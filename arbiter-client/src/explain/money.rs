@@ -74,6 +74,9 @@ pub(super) fn deadlines(offer: &Offer) -> Vec<String> {
         Protocol::ContractSigning | Protocol::VerifyThenGenerate => {
             format!("Complaints only before {by} on the arbiter's clock.")
         }
+        Protocol::Affidavit => format!(
+            "Weak: at {by} on its clock the arbiter signs which items it has, unless both are there: then it gives out both."
+        ),
         Protocol::RevokeOnSilence => {
             format!("Money can be returned only before {by} on the arbiter's clock.")
         }
@@ -104,6 +107,9 @@ pub(super) fn still(statements: &Statements) -> Vec<String> {
             ),
             format!("The {} can have the money returned at any time before that.", first.peer()),
         ],
+        Protocol::Affidavit => vec![format!(
+            "Each can leave its item with the arbiter before {by}, and have signed then what the arbiter has."
+        )],
         Protocol::MutualRollback => vec![format!("Each can have both payments returned, before {by}.")],
         Protocol::BothDeposited => vec![
             format!(

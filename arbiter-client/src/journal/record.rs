@@ -337,7 +337,7 @@ fn path_from_wire(bytes: &[u8]) -> Option<PathBuf> {
     (!bytes.is_empty()).then(|| PathBuf::from(OsStr::from_bytes(bytes)))
 }
 
-const PHASES: [(u32, Phase); 12] = [
+const PHASES: [(u32, Phase); 13] = [
     (1, Phase::Offered),
     (2, Phase::Waiting),
     (3, Phase::Asking(Ask::Abort)),
@@ -350,6 +350,7 @@ const PHASES: [(u32, Phase); 12] = [
     (10, Phase::Settling),
     (11, Phase::Asking(Ask::Deposit)),
     (12, Phase::Asking(Ask::Revoke)),
+    (13, Phase::Done(Outcome::Affidavit)),
 ];
 
 fn phase_to_wire(phase: Phase) -> u32 {

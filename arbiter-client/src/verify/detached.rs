@@ -213,7 +213,7 @@ fn check(
 /// What there is to say about each detached signature of verified statements.
 pub(super) fn summary(bundle: &Bundle, statements: &Statements) -> Vec<SignatureReport> {
     let replaced = statements.verdict().map(|(verdict, _)| match &verdict.ruling {
-        Ruling::Aborted | Ruling::Revoked(_) => Vec::new(),
+        Ruling::Aborted | Ruling::Affidavit(_) | Ruling::Revoked(_) => Vec::new(),
         Ruling::Replaced(list) => list.iter().map(|it| it.role).collect(),
     });
     let report = |role: Role| {

@@ -269,7 +269,8 @@ impl Books {
         if time.after(limits::QUERY_FRESH) < now || now.after(limits::QUERY_FRESH) < time {
             return Err(LedgerRefused::QueryStale { now, time });
         }
-        let known = query.account == self.ledger || self.accounts.contains_key(&AccountName::Holder(query.account));
+        let known =
+            query.account == self.ledger || self.accounts.contains_key(&AccountName::Holder(query.account));
         if known { Ok(()) } else { Err(LedgerRefused::AccountUnknown { party: Party::Holder }) }
     }
 

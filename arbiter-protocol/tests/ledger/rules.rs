@@ -86,10 +86,7 @@ fn the_same_order_has_the_same_receipt_for_ever() {
     assert_eq!(available(&ledger, 2), (1_500, 0, 0));
 
     let entries = ledger.journal().len();
-    for (again, expected) in [
-        (make, &made),
-        (order(&terms, PaymentAction::Post(1_500), 3), &posted),
-    ] {
+    for (again, expected) in [(make, &made), (order(&terms, PaymentAction::Post(1_500), 3), &posted)] {
         let answer = ledger.order_payment(again, UnixMillis(9_000)).unwrap();
         assert_eq!(answer.envelope().encode(), expected.envelope().encode());
     }

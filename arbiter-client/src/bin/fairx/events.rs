@@ -258,6 +258,13 @@ impl<P> WatchedPort<P> {
                         Ruled::Verdict(verdict) => {
                             let ruling = match &verdict.ruling {
                                 Ruling::Aborted => "aborted; no item will ever be replaced".to_owned(),
+                                Ruling::Affidavit(performed) => match performed.as_slice() {
+                                    [] => "affidavit: neither item was left with it in time".to_owned(),
+                                    [role] => {
+                                        format!("affidavit: only the {role}'s item was left with it in time")
+                                    }
+                                    _ => "affidavit: both items were left with it".to_owned(),
+                                },
                                 Ruling::Revoked(roles) => {
                                     let roles: Vec<_> = roles.iter().map(ToString::to_string).collect();
                                     format!("the money of the {} goes back", roles.join(" and the "))

@@ -154,6 +154,9 @@ impl Party {
                 (0, "resolved: the arbiter opened the sealed signature that was withheld")
             }
             Ok(Outcome::Resolved(_)) => (0, "resolved: the arbiter's verdict stands for what was withheld"),
+            Ok(Outcome::Affidavit(_)) => {
+                (ABORTED, "affidavit: the arbiter has signed which items it had; nothing more can be had")
+            }
             Ok(Outcome::Aborted(_)) => (ABORTED, "aborted: neither item counts as given, and none ever will"),
             Err(error) => {
                 say!(" bundle   {} (as far as it goes)", path.display());
@@ -222,6 +225,7 @@ pub fn row(status: &Status) -> String {
         Phase::Asking(Ask::Complain | Ask::Resolve) => "asking the arbiter to replace what is withheld",
         Phase::Asking(Ask::Fetch) => "fetching from the arbiter what it holds for us",
         Phase::Done(End::Aborted) => "aborted",
+        Phase::Done(End::Affidavit) => "ended with an affidavit",
         Phase::Done(End::Completed) => "completed",
         Phase::Done(End::Resolved) => "resolved by the arbiter",
     };
@@ -230,6 +234,7 @@ pub fn row(status: &Status) -> String {
         Protocol::VerifyThenGenerate if pays(offer) => "payment",
         Protocol::VerifyThenGenerate => "delivery",
         Protocol::RevokeOnSilence | Protocol::MutualRollback => "sale",
+        Protocol::Affidavit => "weak exchange",
         Protocol::BothDeposited => "swap",
     };
     let peer = plain::clip(&offer.party(status.evidence.role.peer()).name, 30);
