@@ -200,7 +200,8 @@ async fn a_ledger_that_lies_or_hangs_harms_nobody_else() {
         other.file(&world.engine, Originator, Action::Abort).await.unwrap();
         bank.posted.store(true, Ordering::SeqCst);
         *bank.lie.lock().unwrap() = None;
-        until("heard", || open(&world) == 0).await;
+        until("heard", || world.engine.counters().orders_answered == 2).await;
+        assert_eq!(open(&world), 0);
         let gone = events(&world).into_iter().filter(|event| *event == Event::PaymentPosted).count();
         assert_eq!(gone, 2, "already gone is a normal answer");
         end(world).await;
