@@ -38,7 +38,8 @@ pub use adapter::GrpcAdapter;
 pub use ledger::GrpcLedger;
 pub use reach::{MESSAGE_BYTES, Reach};
 
-/// A payment rail as the arbiter needs it: it can say what it is, and see, undo and complete payments.
+/// A payment rail as the arbiter needs it: it can say what it is, and see, undo and complete payments. An order has one effect,
+/// however often it is told, and none unless who signed it may give it.
 #[async_trait::async_trait]
 pub trait PaymentModule: Send + Sync {
     /// What the module says about itself, checked as far as it can be: key and version are the expected ones.
