@@ -8,8 +8,13 @@ COMPARE = $(CARGO) run --release --locked --manifest-path arbiter-protocol/bench
 	--target-dir $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 BUILT   = $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)/debug
 SECONDS ?= 60
+# What `make mutants` changes, and the tests that have to see it. The engine is changed in place: a copy of the
+# sources would compile RocksDB again.
+FILE    ?= arbiter-protocol/src/{crypto/**,evidence/**,exchange/**,message/**,role/**,ruling/**,ids.rs,statement.rs,time.rs}
+CORE     = --lib $(addprefix --test ,decisions sessions receipts statements scenario_gaps fuzz_corpus vectors model)
+ENGINE   = --lib $(addprefix --test ,engine store sim)
 
-.PHONY: help system build demo test fmt bindings lint unit doc stories bench fuzz sim install audit proto lint-proto release-graph
+.PHONY: help system build demo test fmt bindings lint unit doc stories bench fuzz sim mutants install audit proto lint-proto release-graph
 
 help: ## Show the targets.
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12

@@ -10,7 +10,7 @@
 
 mod common;
 
-use arbiter_protocol::crypto::{Opener, Sealer, Signer};
+use arbiter_protocol::crypto::{Opener, Sealer, Signer, verify};
 use arbiter_protocol::error::Invalid;
 use arbiter_protocol::evidence::checkpoint::Origin;
 use arbiter_protocol::evidence::leaf::Leaf;
@@ -242,6 +242,8 @@ fn every_statement_survives_the_round_trip() {
         assert_eq!(back.digest(), Digest::of(&[&pae(T::TYPE, signed.envelope().payload())]));
         assert_eq!(back.digest(), arbiter_protocol::statement::digest_of(statement));
         assert_eq!(back.envelope().encode(), bytes);
+        let message = pae(back.envelope().payload_type(), back.envelope().payload());
+        assert!(verify(&back.envelope().key(), &message, back.envelope().signature()));
     }
     let s = samples();
     s.offers.iter().for_each(|it| round(&**it));
@@ -586,6 +588,37 @@ fn an_offer_that_breaks_a_rule_is_refused_by_name() {
     let mine = Cast { originator: signer(2), ..Cast::new() };
     let offer = Verified::sign(cast.terms(Kind::P1, 1), &mine.originator);
     assert_eq!(common::unverified(&offer).verify_offer().unwrap_err().reason(), "SIGNER_NOT_ENTITLED");
+}
+
+/// a key that ends exactly at the deadline still serves every complaint that comes in time.
+#[test]
+fn an_escrow_key_may_end_with_the_deadline() {
+    let cast = Cast::new();
+    let mut terms = cast.terms(Kind::P2OriginatorFirstEscrow, 1);
+    terms.escrow = Some(cast.escrow_terms(COMPLAIN_BY));
+    assert!(common::unverified(&Verified::sign(terms, &cast.originator)).verify_offer().is_ok());
+}
+
+/// who signs with which key has which role, and nobody else has one.
+#[test]
+fn a_key_has_the_role_that_the_offer_gives_it() {
+    let cast = Cast::new();
+    let offer = cast.offer(Kind::P1, 21);
+    let role = |key: &dyn Signer| offer.role_of(&key.public_key());
+    assert_eq!((role(&cast.originator), role(&cast.responder)), (Some(Originator), Some(Responder)));
+    assert_eq!((role(&cast.arbiter), role(&cast.log), role(&cast.stranger)), (None, None, None));
+}
+
+/// F9, K1, K2: content is sealed under its exchange, its agreement and its sender, byte for byte as section 3 says.
+#[test]
+fn sealed_content_names_where_it_belongs() {
+    let cast = Cast::new();
+    let agreement = cast.agreement(Kind::P2OriginatorFirst);
+    for (sender, last) in [(Originator, 0), (Responder, 1)] {
+        let (exchange, id) = (agreement.exchange_id(), agreement.id());
+        let expected = [b"arbiter content v1\0", &exchange.as_bytes()[..], id.as_bytes(), &[last]].concat();
+        assert_eq!(agreement.seal_context(sender), expected);
+    }
 }
 
 /// what is wrong with a detached signature or with escrow terms, field by field (S24, S28, S30).
