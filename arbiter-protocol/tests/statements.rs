@@ -495,6 +495,11 @@ fn every_part_of_an_envelope_is_checked() {
         }
     };
     assert_eq!(reason(|_| {}), "accepted");
+    // One is the other only if it is the same envelope; in logs it is a type and a digest, never what it says.
+    assert!(s.offers[0] == s.offers[0].clone() && s.offers[0] != s.offers[1]);
+    let digest = s.acceptance.digest();
+    assert_eq!(format!("{:?}", s.acceptance.envelope()), format!("Envelope({} {digest})", Acceptance::TYPE));
+    assert_eq!(format!("{:?}", s.acceptance), format!("Verified({:?})", *s.acceptance));
     assert_eq!(reason(|w| w.signatures.clear()), "SIGNATURE_COUNT_INVALID");
     assert_eq!(reason(|w| w.signatures.push(w.signatures[0].clone())), "SIGNATURE_COUNT_INVALID");
     assert_eq!(reason(|w| w.signatures[0].key_id.truncate(31)), LENGTH);
@@ -688,12 +693,21 @@ fn every_field_of_a_detached_signature_and_its_terms_is_checked() {
             }),
         ],
     );
-    let mut rsa_offer = offer.to_wire();
-    rsa(&mut rsa_offer, |_| ());
-    assert!(
-        parse::<Offer>(rsa_offer.encode_to_vec()).is_ok(),
-        "the RSA key that the faults above start from"
-    );
+    // The RSA key that the faults above start from, and every other that is allowed: read and written alike.
+    let same = |change: fn(&mut wire::Offer)| {
+        let mut wire = offer.to_wire();
+        change(&mut wire);
+        let read = parse::<Offer>(wire.encode_to_vec()).unwrap();
+        assert_eq!(read.unverified().to_wire(), wire);
+    };
+    same(|w| rsa(w, |_| ()));
+    same(|w| rsa(w, |k| k.hash = 2));
+    same(|w| rsa(w, |k| k.hash = 3));
+    same(|w| rsa(w, |k| k.padding = 2));
+    same(|w| {
+        rsa(w, |k| k.modulus = [vec![0xc3; limits::MODULUS_BYTES - 1], vec![1]].concat());
+        item(w).certificate = vec![0; limits::CERTIFICATE_BYTES];
+    });
     let mut flipped = offer.to_wire();
     flipped.escrow.as_mut().unwrap().epoch.as_mut().unwrap().signatures[0].signature[9] ^= 1;
     assert_eq!(refusal::<Offer>(flipped.encode_to_vec()), "SIGNATURE_INVALID");
