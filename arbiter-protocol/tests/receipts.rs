@@ -634,6 +634,29 @@ fn a_request_that_its_role_did_not_sign_is_no_evidence() {
     }
 }
 
+/// what a party files arrives at the arbiter as it was filed, or not at all.
+#[cfg(feature = "wire")]
+#[test]
+fn a_case_on_the_wire_survives() {
+    use arbiter_protocol::wire::arbiter as proto;
+    let cast = Cast::new();
+    for kind in Kind::ALL {
+        let agreement = cast.agreement(kind);
+        let case = cast.case(&agreement, kind.first(), Action::Resolve);
+        let (request, offer) = (case.request(), case.offer());
+        let wire = proto::Case::file(request, offer, Some(agreement.acceptance()), case.escrows());
+        let admitted = wire.clone().admit(&cast.identity()).unwrap();
+        assert_eq!((admitted.request(), admitted.offer()), (request, offer));
+        assert_eq!((admitted.agreement(), admitted.escrows()), (Some(&agreement), case.escrows()));
+        let changes: [fn(&mut proto::Case); 2] = [|it| it.request = None, |it| it.offer = None];
+        for change in changes {
+            let mut copy = wire.clone();
+            change(&mut copy);
+            assert_eq!(copy.admit(&cast.identity()).unwrap_err().reason(), "FIELD_MISSING");
+        }
+    }
+}
+
 /// what arrives over gRPC is counted before it is parsed, and is the receipt that was sent.
 #[cfg(feature = "wire")]
 #[test]

@@ -752,9 +752,11 @@ fn a_detached_signature_fits_only_if_it_is_the_one_in_escrow() {
     let reason = |bytes: &[u8], escrow: Option<&arbiter_protocol::escrow::Escrow>| {
         let mut check = ContentCheck::signature(item.clone(), escrow.cloned());
         for part in bytes.chunks(7) {
+            let before = check.found();
             if let Err(unfit) = check.update(part) {
                 return unfit.reason();
             }
+            assert_eq!(check.found(), before + u64::try_from(part.len()).unwrap());
         }
         check.finish().map_or_else(|e: Unfit| e.reason(), |_| "fits")
     };
@@ -937,7 +939,9 @@ fn an_item_that_does_not_fit_says_why() {
     let content = common::CONTENT;
     let reason = |agreed: arbiter_protocol::exchange::item::Information, content: &[u8]| {
         let mut check = ContentCheck::file(agreed);
-        check.update(content).and_then(|()| check.finish()).map_or_else(|e: Unfit| e.reason(), |_| "fits")
+        let updated = check.update(content);
+        assert_eq!(check.found(), u64::try_from(content.len()).unwrap());
+        updated.and_then(|()| check.finish()).map_or_else(|e: Unfit| e.reason(), |_| "fits")
     };
     assert_eq!(reason(described(content), content), "fits");
     for position in 0..content.len() {
