@@ -17,10 +17,10 @@ use arbiter_protocol::evidence::checkpoint::Origin;
 use arbiter_protocol::evidence::leaf::{Event, Leaf};
 use arbiter_protocol::exchange::kind::content::FitContent;
 use arbiter_protocol::exchange::kind::detached::Place;
-use arbiter_protocol::exchange::selection::ByRole;
 use arbiter_protocol::exchange::selection::Role::{self, Originator, Responder};
+use arbiter_protocol::exchange::selection::{ByRole, Selection};
 use arbiter_protocol::ids::{AgreementId, Digest, LeafIndex};
-use arbiter_protocol::message::agreement::{Acceptance, Agreement, ArbiterIdentity};
+use arbiter_protocol::message::agreement::{Acceptance, Agreement, ArbiterIdentity, Offer};
 use arbiter_protocol::message::request::{Action, Request};
 use arbiter_protocol::message::verdict::{Attestation, Replacement, Ruling, Verdict};
 use arbiter_protocol::role::arbiter::{Case, Decision, Escrows, Known, RULES, decide};
@@ -615,7 +615,53 @@ fn refusals_change_nothing() {
         batch.file(&deposit, Record::default(), now, ByRole::only(Originator, (&fit, id))),
         Ok(Reply::Attestation(Originator))
     );
-    assert_eq!(batch.len(), 1);
+    assert_eq!((batch.len(), batch.is_empty()), (1, false));
+    let record = batch.record(&agreement.exchange_id()).unwrap();
+    assert_eq!((record.leaves, record.held), (1, ByRole::only(Originator, id)));
+    let resolve = notary.cast.case(&agreement, Originator, Action::Resolve);
+    assert_eq!(batch.file(&resolve, Record::default(), now, ByRole::default()), Ok(Reply::Verdict));
+    assert_eq!(batch.len(), 2);
+}
+
+/// after the verdict that replaces its item, the second sender fetches the very content that was attested.
+#[test]
+fn what_was_deposited_is_what_is_released() {
+    for kind in [Kind::P2OriginatorFirst, Kind::P2ResponderFirst] {
+        let mut notary = Notary::new();
+        let agreement = notary.cast.agreement(kind);
+        for action in [Action::Deposit, Action::Resolve] {
+            let case = notary.cast.case(&agreement, kind.first(), action);
+            notary.file(&case, EARLY).unwrap();
+        }
+        let fetched = |role| {
+            let fetch = notary.cast.case(&agreement, role, Action::Fetch);
+            let mut batch = Batch::new(&notary.desk, &TestVeil, notary.durable.head.clone());
+            let record = notary.durable.record(&agreement.exchange_id());
+            batch.file(&fetch, record, UnixMillis(EARLY), ByRole::default())
+        };
+        assert_eq!(fetched(kind.first().peer()), Ok(Reply::Content(ContentId(7))));
+        assert_eq!(fetched(kind.first()), Err(Refused::DepositNotReleased));
+    }
+}
+
+/// protocol and order each refuse a deposit on their own. No offer that was checked is like these, and the
+/// arbiter's power does not rest on that check.
+#[test]
+fn a_deposit_needs_the_protocol_and_the_order() {
+    let cast = Cast::new();
+    let p1 = cast.terms(Kind::P1, 1).selection;
+    let p2 = cast.terms(Kind::P2OriginatorFirst, 1).selection;
+    let second = Selection { first_sender: Responder, ..p2 };
+    for (selection, allowed) in [(p2, true), (p1, false), (second, false)] {
+        let terms = Offer { selection, ..cast.terms(Kind::P2OriginatorFirst, 21) };
+        let offer = Verified::sign(terms, &cast.originator);
+        let acceptance = cast.acceptance(&offer, 22);
+        let agreement = Some(AgreementId::from_bytes(*acceptance.digest().as_bytes()));
+        let request = cast.request(offer.exchange_id(), agreement, Originator, Action::Deposit);
+        let case = Case::reopen(unverified(&request), offer, Some(unverified(&acceptance)), none()).unwrap();
+        let decision = decide(&case, Known::default(), UnixMillis(EARLY), LeafIndex(1), ByRole::default());
+        assert_eq!(answer(&decision), if allowed { "R-407" } else { "DEPOSIT_NOT_ALLOWED" }, "{selection:?}");
+    }
 }
 
 /// leaf 0 names the log; the leaves of an exchange are chained; none names a party.
