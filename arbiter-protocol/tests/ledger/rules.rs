@@ -291,6 +291,23 @@ fn only_the_holder_reads_an_account_and_no_query_lives_long() {
     }
 }
 
+/// the first and the last end that a hold may have, and one moment beyond each.
+#[test]
+fn a_hold_ends_after_now_and_not_after_the_longest() {
+    let mut ledger = ledger();
+    let latest = NOW.after(DurationMillis(3650 * 24 * 60 * 60 * 1000));
+    for (until, expected) in [
+        (NOW, Err("HOLD_OVER")),
+        (UnixMillis(NOW.0 + 1), Ok(PaymentState::Reserved)),
+        (latest, Ok(PaymentState::Reserved)),
+        (UnixMillis(latest.0 + 1), Err("HOLD_TOO_LONG")),
+    ] {
+        let terms = held(1, until, Timeout::Post, &until.to_string());
+        let answer = ledger.order_payment(order(&terms, PaymentAction::Make, 1), NOW);
+        assert_eq!(answer.map(|it| it.state).map_err(|it| it.reason()), expected, "{until}");
+    }
+}
+
 /// time that goes back stands still.
 #[test]
 fn the_books_time_never_goes_back() {
