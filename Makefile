@@ -8,8 +8,14 @@ COMPARE = $(CARGO) run --release --locked --manifest-path arbiter-protocol/bench
 	--target-dir $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 BUILT   = $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)/debug
 SECONDS ?= 60
+# What `make mutants` changes, and the tests that have to see it. The engine is changed in place: a copy of the
+# sources would compile RocksDB again.
+FILE    ?= arbiter-protocol/src/{crypto/**,evidence/**,exchange/**,message/**,role/**,ruling/**,ids.rs,statement.rs,time.rs}
+CORE     = -p arbiter-protocol --cargo-arg=--lib $(addprefix --cargo-arg=--test=,\
+	decisions fuzz_corpus model receipts scenario_gaps sessions statements vectors)
+ENGINE   = -p arbiter --in-place --test-workspace=true $(addprefix --cargo-arg=--test=,engine store sim)
 
-.PHONY: help system build demo test fmt bindings lint unit doc stories bench fuzz sim install audit proto lint-proto release-graph
+.PHONY: help system build demo matrix test fmt bindings lint unit doc stories bench fuzz sim mutants install audit proto lint-proto release-graph
 
 help: ## Show the targets.
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -22,6 +28,9 @@ build: system ## Build the programs.
 
 demo: build ## Play the stories with real processes. STORY=contract CHEAT=quiet plays one, LIST=1 lists them.
 	@$(BUILT)/examples/demo $(if $(LIST),--list,--story $(STORY) --cheat $(CHEAT))
+
+matrix: system ## Play every pair of items with every cheat and outage, and print the table. CELL=file/money plays one pair.
+	$(CARGO) test $(FLAGS) -p arbiter-client --test matrix -- $(CELL)
 
 test: system fmt bindings lint unit doc stories release-graph lint-proto ## Everything that CI runs.
 
@@ -48,7 +57,7 @@ doc:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(FLAGS) --no-deps
 
 bench: system ## Run the benchmarks and print their tables.
-	$(CARGO) bench $(FLAGS) --profile dev --bench rulings --bench exchange --bench escrow
+	$(CARGO) bench $(FLAGS) --profile dev --bench rulings --bench exchange --bench ledger --bench escrow
 	$(COMPARE)
 	$(COMPARE) --features parallel
 
@@ -57,6 +66,11 @@ fuzz: system ## Look for inputs that break something: TARGET=envelope SECONDS=60
 
 sim: system ## Simulate: SEEDS=100000 plays so many schedules, SEED=17 tells the story of one.
 	$(if $(SEED),SEED=$(SEED)) $(if $(SEEDS),SEEDS=$(SEEDS)) $(CARGO) test $(FLAGS) --test sim simulate -- --ignored --nocapture
+
+mutants: ## Change the code, expect a test to fail: FILE=arbiter-protocol/src/role/arbiter.rs, all of the core without FILE.
+	@command -v cargo-mutants >/dev/null || $(CARGO) install --locked cargo-mutants
+	CARGO_PROFILE_DEV_OPT_LEVEL=1 CARGO_PROFILE_DEV_DEBUG=0 $(CARGO) mutants --jobs 1 --file '$(FILE)' \
+	$(if $(filter src/%,$(FILE)),$(ENGINE),$(CORE))
 
 install: system ## Put arbiter and fairx into PREFIX/bin.
 	$(CARGO) build --locked -p arbiter -p arbiter-client --features arbiter-client/cli --bins

@@ -27,9 +27,11 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+mod adapters;
 mod flags;
 pub mod ledger;
 
+pub use adapters::{AdapterSettings, SecretRef};
 pub use flags::Overrides;
 
 use flags::Defaults;
@@ -84,6 +86,9 @@ pub struct Settings {
     /// The ledgers that this arbiter gives orders to. Agreements on money can name no others.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ledgers: Vec<LedgerSettings>,
+    /// The adapters that this arbiter gives orders to, as to ledgers: each stands before a payment rail of another kind.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub adapters: Vec<AdapterSettings>,
     /// After SIGTERM requests in flight may last this long.
     pub drain_seconds: u64,
     /// Certificate chain (PEM). With `tls_key` it turns TLS on.
@@ -218,6 +223,14 @@ pub enum ConfigError {
         /// Why not.
         reason: String,
     },
+    /// An adapter that cannot be reached as it is described, or whose credentials cannot be read.
+    #[error("the adapter at {url} cannot be used: {reason}")]
+    Adapter {
+        /// Its address.
+        url: String,
+        /// Why not. Names a secret by its reference only.
+        reason: String,
+    },
     /// Plaintext beyond loopback.
     #[error(
         "setting listen is {listen}, which is not loopback, and TLS is not configured: set tls_cert and \
@@ -305,8 +318,10 @@ impl Settings {
             ("tls_client_ca", &mut self.tls_client_ca),
         ];
         let ledgers = self.ledgers.iter_mut().filter_map(|ledger| Some(("ledgers", ledger.ca.as_mut()?)));
+        let adapters = self.adapters.iter_mut().flat_map(AdapterSettings::paths);
+        let adapters = adapters.map(|path| ("adapters", path));
         let tls = tls.into_iter().filter_map(|(name, path)| Some((name, path.as_mut()?)));
-        always.into_iter().chain(tls).chain(ledgers)
+        always.into_iter().chain(tls).chain(ledgers).chain(adapters)
     }
 
     fn check(&self) -> Result<(), ConfigError> {
@@ -329,13 +344,7 @@ impl Settings {
             ("hold_allowance_ms", self.hold_allowance_ms, 31 * 86_400_000, "it must be 1 to 2678400000"),
             ("clock_uncertainty_ms", self.clock_uncertainty_ms, 3_600_000, "it must be 1 to 3600000"),
         ])?;
-        for (i, ledger) in self.ledgers.iter().enumerate() {
-            ledger.public_key()?;
-            let (setting, found) = ("ledgers.key", ledger.key.clone());
-            if self.ledgers.iter().take(i).any(|other| other.key == ledger.key) {
-                return Err(ConfigError::Value { setting, found, expected: "each ledger can be there once" });
-            }
-        }
+        self.check_modules()?;
         let files = [&self.tls_cert, &self.tls_key, &self.tls_client_ca];
         check_tls(files.map(Option::is_some), self.listen, self.allow_plaintext)
     }

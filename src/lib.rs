@@ -16,6 +16,7 @@
 //! | [`grpc`] | the API of `proto/arbiter/v1` |
 //! | [`keys`] | secret keys, those of escrow epochs, and a guard that signs only what is durable |
 //! | [`ledger`] | accounts and payments: a service of its own, `arbiter ledger serve` |
+//! | [`modules`] | payment rails: ledgers and adapters, each within its bounds |
 //! | [`store`] | durable state: a contract and two stores that keep it |
 //!
 //! # Invariants
@@ -37,6 +38,7 @@ pub mod fsck;
 pub mod grpc;
 pub mod keys;
 pub mod ledger;
+pub mod modules;
 pub mod outbox;
 pub mod store;
 pub mod telemetry;

@@ -13,51 +13,40 @@
 //!   its own key, for exactly the payment ordered.
 //! - Nothing is given up: after a restart the store says what is open.
 
-mod grpc;
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arbiter_protocol::exchange::selection::Role;
 use arbiter_protocol::ids::{ExchangeId, PublicKey};
-use arbiter_protocol::message::payment::{PaymentOrder, PaymentReceipt};
-use arbiter_protocol::statement::{Envelope, Signed, Verified};
+use arbiter_protocol::message::payment::{PaymentAction, PaymentOrder, PaymentReceipt};
+use arbiter_protocol::statement::{Envelope, Verified};
 use thiserror::Error;
 use tokio::task::JoinSet;
 
 use crate::engine::{EngineError, Handle};
+use crate::modules::{ModuleError, PaymentModule, check_receipt};
 use crate::store::OpenOrder;
-
-pub use grpc::{GrpcLedger, Reach};
-
-/// A ledger as the arbiter needs it.
-#[async_trait::async_trait]
-pub trait Ledger: Send + Sync {
-    /// Gives an order and returns the ledger's receipt of how the payment stands then. An order that the ledger refuses,
-    /// because the payment is final already, is answered with that receipt.
-    async fn order(&self, order: &Verified<PaymentOrder>) -> Result<Envelope, Unheard>;
-}
 
 /// Why an order is not closed. It is told again.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Unheard {
-    /// The ledger, or who answers in its place, says what cannot be its answer.
-    #[error("the ledger's answer cannot be used: {0}")]
-    Nonsense(String),
+    /// The engine could not read the order, or file the answer.
+    #[error("the order cannot be read or its answer not filed: {0}")]
+    Engine(#[from] EngineError),
+    /// The module of the ledger gave nothing that counts.
+    #[error(transparent)]
+    Module(#[from] ModuleError),
     /// The payment is not final after the order.
-    #[error("the ledger has not carried the order out: the payment is {0}")]
-    NotFinal(&'static str),
-    /// The ledger is out of reach, or busy.
-    #[error("the ledger is out of reach: {0}")]
-    Unreachable(String),
+    #[error("the ledger has not carried the order out: the payment is neither posted nor voided")]
+    NotFinal,
 }
 
 /// Tells ledgers what follows from verdicts.
 pub struct Outbox {
     engine: Handle,
-    ledgers: BTreeMap<PublicKey, Arc<dyn Ledger>>,
+    ledgers: BTreeMap<PublicKey, Arc<dyn PaymentModule>>,
     pause: Pause,
 }
 
@@ -87,7 +76,7 @@ const PAGE: usize = 64;
 
 impl Outbox {
     /// An outbox for these ledgers.
-    pub fn new(engine: Handle, ledgers: BTreeMap<PublicKey, Arc<dyn Ledger>>, pause: Pause) -> Self {
+    pub fn new(engine: Handle, ledgers: BTreeMap<PublicKey, Arc<dyn PaymentModule>>, pause: Pause) -> Self {
         Self { engine, ledgers, pause }
     }
 
@@ -116,7 +105,7 @@ impl Outbox {
                 let ledger = open.ledger;
                 tracing::error!(
                     %ledger,
-                    "ALARM: orders to a ledger that is not in the configuration are open: add it to [[ledgers]]"
+                    "ALARM: orders to a ledger that is not in the configuration are open: add it to [[ledgers]] or [[adapters]]"
                 );
             }
             match next_ledger(&open.ledger) {
@@ -146,7 +135,7 @@ const fn first_of(ledger: PublicKey) -> OpenOrder {
 struct Teller {
     engine: Handle,
     key: PublicKey,
-    ledger: Arc<dyn Ledger>,
+    ledger: Arc<dyn PaymentModule>,
     pause: Pause,
 }
 
@@ -221,13 +210,22 @@ impl Teller {
 
     async fn ask(&self, open: OpenOrder) -> Result<bool, Unheard> {
         let engine = self.engine.clone();
-        let ours = |error: EngineError| Unheard::Unreachable(error.to_string());
-        let order = blocking(move || engine.payment_order(&open)).await.map_err(ours)?;
+        let order = blocking(move || engine.payment_order(&open)).await?;
         let Some(order) = order else { return Ok(true) };
-        let answer = tokio::time::timeout(self.pause.patience, self.ledger.order(&order)).await;
-        let envelope = answer.map_err(|_| Unheard::Unreachable(String::from("no answer in time")))??;
-        let receipt = check(&self.key, &order, envelope)?;
-        self.engine.hear(open.exchange, open.role, receipt).await.map_err(ours)
+        let answer = tokio::time::timeout(self.pause.patience, self.give(&order)).await;
+        let slow = |_| ModuleError::Unreachable(String::from("no answer in time"));
+        let receipt = check(&self.key, &order, answer.map_err(slow)??)?;
+        Ok(self.engine.hear(open.exchange, open.role, receipt).await?)
+    }
+
+    async fn give(&self, order: &Verified<PaymentOrder>) -> Result<Envelope, ModuleError> {
+        match order.action {
+            PaymentAction::Void => self.ledger.revoke(order).await,
+            PaymentAction::Post(_) => self.ledger.generate(order).await,
+            PaymentAction::Make => {
+                Err(ModuleError::Refused(String::from("an arbiter makes no payment: a bug of ours")))
+            }
+        }
     }
 }
 
@@ -237,16 +235,8 @@ fn check(
     order: &PaymentOrder,
     envelope: Envelope,
 ) -> Result<Verified<PaymentReceipt>, Unheard> {
-    let nonsense = |error: arbiter_protocol::error::Invalid| Unheard::Nonsense(error.to_string());
-    let receipt = Signed::<PaymentReceipt>::parse(envelope).map_err(nonsense)?;
-    let receipt = receipt.verify(ledger).map_err(nonsense)?;
-    if receipt.terms != order.terms {
-        return Err(Unheard::Nonsense(String::from("a receipt for another payment")));
-    }
-    if !receipt.is_final() {
-        return Err(Unheard::NotFinal("neither posted nor voided"));
-    }
-    Ok(receipt)
+    let receipt = check_receipt(ledger, &order.terms, envelope)?;
+    if receipt.is_final() { Ok(receipt) } else { Err(Unheard::NotFinal) }
 }
 
 /// The least key after this one.

@@ -105,5 +105,6 @@ mod tests {
         assert_eq!(Digest::parse_hex(&digest.to_string(), "d"), Ok(digest));
         assert_eq!(digest, Digest::of(&[b"a", b"bc"]));
         assert!(digest.to_string().starts_with("ba7816bf8f01cfea"));
+        assert_eq!(LeafIndex(17).to_string(), "#17");
     }
 }

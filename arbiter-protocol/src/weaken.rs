@@ -5,12 +5,12 @@
 //!   with it, in tests           off(…) asks what this thread has entered with `within`; by default nothing
 //! ```
 //!
-//! A line that defends against an attack reads `if weaken::off(…) || <the rule holds>`. Only
-//! `tests/model.rs` and `tests/fuzz_corpus.rs` enter a weakness, and `make release-graph` refuses the feature in what ships.
+//! A line that defends against an attack reads `if weaken::off(…) || <the rule holds>`. Only `tests/model.rs`,
+//! `tests/model_money.rs` and `tests/fuzz_corpus.rs` enter a weakness, and `make release-graph` refuses the feature in what ships.
 
 /// What can be switched off. Each names the rule and, where there is one, the attack of `SPEC.md` section 10.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[cfg_attr(not(feature = "weaken"), expect(dead_code, reason = "two are named by the model only"))]
+#[cfg_attr(not(feature = "weaken"), expect(dead_code, reason = "some are named by the models only"))]
 pub enum Countermeasure {
     /// R-405: the second sender of P2 may not abort before `complain_by` (S18).
     AbortOnlyAfterTheDeadline,
@@ -20,6 +20,10 @@ pub enum Countermeasure {
     AgreementInTransfer,
     /// R-410, R-506: an answer is for this request in this exchange (K3).
     AnswerForThisRequest,
+    /// R-421: nothing is given out in P5 before both items are there.
+    BothBeforeGivingOut,
+    /// R-416: a deposit counts against a revocation, whichever acceptance it rests on (K1).
+    DepositBlocksRevocation,
     /// R-310: the peer's escrow is checked before anything leaves (K10).
     EscrowCheck,
     /// R-411: an escrow says for which exchange and between whom it was made (K8).
@@ -38,6 +42,8 @@ pub enum Countermeasure {
     NothingAfterAnAbort,
     /// R-401: a verdict is written once.
     OneVerdict,
+    /// Section 3: who pays cannot post a part, and so take the rest back.
+    PayerPostsAll,
     /// R-504: the arbiter answers after the commit. The engine does it; in tests, the model.
     PersistBeforeReply,
     /// R-301: a party performs after its state is durable. The driver does it; in tests, the model.
@@ -50,22 +56,30 @@ pub enum Countermeasure {
     RevokeOnlyAfterSendBy,
     /// R-418: both transfers of P4 are undone, or none.
     RollBackBoth,
+    /// R-418: nothing is rolled back when the holds may end before a ledger hears of it.
+    RollBackInTime,
     /// R-303: the second sender's item leaves after the first sender's is there.
     SecondSendsSecond,
     /// R-304: nothing leaves when it is too late to complain.
     SendOnlyInTime,
+    /// R-304, R-313: who pays first in P3 has time to revoke between `send_by` and `complain_by`.
+    TimeToRevoke,
     /// R-309: a verdict counts whichever acceptance it rests on (K1).
     VerdictOnAnyAcceptance,
+    /// R-423: a payment that was voided before it was made is never made. The ledger does it; in tests, the model.
+    VoidBeforeMake,
 }
 
 impl Countermeasure {
     /// All of them.
     #[cfg(feature = "weaken")]
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 28] = [
         Self::AbortOnlyAfterTheDeadline,
         Self::AbortByTheOriginator,
         Self::AgreementInTransfer,
         Self::AnswerForThisRequest,
+        Self::BothBeforeGivingOut,
+        Self::DepositBlocksRevocation,
         Self::EscrowCheck,
         Self::EscrowContext,
         Self::EscrowKeyEnds,
@@ -75,15 +89,19 @@ impl Countermeasure {
         Self::FetchAfterAVerdict,
         Self::NothingAfterAnAbort,
         Self::OneVerdict,
+        Self::PayerPostsAll,
         Self::PersistBeforeReply,
         Self::PersistBeforeSending,
         Self::RefusalsAreNotTrusted,
         Self::RequestBySigner,
         Self::RevokeOnlyAfterSendBy,
         Self::RollBackBoth,
+        Self::RollBackInTime,
         Self::SecondSendsSecond,
         Self::SendOnlyInTime,
+        Self::TimeToRevoke,
         Self::VerdictOnAnyAcceptance,
+        Self::VoidBeforeMake,
     ];
 }
 

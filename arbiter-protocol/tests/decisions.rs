@@ -17,10 +17,10 @@ use arbiter_protocol::evidence::checkpoint::Origin;
 use arbiter_protocol::evidence::leaf::{Event, Leaf};
 use arbiter_protocol::exchange::kind::content::FitContent;
 use arbiter_protocol::exchange::kind::detached::Place;
-use arbiter_protocol::exchange::selection::ByRole;
 use arbiter_protocol::exchange::selection::Role::{self, Originator, Responder};
+use arbiter_protocol::exchange::selection::{ByRole, Selection};
 use arbiter_protocol::ids::{AgreementId, Digest, LeafIndex};
-use arbiter_protocol::message::agreement::{Acceptance, Agreement, ArbiterIdentity};
+use arbiter_protocol::message::agreement::{Acceptance, Agreement, ArbiterIdentity, Offer};
 use arbiter_protocol::message::request::{Action, Request};
 use arbiter_protocol::message::verdict::{Attestation, Replacement, Ruling, Verdict};
 use arbiter_protocol::role::arbiter::{Case, Decision, Escrows, Known, RULES, decide};
@@ -43,6 +43,8 @@ const TABLE: &str = "
  P1.second resolve yes any   | R-404                -                     -                    REPLAY               -                    REPLAY
  P1.first  resolve no  any   | ACCEPTANCE_REQUIRED  -                     -                    REPLAY               -                    REPLAY
  P1.second resolve no  any   | ACCEPTANCE_REQUIRED  -                     -                    REPLAY               -                    REPLAY
+ P1.first  revoke  any any   | REVOKE_NOT_ALLOWED   -                     -                    REPLAY               -                    REPLAY
+ P1.second revoke  any any   | REVOKE_NOT_ALLOWED   -                     -                    REPLAY               -                    REPLAY
  P1.first  deposit yes any   | DEPOSIT_NOT_ALLOWED  -                     -                    DEPOSIT_NOT_ALLOWED  -                    DEPOSIT_NOT_ALLOWED
  P1.second deposit yes any   | DEPOSIT_NOT_ALLOWED  -                     -                    DEPOSIT_NOT_ALLOWED  -                    DEPOSIT_NOT_ALLOWED
  P1.first  deposit no  any   | ACCEPTANCE_REQUIRED  -                     -                    ACCEPTANCE_REQUIRED  -                    ACCEPTANCE_REQUIRED
@@ -59,6 +61,8 @@ const TABLE: &str = "
  P2.first  resolve no  any   | ACCEPTANCE_REQUIRED  ACCEPTANCE_REQUIRED   ACCEPTANCE_REQUIRED  REPLAY               REPLAY               REPLAY
  P2.second resolve yes any   | RESOLVE_NOT_ALLOWED  RESOLVE_NOT_ALLOWED   RESOLVE_NOT_ALLOWED  REPLAY               REPLAY               REPLAY
  P2.second resolve no  any   | ACCEPTANCE_REQUIRED  ACCEPTANCE_REQUIRED   ACCEPTANCE_REQUIRED  REPLAY               REPLAY               REPLAY
+ P2.first  revoke  any any   | REVOKE_NOT_ALLOWED   REVOKE_NOT_ALLOWED    REVOKE_NOT_ALLOWED   REPLAY               REPLAY               REPLAY
+ P2.second revoke  any any   | REVOKE_NOT_ALLOWED   REVOKE_NOT_ALLOWED    REVOKE_NOT_ALLOWED   REPLAY               REPLAY               REPLAY
  P2.first  deposit yes early | R-407                REPLAY-ATTESTATION    ACCEPTANCE_MISMATCH  ALREADY_RULED        REPLAY-ATTESTATION   REPLAY-ATTESTATION
  P2.first  deposit yes late  | COMPLAINT_TOO_LATE   REPLAY-ATTESTATION    ACCEPTANCE_MISMATCH  ALREADY_RULED        REPLAY-ATTESTATION   REPLAY-ATTESTATION
  P2.first  deposit no  any   | ACCEPTANCE_REQUIRED  ACCEPTANCE_REQUIRED   ACCEPTANCE_REQUIRED  ACCEPTANCE_REQUIRED  ACCEPTANCE_REQUIRED  ACCEPTANCE_REQUIRED
@@ -122,8 +126,7 @@ fn expected(kind: Kind, position: &str, what: &str, filed: bool, late: bool) -> 
         found.into_iter().next()
     };
     let protocol = if kind.is_p1() { "P1" } else { "P2" };
-    let with_escrow =
-        matches!(kind, Kind::P1Escrow | Kind::P2OriginatorFirstEscrow | Kind::P2ResponderFirstEscrow);
+    let with_escrow = kind != Kind::P1Mixed && Role::BOTH.into_iter().any(|role| kind.is_detached(role));
     with_escrow
         .then(|| find(ESCROW_TABLE, &format!("{protocol}e")))
         .flatten()
@@ -138,6 +141,7 @@ fn action(name: &str) -> Action {
         "deposit" => Action::Deposit,
         "fetch" => Action::Fetch,
         "query" => Action::Query,
+        "revoke" => Action::Revoke,
         other => panic!("{other}"),
     }
 }
@@ -194,7 +198,8 @@ fn the_verdict_table_holds_in_every_cell() {
     let cast = Cast::new();
     let mut cells = 0;
     let mixed = Kind::P1Mixed; // Two methods in one exchange have a test of their own.
-    for kind in Kind::ALL.into_iter().filter(|kind| *kind != mixed) {
+    let with_money = [Kind::P2Payment, Kind::P2PaymentEscrow];
+    for kind in Kind::ALL.into_iter().filter(|kind| *kind != mixed).chain(with_money) {
         let agreement = cast.agreement(kind);
         let other =
             Agreement::join(agreement.offer().clone(), cast.acceptance(agreement.offer(), 99)).unwrap();
@@ -207,23 +212,24 @@ fn the_verdict_table_holds_in_every_cell() {
         };
         let aborted = ruled(&agreement, Ruling::Aborted);
         let replaced = ruled(&agreement, Ruling::Replaced(replaced));
-        let deposit = |it| Some((it, digest_of(it)));
-        let in_p2 = |it| if kind.is_p1() { None } else { deposit(it) };
+        let deposit = |it| ByRole::only(kind.first(), (it, digest_of(it)));
+        let in_p2 = |it| if kind.is_p1() { ByRole::default() } else { deposit(it) };
         let states = [
             Known::default(),
-            Known { verdict: None, attestation: deposit(&here) },
-            Known { verdict: None, attestation: deposit(&elsewhere) },
-            Known { verdict: Some(&aborted), attestation: None },
-            Known { verdict: Some(&aborted), attestation: deposit(&here) },
-            Known { verdict: Some(&replaced), attestation: in_p2(&here) },
+            Known { verdict: None, attestations: deposit(&here) },
+            Known { verdict: None, attestations: deposit(&elsewhere) },
+            Known { verdict: Some(&aborted), attestations: ByRole::default() },
+            Known { verdict: Some(&aborted), attestations: deposit(&here) },
+            Known { verdict: Some(&replaced), attestations: in_p2(&here) },
         ];
         for position in ["first", "second"] {
             let role = if position == "first" { kind.first() } else { kind.first().peer() };
-            for what in ["abort", "resolve", "deposit", "fetch", "query"] {
+            for what in ["abort", "resolve", "revoke", "deposit", "fetch", "query"] {
                 for filed in [true, false] {
                     let acceptance = filed.then(|| agreement.acceptance());
                     let case = cast.admit(agreement.offer(), acceptance, role, action(what)).unwrap();
-                    let (fit, opened) = (fit(), cast.opened(&case));
+                    let fit = cast.fits(agreement.offer(), role).unwrap_or_else(fit);
+                    let opened = cast.opened(&case);
                     let held = match case.request().action {
                         Action::Deposit => ByRole::only(role, &fit),
                         _ => opened.map(|_, fit| fit.as_ref()),
@@ -248,7 +254,7 @@ fn the_verdict_table_holds_in_every_cell() {
             }
         }
     }
-    assert_eq!(cells, 2 * (2 * 300 + 4 * 600));
+    assert_eq!(cells, 2 * (2 * 360 + 6 * 720));
 }
 
 /// R-404, R-408: one item in escrow, one replaced; each comes by its own method.
@@ -287,10 +293,9 @@ fn escrows_are_filed_for_this_agreement_and_no_other() {
         let good = cast.escrows(&agreement, asks, Action::Resolve);
         let case = admit(&request, &good).unwrap();
         let attestation = attested(&agreement);
-        let known = Known {
-            verdict: None,
-            attestation: (!kind.is_p1()).then(|| (&attestation, digest_of(&attestation))),
-        };
+        let deposit = ByRole::only(kind.first(), (&attestation, digest_of(&attestation)));
+        let known =
+            Known { verdict: None, attestations: if kind.is_p1() { ByRole::default() } else { deposit } };
         let decide = |case: &Case, held: ByRole<Option<&FitContent>>| {
             decide(case, known, UnixMillis(EARLY), LeafIndex(9), held)
         };
@@ -398,7 +403,8 @@ fn check_statement(case: &Case, decision: Result<Decision, Refused>, known: Know
             assert_eq!(verdict.requested_by, case.request().role);
             assert_eq!(verdict.request, case.request().digest());
             assert_eq!(verdict.time, UnixMillis(now));
-            let deposit = known.attestation.filter(|_| verdict.rule == "R-406").map(|(_, digest)| digest);
+            let first = *known.attestations.of(offer.selection.first_sender);
+            let deposit = first.filter(|_| verdict.rule == "R-406").map(|(_, digest)| digest);
             let acceptance = case.agreement().map(|it| it.acceptance().digest());
             let escrows = Role::BOTH
                 .map(|role| case.escrows().of(role).as_ref().map(|escrow| Digest::of(&[&escrow.to_bytes()])));
@@ -406,7 +412,7 @@ fn check_statement(case: &Case, decision: Result<Decision, Refused>, known: Know
             let evidence = [Some(offer.digest()), acceptance, deposit, originator, responder];
             assert_eq!(verdict.evidence, evidence.into_iter().flatten().collect::<Vec<_>>());
             let replaced: Vec<_> = match &verdict.ruling {
-                Ruling::Aborted => Vec::new(),
+                Ruling::Aborted | Ruling::Affidavit(_) | Ruling::Revoked(_) => Vec::new(),
                 Ruling::Replaced(list) => list.iter().map(|it| (it.role, it.item.clone())).collect(),
             };
             let roles: &[Role] = match (verdict.rule.as_str(), offer.selection.first_sender) {
@@ -459,7 +465,7 @@ fn reason<T: std::fmt::Debug>(result: Result<T, arbiter_protocol::error::Rejecte
 fn admission_names_the_fault() {
     let cast = Cast::new();
     let this = cast.identity();
-    for kind in Kind::ALL {
+    for kind in Kind::ALL.into_iter().chain(Kind::MONEY) {
         let agreement = cast.agreement(kind);
         let (offer, acceptance) = (agreement.offer(), agreement.acceptance());
         let (exchange, id) = (agreement.exchange_id(), Some(agreement.id()));
@@ -596,15 +602,66 @@ fn refusals_change_nothing() {
         batch.file(&deposit, Record::default(), now, ByRole::default()),
         Err(Refused::DepositRequired)
     );
+    assert!(batch.is_empty() && batch.record(&agreement.exchange_id()).is_none());
+    // R-424: what is only too early stands until its time; nothing is logged, and nothing else is kept.
     let early = notary.cast.case(&agreement, Responder, Action::Abort);
     assert!(batch.file(&early, Record::default(), now, ByRole::default()).is_err());
-    assert!(batch.is_empty() && batch.record(&agreement.exchange_id()).is_none());
+    let mut record = batch.record(&agreement.exchange_id()).cloned().unwrap();
+    let standing = record.standing.responder.take().unwrap();
+    assert_eq!((standing.at, &standing.request), (UnixMillis(COMPLAIN_BY), early.request().envelope()));
+    assert!(batch.len() == 0 && record == Record::default());
     let (fit, id) = (fit(), ContentId(1));
     assert_eq!(
         batch.file(&deposit, Record::default(), now, ByRole::only(Originator, (&fit, id))),
-        Ok(Reply::Attestation)
+        Ok(Reply::Attestation(Originator))
     );
-    assert_eq!(batch.len(), 1);
+    assert_eq!((batch.len(), batch.is_empty()), (1, false));
+    let record = batch.record(&agreement.exchange_id()).unwrap();
+    assert_eq!((record.leaves, record.held), (1, ByRole::only(Originator, id)));
+    let resolve = notary.cast.case(&agreement, Originator, Action::Resolve);
+    assert_eq!(batch.file(&resolve, Record::default(), now, ByRole::default()), Ok(Reply::Verdict));
+    assert_eq!(batch.len(), 2);
+}
+
+/// R-408: after the verdict that replaces its item, the second sender fetches the very content that was attested.
+#[test]
+fn what_was_deposited_is_what_is_released() {
+    for kind in [Kind::P2OriginatorFirst, Kind::P2ResponderFirst] {
+        let mut notary = Notary::new();
+        let agreement = notary.cast.agreement(kind);
+        for action in [Action::Deposit, Action::Resolve] {
+            let case = notary.cast.case(&agreement, kind.first(), action);
+            notary.file(&case, EARLY).unwrap();
+        }
+        let fetched = |role| {
+            let fetch = notary.cast.case(&agreement, role, Action::Fetch);
+            let mut batch = Batch::new(&notary.desk, &TestVeil, notary.durable.head.clone());
+            let record = notary.durable.record(&agreement.exchange_id());
+            batch.file(&fetch, record, UnixMillis(EARLY), ByRole::default())
+        };
+        assert_eq!(fetched(kind.first().peer()), Ok(Reply::Content(ContentId(7))));
+        assert_eq!(fetched(kind.first()), Err(Refused::DepositNotReleased));
+    }
+}
+
+/// R-407: protocol and order each refuse a deposit on their own. No offer that was checked is like these, and the
+/// arbiter's power does not rest on that check.
+#[test]
+fn a_deposit_needs_the_protocol_and_the_order() {
+    let cast = Cast::new();
+    let p1 = cast.terms(Kind::P1, 1).selection;
+    let p2 = cast.terms(Kind::P2OriginatorFirst, 1).selection;
+    let second = Selection { first_sender: Responder, ..p2 };
+    for (selection, allowed) in [(p2, true), (p1, false), (second, false)] {
+        let terms = Offer { selection, ..cast.terms(Kind::P2OriginatorFirst, 21) };
+        let offer = Verified::sign(terms, &cast.originator);
+        let acceptance = cast.acceptance(&offer, 22);
+        let agreement = Some(AgreementId::from_bytes(*acceptance.digest().as_bytes()));
+        let request = cast.request(offer.exchange_id(), agreement, Originator, Action::Deposit);
+        let case = Case::reopen(unverified(&request), offer, Some(unverified(&acceptance)), none()).unwrap();
+        let decision = decide(&case, Known::default(), UnixMillis(EARLY), LeafIndex(1), ByRole::default());
+        assert_eq!(answer(&decision), if allowed { "R-407" } else { "DEPOSIT_NOT_ALLOWED" }, "{selection:?}");
+    }
 }
 
 /// R-501, R-502: leaf 0 names the log; the leaves of an exchange are chained; none names a party.

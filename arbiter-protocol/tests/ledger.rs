@@ -18,6 +18,8 @@ mod oracle;
 mod rules;
 #[path = "ledger/stage.rs"]
 mod stage;
+#[path = "ledger/statements.rs"]
+mod statements;
 
 use oracle::Verb;
 use stage::{Dice, Move, Stage, deals, one_deal};

@@ -22,6 +22,8 @@
 mod common;
 #[path = "model/laws.rs"]
 mod laws;
+#[path = "model_money/only.rs"]
+mod only;
 #[path = "model/runs.rs"]
 mod runs;
 #[path = "model/stage.rs"]
@@ -37,6 +39,7 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use arbiter_protocol::weaken::Countermeasure;
+use only::OF_MONEY;
 use runs::{ATTACKS, ONE, Run, TWO};
 use stateright::{Checker, Expectation, HasDiscoveries, Model};
 use world::Search;
@@ -101,7 +104,9 @@ fn two_exchanges_are_fair_whatever_happens() {
 #[test]
 fn every_countermeasure_is_needed() {
     let tried: BTreeSet<_> = ATTACKS.iter().map(|(weakness, _, _)| *weakness).collect();
-    assert_eq!(tried.len(), Countermeasure::ALL.len(), "a countermeasure that no attack shows to be needed");
+    let shown = tried.len() + OF_MONEY.len();
+    assert_eq!(shown, Countermeasure::ALL.len(), "a countermeasure that no attack shows to be needed");
+    assert!(OF_MONEY.iter().all(|it| !tried.contains(it)));
     let mut missed = Vec::new();
     for (weakness, name, law) in ATTACKS {
         let run = ONE.iter().chain(&TWO).find(|run| run.name == name).expect("a search of runs.rs");

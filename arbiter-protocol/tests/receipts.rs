@@ -15,6 +15,7 @@ use arbiter_protocol::error::Refused;
 use arbiter_protocol::evidence::checkpoint::Checkpoint;
 use arbiter_protocol::evidence::leaf::{Event, Leaf, Pseudonym, RecordField, issuer_id, record_root};
 use arbiter_protocol::evidence::merkle::{leaf_hash, node_hash};
+use arbiter_protocol::exchange::selection::ByRole;
 use arbiter_protocol::exchange::selection::Role::{self, Originator, Responder};
 use arbiter_protocol::ids::{AgreementId, Digest, LeafIndex};
 use arbiter_protocol::message::agreement::{Acceptance, Agreement, Offer};
@@ -23,7 +24,7 @@ use arbiter_protocol::message::verdict::{Answer, Attestation, Replacement, Rulin
 use arbiter_protocol::role::arbiter::RULES;
 use arbiter_protocol::ruling::receipt::{Evidence, Receipt, Ruled, Unproven, contradict, record_values};
 use arbiter_protocol::ruling::sequencer::Seals;
-use arbiter_protocol::statement::{Envelope, Payload, Verified};
+use arbiter_protocol::statement::{Envelope, Payload, Signed, Verified};
 use arbiter_protocol::time::{DurationMillis, UnixMillis};
 use common::{COMPLAIN_BY, Cast, EARLY, Kind, Notary, TestVeil, signature};
 
@@ -52,6 +53,10 @@ fn honest() -> Vec<(&'static str, Agreement, Digest, Receipt)> {
     let deposited = [(Responder, Action::Deposit, EARLY)];
     file("complaint by responder", second, &deposited, Responder, Action::Resolve, EARLY);
     file("abort by first sender", first, &deposited[..0], Originator, Action::Abort, EARLY);
+    let deposited = [(Originator, Action::Deposit, EARLY)];
+    file("abort after the deposit", first, &deposited, Originator, Action::Abort, EARLY + 1);
+    let complained = [(Originator, Action::Deposit, EARLY), (Originator, Action::Resolve, EARLY + 1)];
+    file("deposit, asked for again", first, &complained, Originator, Action::Deposit, EARLY + 2);
     file("expiry", first, &[], Responder, Action::Abort, COMPLAIN_BY);
     let replayed = [(Responder, Action::Resolve, EARLY)];
     file("replay to the other party", Kind::P1, &replayed, Originator, Action::Abort, EARLY + 5);
@@ -179,11 +184,12 @@ fn every_part_of_a_receipt_is_checked() {
         let other = cast.request(agreement.exchange_id(), Some(agreement.id()), role, Action::Query);
         copy.evidence.request = other.envelope().clone();
         assert!(copy.verify(agreement.offer(), None).is_err());
-        if let Some(attestation) = &receipt.evidence.attestation {
+        for (role, attestation) in receipt.evidence.attestations.iter() {
+            let Some(attestation) = attestation else { continue };
             let mut copy = receipt.clone();
-            copy.evidence.attestation = None;
+            *copy.evidence.attestations.of_mut(role) = None;
             assert_eq!(check(&copy.verify(agreement.offer(), None).unwrap_err()), "DEPOSIT_REQUIRED");
-            copy.evidence.attestation = Some(unsealed(attestation));
+            *copy.evidence.attestations.of_mut(role) = Some(unsealed(attestation));
             assert_eq!(check(&copy.verify(agreement.offer(), None).unwrap_err()), "SIGNATURE_INVALID");
         }
         // Another exchange of the same parties, and the same one with another arbiter.
@@ -363,10 +369,14 @@ impl Lie {
         };
         (self.change)(&mut verdict);
         let time = verdict.time;
+        let mut attestations = ByRole::default();
+        if let Some(deposit) = deposit {
+            *attestations.of_mut(deposit.depositor) = Some(deposit.envelope().clone());
+        }
         let evidence = Evidence {
             request: request.envelope().clone(),
             acceptance: agreed.map(|_| acceptance.envelope().clone()),
-            attestation: deposit.map(|it| it.envelope().clone()),
+            attestations,
             escrows: Default::default(),
         };
         let forger = Forger { cast, offer: &offer, evidence, event, reason };
@@ -535,6 +545,16 @@ fn two_verdicts_two_deposits_or_two_logs_contradict() {
     let replay = prove(&mut one, &agreement, Responder, Action::Resolve);
     assert!(!contradict(&aborted, &replay), "a replay is no contradiction");
 
+    // At another place of a log of another size: the two verdicts alone convict.
+    let mut longer = Notary::new();
+    let before = longer.cast.offer(Kind::P1, 93);
+    let before = longer.cast.admit(&before, None, Originator, Action::Abort).unwrap();
+    longer.file(&before, EARLY).unwrap();
+    let again = prove(&mut longer, &agreement, Responder, Action::Resolve);
+    assert_ne!(again.leaf.index, aborted.leaf.index);
+    assert_ne!(again.checkpoint.checkpoint().size, aborted.checkpoint.checkpoint().size);
+    assert!(contradict(&aborted, &again) && contradict(&again, &aborted), "two verdicts on one exchange");
+
     // Different exchanges, same size, different roots: two logs.
     let second = Kind::P2OriginatorFirst;
     let (mut one, mut other) = (Notary::new(), Notary::new());
@@ -548,8 +568,11 @@ fn two_verdicts_two_deposits_or_two_logs_contradict() {
     let first = prove(&mut honest, &agreement, Originator, Action::Abort);
     let later = prove(&mut honest, &elsewhere, Originator, Action::Deposit);
     let ruled = prove(&mut honest, &elsewhere, Originator, Action::Resolve);
-    for (a, b) in [(&first, &later), (&later, &ruled), (&first, &ruled)] {
-        assert!(!contradict(a, b) && !contradict(b, a));
+    let third = honest.cast.agreement(Kind::P2ResponderFirst);
+    let another = prove(&mut honest, &third, Responder, Action::Deposit);
+    let all = [&first, &later, &ruled, &another];
+    for (a, b) in all.iter().flat_map(|a| all.iter().map(move |b| (a, b))) {
+        assert!(!contradict(a, b));
     }
 
     // Two attestations of one exchange, and two leaves at one place, in trees of different size.
@@ -571,6 +594,30 @@ fn two_verdicts_two_deposits_or_two_logs_contradict() {
     assert!(contradict(&two, &first), "two leaves at one place of one log");
 }
 
+/// the answer is signed too, and names the very leaf and tree that are proved; each alone is checked.
+#[test]
+fn an_answer_about_another_tree_is_refused() {
+    type Change = fn(&mut Answer);
+    let changes: [(&str, &str, Change); 4] = [
+        ("answer", "size", |it| it.tree_size += 1),
+        ("answer", "root", |it| it.root = Digest::of(&[b"x"])),
+        ("answer", "statement", |it| it.statement = Digest::of(&[b"x"])),
+        ("leaf", "leaf", |it| it.leaf_index = LeafIndex(it.leaf_index.0 + 1)),
+    ];
+    let cast = Cast::new();
+    for (name, agreement, request, receipt) in honest() {
+        for (expected, part, change) in changes {
+            let signed = Signed::<Answer>::parse(receipt.answer.clone()).unwrap();
+            let mut answer = signed.unverified().clone();
+            change(&mut answer);
+            let mut copy = receipt.clone();
+            copy.answer = Verified::sign(answer, &cast.arbiter).envelope().clone();
+            let error = copy.verify(agreement.offer(), Some(request)).unwrap_err();
+            assert_eq!(check(&error), expected, "{name}: {part}: {error}");
+        }
+    }
+}
+
 /// the request beside a statement must be one that its role signed (F8).
 #[test]
 fn a_request_that_its_role_did_not_sign_is_no_evidence() {
@@ -590,6 +637,29 @@ fn a_request_that_its_role_did_not_sign_is_no_evidence() {
         };
         copy.evidence.request = Verified::sign(wire, &common::signer(2)).envelope().clone();
         assert!(copy.verify(agreement.offer(), Some(request)).is_err());
+    }
+}
+
+/// what a party files arrives at the arbiter as it was filed, or not at all.
+#[cfg(feature = "wire")]
+#[test]
+fn a_case_on_the_wire_survives() {
+    use arbiter_protocol::wire::arbiter as proto;
+    let cast = Cast::new();
+    for kind in Kind::ALL {
+        let agreement = cast.agreement(kind);
+        let case = cast.case(&agreement, kind.first(), Action::Resolve);
+        let (request, offer) = (case.request(), case.offer());
+        let wire = proto::Case::file(request, offer, Some(agreement.acceptance()), case.escrows());
+        let admitted = wire.clone().admit(&cast.identity()).unwrap();
+        assert_eq!((admitted.request(), admitted.offer()), (request, offer));
+        assert_eq!((admitted.agreement(), admitted.escrows()), (Some(&agreement), case.escrows()));
+        let changes: [fn(&mut proto::Case); 2] = [|it| it.request = None, |it| it.offer = None];
+        for change in changes {
+            let mut copy = wire.clone();
+            change(&mut copy);
+            assert_eq!(copy.admit(&cast.identity()).unwrap_err().reason(), "FIELD_MISSING");
+        }
     }
 }
 

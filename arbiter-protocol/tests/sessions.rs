@@ -342,6 +342,82 @@ fn restoring_gives_back_the_same_session() {
     );
 }
 
+/// without its acceptance a session is restored only where none was needed: an originator's, before the agreement
+/// or after it was given up.
+#[test]
+fn a_session_that_needs_an_agreement_is_not_restored_without_one() {
+    let offer = Cast::new().offer(Kind::P2OriginatorFirst, 21);
+    let asks = [Ask::Abort, Ask::Complain, Ask::Fetch, Ask::Resolve].map(Phase::Asking);
+    let ends = [Outcome::Aborted, Outcome::Completed, Outcome::Resolved].map(Phase::Done);
+    for phase in [Phase::Offered, Phase::Waiting].into_iter().chain(asks).chain(ends) {
+        let restore = |role| Session::restore(role, offer.clone(), None, false, phase, TIMING);
+        let agreed = matches!(
+            phase,
+            Phase::Waiting | Phase::Asking(Ask::Complain | Ask::Resolve) | Phase::Done(Outcome::Completed)
+        );
+        assert_eq!(restore(Role::Originator).is_err(), agreed, "{phase:?}");
+        assert_eq!(restore(Role::Responder).unwrap_err().reason(), "ACCEPTANCE_REQUIRED", "{phase:?}");
+    }
+}
+
+/// what a restart does again, written out. Only an item that may leave before a time waits for the clock.
+#[test]
+fn a_restart_does_again_what_may_be_undone() {
+    let cast = Cast::new();
+    let (o, r) = (Role::Originator, Role::Responder);
+    let resumed = |kind: Kind, role: Role, phase: Phase| {
+        let sent = kind.first() == role;
+        restored(&cast.agreement(kind), role, sent, phase).resume()
+    };
+    let (item, accept) = (Output::SendItem, Output::SendAcceptance);
+    let wake = |time| Output::WakeAt(at(time));
+    for (kind, role, expected) in [
+        (Kind::P1, o, vec![item.clone()]),
+        (Kind::P1, r, vec![accept.clone()]),
+        (Kind::P1Escrow, o, vec![wake(0)]),
+        (Kind::P1Escrow, r, vec![accept.clone(), wake(COMPLAIN_BY - MARGIN)]),
+        (Kind::P2OriginatorFirst, o, vec![wake(0)]),
+        (Kind::P2OriginatorFirst, r, vec![accept.clone(), wake(COMPLAIN_BY)]),
+        (Kind::P2ResponderFirst, o, vec![wake(COMPLAIN_BY)]),
+        (Kind::P2ResponderFirst, r, vec![accept, wake(0)]),
+    ] {
+        assert_eq!(resumed(kind, role, Phase::Waiting), expected, "{kind:?} {role}");
+        assert_eq!(resumed(kind, role, Phase::Asking(Ask::Abort)), [Output::Ask(Ask::Abort)]);
+        let done = Output::Done(Outcome::Completed);
+        let ended = if kind.first() == role { vec![done] } else { vec![item.clone(), done] };
+        assert_eq!(resumed(kind, role, Phase::Done(Outcome::Completed)), ended);
+        assert_eq!(resumed(kind, role, Phase::Done(Outcome::Aborted)), [Output::Done(Outcome::Aborted)]);
+    }
+    let offer = cast.offer(Kind::P2OriginatorFirst, 21);
+    let opened = Session::open(offer, TIMING);
+    assert_eq!(opened.outputs, [Output::SendOffer, wake(COMPLAIN_BY - MARGIN)]);
+    assert_eq!(opened.next.resume(), opened.outputs);
+}
+
+/// an agreement learned from a receipt is taken once, and only on the own offer; a timing is a setting.
+#[test]
+fn a_session_learns_its_agreement_once() {
+    let cast = Cast::new();
+    let agreement = cast.agreement(Kind::P2OriginatorFirst);
+    let again = cast.acceptance(agreement.offer(), 98);
+    let again = Agreement::join(agreement.offer().clone(), again).unwrap();
+    let elsewhere = cast.agreement(Kind::P2ResponderFirst);
+    let offered = Session::open(agreement.offer().clone(), TIMING).next;
+    assert_eq!(offered.agreement(), None);
+    assert_eq!(offered.clone().with_agreement(&elsewhere), offered);
+    let knows = offered.with_agreement(&agreement);
+    assert_eq!(knows.agreement(), Some(&agreement));
+    assert_eq!(knows.clone().with_agreement(&again), knows);
+
+    let slower = Timing { complain_margin: DurationMillis(2 * MARGIN) };
+    let acceptance = Some(agreement.acceptance().clone());
+    let offer = agreement.offer().clone();
+    let restored =
+        Session::restore(Role::Originator, offer, acceptance, false, Phase::Offered, slower).unwrap();
+    assert_ne!(knows, restored);
+    assert_eq!(knows.with_timing(slower), restored);
+}
+
 /// nobody goes on without the peer's signature in escrow: not the responder before it accepts, not the originator
 /// on an acceptance. An escrow that is good elsewhere is no escrow here.
 #[test]

@@ -10,7 +10,7 @@
 
 mod common;
 
-use arbiter_protocol::crypto::{Opener, Sealer, Signer};
+use arbiter_protocol::crypto::{Opener, Sealer, Signer, verify};
 use arbiter_protocol::error::Invalid;
 use arbiter_protocol::evidence::checkpoint::Origin;
 use arbiter_protocol::evidence::leaf::Leaf;
@@ -242,6 +242,8 @@ fn every_statement_survives_the_round_trip() {
         assert_eq!(back.digest(), Digest::of(&[&pae(T::TYPE, signed.envelope().payload())]));
         assert_eq!(back.digest(), arbiter_protocol::statement::digest_of(statement));
         assert_eq!(back.envelope().encode(), bytes);
+        let message = pae(back.envelope().payload_type(), back.envelope().payload());
+        assert!(verify(&back.envelope().key(), &message, back.envelope().signature()));
     }
     let s = samples();
     s.offers.iter().for_each(|it| round(&**it));
@@ -350,7 +352,7 @@ fn every_field_of_an_offer_is_checked() {
                 w.responder_item.as_mut().unwrap().properties = vec![3; limits::PROPERTIES + 1]
             }),
             (VALUE, "protocol", |w| w.protocol = 0),
-            (VALUE, "protocol", |w| w.protocol = 3),
+            (VALUE, "protocol", |w| w.protocol = 6),
             (VALUE, "protocol", |w| w.protocol = -1),
             (VALUE, "first_sender", |w| w.first_sender = 0),
             (VALUE, "first_sender", |w| w.first_sender = 3),
@@ -394,7 +396,7 @@ fn every_field_of_the_other_statements_is_checked() {
             (VALUE, "role", |w| w.role = 0),
             (VALUE, "role", |w| w.role = 3),
             (VALUE, "action", |w| w.action = 0),
-            (VALUE, "action", |w| w.action = 6),
+            (VALUE, "action", |w| w.action = 7),
             (VALUE, "action", |w| w.action = i32::MIN),
         ],
     );
@@ -493,6 +495,11 @@ fn every_part_of_an_envelope_is_checked() {
         }
     };
     assert_eq!(reason(|_| {}), "accepted");
+    // One is the other only if it is the same envelope; in logs it is a type and a digest, never what it says.
+    assert!(s.offers[0] == s.offers[0].clone() && s.offers[0] != s.offers[1]);
+    let digest = s.acceptance.digest();
+    assert_eq!(format!("{:?}", s.acceptance.envelope()), format!("Envelope({} {digest})", Acceptance::TYPE));
+    assert_eq!(format!("{:?}", s.acceptance), format!("Verified({:?})", *s.acceptance));
     assert_eq!(reason(|w| w.signatures.clear()), "SIGNATURE_COUNT_INVALID");
     assert_eq!(reason(|w| w.signatures.push(w.signatures[0].clone())), "SIGNATURE_COUNT_INVALID");
     assert_eq!(reason(|w| w.signatures[0].key_id.truncate(31)), LENGTH);
@@ -588,6 +595,37 @@ fn an_offer_that_breaks_a_rule_is_refused_by_name() {
     assert_eq!(common::unverified(&offer).verify_offer().unwrap_err().reason(), "SIGNER_NOT_ENTITLED");
 }
 
+/// a key that ends exactly at the deadline still serves every complaint that comes in time.
+#[test]
+fn an_escrow_key_may_end_with_the_deadline() {
+    let cast = Cast::new();
+    let mut terms = cast.terms(Kind::P2OriginatorFirstEscrow, 1);
+    terms.escrow = Some(cast.escrow_terms(COMPLAIN_BY));
+    assert!(common::unverified(&Verified::sign(terms, &cast.originator)).verify_offer().is_ok());
+}
+
+/// who signs with which key has which role, and nobody else has one.
+#[test]
+fn a_key_has_the_role_that_the_offer_gives_it() {
+    let cast = Cast::new();
+    let offer = cast.offer(Kind::P1, 21);
+    let role = |key: &dyn Signer| offer.role_of(&key.public_key());
+    assert_eq!((role(&cast.originator), role(&cast.responder)), (Some(Originator), Some(Responder)));
+    assert_eq!((role(&cast.arbiter), role(&cast.log), role(&cast.stranger)), (None, None, None));
+}
+
+/// F9, K1, K2: content is sealed under its exchange, its agreement and its sender, byte for byte as section 3 says.
+#[test]
+fn sealed_content_names_where_it_belongs() {
+    let cast = Cast::new();
+    let agreement = cast.agreement(Kind::P2OriginatorFirst);
+    for (sender, last) in [(Originator, 0), (Responder, 1)] {
+        let (exchange, id) = (agreement.exchange_id(), agreement.id());
+        let expected = [b"arbiter content v1\0", &exchange.as_bytes()[..], id.as_bytes(), &[last]].concat();
+        assert_eq!(agreement.seal_context(sender), expected);
+    }
+}
+
 /// what is wrong with a detached signature or with escrow terms, field by field (S24, S28, S30).
 #[test]
 fn every_field_of_a_detached_signature_and_its_terms_is_checked() {
@@ -655,12 +693,21 @@ fn every_field_of_a_detached_signature_and_its_terms_is_checked() {
             }),
         ],
     );
-    let mut rsa_offer = offer.to_wire();
-    rsa(&mut rsa_offer, |_| ());
-    assert!(
-        parse::<Offer>(rsa_offer.encode_to_vec()).is_ok(),
-        "the RSA key that the faults above start from"
-    );
+    // The RSA key that the faults above start from, and every other that is allowed: read and written alike.
+    let same = |change: fn(&mut wire::Offer)| {
+        let mut wire = offer.to_wire();
+        change(&mut wire);
+        let read = parse::<Offer>(wire.encode_to_vec()).unwrap();
+        assert_eq!(read.unverified().to_wire(), wire);
+    };
+    same(|w| rsa(w, |_| ()));
+    same(|w| rsa(w, |k| k.hash = 2));
+    same(|w| rsa(w, |k| k.hash = 3));
+    same(|w| rsa(w, |k| k.padding = 2));
+    same(|w| {
+        rsa(w, |k| k.modulus = [vec![0xc3; limits::MODULUS_BYTES - 1], vec![1]].concat());
+        item(w).certificate = vec![0; limits::CERTIFICATE_BYTES];
+    });
     let mut flipped = offer.to_wire();
     flipped.escrow.as_mut().unwrap().epoch.as_mut().unwrap().signatures[0].signature[9] ^= 1;
     assert_eq!(refusal::<Offer>(flipped.encode_to_vec()), "SIGNATURE_INVALID");
@@ -705,9 +752,11 @@ fn a_detached_signature_fits_only_if_it_is_the_one_in_escrow() {
     let reason = |bytes: &[u8], escrow: Option<&arbiter_protocol::escrow::Escrow>| {
         let mut check = ContentCheck::signature(item.clone(), escrow.cloned());
         for part in bytes.chunks(7) {
+            let before = check.found();
             if let Err(unfit) = check.update(part) {
                 return unfit.reason();
             }
+            assert_eq!(check.found(), before + u64::try_from(part.len()).unwrap());
         }
         check.finish().map_or_else(|e: Unfit| e.reason(), |_| "fits")
     };
@@ -890,7 +939,9 @@ fn an_item_that_does_not_fit_says_why() {
     let content = common::CONTENT;
     let reason = |agreed: arbiter_protocol::exchange::item::Information, content: &[u8]| {
         let mut check = ContentCheck::file(agreed);
-        check.update(content).and_then(|()| check.finish()).map_or_else(|e: Unfit| e.reason(), |_| "fits")
+        let updated = check.update(content);
+        assert_eq!(check.found(), u64::try_from(content.len()).unwrap());
+        updated.and_then(|()| check.finish()).map_or_else(|e: Unfit| e.reason(), |_| "fits")
     };
     assert_eq!(reason(described(content), content), "fits");
     for position in 0..content.len() {

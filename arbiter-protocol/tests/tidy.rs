@@ -79,7 +79,7 @@ fn none(problems: &[String], rule: &str) {
 const IMPORTS: [(&str, &[&str]); 15] = [
     ("error", &["time"]),
     ("ids", &["error"]),
-    ("limits", &[]),
+    ("limits", &["time"]),
     ("time", &[]),
     ("weaken", &[]),
     ("crypto", &["error", "ids", "limits"]),
@@ -88,7 +88,7 @@ const IMPORTS: [(&str, &[&str]); 15] = [
     ("escrow", &["crypto", "ids", "limits"]),
     ("evidence", &["error", "ids", "limits", "time"]),
     // Items and statements describe each other: a transfer names an item, a signature item is a transfer.
-    ("exchange", &["error", "escrow", "ids", "limits", "message", "statement", "weaken"]),
+    ("exchange", &["error", "escrow", "ids", "limits", "message", "statement", "time", "weaken"]),
     (
         "message",
         &[
@@ -316,17 +316,19 @@ fn every_rule_of_the_specification_is_enforced_and_tested() {
 #[test]
 fn the_verdict_table_in_the_specification_is_the_tested_one() {
     let spec = fs::read_to_string(root().join("SPEC.md")).expect("SPEC.md");
-    let tests = fs::read_to_string(root().join("arbiter-protocol/tests/decisions.rs")).expect("decisions.rs");
+    let read = |name| fs::read_to_string(root().join("arbiter-protocol/tests").join(name)).expect(name);
+    let tests = read("decisions.rs") + &read("decisions_money.rs");
     let rows = |text: &str| -> Vec<Vec<String>> {
         text.lines()
             .map(str::trim)
             .filter(|line| {
-                ["P1.", "P2.", "P1e.", "P2e."].iter().any(|it| line.starts_with(it)) && line.contains('|')
+                ["P1.", "P2.", "P1e.", "P2e.", "P3.", "P4.", "P5."].iter().any(|it| line.starts_with(it))
+                    && line.contains('|')
             })
             .map(|line| line.split_whitespace().map(str::to_owned).collect())
             .collect()
     };
-    assert_eq!(rows(&tests).len(), 38);
+    assert_eq!(rows(&tests).len(), 42 + 21 + 20 + 18);
     assert_eq!(rows(&spec), rows(&tests));
 }
 
@@ -351,6 +353,10 @@ fn the_limits_in_the_specification_are_those_of_the_code() {
         ("ITEM_BYTES", limits::ITEM_BYTES.to_string()),
         ("CHUNK_BYTES", number(limits::CHUNK_BYTES)),
         ("SEALED_CHUNK_BYTES", number(limits::SEALED_CHUNK_BYTES)),
+        ("CURRENCY_BYTES", number(limits::CURRENCY_BYTES)),
+        ("CURRENCY_SCALE", limits::CURRENCY_SCALE.to_string()),
+        ("AMOUNT_UNITS", limits::AMOUNT_UNITS.to_string()),
+        ("HOLD_MARGIN", format!("{} ms", limits::HOLD_MARGIN.0)),
         ("PROPERTIES", number(limits::PROPERTIES)),
         ("EVIDENCE_HASHES", number(limits::EVIDENCE_HASHES)),
         ("PROOF_HASHES", number(limits::PROOF_HASHES)),

@@ -14,29 +14,27 @@ mod escrow_key;
 mod identity;
 mod init;
 mod ledger;
+mod modules;
 mod serve;
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
-use arbiter_protocol::ids::PublicKey;
 use arbiter_protocol::message::agreement::ArbiterIdentity;
 use arbiter_protocol::time::DurationMillis;
 use clap::{Args, Parser, Subcommand};
 use thiserror::Error;
 
 use crate::clock::{Clock as _, SystemClock};
-use crate::config::{ConfigError, FILE_NAME, LedgerSettings, Overrides, Settings};
+use crate::config::{ConfigError, FILE_NAME, Overrides, Settings};
 use crate::engine::StartError;
 use crate::grpc::{ServeError, Tls};
 use crate::keys::file::{self as key_file, KeyFileError};
 use crate::keys::{Keys, epoch_file};
-use crate::outbox::{GrpcLedger, Ledger, Reach};
+use crate::modules::Modules;
 use crate::store::StoreError;
 use crate::telemetry;
 
@@ -346,39 +344,16 @@ struct Prepared {
     keys: Keys,
     arbiter: ArbiterIdentity,
     tls: Option<Tls>,
-    ledgers: Ledgers,
+    modules: Arc<Modules>,
 }
-
-/// The ledgers that orders go to, by their keys.
-type Ledgers = BTreeMap<PublicKey, Arc<dyn Ledger>>;
 
 fn prepare(settings: &Settings) -> Result<Prepared, CliError> {
     telemetry::filter(&settings.log_filter)?;
     let Settings { tls_cert, tls_key, tls_client_ca, .. } = settings;
     let tls = load_tls([tls_cert, tls_key, tls_client_ca].map(Option::as_deref))?;
     let (keys, arbiter) = load_keys(settings)?;
-    let ledgers = load_ledgers(settings)?;
-    Ok(Prepared { keys, arbiter, tls, ledgers })
-}
-
-/// The ledgers that orders go to. Nothing is connected yet.
-fn load_ledgers(settings: &Settings) -> Result<Ledgers, ConfigError> {
-    let load = |ledger: &LedgerSettings| {
-        let ca = ledger.ca.as_ref().map(|path| {
-            fs::read(path).map_err(|error| ConfigError::TlsFile {
-                setting: "ledgers.ca",
-                path: path.clone(),
-                reason: error.to_string(),
-            })
-        });
-        let timeout = Duration::from_secs(ledger.timeout_seconds.clamp(1, 60));
-        let reach = Reach { url: ledger.url.clone(), ca: ca.transpose()?, timeout };
-        let reached = GrpcLedger::new(&reach)
-            .map_err(|reason| ConfigError::Ledger { url: ledger.url.clone(), reason })?;
-        let reached: Arc<dyn Ledger> = Arc::new(reached);
-        Ok((ledger.public_key()?, reached))
-    };
-    settings.ledgers.iter().map(load).collect()
+    let modules = Arc::new(modules::load(settings)?);
+    Ok(Prepared { keys, arbiter, tls, modules })
 }
 
 /// All keys, those that open escrows included.

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arbiter_protocol::ids::{Digest, PublicKey};
+use arbiter_protocol::ids::Digest;
 use arbiter_protocol::ruling::sequencer::Desk;
 use sha2::{Digest as _, Sha256};
 
@@ -22,6 +22,7 @@ use crate::deadlines;
 use crate::engine::{Ended, Engine};
 use crate::grpc::shutdown::{Hangup, Signals};
 use crate::grpc::{Api, Server, Tls};
+use crate::modules::Modules;
 use crate::outbox::{Outbox, Pause};
 use crate::store::rocks::RocksStore;
 use crate::telemetry;
@@ -65,7 +66,7 @@ async fn serve_until_stopped(
     let mut signals = Signals::catch().map_err(refused)?;
     let mut hangup = Hangup::catch().map_err(refused)?;
 
-    let Prepared { keys, arbiter, tls, ledgers } = prepared;
+    let Prepared { keys, arbiter, tls, modules } = prepared;
     let store = RocksStore::open(&settings.data, &arbiter)
         .map_err(|source| CliError::Store { path: settings.data.clone(), source })?;
     let store = Arc::new(store);
@@ -81,10 +82,10 @@ async fn serve_until_stopped(
     let engine = Engine::start(desk, keys, store, Box::new(SystemClock)).map_err(failed)?;
     epochs::begin(settings, &engine);
     let size = engine.log_size();
-    let reached = ledgers.keys().copied().collect();
-    let outbox = tokio::spawn(Outbox::new(engine.clone(), ledgers, Pause::default()).run());
+    let outbox = tokio::spawn(Outbox::new(engine.clone(), modules.all(), Pause::default()).run());
+    let watch = tokio::spawn(Arc::clone(&modules).watch());
     let deadlines = tokio::spawn(deadlines::run(engine.clone()));
-    let mut server = Server::start(api(settings, tls, reached), listener, engine.clone()).await?;
+    let mut server = Server::start(api(settings, tls, modules), listener, engine.clone()).await?;
 
     let address = server.address();
     let (origin, key) = (&arbiter.log_origin, arbiter.key);
@@ -112,6 +113,7 @@ async fn serve_until_stopped(
             Ok(())
         }
     };
+    watch.abort();
     let ended = engine.stop().await;
     // They end with the engine; a ledger that is just being told must not hold up the end.
     let _ = tokio::time::timeout(LAST_WORDS, outbox).await;
@@ -124,7 +126,7 @@ async fn serve_until_stopped(
     }
 }
 
-fn api(settings: &Settings, tls: Option<Tls>, ledgers: Vec<PublicKey>) -> Api {
+fn api(settings: &Settings, tls: Option<Tls>, modules: Arc<Modules>) -> Api {
     Api {
         terms: settings.terms.clone(),
         max_deposit_bytes: settings.max_deposit_bytes,
@@ -136,7 +138,7 @@ fn api(settings: &Settings, tls: Option<Tls>, ledgers: Vec<PublicKey>) -> Api {
         request_timeout: settings.request_timeout(),
         min_bytes_per_second: settings.min_bytes_per_second,
         drain: settings.drain(),
-        ledgers,
+        modules,
         hold_allowance: Duration::from_millis(settings.hold_allowance_ms),
         tls,
     }

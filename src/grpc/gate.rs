@@ -31,13 +31,14 @@ use tower::{Layer, Service};
 use super::status;
 
 /// Every method that is counted.
-const METHODS: [&str; 12] = [
+const METHODS: [&str; 13] = [
     "/arbiter.v1.ArbiterService/AbortExchange",
     FETCH,
     "/arbiter.v1.ArbiterService/GenerateItem",
     "/arbiter.v1.ArbiterService/GetArbiterInfo",
     "/arbiter.v1.ArbiterService/GetCounters",
     "/arbiter.v1.ArbiterService/GetVerdict",
+    "/arbiter.v1.ArbiterService/RevokeTransfer",
     UPLOAD,
     "/arbiter.v1.EvidenceLogService/GetCheckpoint",
     "/arbiter.v1.EvidenceLogService/GetConsistencyProof",

@@ -12,7 +12,7 @@
 //! listener and ends with [`Server::stop`].
 //!
 //! Invariants
-//! - `tonic` is named in this module only.
+//! - `tonic` is named in this module only, and where other services are called: `modules`.
 //! - A case is verified where its request is served: a tenth of a millisecond of signatures, bounded by the
 //!   sizes and counts of the gate; handing it to another thread and back costs more than it spares.
 //! - Deposits, reads of the log, which may wait for a disk, and openings of escrows run on worker threads.
@@ -33,7 +33,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arbiter_protocol::evidence::note::VerifierKey;
-use arbiter_protocol::ids::PublicKey;
 use arbiter_protocol::limits;
 use arbiter_protocol::message::wire;
 use arbiter_protocol::wire::DESCRIPTORS;
@@ -52,6 +51,7 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use crate::engine::Handle;
+use crate::modules::{About, Listed, Modules, Power};
 use gate::Gate;
 use incoming::Incoming;
 use pace::Pace;
@@ -91,8 +91,8 @@ pub struct Api {
     pub min_bytes_per_second: u64,
     /// How long requests in flight may last while draining.
     pub drain: Duration,
-    /// The ledgers that this arbiter reaches.
-    pub ledgers: Vec<PublicKey>,
+    /// The payment rails that this arbiter reaches.
+    pub modules: Arc<Modules>,
     /// How long a hold must outlast `complain_by`.
     pub hold_allowance: Duration,
     /// TLS; without it plaintext.
@@ -113,7 +113,7 @@ impl Default for Api {
             request_timeout: Duration::from_secs(30),
             min_bytes_per_second: 32 * 1024,
             drain: Duration::from_secs(10),
-            ledgers: Vec::new(),
+            modules: Arc::default(),
             hold_allowance: Duration::from_secs(60 * 60),
             tls: None,
         }
@@ -234,6 +234,10 @@ impl Service {
         self.0.api.max_total_deposit_bytes
     }
 
+    fn modules(&self) -> &Modules {
+        &self.0.api.modules
+    }
+
     /// Full patience with a peer that sends or takes a deposit.
     fn pace(&self) -> Pace {
         Pace::new(self.0.api.request_timeout, self.0.api.min_bytes_per_second)
@@ -258,7 +262,8 @@ impl Service {
             clock: engine.now().0,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             escrow_epochs: self.escrow_epochs(),
-            ledgers: api.ledgers.iter().map(PublicKey::to_vec).collect(),
+            ledgers: api.modules.keys().map(|key| key.to_vec()).collect(),
+            modules: api.modules.listed().map(listed).collect(),
         }
     }
 
@@ -432,6 +437,32 @@ impl Server {
             Ok(Err(error)) => ServeError::Transport(causes(&error)),
             Err(panicked) => ServeError::Transport(panicked.to_string()),
         }
+    }
+}
+
+/// A payment module as it is published: what it said, if it is usable.
+fn listed(Listed { key, kind, about }: Listed) -> proto::Module {
+    let can = |power| about.as_ref().is_some_and(|about| about.can(power));
+    let [can_verify, can_revoke, can_generate] = [Power::Verify, Power::Revoke, Power::Generate].map(can);
+    let currencies = about.iter().flat_map(|about| &about.currencies).map(|it| proto::ModuleCurrency {
+        code: it.currency.code().to_owned(),
+        scale: it.currency.scale().into(),
+        least_units: it.least,
+        most_units: it.most,
+    });
+    let (key, ready, currencies) = (key.to_vec(), about.is_some(), currencies.collect());
+    let (name, longest_hold_millis) =
+        about.map_or_else(Default::default, |About { name, longest_hold, .. }| (name, longest_hold.0));
+    proto::Module {
+        key,
+        kind,
+        name,
+        ready,
+        can_verify,
+        can_revoke,
+        can_generate,
+        currencies,
+        longest_hold_millis,
     }
 }
 

@@ -3,6 +3,7 @@
 //! ```text
 //!  Case ─▶ verified ─▶ is it the action of this method? ─▶ engine ─▶ Receipt
 //!  VerifyTransfer: Case ─▶ … ─▶ precheck ─▶ chunks ─▶ Upload ─▶ engine ─▶ Receipt
+//!                  of a payment, no chunks: the rail's receipt ─▲
 //!  GenerateItem:   Case ─▶ … ─▶ engine, which opens escrows first ─▶ Receipt
 //!  FetchDeposit:   Case ─▶ … ─▶ engine ─▶ encapsulated key, sealed chunks
 //! ```
@@ -182,6 +183,13 @@ impl Service {
                 _ => status::incomplete(found, agreed),
             })?;
             let bytes = match part {
+                // Of a payment nothing was brought: the arbiter looks for itself (R-709).
+                None if found == 0 => {
+                    let Some(receipt) = self.observed(&case).await? else { break };
+                    let taken = blocking(move || upload.take(receipt).map(|()| upload)).await?;
+                    upload = taken.map_err(|error| error.status())?;
+                    break;
+                }
                 None => break,
                 Some(proto::verify_transfer_request::Part::Chunk(bytes)) => bytes,
                 Some(proto::verify_transfer_request::Part::Case(_)) => {
@@ -195,6 +203,15 @@ impl Service {
         let (fit, draft) = blocking(move || upload.finish()).await?.map_err(|error| error.status())?;
         // A task of its own: a caller that goes away now must not decide what becomes of the content.
         tokio::spawn(self.clone().settle(case, fit, draft)).await.map_err(|_| status::stopped())?
+    }
+
+    /// The receipt of the payment that is deposited, from its rail; `None` if the item is none. Reads only, before the
+    /// decision (D6), and is checked as one that the depositor brought.
+    async fn observed(&self, case: &Case) -> Result<Option<Vec<u8>>, Status> {
+        let Some(terms) = PaymentTerms::of(case.offer(), case.request().role) else { return Ok(None) };
+        let receipt = self.modules().observe(&terms).await;
+        let receipt = receipt.map_err(|unobserved| status::unobserved(&unobserved))?;
+        Ok(Some(receipt.envelope().encode()))
     }
 
     fn begin(&self, case: &Case) -> Result<Upload, Status> {

@@ -10,6 +10,8 @@
 //! | no room for deposits and opened escrows | FAILED_PRECONDITION | precondition |
 //! | overload | RESOURCE_EXHAUSTED | when to come back |
 //! | too slow | DEADLINE_EXCEEDED | |
+//! | no answer from a payment's rail | UNAVAILABLE | when to come back |
+//! | a rail that this arbiter does not reach, or that does not serve the payment | FAILED_PRECONDITION | precondition |
 //! | draining, stopped | UNAVAILABLE | when to come back |
 //! | outside a range of the log | OUT_OF_RANGE, NOT_FOUND | |
 //! | the store, a damaged key, no randomness | INTERNAL | |
@@ -29,6 +31,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::engine::EngineError;
+use crate::modules::Unobserved;
 
 /// The domain of every reason.
 pub const DOMAIN: &str = "arbiter.v1";
@@ -57,6 +60,12 @@ pub mod reason {
     pub const PAGE_TOKEN_INVALID: &str = "PAGE_TOKEN_INVALID";
     /// The item is larger than this arbiter takes as a deposit, or all deposits together take its room.
     pub const QUOTA_EXCEEDED: &str = "QUOTA_EXCEEDED";
+    /// The payment's rail gave no answer that counts; ask again.
+    pub const RAIL_UNAVAILABLE: &str = "RAIL_UNAVAILABLE";
+    /// This arbiter does not reach the payment's rail: the depositor must bring the receipt itself.
+    pub const RAIL_UNKNOWN: &str = "RAIL_UNKNOWN";
+    /// The payment's rail does not serve such a payment.
+    pub const RAIL_UNSERVED: &str = "RAIL_UNSERVED";
     /// The system gives no randomness to seal with.
     pub const RANDOMNESS_FAILED: &str = "RANDOMNESS_FAILED";
     /// The range is not within the log.
@@ -217,6 +226,27 @@ fn full(error: &EngineError, size_bytes: u64, held: u64, maximum: u64) -> Status
         .with("maximum", maximum)
         .precondition(reason::QUOTA_EXCEEDED, "deposits")
         .status()
+}
+
+/// The arbiter could not see a payment by itself. Whatever the reason: a receipt that is sent as content is taken.
+pub fn unobserved(unobserved: &Unobserved) -> Status {
+    let bring = "or send the rail's receipt as content";
+    let lacks = |reason| {
+        let message = format!("{unobserved}; choose another arbiter next time, {bring}");
+        Problem::new(Code::FailedPrecondition, reason, message).precondition(reason, "payment").status()
+    };
+    match unobserved {
+        Unobserved::Unknown => lacks(reason::RAIL_UNKNOWN),
+        Unobserved::Unserved(_) => lacks(reason::RAIL_UNSERVED),
+        // What a module said is for the operator, who was told: the caller can only ask again.
+        Unobserved::Busy | Unobserved::Module(_) => {
+            let message =
+                format!("the payment's rail gave no usable answer; send the same request again, {bring}");
+            Problem::new(Code::Unavailable, reason::RAIL_UNAVAILABLE, message)
+                .retry(Duration::from_secs(2))
+                .status()
+        }
+    }
 }
 
 /// The request in the case is for another method.

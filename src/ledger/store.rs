@@ -13,6 +13,8 @@
 //! - A batch is committed whole or not at all; [`Batch::commit`] returns after the file was synced.
 //! - One process has the file open.
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -90,9 +92,9 @@ impl Store {
         if path.symlink_metadata().is_ok() {
             return Self::open_existing(path, ledger);
         }
-        let store = Self::prepare(Database::create(path).map_err(opening)?, ledger)?;
         // What people have is nobody else's business.
-        owner_only(path).map_err(StoreError::Io)?;
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(StoreError::Io)?;
+        let store = Self::prepare(Database::create(path).map_err(opening)?, ledger)?;
         sync_folder(path).map_err(StoreError::Io)?;
         Ok(store)
     }
@@ -174,11 +176,6 @@ fn opening(error: DatabaseError) -> StoreError {
         DatabaseError::DatabaseAlreadyOpen => StoreError::InUse,
         other => failed(other),
     }
-}
-
-fn owner_only(path: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
 }
 
 /// The book as it was at one moment.

@@ -1,8 +1,9 @@
-//! The demo: both stories with real processes, honest and with every cheat.
+//! The demo: every story with real processes, honest and with every cheat.
 //!
 //! ```text
 //!  demo ─┬─ arbiter serve ◀── asked only if somebody cheats ──┐        all on loopback
 //!        ├─ fairx (honest) ◀═══════ exchange ═══════▶ fairx, or `demo peer` (cheats)
+//!        ├─ arbiter ledger serve, where there is money
 //!        └─ judge: bundles, files on disk, the arbiter's counters, fairx verify ─▶ FAIR | UNFAIR
 //! ```
 //!
@@ -11,6 +12,7 @@
 //! - The judge believes no process: it looks at verified bundles and at files by their SHA-256.
 //! - Every wait is bounded, and what was started is ended.
 
+mod bank;
 mod judge;
 mod paper;
 mod peer;
@@ -42,7 +44,7 @@ struct Arguments {
     /// List the runs.
     #[arg(long)]
     list: bool,
-    /// contract, delivery or all.
+    /// contract, delivery, payment, purchase or all.
     #[arg(long, default_value = "all")]
     story: String,
     /// A run of the story, or all.

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Invariants
-//! - A party holds its due only if a verified bundle or a file on disk says so. A signature file counts only if OpenSSL
+//! - A party holds its due only if a verified bundle, a file on disk or, for money, the ledger says so. A signature file counts only if OpenSSL
 //!   accepts it and it is, byte for byte, what its signer made.
 //! - Fair is: both hold the other's item, or neither does. Everything else is unfair, and so is a bundle that is
 //!   missing or does not verify, and an arbiter that was called in an honest run.
@@ -23,6 +23,7 @@ use arbiter_client::plain;
 use arbiter_client::protocol::exchange::item::{Description, DetachedSignature};
 use arbiter_client::protocol::exchange::selection::Role;
 use arbiter_client::protocol::ids::Digest;
+use arbiter_client::protocol::message::payment::{PaymentState, PaymentTerms};
 use arbiter_client::protocol::message::verdict::Ruling;
 use arbiter_client::signing::openssl_verify_command;
 use arbiter_client::verify::{FileFacts, Statements, Trust, statements};
@@ -83,6 +84,7 @@ pub async fn judge(run: &Run, stage: &mut Stage, deals: &[Deal]) -> Result<Findi
     if let Some(sabotage) = stage.tools.sabotage {
         damage(sabotage, stage, deals).await?;
     }
+    stage.ask_ledger(deals.iter().flat_map(|deal| deal.bundles.iter().flatten())).await?;
     for deal in deals {
         one(stage, deal, run, &mut findings)?;
     }
@@ -215,12 +217,21 @@ fn due(stage: &Stage, shown: &Statements, peer: Role, home: &Path) -> Result<Opt
     if let Description::DetachedSignature(item) = &item.description {
         return detached(stage, shown, peer, home, item);
     }
+    if let Some(terms) = PaymentTerms::of(&shown.offer, peer) {
+        // The ledger's own word, not the party's bundle.
+        let receipt = stage.payments.get(&terms.id()).context("the ledger was not asked")?;
+        let amount = &terms.payment.amount;
+        let paid = receipt.state == PaymentState::Posted(amount.units);
+        return Ok(
+            paid.then(|| format!("{amount} by {by}, paid for good: entry {} of the ledger", receipt.entry))
+        );
+    }
     let what = plain::item(item);
     if shown.transferred(peer) {
         return Ok(Some(format!("{what} by {by}")));
     }
     let replaced = shown.verdict().is_some_and(|(verdict, _)| match &verdict.ruling {
-        Ruling::Aborted => false,
+        Ruling::Aborted | Ruling::Affidavit(_) | Ruling::Revoked(_) => false,
         Ruling::Replaced(list) => list.iter().any(|it| it.role == peer),
     });
     Ok(replaced.then(|| format!("the arbiter's replacement of {what} by {by}")))
@@ -303,6 +314,7 @@ fn short(calls: &Calls) -> String {
         "AbortExchange" => "abort",
         "FetchDeposit" => "fetch",
         "GenerateItem" => "generate",
+        "RevokeTransfer" => "revoke",
         "VerifyTransfer" => "deposit",
         "GetConsistencyProof" => "proof",
         _ => "other",

@@ -129,4 +129,49 @@ pub const RUNS: &[Run] = &[
         Ends::Both,
         "Adler is killed right after the notice left. Started again, it gets its receipt.",
     ),
+    honest(
+        "purchase",
+        "honest",
+        "Wide World Maps buys a data file from Fabrikam. The money is held, then Fabrikam's. Nobody asks the arbiter.",
+    ),
+    honest(
+        "purchase",
+        "honest-sale",
+        "The other way round: Fabrikam offers the file for money, and Wide World Maps pays.",
+    ),
+    run(
+        "purchase",
+        "seller-vanishes",
+        Ends::Nobody,
+        "Fabrikam sees the money held and goes quiet. The arbiter has all of it returned.",
+    ),
+    run(
+        "purchase",
+        "wrong-file",
+        Ends::Nobody,
+        "Fabrikam sends a file with one other byte. It counts as nothing, and the money goes back.",
+    ),
+    run(
+        "purchase",
+        "ledger-killed",
+        Ends::Nobody,
+        "Fabrikam goes quiet, and the ledger is dead when the arbiter rules. Started again, it is told, and returns the money.",
+    ),
+    run(
+        "purchase",
+        "buyer-killed",
+        Ends::Both,
+        "Wide World Maps dies when its money is held. Fabrikam sends, hears nothing, and leaves the file with the arbiter.",
+    ),
+    honest(
+        "payment",
+        "honest",
+        "Humongous Retail pays an invoice of Adatum Power against a signed receipt. Nobody asks the arbiter.",
+    ),
+    run(
+        "payment",
+        "receipt-withheld",
+        Ends::Both,
+        "Adatum takes the money and withholds the receipt. The ledger's word is enough for the arbiter to open its escrow.",
+    ),
 ];

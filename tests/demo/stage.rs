@@ -7,13 +7,20 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use arbiter_client::arbiter::grpc::GrpcArbiter;
+use arbiter_client::bundle::Bundle;
 use arbiter_client::identity::{ArbiterPin, KeyFile};
 use arbiter_client::protocol::crypto::Signer as _;
 use arbiter_client::protocol::escrow::SignatureKey;
 use arbiter_client::protocol::exchange::item::DetachedSignature;
+use arbiter_client::protocol::exchange::selection::Role;
+use arbiter_client::protocol::ids::PaymentId;
+use arbiter_client::protocol::message::agreement::Offer;
+use arbiter_client::protocol::message::payment::{PaymentReceipt, PaymentTerms};
+use arbiter_client::protocol::statement::{Signed, Verified};
 use nix::fcntl::{Flock, FlockArg};
 use tokio::time::sleep;
 
+use crate::bank::Bank;
 use crate::document;
 use crate::paper::{Actor, Paper, now};
 use crate::process::{self, Process, Said};
@@ -80,6 +87,17 @@ impl Tools {
         Ok(line.trim().to_owned())
     }
 
+    /// The arbiter's program, which is the ledger's, too.
+    pub fn arbiter_program(&self) -> PathBuf {
+        self.arbiter.clone()
+    }
+
+    /// The same with a media type that the first bytes do not show.
+    pub async fn describe_as(&self, file: &Path, media_type: &str) -> Result<String> {
+        let arguments = ["describe".as_ref(), "--type".as_ref(), media_type.as_ref(), file.as_os_str()];
+        Ok(process::run_well(&self.fairx, &arguments).await?.trim().to_owned())
+    }
+
     /// `fairx verify --offline`: the exit code and the last line.
     pub async fn verify(&self, bundle: &Path, pin: &Path, file: &Path) -> Result<(Option<i32>, String)> {
         let arguments: [&std::ffi::OsStr; 7] = [
@@ -107,6 +125,8 @@ pub struct Player {
     pub home: PathBuf,
     /// Its public line.
     pub id: String,
+    /// The line of its account, where there is money.
+    pub account: String,
 }
 
 /// A run's folder, arbiter and parties.
@@ -126,6 +146,10 @@ pub struct Stage {
     before: Calls,
     /// How often the arbiter was killed.
     pub killed: u32,
+    /// The ledger, where there is money.
+    pub bank: Option<Bank>,
+    /// How the payments of the run stand in the end, by the ledger's own word.
+    pub payments: BTreeMap<PaymentId, Verified<PaymentReceipt>>,
 }
 
 /// The arbiter in event lines.
@@ -141,13 +165,21 @@ impl Stage {
         std::fs::create_dir_all(&folder)?;
         let names = match run.story {
             "contract" => [("Northwind Machines", "Northwind"), ("Tailspin Tooling", "Tailspin")],
+            "payment" => [("Humongous Retail", "Humongous"), ("Adatum Power", "Adatum")],
+            "purchase" => [("Wide World Maps", "WideWorld"), ("Fabrikam Data", "Fabrikam")],
             _ => [("Adler & Partner", "Adler"), ("Contoso Logistics", "Contoso")],
         };
-        let file = if run.story == "contract" { "contract.pdf" } else { "termination-notice.pdf" };
+        let file = match run.story {
+            "contract" => "contract.pdf",
+            "payment" => "invoice.pdf",
+            "purchase" => "zone1970.tab",
+            _ => "termination-notice.pdf",
+        };
         let players = names.map(|(name, short)| Player {
             actor: Actor { name, short, cheats: false },
             home: folder.join(short.to_lowercase()),
             id: String::new(),
+            account: String::new(),
         });
         let home = folder.join("arbiter");
         let init = [
@@ -168,7 +200,14 @@ impl Stage {
             address: "127.0.0.1:0".to_owned(),
             before: Calls::new(),
             killed: 0,
+            bank: None,
+            payments: BTreeMap::new(),
         };
+        if matches!(run.story, "payment" | "purchase") {
+            let bank = Bank::open(&stage.folder, &tools.arbiter, &stage.paper).await?;
+            bank.introduce_to(&home)?;
+            stage.bank = Some(bank);
+        }
         stage.start_arbiter().await?;
         for player in &mut stage.players {
             let url = format!("http://{}", stage.address);
@@ -185,6 +224,12 @@ impl Stage {
             process::run_well(&tools.fairx, &init).await?;
             let id = process::run_well(&tools.fairx, &["--home".as_ref(), home, "id".as_ref()]).await?;
             player.id = id.trim().to_owned();
+        }
+        if let Some(bank) = &stage.bank {
+            for player in &mut stage.players {
+                player.account = bank.purse(&tools.fairx, &player.home).await?;
+            }
+            bank.issue(&tools.arbiter, &stage.player(0)?.account).await?;
         }
         // Pinning asks the arbiter who it is. What counts is what comes after.
         stage.before = stage.counters().await?;
@@ -273,8 +318,23 @@ impl Stage {
     }
 
     /// Whether both know the document before.
-    pub fn is_contract(&self) -> bool {
-        self.document.ends_with("contract.pdf")
+    pub fn is_known(&self) -> bool {
+        self.document.ends_with("contract.pdf") || self.document.ends_with("invoice.pdf")
+    }
+
+    /// Asks the ledger about the payments of these bundles, until they are final.
+    pub async fn ask_ledger<'a>(&mut self, bundles: impl Iterator<Item = &'a PathBuf>) -> Result<()> {
+        let Some(bank) = &self.bank else { return Ok(()) };
+        for bundle in bundles.filter(|bundle| bundle.is_file()) {
+            // A damaged bundle is the judge's to find.
+            let Ok(read) = Bundle::read(bundle) else { continue };
+            let offer = Signed::<Offer>::parse(read.offer.clone()).ok().and_then(|it| it.verify_offer().ok());
+            let Some(offer) = offer else { continue };
+            for terms in Role::BOTH.into_iter().filter_map(|role| PaymentTerms::of(&offer, role)) {
+                self.payments.insert(terms.id(), bank.stands(&terms).await?);
+            }
+        }
+        Ok(())
     }
 
     /// Where a party's evidence goes.

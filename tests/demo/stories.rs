@@ -61,6 +61,14 @@ async fn stage_and_judge(run: &Run, tools: &Arc<Tools>, paper: &Paper) -> Result
         ("delivery", "late-taker") => sender_cheats(&mut stage, "late", DONE).await,
         ("delivery", "arbiter-killed") => receipt_withheld(&mut stage, true).await,
         ("delivery", "peer-killed") => peer_killed(&mut stage, Kind::Delivery).await,
+        ("purchase", "honest") => purchase_honest(&mut stage).await,
+        ("purchase", "honest-sale") => sale_honest(&mut stage).await,
+        ("purchase", "seller-vanishes") => seller_cheats(&mut stage, "quiet", false).await,
+        ("purchase", "wrong-file") => seller_cheats(&mut stage, "alter", false).await,
+        ("purchase", "ledger-killed") => seller_cheats(&mut stage, "quiet", true).await,
+        ("purchase", "buyer-killed") => buyer_killed(&mut stage).await,
+        ("payment", "honest") => payment_honest(&mut stage).await,
+        ("payment", "receipt-withheld") => payment_withheld(&mut stage).await,
         (story, cheat) => bail!("the run {story} {cheat} is not written"),
     }?;
     // What a story makes of itself must be what was announced.
@@ -269,6 +277,119 @@ async fn peer_killed_once(stage: &mut Stage, kind: Kind) -> Result<Option<Vec<De
     Ok(Some(vec![deal(stage, Ends::Both)?]))
 }
 
+/// What the data file costs.
+const PRICE: &str = "12.50 EUR";
+/// What the invoice says.
+const INVOICE: &str = "212.50 EUR";
+/// When the file is due, and until when money can be returned; the hold ends a second later.
+const SOON: [&str; 4] = ["--deliver-by", "4s", "--complain-by", "9s"];
+
+async fn purchase_honest(stage: &mut Stage) -> Result<Vec<Deal>> {
+    let (mut selling, address) = sell(stage, &PATIENT).await?;
+    let mut buying = offer_purchase(stage, &address, &["--complain-by", "60s"], &PATIENT).await?;
+    buying.end_with(DONE).await?;
+    selling.end_with(DONE).await?;
+    Ok(vec![deal(stage, Ends::Both)?])
+}
+
+async fn sale_honest(stage: &mut Stage) -> Result<Vec<Deal>> {
+    let (file, bundle) =
+        (stage.document.display().to_string(), stage.bundle(SECOND, "")?.display().to_string());
+    let purse = [&["--purse", "main"], PATIENT.as_slice()].concat();
+    let (mut buying, address) = accept_about(stage, FIRST, &purse, "").await?;
+    let (to, from) = (stage.player(FIRST)?.id.clone(), stage.player(FIRST)?.account.clone());
+    let sale = ["offer", "sale", "--file", &file, "--type", TAB, "--price", PRICE, "--from-account", &from];
+    let deal_words = ["--complain-by", "60s", "--to", &to, "--connect", &address, "--bundle", &bundle];
+    let mut selling =
+        stage.fairx(SECOND, &[&sale, deal_words.as_slice(), PATIENT.as_slice()].concat()).await?;
+    selling.end_with(DONE).await?;
+    buying.end_with(DONE).await?;
+    Ok(vec![deal(stage, Ends::Both)?])
+}
+
+/// The seller sees the money held and sends nothing that counts; the ledger may be dead when the arbiter rules.
+async fn seller_cheats(stage: &mut Stage, play: &str, kill: bool) -> Result<Vec<Deal>> {
+    let file = stage.document.display().to_string();
+    let (mut cheating, address) = cheater_listens_with(stage, play, &["--file", &file]).await?;
+    let mut buying = offer_purchase(stage, &address, &SOON, &HASTY).await?;
+    let program = stage.tools.arbiter_program();
+    if kill {
+        buying.until("transfer of").await?;
+        // The receipt is out. What is told to the ledger from now on waits.
+        stage.bank.as_mut().context("no ledger")?.kill().await?;
+    }
+    buying.end_with(ABORTED).await?;
+    cheating.end_with(DONE).await?;
+    if kill {
+        stage.bank.as_mut().context("no ledger")?.start_again(&program).await?;
+    }
+    Ok(vec![deal(stage, Ends::Nobody)?])
+}
+
+/// The buyer dies when the file has left: the seller protects itself, and the buyer, started again, still gets the file.
+async fn buyer_killed(stage: &mut Stage) -> Result<Vec<Deal>> {
+    let (mut selling, address) = sell(stage, &HASTY).await?;
+    let mut buying = offer_purchase(stage, &address, &SOON, &PATIENT).await?;
+    let signed = buying.until("offer signed: exchange ").await?;
+    let id = signed.rsplit(' ').next().context("no exchange id")?.to_owned();
+    buying.until("transfer of").await?;
+    let actor = stage.player(FIRST)?.actor.clone();
+    if buying.kill()? {
+        stage.paper.act(&actor, "KILLED (SIGKILL) right after its money was held");
+        buying.gone().await?;
+    }
+    selling.end_with(DONE).await?;
+    stage.paper.act(&actor, &format!("started again: fairx resume {}", id.get(..16).unwrap_or(&id)));
+    let bundle = stage.bundle(FIRST, "")?.display().to_string();
+    let resume = ["resume", &id, "--connect", &address, "--bundle", &bundle];
+    let mut resumed = stage.fairx(FIRST, &[resume.as_slice(), HASTY.as_slice()].concat()).await?;
+    resumed.end_with(DONE).await?;
+    Ok(vec![deal(stage, Ends::Both)?])
+}
+
+async fn payment_honest(stage: &mut Stage) -> Result<Vec<Deal>> {
+    let (mut accepting, address) = accept(stage, SECOND, &PATIENT, "").await?;
+    let mut paying = offer_payment(stage, &address, "60s", &PATIENT).await?;
+    paying.end_with(DONE).await?;
+    accepting.end_with(DONE).await?;
+    Ok(vec![deal(stage, Ends::Both)?])
+}
+
+async fn payment_withheld(stage: &mut Stage) -> Result<Vec<Deal>> {
+    let (mut quiet, address) = cheater_listens(stage, "quiet").await?;
+    let mut paying = offer_payment(stage, &address, "15s", &HASTY).await?;
+    paying.end_with(DONE).await?;
+    quiet.end_with(DONE).await?;
+    Ok(vec![deal(stage, Ends::Both)?])
+}
+
+/// The media type of the data file: its first bytes do not show it.
+const TAB: &str = "text/tab-separated-values";
+
+/// The seller waits for a buyer.
+async fn sell(stage: &Stage, words: &[&str]) -> Result<(Process, String)> {
+    let file = stage.document.display().to_string();
+    accept_about(stage, SECOND, &[&["--give", file.as_str()], words].concat(), "").await
+}
+
+async fn offer_purchase(stage: &Stage, address: &str, times: &[&str], words: &[&str]) -> Result<Process> {
+    let want = stage.tools.describe_as(&stage.document, TAB).await?;
+    let bundle = stage.bundle(FIRST, "")?.display().to_string();
+    let (to, account) = (stage.player(SECOND)?.id.clone(), stage.player(SECOND)?.account.clone());
+    let offer = ["offer", "purchase", "--want", &want, "--price", PRICE, "--to-account", &account];
+    let deal = ["--to", &to, "--connect", address, "--bundle", &bundle];
+    stage.fairx(FIRST, &[offer.as_slice(), &deal, times, words].concat()).await
+}
+
+async fn offer_payment(stage: &Stage, address: &str, complain_by: &str, words: &[&str]) -> Result<Process> {
+    let file = stage.document.display().to_string();
+    let bundle = stage.bundle(FIRST, "")?.display().to_string();
+    let (to, account) = (stage.player(SECOND)?.id.clone(), stage.player(SECOND)?.account.clone());
+    let offer = ["offer", "payment", "--file", &file, "--amount", INVOICE, "--to-account", &account];
+    let deal = ["--complain-by", complain_by, "--to", &to, "--connect", address, "--bundle", &bundle];
+    stage.fairx(FIRST, &[offer.as_slice(), &deal, words].concat()).await
+}
+
 /// Kills the arbiter each time the honest party asks it, while there are kills left; the client asks again.
 ///
 /// The first time the arbiter is paused before, so that the complaint is certainly with it and not answered.
@@ -297,7 +418,7 @@ async fn kill_arbiter_while_asked(stage: &mut Stage, asking: &mut Process) -> Re
 async fn accept(stage: &Stage, player: usize, words: &[&str], label: &str) -> Result<(Process, String)> {
     let file = stage.document.display().to_string();
     // Only a contract is known to both before; a notice is not known to its recipient.
-    let about: &[&str] = if stage.is_contract() { &["--file", &file] } else { &[] };
+    let about: &[&str] = if stage.is_known() { &["--file", &file] } else { &[] };
     accept_about(stage, player, &[about, words].concat(), label).await
 }
 
@@ -334,10 +455,14 @@ async fn offer_delivery(stage: &Stage, address: &str, complain_by: &str, words: 
 
 /// The second party cheats and waits for an offer.
 async fn cheater_listens(stage: &mut Stage, play: &str) -> Result<(Process, String)> {
+    cheater_listens_with(stage, play, &[]).await
+}
+
+async fn cheater_listens_with(stage: &mut Stage, play: &str, more: &[&str]) -> Result<(Process, String)> {
     stage.cheats(SECOND);
     let bundle = stage.bundle(SECOND, "")?.display().to_string();
     let words = ["--play", play, "--listen", "127.0.0.1:0", "--bundle", &bundle];
-    let mut process = stage.cheater(SECOND, &words).await?;
+    let mut process = stage.cheater(SECOND, &[words.as_slice(), more].concat()).await?;
     let address = listening(&mut process).await?;
     Ok((process, address))
 }

@@ -42,6 +42,7 @@ reasons! {
     AcceptanceMismatch "ACCEPTANCE_MISMATCH" "R-205: another agreement.",
     AcceptanceRequired "ACCEPTANCE_REQUIRED" "The responder's acceptance is needed.",
     ActionMismatch "ACTION_MISMATCH" "The request names another action than the call.",
+    AffidavitTooEarly "AFFIDAVIT_TOO_EARLY" "R-426: not before the deadline, unless both items are there.",
     AlreadyRuled "ALREADY_RULED" "R-407: there is a verdict already.",
     ComplaintTooLate "COMPLAINT_TOO_LATE" "R-406, R-407: at or after the deadline.",
     DeadlineMismatch "DEADLINE_MISMATCH" "R-201: deadlines do not fit the protocol.",
@@ -95,6 +96,7 @@ impl Reason {
         matches!(
             self,
             Self::AbortTooEarly
+                | Self::AffidavitTooEarly
                 | Self::AlreadyRuled
                 | Self::ComplaintTooLate
                 | Self::DepositRequired

@@ -140,6 +140,28 @@ mod tests {
         assert_eq!(check_key(&good, "k"), Ok(()));
     }
 
+    /// a point in a form that is not reduced is refused though it is no weak key; a large reduced one is not.
+    #[test]
+    fn a_key_has_one_form() {
+        let forms = |high: u8, lows: std::ops::RangeInclusive<u8>| {
+            let keys = lows.map(move |low| {
+                let mut bytes = [0xff; 32];
+                (bytes[0], bytes[31]) = (low, high);
+                PublicKey::from_bytes(bytes)
+            });
+            keys.filter(|key| VerifyingKey::from_bytes(key.as_bytes()).is_ok_and(|point| !point.is_weak()))
+        };
+        for high in [0x7f, 0xff] {
+            assert!(forms(high, 0xed..=0xff).count() > 0, "points that only this check refuses");
+            assert!(forms(high, 0xed..=0xff).all(|key| check_key(&key, "k").is_err()));
+            assert!(forms(high, 0xe0..=0xec).any(|key| check_key(&key, "k").is_ok()));
+        }
+        for high in [0x30, 0xb0] {
+            assert!(forms(high, 0xed..=0xff).count() > 0);
+            assert!(forms(high, 0xed..=0xff).all(|key| check_key(&key, "k").is_ok()));
+        }
+    }
+
     /// R-104, S17: a signature that only lax verifiers take (s + L) is refused.
     #[test]
     fn a_non_canonical_scalar_is_refused() {

@@ -284,6 +284,25 @@ mod tests {
         }
     }
 
+    /// every event and every reason has its leaf; the verdicts are those events that say so.
+    #[test]
+    fn every_event_and_reason_is_read_back() {
+        for event in Event::ALL {
+            for reason in REASONS {
+                let leaf = Leaf { event, reason, ..leaf() };
+                assert_eq!(Leaf::decode(&leaf.encode()), Ok(leaf));
+            }
+            assert_eq!(event.is_verdict(), event.name().starts_with("verdict-"), "{event:?}");
+        }
+    }
+
+    /// whoever holds the arbiter's key finds its leaves.
+    #[test]
+    fn an_issuer_is_named_by_the_hash_of_its_key() {
+        let key = PublicKey::from_bytes([7; 32]);
+        assert_eq!(issuer_id(&key)[..], Digest::of(&[&[7; 32]]).as_bytes()[..4]);
+    }
+
     /// every name, value and salt is bound.
     #[test]
     fn the_record_root_binds_every_field() {

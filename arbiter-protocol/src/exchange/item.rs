@@ -359,6 +359,9 @@ mod tests {
         for media_type in ["", "pdf", "/", "a/", "A/B", "a/b/c", "text/plain; charset=utf-8"] {
             assert!(file("x", media_type, 1).is_err(), "{media_type:?}");
         }
+        for media_type in ["a/b", "audio/mp4", "application/vnd.ms-excel.12+xml", "x1_y/z-0"] {
+            assert!(file("x", media_type, 1).is_ok(), "{media_type:?}");
+        }
         assert!(file("x", "text/plain", 0).is_err());
         assert!(file("x", "text/plain", limits::ITEM_BYTES).is_ok());
         assert!(file("x", "text/plain", limits::ITEM_BYTES + 1).is_err());

@@ -283,6 +283,22 @@ mod tests {
             assert_eq!(select(b, a), weak);
         }
         assert_eq!(select(&none, &none), Err(Unfair::Impossible));
+        // What may fail can still show who is to blame.
+        for perhaps in [set(&[GeneratableWeak]), set(&[RevocableWeak])] {
+            assert_eq!(select(&perhaps, &none), weak);
+            assert_eq!(select(&none, &perhaps), weak);
+        }
+    }
+
+    /// The names that people and programs read.
+    #[test]
+    fn roles_protocols_and_reasons_have_their_names() {
+        assert_eq!(Role::BOTH.map(|role| role.to_string()), ["originator", "responder"]);
+        for (protocol, name) in [(Protocol::ContractSigning, "P1 "), (Protocol::VerifyThenGenerate, "P2 ")] {
+            assert!(protocol.to_string().starts_with(name), "{protocol}");
+        }
+        assert_eq!(Unfair::AffidavitOnly.reason(), "ONLY_WEAK_FAIRNESS");
+        assert_eq!(Unfair::Impossible.reason(), "NO_FAIRNESS");
     }
 
     /// all 128 x 128 pairs of sets: a weak property never changes a strong cell, swapping the parties swaps the

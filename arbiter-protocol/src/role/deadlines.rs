@@ -5,13 +5,14 @@
 //!  P1 with escrow      until - 2m       first: until - m         until - m: resolve
 //!  P2 first            complain_by-2m   complain_by - m          complain_by - m: complain
 //!  P2 second           the same         whenever (R-303)         complain_by: abort
-//!  P3 first            send_by - 2m     send_by - m              send_by: revoke; nothing sent: send_by - m: abort
+//!  P3 first (*)        send_by - 2m     send_by - m              send_by: revoke; nothing sent: send_by - m: abort
 //!  P3 second           the same         send_by - m              send_by - m: nothing sent: abort; sent: deposit
 //!  P4                  complain_by-2m   complain_by - m          complain_by - m: revoke; settling: never
 //!  P5                  complain_by-2m   never                    complain_by - m: abort (no acceptance came)
 //!  P6 first            complain_by-2m   complain_by - m          complain_by - m: deposit, then the affidavit
 //!  P6 second           the same         whenever                 complain_by: abort
 //! ```
+//! (*) and only if `complain_by` is at least 2m after `send_by`.
 //! `m` is the margin: clock difference, network, upload (R-304, R-308, R-312, R-313, R-314).
 
 use crate::exchange::item::Description;
@@ -46,7 +47,17 @@ impl Session {
         let margin = self.timing.complain_margin;
         let offer = self.offer();
         let by = offer.send_by.or_else(|| offer.deadline());
-        by.is_none_or(|by| now.after(margin).after(margin) <= by) || off(Countermeasure::SendOnlyInTime)
+        let in_time = by.is_none_or(|by| now.after(margin).after(margin) <= by);
+        (in_time || off(Countermeasure::SendOnlyInTime)) && self.has_time_to_revoke()
+    }
+
+    /// R-313: who pays first in P3 can revoke only from `send_by` to `complain_by`, and needs time for that as for any other
+    /// claim. The peer may have chosen the times.
+    fn has_time_to_revoke(&self) -> bool {
+        let margin = self.timing.complain_margin;
+        let window = self.offer().send_by.zip(self.offer().complain_by).filter(|_| self.is_first());
+        let enough = |(from, to): (UnixMillis, UnixMillis)| from.after(margin).after(margin) <= to;
+        window.is_none_or(enough) || off(Countermeasure::TimeToRevoke)
     }
 
     /// R-304: whether an item that leaves now can still be complained about, or given to the arbiter.

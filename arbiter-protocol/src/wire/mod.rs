@@ -2,6 +2,12 @@
 
 mod convert;
 
+/// What stands before a payment rail, `proto/arbiter/adapter/v1`.
+#[allow(missing_docs, clippy::all, clippy::pedantic, clippy::as_conversions)]
+#[rustfmt::skip]
+#[path = "gen/arbiter.adapter.v1.rs"]
+pub mod adapter;
+
 /// The arbiter's API, `proto/arbiter/v1`.
 #[allow(missing_docs, clippy::all, clippy::pedantic, clippy::as_conversions)]
 #[rustfmt::skip]

@@ -5,6 +5,8 @@
 //! ```
 #![allow(dead_code, reason = "each test file uses a part")]
 
+pub mod money;
+
 use std::collections::BTreeMap;
 
 use arbiter_protocol::crypto::{MemorySigner, SealingSecret, Signer};
@@ -14,6 +16,7 @@ use arbiter_protocol::evidence::checkpoint::Origin;
 use arbiter_protocol::evidence::leaf::Pseudonym;
 use arbiter_protocol::evidence::merkle::{Frontier, NodeId, inclusion_proof};
 use arbiter_protocol::exchange::item::{Description, DetachedSignature, Information, Item, Statement};
+use arbiter_protocol::exchange::kind::Unfit;
 use arbiter_protocol::exchange::kind::content::{ContentCheck, FitContent};
 use arbiter_protocol::exchange::kind::detached::{Escrowed, Place};
 use arbiter_protocol::exchange::selection::{ByRole, Role};
@@ -22,6 +25,7 @@ use arbiter_protocol::message::agreement::{
     Acceptance, Agreement, ArbiterIdentity, EscrowTerms, Offer, Party,
 };
 use arbiter_protocol::message::escrow_epoch::EscrowEpoch;
+use arbiter_protocol::message::payment::PaymentTerms;
 use arbiter_protocol::message::request::{Action, Request};
 use arbiter_protocol::role::arbiter::{Case, Escrows, RULES};
 use arbiter_protocol::ruling::receipt::Receipt;
@@ -36,6 +40,8 @@ pub const COMPLAIN_BY: u64 = 1_800_000_000_000;
 pub const EARLY: u64 = COMPLAIN_BY - 3_600_000;
 /// The file that is exchanged.
 pub const CONTENT: &[u8] = b"%PDF-1.7\nthe goods, in one small file\n";
+/// The responder's file where both give one.
+pub const OTHER_CONTENT: &[u8] = b"%PDF-1.7\nother goods, in another file\n";
 
 /// Which protocol a fixture agrees on, and who holds the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -54,9 +60,24 @@ pub enum Kind {
     P2ResponderFirst,
     /// The same with a detached signature.
     P2ResponderFirstEscrow,
+    /// The originator pays at once, the responder gives a signature.
+    P2Payment,
+    /// The same with a detached signature.
+    P2PaymentEscrow,
+    /// The originator pays with a hold, the responder gives a file.
+    P3OriginatorPays,
+    /// The responder pays with a hold, the originator gives a file.
+    P3ResponderPays,
+    /// Both pay with a hold; the originator's money can be revoked, the responder's is seen.
+    P3Payments,
+    /// Both pay with a hold, and neither calls its payment anything but revocable.
+    P4,
+    /// Both give a file.
+    P5,
 }
 
 impl Kind {
+    /// Signatures and files.
     pub const ALL: [Self; 7] = [
         Self::P1,
         Self::P1Escrow,
@@ -68,16 +89,41 @@ impl Kind {
     ];
     pub const ESCROW: [Self; 4] =
         [Self::P1Escrow, Self::P1Mixed, Self::P2OriginatorFirstEscrow, Self::P2ResponderFirstEscrow];
+    /// Money, and what came with it.
+    pub const MONEY: [Self; 7] = [
+        Self::P2Payment,
+        Self::P2PaymentEscrow,
+        Self::P3OriginatorPays,
+        Self::P3ResponderPays,
+        Self::P3Payments,
+        Self::P4,
+        Self::P5,
+    ];
     /// Nothing in escrow.
     pub const PLAIN: [Self; 3] = [Self::P1, Self::P2OriginatorFirst, Self::P2ResponderFirst];
 
     pub fn first(self) -> Role {
-        let responder = matches!(self, Self::P2ResponderFirst | Self::P2ResponderFirstEscrow);
+        let responder =
+            matches!(self, Self::P2ResponderFirst | Self::P2ResponderFirstEscrow | Self::P3ResponderPays);
         if responder { Role::Responder } else { Role::Originator }
     }
 
     pub fn is_p1(self) -> bool {
         matches!(self, Self::P1 | Self::P1Escrow | Self::P1Mixed)
+    }
+
+    pub fn is_p3(self) -> bool {
+        matches!(self, Self::P3OriginatorPays | Self::P3ResponderPays | Self::P3Payments)
+    }
+
+    /// Whether the item of `role` can be given to the arbiter for the peer.
+    pub fn is_depositable(self, role: Role) -> bool {
+        match self {
+            Self::P1 | Self::P1Escrow | Self::P1Mixed | Self::P4 => false,
+            Self::P5 => true,
+            _ if self.is_p3() => role != self.first(),
+            _ => role == self.first(),
+        }
     }
 
     /// Whether the item of `role` is a detached signature.
@@ -86,7 +132,15 @@ impl Kind {
             Self::P1 | Self::P2OriginatorFirst | Self::P2ResponderFirst => false,
             Self::P1Escrow => true,
             Self::P1Mixed => role == Role::Originator,
-            Self::P2OriginatorFirstEscrow | Self::P2ResponderFirstEscrow => role != self.first(),
+            Self::P2OriginatorFirstEscrow | Self::P2ResponderFirstEscrow | Self::P2PaymentEscrow => {
+                role != self.first()
+            }
+            Self::P2Payment
+            | Self::P3OriginatorPays
+            | Self::P3ResponderPays
+            | Self::P3Payments
+            | Self::P4
+            | Self::P5 => false,
         }
     }
 
@@ -166,8 +220,21 @@ impl Cast {
             Kind::P2OriginatorFirstEscrow => (information(), detached("Receipt", Role::Responder)),
             Kind::P2ResponderFirst => (signature("Receipt"), information()),
             Kind::P2ResponderFirstEscrow => (detached("Receipt", Role::Originator), information()),
+            Kind::P2Payment => (money::paid(Role::Originator, None), signature("Receipt")),
+            Kind::P2PaymentEscrow => {
+                (money::paid(Role::Originator, None), detached("Receipt", Role::Responder))
+            }
+            Kind::P3OriginatorPays => (money::paid(Role::Originator, Some(money::hold())), information()),
+            Kind::P3ResponderPays => (information(), money::paid(Role::Responder, Some(money::hold()))),
+            Kind::P3Payments => (
+                money::paid(Role::Originator, Some(money::hold())),
+                money::paid(Role::Responder, Some(money::hold())),
+            ),
+            Kind::P4 => (money::only_revocable(Role::Originator), money::only_revocable(Role::Responder)),
+            Kind::P5 => (information(), Item::new(Description::Information(described(OTHER_CONTENT)))),
         };
-        let escrow = Kind::ESCROW.contains(&kind).then(|| self.escrow_terms(until(kind)));
+        let in_escrow = Role::BOTH.into_iter().any(|role| kind.is_detached(role));
+        let escrow = in_escrow.then(|| self.escrow_terms(until(kind)));
         let selection = arbiter_protocol::exchange::selection::select(
             &originator_item.properties,
             &responder_item.properties,
@@ -182,6 +249,7 @@ impl Cast {
             responder_item,
             selection,
             complain_by: (!kind.is_p1()).then_some(UnixMillis(COMPLAIN_BY)),
+            send_by: kind.is_p3().then_some(UnixMillis(money::SEND_BY)),
             escrow,
         }
     }
@@ -279,6 +347,24 @@ impl Cast {
         Case::admit(&self.identity(), unverified(&request), unverified(offer), acceptance, escrows)
     }
 
+    /// What is handed over as `role`'s item, if it is content: a file, a signature, a ledger's receipt.
+    pub fn content(&self, offer: &Verified<Offer>, role: Role) -> Option<Vec<u8>> {
+        match &offer.item(role).description {
+            Description::Signature(_) => None,
+            Description::DetachedSignature(_) => self.finished(offer, role).map(|it| it.to_vec()),
+            Description::Payment(_) => money::receipt_of(offer, role),
+            Description::Information(it) => {
+                let other = *it == described(OTHER_CONTENT);
+                Some(if other { OTHER_CONTENT.to_vec() } else { CONTENT.to_vec() })
+            }
+        }
+    }
+
+    /// The proof that it fits.
+    pub fn fits(&self, offer: &Verified<Offer>, role: Role) -> Option<FitContent> {
+        check_content(offer, role, &self.content(offer, role)?).ok()
+    }
+
     /// What the arbiter takes out of the escrows of a case.
     pub fn opened(&self, case: &Case) -> ByRole<Option<FitContent>> {
         let mut opened = ByRole::default();
@@ -333,6 +419,18 @@ pub fn detached(title: &str, signer: &MemorySigner) -> Item {
     let Description::Signature(statement) = signature(title).description else { unreachable!() };
     let key = SignatureKey::ed25519(signer.public_key()).unwrap();
     Item::new(Description::DetachedSignature(DetachedSignature { statement, key, certificate: Vec::new() }))
+}
+
+/// R-305, R-311: bytes against what an offer says of `role`'s item; none fit a signature that is the transfer itself.
+pub fn check_content(offer: &Verified<Offer>, role: Role, bytes: &[u8]) -> Result<FitContent, Unfit> {
+    let mut check = match &offer.item(role).description {
+        Description::Signature(_) => return Err(Unfit::Kind),
+        Description::Information(it) => ContentCheck::file(it.clone()),
+        Description::Payment(_) => ContentCheck::payment(PaymentTerms::of(offer, role).unwrap()),
+        Description::DetachedSignature(it) => ContentCheck::signature(it.clone(), None),
+    };
+    check.update(bytes)?;
+    check.finish()
 }
 
 /// The proof that [`CONTENT`] fits.
@@ -440,10 +538,11 @@ impl Notary {
 
     /// Files a case at a time, commits, and gives the receipt; a deposit brings the right content.
     pub fn file(&mut self, case: &Case, now: u64) -> Result<Option<Receipt>, Refused> {
-        let (fit, opened) = (fit(), self.cast.opened(case));
         let role = case.request().role;
+        let (deposit, opened) = (self.cast.fits(case.offer(), role), self.cast.opened(case));
+        let file = fit(); // What has no content is refused, whatever comes with it.
         let held = match case.request().action {
-            Action::Deposit => ByRole::only(role, (&fit, ContentId(7))),
+            Action::Deposit => ByRole::only(role, (deposit.as_ref().unwrap_or(&file), ContentId(7))),
             _ => opened.map(|role, fit| fit.as_ref().map(|fit| (fit, content_of(role)))),
         };
         let mut batch = Batch::new(&self.desk, &TestVeil, self.durable.head.clone());
@@ -477,8 +576,8 @@ impl Notary {
         let seals = self.seals();
         match reply {
             Reply::Content(_) => None,
-            Reply::Attestation => {
-                let logged = record.attestation.as_ref().unwrap();
+            Reply::Attestation(depositor) => {
+                let logged = record.attestations.of(depositor).as_ref().unwrap();
                 let leaf = logged.statement.leaf_index;
                 let proof = self.durable.proof(leaf, logged.tree_size);
                 Some(seals.issue(&self.desk, &record, logged, request, leaf, proof).unwrap())

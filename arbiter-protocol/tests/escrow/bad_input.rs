@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use arbiter_protocol::escrow::{Escrow, EscrowError, EscrowKey, EscrowSecret, NonceRegister, Suite, make};
+use arbiter_protocol::escrow::{
+    Escrow, EscrowError, EscrowKey, EscrowSecret, NonceRegister, Suite, belongs, holds, make,
+};
 use arbiter_protocol::limits::ESCROW_BYTES;
 use curve25519_dalek::edwards::EdwardsPoint;
 use curve25519_dalek::scalar::Scalar;
@@ -242,6 +244,35 @@ fn all_rsa_signatures_come_back() {
         assert!(escrow.len() < ESCROW_BYTES);
         case.check(&escrow).unwrap();
         assert_eq!(case.open(&escrow).unwrap(), case.signature, "{}", it["name"]);
+    }
+}
+
+/// for every kind of key an escrow belongs to its own statement, holds its own signature and is known by
+/// its own context, and by no other, whatever it was drawn from.
+#[test]
+fn an_escrow_belongs_to_one_statement_and_holds_one_signature() {
+    let (suite, pss) = (Suite::FAST, "rsa-2048 e=65537 pss sha256 salt 32");
+    let cases = [
+        Case::ed25519(suite),
+        Case::signed(suite, 0x52, MESSAGE),
+        Case::rsa(suite, RSA),
+        Case::rsa(suite, pss),
+        Case::rsa(suite, "rsa-3072 e=65537 pkcs1 sha256"),
+    ];
+    for (number, case) in cases.iter().enumerate() {
+        let escrow = case.make(1);
+        let context =
+            |case: &Case, randomness| *case.check(&case.make(randomness).to_bytes()).unwrap().context();
+        let own = context(case, 1);
+        assert_eq!(own, context(case, 2));
+        for (other_number, other) in cases.iter().enumerate() {
+            let (same, statement) = (number == other_number, other.statement.statement().unwrap());
+            let place = format!("{number} and {other_number}");
+            assert_eq!(belongs(&escrow, &statement, &other.label, &other.key).is_ok(), same, "{place}");
+            assert_eq!(holds(&escrow, &other.signature, &statement), same, "{place}");
+            assert_eq!(own == context(other, 1), same, "{place}");
+        }
+        assert!(!holds(&escrow, &[], &case.statement.statement().unwrap()));
     }
 }
 

@@ -8,8 +8,10 @@ use arbiter_protocol::evidence::note::{Note, NoteSignature, VerifierKey, signatu
 use arbiter_protocol::exchange::selection::Role;
 use arbiter_protocol::ids::Digest;
 use arbiter_protocol::limits;
+use arbiter_protocol::message::account::{AccountOrder, AccountQuery, AccountStatement};
 use arbiter_protocol::message::agreement::{Acceptance, Offer};
 use arbiter_protocol::message::escrow_epoch::EscrowEpoch;
+use arbiter_protocol::message::payment::{PaymentOrder, PaymentReceipt};
 use arbiter_protocol::message::request::Request;
 use arbiter_protocol::message::transfer::Transfer;
 use arbiter_protocol::message::verdict::{Answer, Attestation, Verdict};
@@ -40,10 +42,15 @@ pub fn any_statement(envelope: &Envelope) {
     }
     match envelope.payload_type() {
         Acceptance::TYPE => read::<Acceptance>(envelope),
+        AccountOrder::TYPE => read::<AccountOrder>(envelope),
+        AccountQuery::TYPE => read::<AccountQuery>(envelope),
+        AccountStatement::TYPE => read::<AccountStatement>(envelope),
         Answer::TYPE => read::<Answer>(envelope),
         Attestation::TYPE => read::<Attestation>(envelope),
         EscrowEpoch::TYPE => read::<EscrowEpoch>(envelope),
         Offer::TYPE => read::<Offer>(envelope),
+        PaymentOrder::TYPE => read::<PaymentOrder>(envelope),
+        PaymentReceipt::TYPE => read::<PaymentReceipt>(envelope),
         Request::TYPE => read::<Request>(envelope),
         Transfer::TYPE => read::<Transfer>(envelope),
         Verdict::TYPE => read::<Verdict>(envelope),

@@ -287,8 +287,10 @@ impl Dispute<'_> {
         let Ok(reply) = batch.file(&case, record, UnixMillis(self.now), held) else { return };
         if let Some(after) = batch.record(&case.exchange_id()) {
             assert!(before.verdict.is_none() || before.verdict == after.verdict, "R-401: a second verdict");
-            let kept = before.attestation.is_none() || before.attestation == after.attestation;
-            assert!(kept, "R-407: a second deposit");
+            for (role, deposit) in before.attestations.iter() {
+                let kept = deposit.is_none() || deposit == after.attestations.of(role);
+                assert!(kept, "R-407: a second deposit");
+            }
         }
         self.causes.entry(case.request().digest()).or_insert_with(|| case.clone());
         self.pending.push((case, reply));
@@ -321,7 +323,8 @@ impl Dispute<'_> {
             assert!(earlier.verdict.is_none() || earlier.verdict == record.verdict, "R-401: overwritten");
             if let (Some(verdict), None) = (&record.verdict, &earlier.verdict) {
                 let case = &self.causes[&verdict.statement.request];
-                let deposit = record.attestation.as_ref().map(|it| &it.statement);
+                let first = case.offer().selection.first_sender;
+                let deposit = record.attestations.of(first).as_ref().map(|it| &it.statement);
                 lawful(&verdict.statement, case.offer(), case.request(), deposit);
                 self.check_content(case, &record.held);
             }
@@ -352,7 +355,7 @@ impl Dispute<'_> {
                 assert_eq!(request.action, Action::Fetch);
                 id.0.to_be_bytes().to_vec()
             }
-            Reply::Attestation | Reply::Verdict => self.receipt(case, reply),
+            Reply::Attestation(_) | Reply::Verdict => self.receipt(case, reply),
         };
         if reply == Reply::Verdict {
             self.ruled = true;
@@ -373,8 +376,10 @@ impl Dispute<'_> {
                 seals.issue(desk, &record, logged, request, leaf, proof).expect("a good log origin")
             }};
         }
-        let receipt =
-            if reply == Reply::Verdict { issue!(record.verdict) } else { issue!(record.attestation) };
+        let receipt = match reply {
+            Reply::Attestation(depositor) => issue!(record.attestations.of(depositor)),
+            Reply::Content(_) | Reply::Verdict => issue!(record.verdict),
+        };
         // Signatures are checked once for each request: they are the slow part.
         if !self.answers.contains_key(&request) {
             let proven =

@@ -42,6 +42,7 @@ pub fn lawful(
     let replaced: Vec<Role> = match &verdict.ruling {
         Ruling::Aborted => Vec::new(),
         Ruling::Replaced(list) => list.iter().map(|it| it.role).collect(),
+        Ruling::Affidavit(_) | Ruling::Revoked(_) => panic!("R-416, R-426: no ruling of P1 and P2"),
     };
     match (p1, cause.action) {
         (true, Action::Abort) => {
@@ -188,10 +189,14 @@ pub fn receipt_forged(bytes: &[u8]) -> bool {
         Some(deposit) if shows_deposit => deposit.envelope().clone(),
         _ => Verified::sign(verdict.clone(), &cast.arbiter).envelope().clone(),
     };
+    let mut attestations = ByRole::default();
+    if let Some(deposit) = deposit.as_ref().filter(|_| !shows_deposit) {
+        *attestations.of_mut(deposit.depositor) = Some(deposit.envelope().clone());
+    }
     let evidence = Evidence {
         request: request.envelope().clone(),
         acceptance: agreement.map(|it| it.acceptance().envelope().clone()),
-        attestation: deposit.as_ref().filter(|_| !shows_deposit).map(|it| it.envelope().clone()),
+        attestations,
         escrows,
     };
     let values = record_values(offer.envelope(), &evidence, &statement);
@@ -254,7 +259,7 @@ pub fn receipt_forged(bytes: &[u8]) -> bool {
         Ruled::Verdict(it) => {
             assert_eq!(digest_of(&**it), digest_of(&verdict));
             let opened = |role: Role| match &it.ruling {
-                Ruling::Aborted => false,
+                Ruling::Aborted | Ruling::Affidavit(_) | Ruling::Revoked(_) => false,
                 Ruling::Replaced(list) => list.iter().any(|it| it.role == role),
             };
             let detached = ByRole {

@@ -85,6 +85,7 @@ pub fn properties(search: &Search) -> Vec<Property<Search>> {
             (Role::Responder, Outcome::Completed) => ended::<1, 0>,
             (Role::Responder, Outcome::Aborted) => ended::<1, 1>,
             (Role::Responder, Outcome::Resolved) => ended::<1, 2>,
+            (_, Outcome::Affidavit) => unreachable!("P6 is not in this world"),
         };
         list.push(Property::sometimes(name, reached));
     }
@@ -161,9 +162,10 @@ pub fn is_fair(search: &Search, world: &World, exchange: usize, person: usize) -
         Outcome::Completed => side.received == Received::Own,
         Outcome::Resolved if is_content => side.fetched,
         Outcome::Resolved => replaced(role.peer()),
-        Outcome::Aborted => false,
+        Outcome::Aborted | Outcome::Affidavit => false,
     };
-    let token = outcome != Outcome::Aborted || rulings.contains(&Some(Said::Aborted));
+    let token =
+        !matches!(outcome, Outcome::Aborted | Outcome::Affidavit) || rulings.contains(&Some(Said::Aborted));
     // What ended as completed or resolved without an item is no end at all, whatever was given.
     token && (has || (!gave && outcome == Outcome::Aborted))
 }
@@ -222,7 +224,7 @@ fn is_entitled(search: &Search, exchange: usize, key: &CallKey, in_time: bool, d
             (true, Action::Resolve) => key.agreement.is_some() && (in_time || !escrow),
             (false, Action::Abort) => role == kind.first() || !in_time,
             (false, Action::Resolve) => role == kind.first() && in_time && deposited,
-            (_, Action::Deposit | Action::Fetch | Action::Query) => false,
+            (_, Action::Deposit | Action::Fetch | Action::Query | Action::Revoke) => false,
         }
 }
 
@@ -238,7 +240,7 @@ pub fn entitled_to(search: &Search, key: &CallKey, reply: Reply) -> bool {
 pub fn shown(search: &Search, world: &mut World, key: &CallKey, reply: Reply, durable: u16) {
     let exchange = key.filed;
     match reply {
-        Reply::Attestation => {}
+        Reply::Attestation(_) => {}
         Reply::Content(_) => {
             let after = matches!(durable_ruling(search, world, exchange), Some(Said::Replaced { .. }));
             if !after || !entitled_to(search, key, reply) {
@@ -312,6 +314,7 @@ fn exit(search: &Search, mut world: World, e: usize, person: usize) -> Option<u8
         if let Phase::Asking(ask) = phase {
             let actions: &[Action] = match ask {
                 Ask::Abort => &[Action::Abort],
+                Ask::Deposit | Ask::Revoke => unreachable!("no money is in this world"),
                 Ask::Complain => &[Action::Deposit, Action::Resolve],
                 Ask::Fetch => &[Action::Fetch],
                 Ask::Resolve => &[Action::Resolve],

@@ -148,6 +148,7 @@ fn sentence(search: &Search, world: &World, act: Act) -> String {
                 Action::Deposit => "a deposit",
                 Action::Fetch => "what is held",
                 Action::Query => "the verdict",
+                Action::Revoke => "a revocation",
             };
             let with = key.agreement.map_or("no acceptance", agreement);
             let signed = name(search, key.signer);

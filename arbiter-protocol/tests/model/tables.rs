@@ -134,7 +134,8 @@ impl Tables {
         exchange: usize,
     ) -> Option<(&Attestation, u64, Digest)> {
         let id = stage.templates[exchange].offer.exchange_id();
-        let logged = self.durables[usize::from(durable)].records.get(&id)?.attestation.as_ref()?;
+        let record = self.durables[usize::from(durable)].records.get(&id)?;
+        let logged = record.attestations.of(stage.templates[exchange].kind.first()).as_ref()?;
         Some((&logged.statement, logged.tree_size, logged.root))
     }
 
@@ -375,6 +376,7 @@ fn check_item(stage: &Stage, exchange: usize, held: usize, sender: Role, key: It
     let mut check = match &item.description {
         Description::Signature(_) => return signature::check(item, transfer).ok().map(Fit::Signature),
         Description::Information(_) => ContentCheck::file(described(CONTENT)),
+        Description::Payment(_) => unreachable!("no money is in this world"),
         Description::DetachedSignature(it) => {
             let escrow = stage.templates[exchange].escrowed[held].of(sender);
             ContentCheck::signature(it.clone(), escrow.as_ref().map(|it| it.escrow().clone()))
@@ -391,6 +393,7 @@ fn peers_content(stage: &Stage, exchange: usize, role: Role) -> Option<FitConten
     let mut check = match &item.description {
         Description::Signature(_) => return None,
         Description::Information(_) => ContentCheck::file(described(CONTENT)),
+        Description::Payment(_) => unreachable!("no money is in this world"),
         Description::DetachedSignature(it) => ContentCheck::signature(it.clone(), None),
     };
     check.update(&template.content(role.peer())?).ok()?;

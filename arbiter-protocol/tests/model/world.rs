@@ -287,6 +287,7 @@ impl Search {
                 let agreement = list.iter().position(|it| Some(it.id()) == agreement);
                 side.asked |= bit(action_of(ask), agreement);
             }
+            Output::Observe | Output::Release => unreachable!("no money is in this world"),
             Output::WakeAt(_) => side.alarms |= due.map_or(0, |it| 1 << it),
             Output::Done(_) => {}
         }
@@ -419,11 +420,11 @@ impl Search {
             && let Some(Phase::Asking(ask)) = self.phase(world, exchange, person)
         {
             match reply {
-                Reply::Attestation if ask == Ask::Complain => {
+                Reply::Attestation(_) if ask == Ask::Complain => {
                     let agreement = self.agreement(world, exchange, person);
                     world.sides[exchange][person].asked |= bit(request::Action::Resolve, agreement);
                 }
-                Reply::Attestation => {}
+                Reply::Attestation(_) => {}
                 Reply::Content(_) => {
                     if laws::entitled_to(self, &key, reply) {
                         self.tell(world, exchange, person, Told::Fetched);
@@ -640,6 +641,7 @@ pub fn bit(action: request::Action, agreement: Option<usize>) -> u16 {
         request::Action::Deposit => 2,
         request::Action::Fetch => 3,
         request::Action::Query => 4,
+        request::Action::Revoke => unreachable!("nothing in this world is revoked"),
     };
     1 << (action * 3 + agreement.map_or(0, |index| index + 1))
 }
@@ -647,9 +649,10 @@ pub fn bit(action: request::Action, agreement: Option<usize>) -> u16 {
 pub fn action_of(ask: Ask) -> request::Action {
     match ask {
         Ask::Abort => request::Action::Abort,
-        Ask::Complain => request::Action::Deposit,
+        Ask::Complain | Ask::Deposit => request::Action::Deposit,
         Ask::Fetch => request::Action::Fetch,
         Ask::Resolve => request::Action::Resolve,
+        Ask::Revoke => request::Action::Revoke,
     }
 }
 

@@ -105,7 +105,7 @@ impl Court {
             }};
         }
         match reply {
-            Reply::Attestation => issue!(record.attestation),
+            Reply::Attestation(depositor) => issue!(record.attestations.of(depositor)),
             Reply::Verdict => issue!(record.verdict),
             Reply::Content(_) => None,
         }

@@ -69,7 +69,8 @@ impl Oracle {
                     case.as_ref().as_ref().is_ok_and(|case| case.request().digest() == verdict.request)
                 })
                 .expect("F7: a verdict without a request in its batch");
-            let deposit = record.attestation.as_ref().map(|it| &it.statement);
+            let deposit = record.attestations.of(self.kinds[cause.0.key.exchange].first()).as_ref();
+            let deposit = deposit.map(|it| &it.statement);
             let deposited = deposit.map(|it| (it.depositor, Some(it.agreement_id)));
             self.entitled(verdict, cause.0, deposited);
             self.verdicts.insert(*exchange, verdict.clone());
@@ -92,6 +93,7 @@ impl Oracle {
         let replaced: Vec<Role> = match &verdict.ruling {
             Ruling::Aborted => Vec::new(),
             Ruling::Replaced(list) => list.iter().map(|it| it.role).collect(),
+            Ruling::Affidavit(_) | Ruling::Revoked(_) => panic!("F8: no ruling of P1 and P2"),
         };
         match (kind, key.action) {
             (kind, Action::Abort) if kind.is_p1() => {
@@ -130,9 +132,9 @@ impl Oracle {
                 assert_eq!(self.verdicts.get(&case.exchange_id()), Some(&verdict.statement), "F5");
                 format!("{:?} {:?} {}", verdict.statement, verdict.leaf, verdict.root)
             }
-            Reply::Attestation => {
-                let logged =
-                    record.and_then(|it| it.attestation.as_ref()).expect("F7: attestation before commit");
+            Reply::Attestation(depositor) => {
+                let logged = record.and_then(|it| it.attestations.of(depositor).as_ref());
+                let logged = logged.expect("F7: attestation before commit");
                 format!("{:?} {:?} {}", logged.statement, logged.leaf, logged.root)
             }
             Reply::Content(_) => {
@@ -216,6 +218,7 @@ impl Oracle {
                 let in_escrow = self.kinds[exchange].is_detached(role.peer());
                 assert!(!in_escrow || facts.fetched, "resolved without the signature in hand");
             }
+            Outcome::Affidavit => panic!("no P6 in this world"),
             Outcome::Aborted => {
                 let ruling = self.verdict(exchange).map(|it| &it.ruling);
                 assert_eq!(ruling, Some(&Ruling::Aborted), "aborted without an abort token");

@@ -278,6 +278,7 @@ impl World {
             }
             Output::SendItem => self.tally.count("an item not sent: too late to complain"),
             Output::Ask(ask) => self.ask(party, exchange, ask),
+            Output::Observe | Output::Release => unreachable!("no money is in this world"),
             Output::WakeAt(time) => self.parties[party].desks[exchange].alarms.push(time.0),
             Output::Done(outcome) => {
                 self.event("done", party, exchange);
@@ -313,9 +314,10 @@ impl World {
     fn ask(&mut self, party: usize, exchange: usize, ask: Ask) {
         let action = match ask {
             Ask::Abort => Action::Abort,
-            Ask::Complain => Action::Deposit,
+            Ask::Complain | Ask::Deposit => Action::Deposit,
             Ask::Fetch => Action::Fetch,
             Ask::Resolve => Action::Resolve,
+            Ask::Revoke => Action::Revoke,
         };
         self.call(party, exchange, action);
     }
@@ -492,8 +494,8 @@ impl World {
         }
         let complains = desk.asks() == Some(Ask::Complain);
         match answer {
-            Answer::Reply(Reply::Attestation) if complains => self.call(party, exchange, Action::Resolve),
-            Answer::Reply(Reply::Attestation) => {}
+            Answer::Reply(Reply::Attestation(_)) if complains => self.call(party, exchange, Action::Resolve),
+            Answer::Reply(Reply::Attestation(_)) => {}
             Answer::Reply(Reply::Content(_)) => {
                 let template = self.parties[party].desks[exchange].template();
                 let opened = template.opened(call.key.role.peer());

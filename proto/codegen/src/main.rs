@@ -8,12 +8,13 @@ use std::process::ExitCode;
 
 use prost::Message as _;
 
-const PROTOS: [&str; 5] = [
+const PROTOS: [&str; 6] = [
     "arbiter/statement/v1/statement.proto",
     "arbiter/v1/arbiter.proto",
     "arbiter/v1/evidence_log.proto",
     "arbiter/peer/v1/peer.proto",
     "arbiter/ledger/v1/ledger.proto",
+    "arbiter/adapter/v1/adapter.proto",
 ];
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {

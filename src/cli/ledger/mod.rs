@@ -186,6 +186,10 @@ fn check(settings: &Settings, out: &mut dyn Write) -> Result<(), CliError> {
         }
     });
     let fsck::Report { entries, payments, open, circulation } = report.map_err(fault)?;
+    if entries == 0 {
+        // Cut off between making the file and the first entry; or another file.
+        return Err(fault(StoreError::Empty { path: settings.data.clone() }));
+    }
     let mut text = format!("clean: {entries} entries, {payments} payments, {open} reserved\n");
     for it in circulation {
         let amount =

@@ -88,8 +88,11 @@ mod tests {
     fn check(agreed: &Information, content: &[u8], step: usize) -> Result<Information, Unfit> {
         let mut check = FileCheck::new(agreed.clone());
         for part in content.chunks(step) {
+            let before = check.found();
             check.update(part)?;
+            assert_eq!(check.found(), before + u64::try_from(part.len()).unwrap());
         }
+        assert_eq!(check.found(), u64::try_from(content.len()).unwrap());
         check.finish()
     }
 

@@ -161,7 +161,11 @@ fn revoke(case: &Case, known: Known<'_>, now: UnixMillis) -> Result<Found, Refus
             }
             let second = offer.selection.first_sender.peer();
             // Whichever acceptance the deposit rests on: the items are in the offer (attack K1).
-            if let Some((deposit, digest)) = *known.attestations.of(second) {
+            let counts = |deposit: &Attestation| {
+                let same = Some(deposit.agreement_id) == case.agreement().map(Agreement::id);
+                same || !off(Countermeasure::DepositBlocksRevocation)
+            };
+            if let Some((deposit, digest)) = known.attestations.of(second).filter(|(it, _)| counts(it)) {
                 let item = Replacement { role: second, item: offer.item(second).clone() };
                 return Ok(Found {
                     ruling: Ruling::Replaced(vec![item]),
@@ -184,7 +188,8 @@ fn revoke(case: &Case, known: Known<'_>, now: UnixMillis) -> Result<Found, Refus
 
 /// either party of P4 can have both transfers undone, in time, and never only one of them.
 fn roll_back(case: &Case, now: UnixMillis) -> Result<Found, Refused> {
-    in_time(case, now)?;
+    in_time(case, now)
+        .or_else(|late| if off(Countermeasure::RollBackInTime) { Ok(()) } else { Err(late) })?;
     let roles = if off(Countermeasure::RollBackBoth) { vec![case.request.role] } else { Role::BOTH.to_vec() };
     Ok(Found::plain(case, Ruling::Revoked(roles), "R-418"))
 }
@@ -219,7 +224,8 @@ fn give_out(
     rule: &'static str,
 ) -> Result<Found, Refused> {
     let here = known.attestations.map(|_, it| it.filter(|(deposit, _)| deposit.agreement_id == agreement));
-    if here.iter().any(|(_, it)| it.is_none()) {
+    let any = off(Countermeasure::BothBeforeGivingOut) && here.iter().any(|(_, it)| it.is_some());
+    if here.iter().any(|(_, it)| it.is_none()) && !any {
         return Err(Refused::DepositRequired);
     }
     let replaced = Role::BOTH.map(|role| Replacement { role, item: case.offer().item(role).clone() });

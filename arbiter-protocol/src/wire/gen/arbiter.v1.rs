@@ -77,6 +77,49 @@ pub struct GetArbiterInfoResponse {
     /// Keys of the ledgers that this arbiter reaches (32 bytes each). Agree on no others: it could order nothing there.
     #[prost(bytes = "vec", repeated, tag = "10")]
     pub ledgers: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+    /// The same ledgers, in the same order, with what stands behind each key, as far as the arbiter was told.
+    #[prost(message, repeated, tag = "11")]
+    pub modules: ::prost::alloc::vec::Vec<Module>,
+}
+/// Module is one payment rail that the arbiter reaches: a ledger, or an adapter before some other rail. What it says about
+/// itself is verified by nobody; its receipts are.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Module {
+    /// Signs the receipts; agreements name it as the ledger.
+    #[prost(bytes = "vec", tag = "1")]
+    pub key: ::prost::alloc::vec::Vec<u8>,
+    /// "ledger", or the sort of rail behind an adapter, e.g. "card".
+    #[prost(string, tag = "2")]
+    pub kind: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub name: ::prost::alloc::string::String,
+    /// Whether it answered when it was last asked, with the right key and version. Nothing below counts otherwise.
+    #[prost(bool, tag = "4")]
+    pub ready: bool,
+    /// What the arbiter can do there, strongly: see payments, undo held ones, complete held ones.
+    #[prost(bool, tag = "5")]
+    pub can_verify: bool,
+    #[prost(bool, tag = "6")]
+    pub can_revoke: bool,
+    #[prost(bool, tag = "7")]
+    pub can_generate: bool,
+    /// What it takes. Empty: whatever the ledger itself takes.
+    #[prost(message, repeated, tag = "8")]
+    pub currencies: ::prost::alloc::vec::Vec<ModuleCurrency>,
+    /// No hold may end later than this many milliseconds from now.
+    #[prost(uint64, tag = "9")]
+    pub longest_hold_millis: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ModuleCurrency {
+    #[prost(string, tag = "1")]
+    pub code: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "2")]
+    pub scale: u32,
+    #[prost(uint64, tag = "3")]
+    pub least_units: u64,
+    #[prost(uint64, tag = "4")]
+    pub most_units: u64,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Limits {
@@ -296,7 +339,8 @@ pub mod arbiter_service_client {
             self.inner.unary(req, path, codec).await
         }
         /// VerifyTransfer deposits an item, of a payment the ledger's receipt: checked against its description while it streams
-        /// in, kept sealed to the peer, attested. The peer can fetch it once the verdict replaces what the peer owes.
+        /// in, kept sealed to the peer, attested. The peer can fetch it once the verdict replaces what the peer owes. For a payment
+        /// without any chunk the arbiter asks the rail for the receipt itself.
         pub async fn verify_transfer(
             &mut self,
             request: impl tonic::IntoStreamingRequest<
@@ -499,7 +543,8 @@ pub mod arbiter_service_server {
             tonic::Status,
         >;
         /// VerifyTransfer deposits an item, of a payment the ledger's receipt: checked against its description while it streams
-        /// in, kept sealed to the peer, attested. The peer can fetch it once the verdict replaces what the peer owes.
+        /// in, kept sealed to the peer, attested. The peer can fetch it once the verdict replaces what the peer owes. For a payment
+        /// without any chunk the arbiter asks the rail for the receipt itself.
         async fn verify_transfer(
             &self,
             request: tonic::Request<tonic::Streaming<super::VerifyTransferRequest>>,

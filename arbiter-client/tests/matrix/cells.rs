@@ -1,0 +1,160 @@
+//! The pairs of items, and the terms of an exchange of each.
+
+use std::fmt;
+use std::path::Path;
+
+use arbiter_client::protocol::crypto::Signer as _;
+use arbiter_client::protocol::escrow::{SignatureKey, Suite};
+use arbiter_client::protocol::exchange::item::Item;
+use arbiter_client::protocol::exchange::payment::{Hold, Timeout};
+use arbiter_client::protocol::exchange::property::{Properties, Property};
+use arbiter_client::protocol::exchange::selection::{
+    Protocol, Role, Selection, Unfair, select, select_affidavit,
+};
+use arbiter_client::protocol::ids::Digest;
+use arbiter_client::protocol::time::DurationMillis;
+use arbiter_client::testing::{Bench, identity, purse, signer};
+use arbiter_client::{Give, OfferTerms, items};
+
+use crate::common::{Setting, content, described};
+use crate::trades::{COMPLAIN_BY, HOLD_END, SEND_BY, other_content, payment};
+
+/// What a party can give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Thing {
+    /// A file: re-sendable.
+    File,
+    /// Money that is held: observable and revocable.
+    Money,
+    /// Money that is paid at once: observable.
+    MoneyAtOnce,
+    /// Money that is held, of which only that it can be revoked is agreed.
+    Revocable,
+    /// A detached signature: generatable by escrow.
+    Sealed,
+    /// A signature that the arbiter can replace.
+    Signature,
+}
+
+impl Thing {
+    const ALL: [Self; 6] =
+        [Self::File, Self::Money, Self::MoneyAtOnce, Self::Revocable, Self::Sealed, Self::Signature];
+
+    pub fn is_money(self) -> bool {
+        matches!(self, Self::Money | Self::MoneyAtOnce | Self::Revocable)
+    }
+}
+
+impl fmt::Display for Thing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::File => "file",
+            Self::Money => "money",
+            Self::MoneyAtOnce => "cash",
+            Self::Revocable => "revocable",
+            Self::Sealed => "sealed sig",
+            Self::Signature => "signature",
+        })
+    }
+}
+
+/// One pair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Cell {
+    pub originator: Thing,
+    pub responder: Thing,
+}
+
+impl fmt::Display for Cell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.originator, self.responder)
+    }
+}
+
+pub fn cells() -> Vec<Cell> {
+    let row = |originator| Thing::ALL.map(|responder| Cell { originator, responder });
+    Thing::ALL.into_iter().flat_map(row).collect()
+}
+
+impl Cell {
+    pub fn of(self, role: Role) -> Thing {
+        if role == Role::Originator { self.originator } else { self.responder }
+    }
+
+    fn properties(self, role: Role) -> Properties {
+        Properties::new(match self.of(role) {
+            Thing::File => vec![Property::Resendable],
+            Thing::Money => vec![Property::Observable, Property::Revocable],
+            Thing::MoneyAtOnce => vec![Property::Observable],
+            Thing::Revocable => vec![Property::Revocable],
+            Thing::Sealed => vec![Property::GeneratableByEscrow],
+            Thing::Signature => vec![Property::GeneratableByReplacement],
+        })
+    }
+
+    /// What the matrix says; P6 is asked for by name where nothing better is.
+    pub fn selection(self) -> Result<Selection, Unfair> {
+        let (ours, theirs) = (self.properties(Role::Originator), self.properties(Role::Responder));
+        select(&ours, &theirs).or_else(|_| select_affidavit(&ours, &theirs))
+    }
+
+    pub fn why(self) -> String {
+        self.selection().map_or_else(|unfair| unfair.to_string(), |_| String::new())
+    }
+
+    /// Accounts, files and terms of this exchange between alice and bob.
+    pub fn setting(self, bench: &Bench, folder: &Path) -> Setting {
+        for name in ["alice", "bob"] {
+            bench.ledger.open(&purse(name), "100.00 EUR").unwrap();
+        }
+        let (notice, other) = (folder.join("notice.txt"), folder.join("other.pdf"));
+        std::fs::write(&notice, content()).unwrap();
+        std::fs::write(&other, other_content()).unwrap();
+        let begin = bench.clock.now();
+        let at = |millis| begin.after(DurationMillis(millis));
+        let file = |role| if role == Role::Originator { &notice } else { &other };
+        let item = |role: Role| {
+            let (name, peer, amount) = match role {
+                Role::Originator => ("alice", "bob", "25.00 EUR"),
+                Role::Responder => ("bob", "alice", "30.00 EUR"),
+            };
+            let hold = Some(Hold { until: at(HOLD_END), timeout: Timeout::Post });
+            let pay = |hold| items::payment(payment(bench, name, peer, amount, hold));
+            match self.of(role) {
+                Thing::File if role == Role::Originator => items::file(described()),
+                Thing::File => {
+                    let mut it = described();
+                    it.sha256 = Digest::of(&[&other_content()]);
+                    it.size_bytes = u64::try_from(other_content().len()).unwrap();
+                    (it.media_type, it.name) = ("application/pdf".into(), "other.pdf".into());
+                    items::file(it)
+                }
+                Thing::Money => pay(hold),
+                Thing::MoneyAtOnce => pay(None),
+                Thing::Revocable => Item { properties: Properties::new([Property::Revocable]), ..pay(hold) },
+                Thing::Sealed => {
+                    let key = SignatureKey::ed25519(signer(name).public_key()).unwrap();
+                    items::detached_signature(name, "I agree.", described(), key, Vec::new())
+                }
+                Thing::Signature => items::signature(name, "I agree.", described()),
+            }
+        };
+        let path = |role| (self.of(role) == Thing::File).then(|| file(role).clone());
+        let give = |role| path(role).map_or(Give::Nothing, Give::File);
+        let protocol = self.selection().unwrap().protocol;
+        Setting {
+            terms: OfferTerms {
+                responder: identity("bob").party(),
+                originator_item: item(Role::Originator),
+                responder_item: item(Role::Responder),
+                complain_by: protocol.has_deadline().then(|| at(COMPLAIN_BY)),
+                send_by: (protocol == Protocol::RevokeOnSilence).then(|| at(SEND_BY)),
+                suite: Suite::FAST,
+            },
+            originator: give(Role::Originator),
+            responder: give(Role::Responder),
+            originator_file: path(Role::Originator),
+            responder_file: path(Role::Responder),
+        }
+    }
+}

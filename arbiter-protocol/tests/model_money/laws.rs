@@ -1,0 +1,436 @@
+//! What must hold, written from `SPEC.md` sections 6 and 10 and sharing no code with the machines.
+//!
+//! *Fair* is asked of every state in which a party has ended. *Timely* is asked of every state: from here, with the
+//! peer and its network gone for ever, the party, the arbiter and the ledger alone come to an end, and the end is fair.
+//! Money is *had* when nothing that anybody may still do takes it away, and *given* when somebody may still take it.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+use arbiter_protocol::exchange::selection::{Protocol, Role};
+use arbiter_protocol::message::request::Action;
+use arbiter_protocol::message::verdict::{Ruling, Verdict};
+use arbiter_protocol::role::{Ask, Outcome, Phase};
+use arbiter_protocol::ruling::sequencer::Reply;
+use arbiter_protocol::weaken::within;
+use stateright::Property;
+
+use crate::common::money::Stand;
+use crate::common::{COMPLAIN_BY, content_of};
+use crate::stage::{CallKey, person, role};
+use crate::world::{ACCEPTANCE, Act, ITEM, OFFER, Received, Search, Side, World, bit};
+
+/// A verdict is one for ever.
+pub const F5: u8 = 1;
+/// The same request gets the same answer.
+pub const F6: u8 = 2;
+/// Only who is entitled causes a verdict.
+pub const F8: u8 = 4;
+/// Nobody's word is invented.
+pub const F13: u8 = 8;
+/// What is held is given to whom it is for, after a verdict that replaces.
+pub const F16: u8 = 16;
+
+pub const FAIR: &str = "F1 fair";
+pub const TIMELY: &str = "F4 timely";
+pub const ONE_VERDICT: &str = "F5 one verdict";
+pub const SAME_ANSWER: &str = "F6 same answer";
+pub const ENTITLED: &str = "F8 entitled";
+pub const BOUND: &str = "F9 bound";
+pub const NOT_FRAMED: &str = "F13 not framed";
+pub const RELEASED: &str = "F16 released to whom it is for";
+/// The safety properties, in the order of the table in `SPEC.md`.
+pub const ALWAYS: [&str; 8] = [FAIR, TIMELY, ONE_VERDICT, SAME_ANSWER, ENTITLED, BOUND, NOT_FRAMED, RELEASED];
+pub const SILENT: &str = "F3 both complete and the arbiter knows nothing";
+
+pub fn properties(search: &Search) -> Vec<Property<Search>> {
+    let mut list = vec![
+        Property::always(FAIR, |search: &Search, world: &World| {
+            search.honest().all(|person| is_fair(search, world, person))
+        }),
+        Property::always(TIMELY, |search: &Search, world: &World| {
+            search.honest().all(|person| search.exits.from(search, world, person).is_some())
+        }),
+        Property::always(ONE_VERDICT, |_, world: &World| world.broken & F5 == 0),
+        Property::always(SAME_ANSWER, |_, world: &World| world.broken & F6 == 0),
+        Property::always(ENTITLED, |_, world: &World| world.broken & F8 == 0),
+        Property::always(BOUND, |search: &Search, world: &World| {
+            search.honest().all(|person| world.sides[person].received != Received::Foreign)
+        }),
+        Property::always(NOT_FRAMED, |search: &Search, world: &World| {
+            let invented = |person: usize| {
+                search.setup().honest(1 - person)
+                    && world.sides[person].received != Received::Nothing
+                    && world.sides[1 - person].left & ITEM == 0
+            };
+            world.broken & F13 == 0 && !search.honest().any(invented)
+        }),
+        Property::always(RELEASED, |_, world: &World| world.broken & F16 == 0),
+    ];
+    for (person, name, outcome) in endings(search) {
+        if search.setup().honest(person) {
+            let reached = match (person, outcome) {
+                (0, Outcome::Completed) => ended::<0, 0>,
+                (0, Outcome::Aborted) => ended::<0, 1>,
+                (0, Outcome::Resolved) => ended::<0, 2>,
+                (_, Outcome::Completed) => ended::<1, 0>,
+                (_, Outcome::Aborted) => ended::<1, 1>,
+                (_, Outcome::Resolved) => ended::<1, 2>,
+                (_, Outcome::Affidavit) => unreachable!("P6 is not modelled"),
+            };
+            list.push(Property::sometimes(name, reached));
+        }
+    }
+    if search.setup().cheater.is_none() && search.stage.protocol() != Protocol::BothDeposited {
+        list.push(Property::sometimes(SILENT, |search: &Search, world: &World| {
+            let done = |person| search.phase(world, person) == Some(Phase::Done(Outcome::Completed));
+            world.durable == 0 && world.sides.iter().all(|it| it.asked == 0) && search.honest().all(done)
+        }));
+    }
+    list
+}
+
+/// How a party can end: what the protocol has no way to end in is not in the list, and is asserted never to happen.
+fn endings(search: &Search) -> Vec<(usize, &'static str, Outcome)> {
+    let names = [
+        ["the originator completes", "the originator aborts", "the originator resolves"],
+        ["the responder completes", "the responder aborts", "the responder resolves"],
+    ];
+    let outcomes = [Outcome::Completed, Outcome::Aborted, Outcome::Resolved];
+    let all = (0..2).flat_map(|person| (0..3).map(move |index| (person, index)));
+    all.filter(|(person, index)| can_end(search, *person, outcomes[*index]))
+        .map(|(person, index)| (person, names[person][index], outcomes[index]))
+        .collect()
+}
+
+fn can_end(search: &Search, person: usize, outcome: Outcome) -> bool {
+    let first = search.stage.first() == person;
+    match (search.stage.protocol(), outcome) {
+        (_, Outcome::Affidavit) => false,
+        (_, Outcome::Aborted) => true,
+        // nothing is paid.
+        _ if search.setup().short && search.setup().weakness.is_none() => false,
+        (Protocol::BothDeposited, it) => it == Outcome::Resolved,
+        (_, Outcome::Completed) => true,
+        // The second sender of P3 has nothing that it could be owed by a verdict; P4 gives nothing out.
+        (protocol, Outcome::Resolved) => match protocol {
+            Protocol::RevokeOnSilence => first,
+            Protocol::MutualRollback => false,
+            _ => true,
+        },
+    }
+}
+
+/// Whether a person ended so; `OUTCOME` 0 completed, 1 aborted, 2 resolved.
+fn ended<const PERSON: usize, const OUTCOME: usize>(search: &Search, world: &World) -> bool {
+    let outcome = [Outcome::Completed, Outcome::Aborted, Outcome::Resolved][OUTCOME];
+    search.phase(world, PERSON) == Some(Phase::Done(outcome))
+}
+
+/// What a verdict says, in short: whose items it gives out, and whose payments it takes back.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct Says {
+    replaces: [bool; 2],
+    revokes: [bool; 2],
+}
+
+impl Says {
+    fn of(ruling: &Ruling) -> Self {
+        let mut says = Self::default();
+        match ruling {
+            Ruling::Aborted | Ruling::Affidavit(_) => {}
+            Ruling::Replaced(list) => list.iter().for_each(|it| says.replaces[person(it.role)] = true),
+            Ruling::Revoked(roles) => roles.iter().for_each(|role| says.revokes[person(*role)] = true),
+        }
+        says
+    }
+
+    fn gives_out(self) -> bool {
+        self.replaces != [false; 2]
+    }
+}
+
+fn says(search: &Search, verdict: u16) -> Option<Says> {
+    let tables = search.tables.lock().unwrap();
+    (verdict != 0).then(|| Says::of(&tables.verdict(verdict).statement.ruling))
+}
+
+/// What becomes of a payment if nobody does anything that needs a choice.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Stays,
+    GoesBack,
+    /// An order of the arbiter races the end of the hold.
+    Open,
+}
+
+fn fate(search: &Search, world: &World, payer: usize) -> Fate {
+    match world.ledger[payer] {
+        Stand::Posted => Fate::Stays,
+        Stand::Absent | Stand::Voided | Stand::Never => Fate::GoesBack,
+        Stand::Part => Fate::Open, // Neither has it all.
+        Stand::Reserved => match search.pending(world).iter().find(|(it, _)| *it == payer) {
+            None => Fate::Stays,
+            Some((_, ruled)) if *ruled < COMPLAIN_BY => Fate::GoesBack, // A2
+            Some(_) => Fate::Open,
+        },
+    }
+}
+
+/// F1 for a party that has ended: if the peer has its item, by any way, it has the peer's.
+pub fn is_fair(search: &Search, world: &World, person: usize) -> bool {
+    let side = &world.sides[person];
+    let Some(Phase::Done(outcome)) = search.phase(world, person) else { return true };
+    if !can_end(search, person, outcome) {
+        return false;
+    }
+    let peer = 1 - person;
+    let rulings = [says(search, search.ruled(world)), says(search, world.shown)];
+    let replaced = |person: usize| rulings.iter().flatten().any(|it| it.replaces[person]);
+    let (pays, paid) = (search.stage.pays(person), search.stage.pays(peer));
+    // A file that is in the peer's hands, or at the arbiter for the peer.
+    let deposited = search.stage.protocol() == Protocol::VerifyThenGenerate && replaced(peer);
+    let gave = match pays {
+        true => fate(search, world, person) != Fate::GoesBack,
+        false => side.left & ITEM != 0 || replaced(person) || (deposited && search.stage.first() == person),
+    };
+    let peers_item = &search.stage.offer.item(role(peer)).description;
+    let has = match (paid, outcome) {
+        (true, _) => fate(search, world, peer) == Fate::Stays,
+        (false, Outcome::Completed) => side.received == Received::Own,
+        (false, Outcome::Resolved) if peers_item.is_content() => side.fetched,
+        (false, Outcome::Resolved) => replaced(peer),
+        (false, Outcome::Aborted | Outcome::Affidavit) => false,
+    };
+    let token = rulings.iter().flatten().any(|it| !it.gives_out());
+    match outcome {
+        Outcome::Affidavit => false,
+        Outcome::Aborted => token && (has || !gave),
+        // What ended as completed or resolved without an item is no end at all, whatever was given.
+        Outcome::Completed | Outcome::Resolved => has,
+    }
+}
+
+/// F5, F8, F13: a batch is about to become durable.
+pub fn committed(search: &Search, world: &mut World, next: u16, batch: &[(u16, u8)]) {
+    let mut tables = search.tables.lock().unwrap();
+    let [was, is] = [world.durable, next].map(|it| tables.ruled(it, &search.stage));
+    let [old, new] = [world.durable, next].map(|it| tables.deposits(it, &search.stage));
+    let changed = Role::BOTH.iter().any(|role| old.of(*role).is_some() && old.of(*role) != new.of(*role));
+    if (was != 0 && was != is) || changed {
+        world.broken |= F5;
+    }
+    if was != 0 || is == 0 {
+        return;
+    }
+    let verdict = tables.verdict(is).statement.clone();
+    drop(tables);
+    let cause = batch.iter().map(|(call, _)| &search.stage.calls[usize::from(*call)]);
+    let cause = cause.into_iter().find(|it| it.case.request().digest() == verdict.request);
+    let key = cause.expect("F8: a verdict without a cause").key;
+    let deposits = Role::BOTH.map(|role| *new.of(role));
+    let agreement = |id| search.stage.agreements.iter().position(|it| Some(it.id()) == id);
+    let deposits = deposits.map(agreement);
+    if !is_entitled(search, &key, &verdict, deposits) {
+        world.broken |= F8;
+    }
+    let named = agreement(verdict.agreement_id);
+    let signed = |person: usize| {
+        let left = world.sides[person].left & (OFFER | ACCEPTANCE) != 0;
+        let own = search.agreement(world, person).is_none_or(|own| person == 0 || named == Some(own));
+        !search.setup().honest(person) || (left && own)
+    };
+    let speaker = person(verdict.requested_by);
+    let asked = world.sides[speaker].asked & bit(key.action, key.agreement) != 0;
+    let said = !search.setup().honest(speaker) || asked;
+    let says = Says::of(&verdict.ruling);
+    if !said || (0..2).any(|person| says.replaces[person] && !signed(person)) {
+        world.broken |= F13;
+    }
+}
+
+/// F8: the verdict tables of section 6, read as "who may have caused this, and with which end".
+fn is_entitled(search: &Search, key: &CallKey, verdict: &Verdict, deposits: [Option<usize>; 2]) -> bool {
+    let first = search.stage.first();
+    let asker = person(key.role);
+    let (second, is_first, says) = (1 - first, asker == first, Says::of(&verdict.ruling));
+    let only = |person: usize| [person == 0, person == 1];
+    let nothing = says == Says::default();
+    let revokes = |which: [bool; 2]| says == Says { revokes: which, ..Says::default() };
+    let gives_out = |which: [bool; 2]| says == Says { replaces: which, ..Says::default() };
+    let (in_time, sent_by) = (verdict.time.0 < COMPLAIN_BY, Some(verdict.time) >= search.stage.offer.send_by);
+    let agreed = key.agreement.is_some();
+    key.role == role(key.signer)
+        && match (search.stage.protocol(), key.action) {
+            (Protocol::VerifyThenGenerate, Action::Abort) => nothing && (is_first || !in_time),
+            (Protocol::VerifyThenGenerate, Action::Resolve) => {
+                let deposited = agreed && deposits[first] == key.agreement;
+                gives_out(only(second)) && is_first && in_time && deposited
+            }
+            (Protocol::RevokeOnSilence, Action::Abort) if is_first => nothing,
+            (Protocol::RevokeOnSilence, Action::Abort) => revokes(only(first)) && deposits[second].is_none(),
+            (Protocol::RevokeOnSilence, Action::Revoke) if deposits[second].is_some() => {
+                gives_out(only(second)) && is_first && agreed
+            }
+            (Protocol::RevokeOnSilence, Action::Revoke) => {
+                revokes(only(first)) && is_first && agreed && in_time && sent_by
+            }
+            (Protocol::MutualRollback, Action::Abort) if !in_time => nothing,
+            (Protocol::MutualRollback, Action::Abort | Action::Revoke) => revokes([true; 2]) && in_time,
+            (Protocol::BothDeposited, Action::Abort) => nothing,
+            (Protocol::BothDeposited, Action::Resolve) => {
+                gives_out([true; 2]) && agreed && deposits == [key.agreement; 2]
+            }
+            _ => false,
+        }
+}
+
+/// Whether what is released is for who asked: the peer's deposit.
+pub fn entitled_to(search: &Search, key: &CallKey, reply: Reply) -> bool {
+    let peer = key.role.peer();
+    search.setup().kind.is_depositable(peer) && reply == Reply::Content(content_of(peer))
+}
+
+/// F5, F6, F16: an answer leaves the arbiter.
+pub fn shown(search: &Search, world: &mut World, key: &CallKey, reply: Reply, durable: u16) {
+    match reply {
+        Reply::Attestation(_) => {}
+        Reply::Content(_) => {
+            let after = says(search, search.ruled(world)).is_some_and(Says::gives_out);
+            if !after || !entitled_to(search, key, reply) {
+                world.broken |= F16;
+            }
+        }
+        Reply::Verdict => {
+            let mut tables = search.tables.lock().unwrap();
+            let (was, is) = (world.shown, tables.ruled(durable, &search.stage));
+            if was != 0 && was != is {
+                let same = tables.verdict(was).statement == tables.verdict(is).statement;
+                world.broken |= if same { F6 } else { F5 };
+            }
+            world.shown = is;
+        }
+    }
+}
+
+type Place = (Side, [Stand; 2], u8, u16, u16, u8, u8, usize);
+
+/// F4. How many instants a party must wait from a state on until it has ended, if it can.
+#[derive(Default)]
+pub struct Exits(Mutex<HashMap<Place, Option<u8>>>);
+
+impl Exits {
+    pub fn from(&self, search: &Search, world: &World, person: usize) -> Option<u8> {
+        let side = world.sides[person];
+        if side.session == 0 && side.left == 0 {
+            return Some(0); // It never took part, or its peer never heard of it.
+        }
+        let places = (world.ledger, world.told, world.durable, world.shown, world.now, world.skews[person]);
+        let key = (side, places.0, places.1, places.2, places.3, places.4, places.5, person);
+        if let Some(known) = self.0.lock().unwrap().get(&key) {
+            return *known;
+        }
+        let exit = within(search.setup().weakness, || exit(search, world.clone(), person));
+        self.0.lock().unwrap().insert(key, exit);
+        exit
+    }
+
+    /// The longest wait of all states seen.
+    pub fn longest(&self) -> u8 {
+        self.0.lock().unwrap().values().copied().flatten().max().unwrap_or(0)
+    }
+
+    /// The longest wait of who can turn to the arbiter at once, while there is time: the first sender of P2, the second of
+    /// P3, and in P4 whoever has not both payments before it.
+    pub fn longest_of_who_may_act(&self, search: &Search) -> u8 {
+        let known = self.0.lock().unwrap();
+        let tables = search.tables.lock().unwrap();
+        let may_act = |side: &Side, person: usize| {
+            let first = search.stage.first() == person;
+            match search.stage.protocol() {
+                Protocol::VerifyThenGenerate => first,
+                Protocol::RevokeOnSilence => !first,
+                Protocol::MutualRollback => tables.phase(side.session) != Some(Phase::Settling),
+                _ => false,
+            }
+        };
+        let free =
+            known.iter().filter(|((side, _, _, _, _, now, _, person), _)| *now < 2 && may_act(side, *person));
+        free.filter_map(|(_, wait)| *wait).max().unwrap_or(0)
+    }
+}
+
+/// The peer is gone; arbiter and ledger have restarted and lose nothing any more; patience is over.
+fn exit(search: &Search, mut world: World, person: usize) -> Option<u8> {
+    let started = world.now;
+    (world.batch, world.reply) = (None, None);
+    let mut seen = Vec::new(); // A party that goes round in circles waits.
+    for _ in 0..200 {
+        if search.apply(&mut world, Act::Perform(person)).is_some() {
+            continue;
+        }
+        for payer in 0..2 {
+            let _ = search.order_arrives(&mut world, payer);
+        }
+        let Some(phase) = search.phase(&world, person) else { return Some(0) };
+        if let Phase::Done(_) = phase {
+            return is_fair(search, &world, person).then_some(world.now - started);
+        }
+        let before = world.clone();
+        let moved = |now: &World, before: &World, seen: &[u16]| {
+            let session = now.sides[person].session;
+            session != before.sides[person].session && !seen.contains(&session)
+        };
+        if let Phase::Asking(ask) = phase {
+            let actions: &[Action] = match ask {
+                Ask::Abort => &[Action::Abort],
+                Ask::Complain => &[Action::Deposit, Action::Resolve, Action::Query],
+                Ask::Deposit => &[Action::Deposit, Action::Query],
+                Ask::Fetch => &[Action::Fetch],
+                Ask::Resolve => &[Action::Resolve],
+                Ask::Revoke => &[Action::Revoke],
+            };
+            for action in actions {
+                ask_arbiter(search, &mut world, person, *action);
+            }
+        }
+        if world.sides[person].observes {
+            let _ = search.apply(&mut world, Act::Look(person));
+        }
+        if world != before {
+            continue;
+        }
+        let due = world.sides[person].alarms & ((2 << world.now) - 1) != 0;
+        if due && search.apply(&mut world, Act::Wake(person)).is_some() && moved(&world, &before, &seen) {
+            seen.push(before.sides[person].session);
+            continue;
+        }
+        let _ = search.apply(&mut world, Act::GiveUp(person));
+        // Asked and refused: the refusal is an input.
+        if matches!(phase, Phase::Asking(_)) {
+            let _ = search.apply(&mut world, Act::ForgedRefusal(person));
+        }
+        while search.apply(&mut world, Act::Perform(person)).is_some() {}
+        if moved(&world, &before, &seen) {
+            seen.push(before.sides[person].session);
+        } else if search.may_pass(&world, &|it| it == person) {
+            search.tick(&mut world);
+            seen.clear();
+        } else {
+            return None;
+        }
+    }
+    None
+}
+
+fn ask_arbiter(search: &Search, world: &mut World, person: usize, action: Action) {
+    let Some(call) = search.own_call(world, person, action) else { return };
+    if !search.can_file(world, &search.stage.calls[usize::from(call)].key) {
+        return;
+    }
+    let _ = search.apply(world, Act::File(call));
+    if world.batch.is_some() {
+        let _ = search.apply(world, Act::Commit);
+        let _ = search.apply(world, Act::Reply);
+    }
+}

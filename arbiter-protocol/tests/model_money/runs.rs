@@ -1,0 +1,64 @@
+//! Which searches there are, what each comes to, and which attack each weakness lets through.
+
+use arbiter_protocol::weaken::Countermeasure::{self, *};
+
+use crate::common::Kind;
+use crate::laws;
+use crate::stage::Setup;
+
+/// A search, and how many states it has: one that shrinks or grows by accident is noticed.
+pub struct Run {
+    pub name: &'static str,
+    pub setup: fn() -> Setup,
+    pub states: usize,
+    pub transitions: usize,
+    /// How many instants a party may have to wait, at most, until it has ended without its peer.
+    pub wait: u8,
+}
+
+const fn run(name: &'static str, setup: fn() -> Setup, states: usize, transitions: usize, wait: u8) -> Run {
+    Run { name, setup, states, transitions, wait }
+}
+
+/// One exchange: nobody cheats, the originator cheats, the responder cheats.
+pub const RUNS: [Run; 19] = [
+    run("P2 payment, network", || Setup::new(Kind::P2Payment, None), 6_698, 30_980, 5),
+    run("P2 payment, originator", || Setup::new(Kind::P2Payment, Some(0)), 5_726, 30_421, 5),
+    run("P2 payment, responder", || Setup::new(Kind::P2Payment, Some(1)), 13_682, 94_085, 5),
+    run("P3 O pays, network", || Setup::new(Kind::P3OriginatorPays, None), 51_109, 294_478, 5),
+    run("P3 O pays, originator", || Setup::new(Kind::P3OriginatorPays, Some(0)), 76_715, 537_935, 4),
+    run("P3 O pays, responder", || Setup::new(Kind::P3OriginatorPays, Some(1)), 178_408, 1_342_079, 5),
+    run("P3 R pays, network", || Setup::new(Kind::P3ResponderPays, None), 52_495, 305_372, 5),
+    run("P3 R pays, originator", || Setup::new(Kind::P3ResponderPays, Some(0)), 43_620, 281_478, 5),
+    run("P3 R pays, responder", || Setup::new(Kind::P3ResponderPays, Some(1)), 256_268, 2_093_695, 4),
+    run("P3 payments, network", || Setup::new(Kind::P3Payments, None), 44_692, 253_029, 8),
+    run("P3 payments, originator", || Setup::new(Kind::P3Payments, Some(0)), 114_075, 813_733, 8),
+    run("P3 payments, responder", || Setup::new(Kind::P3Payments, Some(1)), 406_066, 3_398_123, 5),
+    run("P3 short, responder", || Setup::new(Kind::P3OriginatorPays, Some(1)).short(), 45_996, 353_536, 0),
+    run("P4, network", || Setup::new(Kind::P4, None), 63_705, 412_688, 6),
+    run("P4, originator", || Setup::new(Kind::P4, Some(0)), 89_280, 681_786, 6),
+    run("P4, responder", || Setup::new(Kind::P4, Some(1)), 598_918, 5_623_169, 6),
+    run("P5, network", || Setup::new(Kind::P5, None), 91_136, 531_223, 4),
+    run("P5, originator", || Setup::new(Kind::P5, Some(0)), 30_462, 172_326, 4),
+    run("P5, responder", || Setup::new(Kind::P5, Some(1)), 133_034, 903_882, 4),
+];
+
+/// Without which countermeasure which search finds which law broken. The same search with it finds nothing: it is one of
+/// those above.
+pub const ATTACKS: [(Countermeasure, &str, &str); 15] = [
+    (BothBeforeGivingOut, "P5, originator", laws::TIMELY),
+    (DepositBlocksRevocation, "P3 R pays, responder", laws::FAIR),
+    (FetchAfterAVerdict, "P3 O pays, originator", laws::RELEASED),
+    (FetchByThePeer, "P5, originator", laws::TIMELY),
+    (OneVerdict, "P2 payment, responder", laws::FAIR),
+    (PayerPostsAll, "P3 O pays, originator", laws::FAIR),
+    (RefusalsAreNotTrusted, "P3 O pays, responder", laws::FAIR),
+    (RevokeOnlyAfterSendBy, "P3 O pays, originator", laws::FAIR),
+    (RollBackBoth, "P4, responder", laws::FAIR),
+    (RollBackInTime, "P4, originator", laws::FAIR),
+    (SecondSendsSecond, "P3 O pays, originator", laws::FAIR),
+    (SendOnlyInTime, "P3 O pays, originator", laws::FAIR),
+    (TimeToRevoke, "P3 short, responder", laws::FAIR),
+    (VerdictOnAnyAcceptance, "P3 O pays, responder", laws::TIMELY),
+    (VoidBeforeMake, "P4, originator", laws::FAIR),
+];
