@@ -30,11 +30,12 @@ use arbiter_protocol::ids::Digest;
 use arbiter_protocol::message::transfer::Transfer;
 use arbiter_protocol::role::{self, Ask, Input, Output, Phase, Step};
 use arbiter_protocol::statement::{Envelope, Verified};
-use arbiter_protocol::time::UnixMillis;
+use arbiter_protocol::time::{DurationMillis, UnixMillis};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 use tracing::Instrument as _;
 
+use crate::arbiter::Reason;
 use crate::arbiter::counsel::{Answer, Answered};
 use crate::client::Inner;
 use crate::driver::money::{Money, Told, Work};
@@ -47,6 +48,11 @@ use crate::transport::{Event, Transport, Want};
 
 /// Alarms look at the clock this often: a computer that slept must not sleep through a deadline.
 const LOOK_AT_CLOCK: Duration = Duration::from_secs(5);
+
+/// What depends on the peer is asked again after this time; it doubles,
+const FIRST_AGAIN: DurationMillis = DurationMillis(500);
+/// up to this, well within the margin that a party keeps for its deadlines.
+const LAST_AGAIN: DurationMillis = DurationMillis(10_000);
 
 /// A question to the arbiter that is out.
 type Asking<'a> = Work<'a, Result<Answer, Error>>;
@@ -65,6 +71,8 @@ pub(crate) struct Driver<'a> {
     asking: Option<Asking<'a>>,
     money: Money<'a>,
     alarm: Option<UnixMillis>,
+    /// How long to wait before asking again for what depends on the peer; grows.
+    patient: DurationMillis,
     /// When the peer last did something new, or we could last tell it something new.
     news: News,
     answered: Option<Instant>,
@@ -114,6 +122,7 @@ impl<'a> Driver<'a> {
             asking: None,
             money: Money::default(),
             alarm: None,
+            patient: FIRST_AGAIN,
             news: News::new(),
             answered: None,
             refused: BTreeSet::new(),
@@ -344,7 +353,13 @@ impl<'a> Driver<'a> {
                 tracing::info!(%reason, "the arbiter refused");
                 self.record.remark = Some(reason.to_string());
                 let step = self.record.session.handle(now, Input::Refused);
-                self.commit(step, true).await
+                self.commit(step, true).await?;
+                if matches!(reason, Reason::DepositRequired | Reason::ItemNotPaid) {
+                    // The peer must act first, or the ledger: asking twice a second helps nobody.
+                    self.alarm = self.alarm.map(|time| time.max(now.after(self.patient)));
+                    self.patient = DurationMillis(self.patient.0.saturating_mul(2)).min(LAST_AGAIN);
+                }
+                Ok(())
             }
             Answered::Ruled(verdict, agreement) => {
                 // A party that never saw the acceptance learns it from the verdict's evidence.

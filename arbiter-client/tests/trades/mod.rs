@@ -50,11 +50,11 @@ pub const TRADES: [Trade; 7] = [
 ];
 
 /// What each has at the beginning.
-pub const BEGIN: i128 = 100_00;
+pub const BEGIN: i128 = 10_000;
 /// What alice pays, if she does.
-pub const HERS: i128 = 25_00;
+pub const HERS: i128 = 2_500;
 /// What bob pays, if he does.
-pub const HIS: i128 = 30_00;
+pub const HIS: i128 = 3_000;
 
 pub const SEND_BY: u64 = 1_800_000;
 pub const COMPLAIN_BY: u64 = 3_600_000;

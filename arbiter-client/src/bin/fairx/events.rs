@@ -18,6 +18,7 @@ use arbiter_client::arbiter::{ArbiterPort, Deposit, Filing, PortError};
 use arbiter_client::clock::{Clock as _, SystemClock};
 use arbiter_client::fingerprint::Fingerprint;
 use arbiter_client::plain;
+use arbiter_client::protocol::exchange::item::Description;
 use arbiter_client::protocol::exchange::selection::{Protocol, Role};
 use arbiter_client::protocol::ids::Digest;
 use arbiter_client::protocol::message::agreement::{Acceptance, Agreement, Offer};
@@ -131,8 +132,8 @@ impl<'a> Watched<'a> {
                 self.out(&format!("{told}{sealed}"));
             }
             PeerMessage::Content(content) => {
-                let signature = self.signs(true);
-                if let Some(text) = pieces(content, &mut self.sent_bytes, signature) {
+                let short = self.short(true);
+                if let Some(text) = pieces(content, &mut self.sent_bytes, short) {
                     self.out(&text);
                 }
             }
@@ -152,24 +153,28 @@ impl<'a> Watched<'a> {
                 None => self.arrived("a statement that does not verify here", Tone::Bad),
             },
             PeerMessage::Content(content) => {
-                let signature = self.signs(false);
-                if let Some(text) = pieces(content, &mut self.received_bytes, signature) {
+                let short = self.short(false);
+                if let Some(text) = pieces(content, &mut self.received_bytes, short) {
                     self.arrived(&text, Tone::Plain);
                 }
             }
         }
     }
 
-    /// Whether what we give, or they give, is a detached signature.
-    fn signs(&self, ours: bool) -> bool {
-        let Some(offer) = &self.offer else { return false };
+    /// What we give, or they give, if it is not a file but short.
+    fn short(&self, ours: bool) -> Option<&'static str> {
+        let offer = self.offer.as_ref()?;
         let role = if plain::clip(&offer.originator.name, NAME) == self.peer {
             Role::Responder
         } else {
             Role::Originator
         };
         let role = if ours { role } else { role.peer() };
-        offer.item(role).description.detached().is_some()
+        match &offer.item(role).description {
+            Description::DetachedSignature(_) => Some("the signature"),
+            Description::Payment(_) => Some("the ledger's receipt"),
+            Description::Information(_) | Description::Signature(_) => None,
+        }
     }
 
     /// What a statement is, if it verifies.
@@ -358,17 +363,15 @@ fn beside(whose: &str, escrow: &[u8]) -> String {
 }
 
 /// What to say about a piece of content: only about the first and the last.
-fn pieces(content: &Content, bytes: &mut u64, signature: bool) -> Option<String> {
+fn pieces(content: &Content, bytes: &mut u64, short: Option<&str>) -> Option<String> {
     let first = content.encapsulated.is_some();
     if first {
         *bytes = 0;
     }
     let length = u64::try_from(content.sealed.len()).unwrap_or(u64::MAX);
     *bytes = bytes.saturating_add(length);
-    if signature {
-        return content
-            .last
-            .then(|| format!("the signature, sealed for the receiver: {}", plain::size(*bytes)));
+    if let Some(short) = short {
+        return content.last.then(|| format!("{short}, sealed for the receiver: {}", plain::size(*bytes)));
     }
     match (first, content.last) {
         (_, true) => Some(format!("file, sealed, to its last byte: {}", plain::size(*bytes))),
