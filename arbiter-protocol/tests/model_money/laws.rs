@@ -354,7 +354,8 @@ impl Exits {
                 _ => false,
             }
         };
-        let free = known.iter().filter(|((side, _, _, _, _, now, _, person), _)| *now < 2 && may_act(side, *person));
+        let free =
+            known.iter().filter(|((side, _, _, _, _, now, _, person), _)| *now < 2 && may_act(side, *person));
         free.filter_map(|(_, wait)| *wait).max().unwrap_or(0)
     }
 }
