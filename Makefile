@@ -13,7 +13,7 @@ SECONDS ?= 60
 FILE    ?= arbiter-protocol/src/{crypto/**,evidence/**,exchange/**,message/**,role/**,ruling/**,ids.rs,statement.rs,time.rs}
 CORE     = -p arbiter-protocol --cargo-arg=--lib $(addprefix --cargo-arg=--test=,\
 	decisions fuzz_corpus model receipts scenario_gaps sessions statements vectors)
-ENGINE   = -p arbiter --in-place --test-workspace=true $(addprefix --cargo-arg=--test=,engine store sim)
+ENGINE   = -p arbiter --in-place --test-workspace=true --cargo-arg=--lib $(addprefix --cargo-arg=--test=,engine store api sim)
 
 .PHONY: help system build demo matrix test fmt bindings lint unit doc stories bench fuzz sim mutants install audit proto lint-proto release-graph
 

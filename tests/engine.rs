@@ -330,6 +330,20 @@ async fn stopping_finishes_what_is_queued() {
     assert_eq!(clean(&place.open()).verdicts, 32);
 }
 
+/// a content that nobody filed is gone when it is removed, and its room is free again.
+#[tokio::test]
+async fn a_removed_content_leaves_nothing() {
+    let world = start(&memory());
+    let (engine, most) = (&world.engine, 64 * 1024);
+    let content = engine.new_content_id(1, most).unwrap();
+    engine.put_chunk(content, 0, b"sealed").unwrap();
+    assert!(matches!(engine.new_content_id(1, most), Err(EngineError::Full { .. })));
+    engine.remove_content(content).unwrap();
+    assert_eq!(engine.chunk(content, 0), Err(EngineError::Damaged));
+    assert!(engine.new_content_id(1, most).is_ok());
+    end(world).await;
+}
+
 /// What auditors read: every leaf is proven in the signed tree, and every older tree is its beginning.
 #[tokio::test]
 async fn the_log_proves_itself_to_auditors() {
@@ -344,16 +358,20 @@ async fn the_log_proves_itself_to_auditors() {
         let exchange = Exchange::with_content(Kind::P1, n, b"contract".to_vec());
         exchange.file(engine, Originator, Action::Abort).await.unwrap();
     }
-    let newest = checkpoints.last().unwrap();
-    assert_eq!(newest.size, 12);
+    let note = engine.checkpoint().unwrap();
+    checkpoints.push(SignedCheckpoint::verify(&note, &key).unwrap().checkpoint().clone());
+    let [.., older, newest] = &checkpoints[..] else { panic!("two checkpoints") };
+    assert_eq!((older.size, newest.size), (12, 13));
     let leaves = engine.entries(0, 1000).unwrap();
     assert_eq!(leaves.len(), 13);
     assert_eq!(engine.entries(5, 3).unwrap(), leaves[5..8]);
     assert_eq!(engine.entries(13, 3).unwrap(), Vec::<Vec<u8>>::new());
-    for index in 0..newest.size {
-        let leaf = engine.entry(index).unwrap();
-        let proof = engine.inclusion_proof(index, newest.size).unwrap();
-        merkle::verify_inclusion(&leaf_hash(&leaf), index, newest.size, &proof, &newest.root).unwrap();
+    for tree in [older, newest] {
+        for index in 0..tree.size {
+            let leaf = engine.entry(index).unwrap();
+            let proof = engine.inclusion_proof(index, tree.size).unwrap();
+            merkle::verify_inclusion(&leaf_hash(&leaf), index, tree.size, &proof, &tree.root).unwrap();
+        }
     }
     for old in &checkpoints {
         let proof = engine.consistency_proof(old.size, newest.size).unwrap();

@@ -130,6 +130,7 @@ mod tests {
     fn a_set_has_one_form_on_the_wire() {
         let set = Properties::new([Property::Revocable, Property::Observable]);
         assert_eq!(set.to_wire(), [1, 6]);
+        assert!(set.iter().eq([Property::Observable, Property::Revocable]));
         assert_eq!(Properties::from_wire(&[1, 6], "p"), Ok(set));
         for bad in [&[6, 1][..], &[1, 1], &[0], &[8], &[-1], &[1; 9]] {
             assert!(Properties::from_wire(bad, "p").is_err(), "{bad:?}");
