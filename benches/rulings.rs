@@ -277,6 +277,7 @@ impl Filing {
                 originator_item,
                 responder_item,
                 complain_by: None,
+                send_by: None,
                 escrow: terms.cloned(),
             },
             &originator,

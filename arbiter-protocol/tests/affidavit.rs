@@ -1,0 +1,322 @@
+//! P6: what a party does and what the arbiter decides where only an affidavit can be had. Money paid at once for a file; and
+//! money for money, of which neither can be undone.
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test may fail by panicking")]
+
+mod common;
+
+use arbiter_protocol::error::Refused;
+use arbiter_protocol::exchange::item::{Description, Item};
+use arbiter_protocol::exchange::kind::content::{ContentCheck, FitContent};
+use arbiter_protocol::exchange::selection::Role::{self, Originator, Responder};
+use arbiter_protocol::exchange::selection::{ByRole, Protocol, Selection, Unfair, select, select_affidavit};
+use arbiter_protocol::ids::{Digest, LeafIndex};
+use arbiter_protocol::message::agreement::{Agreement, Offer};
+use arbiter_protocol::message::request::Action;
+use arbiter_protocol::message::verdict::{Attestation, Ruling, Verdict};
+use arbiter_protocol::role::arbiter::{Decision, Known, RULES, decide};
+use arbiter_protocol::role::{Ask, Fit, Input, Outcome, Output, Phase, Session, Timing};
+use arbiter_protocol::statement::{Verified, digest_of};
+use arbiter_protocol::time::{DurationMillis, UnixMillis};
+
+use common::{COMPLAIN_BY, CONTENT, Cast, EARLY, Kind, information, money, unverified};
+
+const MARGIN: u64 = 60_000;
+const TIMING: Timing = Timing { complain_margin: DurationMillis(MARGIN) };
+const LATE: u64 = COMPLAIN_BY + MARGIN;
+
+fn cash(role: Role) -> Item {
+    Item::new(Description::Payment(money::payment(role, None)))
+}
+
+fn agreement(cast: &Cast, responder_item: Item) -> Agreement {
+    let terms = Offer {
+        originator_item: cash(Originator),
+        responder_item,
+        selection: Selection { protocol: Protocol::Affidavit, first_sender: Originator },
+        complain_by: Some(UnixMillis(COMPLAIN_BY)),
+        ..cast.terms(Kind::P2OriginatorFirst, 21)
+    };
+    let offer = Verified::sign(terms, &cast.originator);
+    let acceptance = cast.acceptance(&offer, 22);
+    Agreement::new(unverified(&offer).verify_offer().unwrap(), unverified(&acceptance)).unwrap()
+}
+
+/// What `role` gives, as its peer has it.
+fn fit(agreement: &Agreement, role: Role) -> FitContent {
+    let (mut check, bytes) = match money::receipt_of(agreement.offer(), role) {
+        Some(receipt) => {
+            let terms =
+                arbiter_protocol::message::payment::PaymentTerms::of(agreement.offer(), role).unwrap();
+            (ContentCheck::payment(terms), receipt)
+        }
+        None => (ContentCheck::file(common::described(CONTENT)), CONTENT.to_vec()),
+    };
+    check.update(&bytes).unwrap();
+    check.finish().unwrap()
+}
+
+/// P6 only by name, and only where nothing better is; the offer must say so.
+#[test]
+fn it_is_asked_for_by_name_and_only_where_nothing_is_better() {
+    let cast = Cast::new();
+    let (money, file) = (cash(Originator).properties, information().properties);
+    assert_eq!(select(&money, &file), Err(Unfair::AffidavitOnly));
+    let by_name = select_affidavit(&money, &file).unwrap();
+    assert_eq!(by_name, Selection { protocol: Protocol::Affidavit, first_sender: Originator });
+    let better = select_affidavit(&file, &file);
+    assert_eq!(better, Err(Unfair::BetterThanAffidavit(Protocol::BothDeposited)));
+    let refused = |change: &dyn Fn(&mut Offer)| {
+        let mut terms = (**agreement(&cast, information()).offer()).clone();
+        change(&mut terms);
+        let signed = Verified::sign(terms, &cast.originator);
+        unverified(&signed).verify_offer().unwrap_err().reason()
+    };
+    assert_eq!(refused(&|it| it.selection.first_sender = Responder), "SELECTION_MISMATCH");
+    assert_eq!(refused(&|it| it.selection.protocol = Protocol::RevokeOnSilence), "SELECTION_MISMATCH");
+    assert_eq!(refused(&|it| it.originator_item = information()), "SELECTION_MISMATCH");
+    assert_eq!(refused(&|it| it.complain_by = None), "DEADLINE_MISMATCH");
+    assert_eq!(refused(&|it| it.send_by = Some(UnixMillis(EARLY))), "DEADLINE_MISMATCH");
+}
+
+/// every action of either party, with nothing, one or both items attested, under this acceptance or
+/// another, early and late.
+#[test]
+fn the_verdict_table_of_p6_holds_in_every_cell() {
+    let cast = Cast::new();
+    let agreement = agreement(&cast, information());
+    let other = Agreement::join(agreement.offer().clone(), cast.acceptance(agreement.offer(), 99)).unwrap();
+    let attested = |under: &Agreement, depositor: Role| Attestation {
+        exchange_id: under.exchange_id(),
+        agreement_id: under.id(),
+        depositor,
+        item: under.offer().item(depositor).digest(),
+        request: Digest::of(&[b"deposit"]),
+        leaf_index: LeafIndex(3),
+        time: UnixMillis(EARLY),
+        rules: RULES.to_owned(),
+    };
+    let [o, r] = Role::BOTH.map(|role| attested(&agreement, role));
+    let elsewhere = attested(&other, Responder);
+    // What is attested: by nobody, by the originator, by the responder, by both, by both but under two acceptances.
+    let states = [
+        (None, None),
+        (Some(o.clone()), None),
+        (None, Some(r.clone())),
+        (Some(o.clone()), Some(r)),
+        (Some(o), Some(elsewhere)),
+    ];
+    const TABLE: &[(Role, Action, bool, [&str; 5])] = &[
+        (
+            Originator,
+            Action::Abort,
+            false,
+            ["R-427", "ABORT_NOT_ALLOWED", "ABORT_NOT_ALLOWED", "ABORT_NOT_ALLOWED", "ABORT_NOT_ALLOWED"],
+        ),
+        (
+            Originator,
+            Action::Abort,
+            true,
+            ["R-427", "ABORT_NOT_ALLOWED", "ABORT_NOT_ALLOWED", "ABORT_NOT_ALLOWED", "ABORT_NOT_ALLOWED"],
+        ),
+        (
+            Responder,
+            Action::Abort,
+            false,
+            [
+                "ABORT_TOO_EARLY",
+                "ABORT_NOT_ALLOWED",
+                "ABORT_NOT_ALLOWED",
+                "ABORT_NOT_ALLOWED",
+                "ABORT_NOT_ALLOWED",
+            ],
+        ),
+        (
+            Responder,
+            Action::Abort,
+            true,
+            ["R-427", "ABORT_NOT_ALLOWED", "ABORT_NOT_ALLOWED", "ABORT_NOT_ALLOWED", "ABORT_NOT_ALLOWED"],
+        ),
+        (
+            Originator,
+            Action::Resolve,
+            false,
+            [
+                "AFFIDAVIT_TOO_EARLY",
+                "AFFIDAVIT_TOO_EARLY",
+                "AFFIDAVIT_TOO_EARLY",
+                "BOTH",
+                "AFFIDAVIT_TOO_EARLY",
+            ],
+        ),
+        (
+            Responder,
+            Action::Resolve,
+            false,
+            [
+                "AFFIDAVIT_TOO_EARLY",
+                "AFFIDAVIT_TOO_EARLY",
+                "AFFIDAVIT_TOO_EARLY",
+                "BOTH",
+                "AFFIDAVIT_TOO_EARLY",
+            ],
+        ),
+        (Originator, Action::Resolve, true, ["none", "originator", "responder", "BOTH", "both had"]),
+        (Responder, Action::Resolve, true, ["none", "originator", "responder", "BOTH", "both had"]),
+        (Originator, Action::Deposit, false, ["R-425", "REPLAY", "R-425", "REPLAY", "REPLAY"]),
+        (Responder, Action::Deposit, false, ["R-425", "R-425", "REPLAY", "REPLAY", "ACCEPTANCE_MISMATCH"]),
+        (
+            Originator,
+            Action::Deposit,
+            true,
+            ["COMPLAINT_TOO_LATE", "REPLAY", "COMPLAINT_TOO_LATE", "REPLAY", "REPLAY"],
+        ),
+        (
+            Responder,
+            Action::Deposit,
+            true,
+            ["COMPLAINT_TOO_LATE", "COMPLAINT_TOO_LATE", "REPLAY", "REPLAY", "ACCEPTANCE_MISMATCH"],
+        ),
+        (Originator, Action::Revoke, true, ["REVOKE_NOT_ALLOWED"; 5]),
+        (Responder, Action::Revoke, false, ["REVOKE_NOT_ALLOWED"; 5]),
+        (Originator, Action::Fetch, true, ["DEPOSIT_NOT_RELEASED"; 5]),
+        (Responder, Action::Query, false, ["VERDICT_NOT_FOUND"; 5]),
+    ];
+    for (role, action, late, answers) in TABLE {
+        for ((originator, responder), expected) in states.iter().zip(answers) {
+            let of = |it: &'_ Option<Attestation>| it.as_ref().map(digest_of);
+            let digests = (of(originator), of(responder));
+            let known = Known {
+                verdict: None,
+                attestations: ByRole {
+                    originator: originator.as_ref().zip(digests.0),
+                    responder: responder.as_ref().zip(digests.1),
+                },
+            };
+            for now in if *late { [COMPLAIN_BY, LATE] } else { [EARLY, COMPLAIN_BY - 1] } {
+                let case = cast.case(&agreement, *role, *action);
+                let decision = decide(&case, known, UnixMillis(now), LeafIndex(9), ByRole::default());
+                let answer = match &decision {
+                    Ok(Decision::Attest(_)) => "R-425",
+                    Ok(Decision::ReplayAttestation) => "REPLAY",
+                    Ok(Decision::Rule(verdict)) => ruled(verdict, &[digests.0, digests.1]),
+                    Ok(other) => panic!("{other:?}"),
+                    Err(refused) => refused.reason(),
+                };
+                assert_eq!(answer, *expected, "{role} {action:?} at {now}: {decision:?}");
+            }
+        }
+    }
+}
+
+/// A word for a verdict; what it rests on is named in it.
+fn ruled(verdict: &Verdict, attested: &[Option<Digest>]) -> &'static str {
+    let named = |digest: &Digest| verdict.evidence.contains(digest);
+    match &verdict.ruling {
+        Ruling::Aborted => {
+            assert_eq!(verdict.rule, "R-427");
+            "R-427"
+        }
+        Ruling::Affidavit(performed) => {
+            assert!(verdict.rule == "R-426" && attested.iter().flatten().all(named));
+            match performed.as_slice() {
+                [] => "none",
+                [role] => role.name(),
+                _ => "both had",
+            }
+        }
+        Ruling::Replaced(list) => {
+            assert!(list.len() == 2 && verdict.rule == "R-426" && attested.iter().flatten().all(named));
+            "BOTH"
+        }
+        Ruling::Revoked(_) => panic!("nothing can be revoked"),
+    }
+}
+
+/// the first sender sends, deposits in time, asks for the affidavit when there is one to be had, and ends with it; a
+/// refusal, forged or not, makes it give up nothing.
+#[test]
+fn the_first_sender_ends_with_the_item_or_with_an_affidavit() {
+    let cast = Cast::new();
+    let agreement = agreement(&cast, information());
+    let opened = Session::open(agreement.offer().clone(), TIMING).next;
+    let at = UnixMillis;
+    let step = opened.handle(at(EARLY), Input::Accepted(agreement.clone(), None));
+    assert_eq!(step.outputs, [Output::SendItem, Output::WakeAt(at(COMPLAIN_BY - MARGIN))]);
+    let waiting = step.next;
+    assert!(
+        waiting.may_send_item(at(COMPLAIN_BY - MARGIN - 1))
+            && !waiting.may_send_item(at(COMPLAIN_BY - MARGIN))
+    );
+    let got = waiting.handle(at(EARLY), Input::Received(Fit::Content(fit(&agreement, Responder))));
+    assert_eq!(got.next.phase(), Phase::Done(Outcome::Completed));
+    let asking = waiting.handle(at(COMPLAIN_BY - MARGIN), Input::Wake).next;
+    assert_eq!(asking.phase(), Phase::Asking(Ask::Complain));
+    // It is too early for an affidavit: nothing else is asked until there is one.
+    for now in [EARLY, COMPLAIN_BY - 1] {
+        let refused = asking.handle(at(now), Input::Refused);
+        assert_eq!(
+            (refused.next.phase(), &refused.outputs[..]),
+            (asking.phase(), &[Output::WakeAt(at(COMPLAIN_BY))][..])
+        );
+    }
+    let late = asking.handle(at(LATE), Input::Refused);
+    assert_eq!(late.outputs, [Output::Ask(Ask::Resolve)], "without a deposit, if it came too late");
+    assert_eq!(late.next.handle(at(LATE + 1), Input::Refused).next.phase(), Phase::Asking(Ask::Resolve));
+    let came = asking.handle(at(LATE), Input::Received(Fit::Content(fit(&agreement, Responder))));
+    assert_eq!(came.next.phase(), Phase::Done(Outcome::Completed), "however late");
+    for (ruling, phase) in [
+        (Ruling::Affidavit(vec![Originator]), Phase::Done(Outcome::Affidavit)),
+        (Ruling::Aborted, Phase::Done(Outcome::Aborted)),
+    ] {
+        let step = late.next.handle(at(LATE), Input::Ruled(verdict(&agreement, ruling)));
+        assert_eq!(step.next.phase(), phase);
+    }
+    let both = Role::BOTH.map(|role| arbiter_protocol::message::verdict::Replacement {
+        role,
+        item: agreement.offer().item(role).clone(),
+    });
+    let given = asking.handle(at(EARLY), Input::Ruled(verdict(&agreement, Ruling::Replaced(both.to_vec()))));
+    assert_eq!(given.outputs, [Output::Ask(Ask::Fetch)]);
+    let fetched = given.next.handle(at(EARLY), Input::Fetched(fit(&agreement, Responder)));
+    assert_eq!(fetched.next.phase(), Phase::Done(Outcome::Resolved));
+}
+
+/// the second sender sends when it has the first item, however late; without it, it gives nothing and asks for an end
+/// from the deadline on.
+#[test]
+fn the_second_sender_gives_nothing_for_nothing() {
+    let cast = Cast::new();
+    let agreement = agreement(&cast, cash(Responder));
+    let at = UnixMillis;
+    let waiting = Session::accept(agreement.clone(), None, at(EARLY), TIMING).unwrap().next;
+    let impatient = waiting.handle(at(EARLY), Input::GiveUp);
+    assert_eq!(impatient.outputs, [Output::WakeAt(at(COMPLAIN_BY))], "the first sender has time until then");
+    let over = waiting.handle(at(COMPLAIN_BY), Input::Wake);
+    assert_eq!(over.outputs, [Output::Ask(Ask::Abort)]);
+    for session in [&waiting, &over.next] {
+        let step = session.handle(at(LATE), Input::Received(Fit::Content(fit(&agreement, Originator))));
+        assert_eq!(step.outputs, [Output::SendItem, Output::Done(Outcome::Completed)]);
+    }
+    let short = Session::accept(agreement, None, at(COMPLAIN_BY - 2 * MARGIN + 1), TIMING);
+    assert_eq!(short, Err(Refused::DeadlineMismatch));
+}
+
+fn verdict(agreement: &Agreement, ruling: Ruling) -> Verdict {
+    let offer = agreement.offer();
+    Verdict {
+        exchange_id: agreement.exchange_id(),
+        agreement_id: Some(agreement.id()),
+        originator: offer.originator.signing_key,
+        responder: offer.responder.signing_key,
+        originator_item: offer.originator_item.digest(),
+        responder_item: offer.responder_item.digest(),
+        ruling,
+        rule: "R-426".to_owned(),
+        rules: RULES.to_owned(),
+        requested_by: Originator,
+        request: Digest::of(&[b"request"]),
+        evidence: Vec::new(),
+        leaf_index: LeafIndex(4),
+        time: UnixMillis(LATE),
+    }
+}
