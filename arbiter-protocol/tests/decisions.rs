@@ -609,7 +609,7 @@ fn refusals_change_nothing() {
     let mut record = batch.record(&agreement.exchange_id()).cloned().unwrap();
     let standing = record.standing.responder.take().unwrap();
     assert_eq!((standing.at, &standing.request), (UnixMillis(COMPLAIN_BY), early.request().envelope()));
-    assert!(batch.len() == 0 && record == Record::default());
+    assert_eq!((batch.len(), record), (0, Record::default()));
     let (fit, id) = (fit(), ContentId(1));
     assert_eq!(
         batch.file(&deposit, Record::default(), now, ByRole::only(Originator, (&fit, id))),

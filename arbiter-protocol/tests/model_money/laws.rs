@@ -341,12 +341,17 @@ impl Exits {
     }
 
     /// The longest wait of who can turn to the arbiter at once, while there is time: the first sender of P2, the second of
-    /// P3, and in P4 whoever has not both payments before it.
+    /// P3, and in P4 whoever has not both payments before it. Who was stopped after it had decided to pay, and before it
+    /// paid, has nothing to deposit and is not among them.
     pub fn longest_of_who_may_act(&self, search: &Search) -> u8 {
         let known = self.0.lock().unwrap();
         let tables = search.tables.lock().unwrap();
         let may_act = |side: &Side, person: usize| {
             let first = search.stage.first() == person;
+            let decided = tables.session(side.session).is_some_and(arbiter_protocol::role::Session::sent);
+            if search.stage.pays(person) && decided && side.left & ITEM == 0 {
+                return false;
+            }
             match search.stage.protocol() {
                 Protocol::VerifyThenGenerate => first,
                 Protocol::RevokeOnSilence => !first,

@@ -111,11 +111,14 @@ pub struct Plan {
     pub answers: Vec<Result<Reply, Refused>>,
 }
 
+/// Who is told what, in which session, when.
+type Asked = (usize, u16, u64, Told);
+
 #[derive(Default)]
 pub struct Tables {
     sessions: Vec<Session>,
     outputs: Vec<Vec<Output>>,
-    steps: HashMap<(usize, u16, u64, Told), Option<(u16, u16)>>,
+    steps: HashMap<Asked, Option<(u16, u16)>>,
     durables: Vec<Durable>,
     lineage: HashMap<(u16, Vec<(u16, u8)>), u16>,
     plans: HashMap<(u16, Vec<(u16, u8)>), Plan>,
