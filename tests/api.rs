@@ -197,7 +197,7 @@ async fn the_originator_aborts_before_and_after_it_saw_an_acceptance() {
     let agreement = world.contract();
     let case = world.case(&agreement, Originator, Abort);
     let proven = prove(abort(&mut parties, case.clone()).await.unwrap(), &agreement, &case);
-    assert_eq!(proven.ruled.rule(), "R-403");
+    assert_eq!(proven.ruled.verdict().unwrap().rule, "R-403");
 }
 
 /// refused, and nothing is ruled.
@@ -490,7 +490,7 @@ async fn a_deposit_is_attested_complained_about_and_fetched() {
             );
             let case = world.case(&agreement, sender, Resolve);
             let proven = prove(resolve(&mut parties, case.clone()).await.unwrap(), &agreement, &case);
-            assert_eq!(proven.ruled.rule(), "R-406");
+            assert_eq!(proven.ruled.verdict().unwrap().rule, "R-406");
 
             let (key, chunks) = fetch(&mut parties, fetching).await.unwrap();
             let receiver = world.peer(sender.peer());
@@ -563,7 +563,7 @@ async fn the_second_sender_aborts_from_the_deadline_on() {
 
     world.clock.set(deadline());
     let proven = prove(abort(&mut parties, case.clone()).await.unwrap(), &agreement, &case);
-    assert_eq!(proven.ruled.rule(), "R-405");
+    assert_eq!(proven.ruled.verdict().unwrap().rule, "R-405");
 }
 
 /// too late stays too late.

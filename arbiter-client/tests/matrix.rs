@@ -22,7 +22,7 @@ use std::process::ExitCode;
 use std::sync::Mutex;
 
 use cells::{Cell, cells};
-use play::{Ending, Play, plays};
+use play::{Ending, plays};
 
 /// What all plays of one cell gave.
 #[derive(Default)]

@@ -159,7 +159,7 @@ async fn a_delivery_brings_the_receipt_out_of_escrow_and_the_file_to_the_other()
     let messages = upload(world.case(&agreement, Originator, Deposit), &bytes, 50_000);
     deposit(&mut parties, messages).await.unwrap();
     let proven = prove(resolve(&mut parties, case.clone()).await.unwrap(), &agreement, &case);
-    assert_eq!(proven.ruled.rule(), "R-406");
+    assert_eq!(proven.ruled.verdict().unwrap().rule, "R-406");
     fetched_is_the_original(&world, &agreement, Originator).await;
     let fetched = fetch(&mut parties, world.case(&agreement, Responder, Fetch)).await.unwrap();
     assert!(

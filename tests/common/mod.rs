@@ -366,6 +366,7 @@ impl Cast {
             originator_item: ours,
             responder_item: theirs,
             complain_by,
+            send_by: None,
         }
     }
 

@@ -179,6 +179,7 @@ async fn offer(arguments: &Peer, party: &Party, pin: &ArbiterPin) -> Result<Offe
         originator_item: ours,
         responder_item: theirs,
         complain_by: arguments.complain_ms.map(|span| SystemClock.now().after(DurationMillis(span))),
+        send_by: None,
         escrow: Some(EscrowTerms::new(epoch, Suite::DEFAULT)),
     })
 }
@@ -208,7 +209,7 @@ impl Court {
         let ruled = loot.receipts.last().map(|receipt| Signed::<Verdict>::parse(receipt.statement.clone()));
         match ruled.transpose()?.map(|verdict| verdict.unverified().ruling.clone()) {
             Some(Ruling::Replaced(_)) => self.fetch(loot).await,
-            Some(Ruling::Aborted) | None => Ok(()),
+            Some(Ruling::Aborted | Ruling::Affidavit(_) | Ruling::Revoked(_)) | None => Ok(()),
         }
     }
 
@@ -285,6 +286,8 @@ impl Court {
             Ruled::Attestation(_) => "attestation: holds the file".to_owned(),
             Ruled::Verdict(verdict) => match &verdict.ruling {
                 Ruling::Aborted => "verdict: aborted".to_owned(),
+                Ruling::Affidavit(_) => "verdict: an affidavit of what was there".to_owned(),
+                Ruling::Revoked(_) => "verdict: the money goes back".to_owned(),
                 Ruling::Replaced(list) => {
                     let roles: Vec<_> = list.iter().map(|it| it.role.to_string()).collect();
                     format!("verdict: opens the escrow of the {}", roles.join(" and the "))
@@ -360,7 +363,8 @@ fn keep(loot: &Loot, role: Role, arguments: &Peer) -> Result<()> {
             std::fs::write(folder.join(format!("{name}.{peer}.pem")), public_pem(&item.key))?;
             std::fs::write(folder.join(format!("{name}.{peer}.sig")), content)?;
         }
-        Description::Signature(_) => {}
+        // The receipt of a payment is the ledger's to show.
+        Description::Payment(_) | Description::Signature(_) => {}
     }
     Ok(())
 }

@@ -239,7 +239,9 @@ async fn serve(engine: Handle, key: CaseKey, settles: Rc<Cell<bool>>) -> Answer 
             engine.resolve(case).await
         }
         Action::Deposit => deposit(&engine, case, &settles).await,
-        Action::Abort | Action::Fetch | Action::Query => engine.file(case, ByRole::default()).await,
+        Action::Abort | Action::Fetch | Action::Query | Action::Revoke => {
+            engine.file(case, ByRole::default()).await
+        }
     };
     let read = match filed {
         Ok(Filed::Receipt(receipt)) => return Answer::Receipt(receipt),

@@ -212,6 +212,7 @@ impl Oracle {
         let in_time = verdict.time.0 < COMPLAIN_BY;
         let replaced: Vec<Role> = match &verdict.ruling {
             Ruling::Aborted => Vec::new(),
+            Ruling::Affidavit(_) | Ruling::Revoked(_) => return Err("a ruling that P1 and P2 do not have"),
             Ruling::Replaced(list) => list.iter().map(|it| it.role).collect(),
         };
         let ok = |holds: bool, what| if holds { Ok(()) } else { Err(what) };
@@ -415,6 +416,7 @@ impl Oracle {
         let in_escrow = self.kinds[exchange].is_detached(peer);
         let ruling = self.verdict(exchange).map(|it| it.ruling.clone());
         let (holds, what) = match outcome {
+            Outcome::Affidavit => (false, "ended with an affidavit, which P1 and P2 do not have"),
             Outcome::Completed => (facts.received, "completed without the item"),
             Outcome::Resolved if in_escrow => (facts.fetched, "resolved without the signature in hand"),
             Outcome::Resolved => (facts.fetched || self.replaced(exchange, peer), "resolved without an item"),

@@ -356,9 +356,10 @@ impl World {
             Output::Ask(ask) => {
                 let action = match ask {
                     Ask::Abort => Action::Abort,
-                    Ask::Complain => Action::Deposit,
+                    Ask::Complain | Ask::Deposit => Action::Deposit,
                     Ask::Fetch => Action::Fetch,
                     Ask::Resolve => Action::Resolve,
+                    Ask::Revoke => Action::Revoke,
                 };
                 self.call(party, exchange, action);
                 if self.setup.broken == Some(Broken::SendsAfterAbort)
@@ -368,6 +369,7 @@ impl World {
                     self.send_item(party, exchange);
                 }
             }
+            Output::Observe | Output::Release => panic!("there is no money here"),
             Output::WakeAt(time) => self.parties[party].desks[exchange].alarms.push(time.0),
             Output::Done(outcome) => {
                 self.tell(|_| format!("{} reports {outcome:?} in exchange {exchange}", NAMES[party]));

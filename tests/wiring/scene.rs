@@ -273,6 +273,7 @@ impl Meeting {
         assert_eq!(a, b, "unfair: {what}");
         let named = [Some(ours), theirs].into_iter().flatten().all(|outcome| match outcome {
             Outcome::Aborted(_) => !a,
+            Outcome::Affidavit(_) => false,
             Outcome::Completed(_) | Outcome::Resolved(_) => a,
         });
         assert!(named, "{what}");
@@ -301,6 +302,7 @@ fn has_peers_item(outcome: &Outcome) -> bool {
             .received_file
             .as_deref()
             .is_some_and(|path| Digest::of(&[&received(path)]) == described.sha256),
+        Description::Payment(_) => false,
         Description::Signature(_) => panic!("no such item here"),
     }
 }

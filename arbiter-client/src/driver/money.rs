@@ -171,7 +171,7 @@ impl Driver<'_> {
     }
 
     /// Whether the peer's payment, whose receipt has just arrived, still stands, as far as the ledger says so at once.
-    pub(super) async fn still_stands(&self) -> Result<bool, Error> {
+    pub(super) async fn still_stands(&mut self) -> Result<bool, Error> {
         let terms = self.terms(self.record.session.role().peer())?;
         Ok(match timeout(PRUDENT, self.inner.till.look(&terms)).await {
             Ok(Ok(receipt)) => receipt.is_effective(),
