@@ -300,7 +300,7 @@ async fn every_malformed_case_has_its_own_reason() {
         ("STATEMENT_NOT_CANONICAL", bytes(reordered)),
         ("VERSION_UNSUPPORTED", request(&|it| it.version = 2)),
         ("FIELD_LENGTH_INVALID", request(&|it| it.exchange_id.push(0))),
-        ("FIELD_VALUE_INVALID", request(&|it| it.action = 6)),
+        ("FIELD_VALUE_INVALID", request(&|it| it.action = 7)),
         ("FIELD_VALUE_INVALID", request(&|it| it.action = 0)),
         ("FIELD_VALUE_INVALID", request(&|it| it.role = 3)),
         // A statement of another type in the place of the request.

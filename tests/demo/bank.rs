@@ -9,6 +9,7 @@ use arbiter_client::ledger::grpc::GrpcLedger;
 use arbiter_client::protocol::ids::PublicKey;
 use arbiter_client::protocol::message::payment::{PaymentReceipt, PaymentTerms};
 use arbiter_client::protocol::statement::{Signed, Verified};
+use arbiter_client::purse::AccountLine;
 use tokio::time::sleep;
 
 use crate::paper::{Actor, Paper};
@@ -107,10 +108,10 @@ impl Bank {
     /// Puts money into an account.
     pub async fn issue(&self, program: &Path, account: &str) -> Result<()> {
         let home = self.home.display().to_string();
-        let to = account.rsplit(':').next().context("an account line without an account")?;
+        let to = account.parse::<AccountLine>()?.account.to_string();
         let address = self.url();
         let issue =
-            ["ledger", "issue", "--config", &home, "--to", to, "--amount", BEGIN, "--address", &address];
+            ["ledger", "issue", "--config", &home, "--to", &to, "--amount", BEGIN, "--address", &address];
         process::run_well(program, &issue.map(std::ffi::OsStr::new)).await?;
         Ok(())
     }

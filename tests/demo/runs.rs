@@ -161,7 +161,7 @@ pub const RUNS: &[Run] = &[
         "purchase",
         "buyer-killed",
         Ends::Both,
-        "Wide World Maps dies when its money is held. Fabrikam sends, hears nothing, and leaves the file with the arbiter.",
+        "Wide World Maps dies with the file on its way. Fabrikam hears nothing more, and leaves the file with the arbiter.",
     ),
     honest(
         "payment",

@@ -332,12 +332,16 @@ async fn buyer_killed(stage: &mut Stage) -> Result<Vec<Deal>> {
     let mut buying = offer_purchase(stage, &address, &SOON, &PATIENT).await?;
     let signed = buying.until("offer signed: exchange ").await?;
     let id = signed.rsplit(' ').next().context("no exchange id")?.to_owned();
-    buying.until("transfer of").await?;
+    // The seller has seen the money held, and its file is leaving.
+    selling.until("transfer of the file").await?;
     let actor = stage.player(FIRST)?.actor.clone();
-    if buying.kill()? {
-        stage.paper.act(&actor, "KILLED (SIGKILL) right after its money was held");
-        buying.gone().await?;
+    if !buying.kill()? {
+        stage.paper.act(&actor, "was finished before it could be killed");
+        selling.end_with(DONE).await?;
+        return Ok(vec![deal(stage, Ends::Both)?]);
     }
+    stage.paper.act(&actor, "KILLED (SIGKILL) with the file on its way");
+    buying.gone().await?;
     selling.end_with(DONE).await?;
     stage.paper.act(&actor, &format!("started again: fairx resume {}", id.get(..16).unwrap_or(&id)));
     let bundle = stage.bundle(FIRST, "")?.display().to_string();
