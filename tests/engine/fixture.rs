@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use arbiter::clock::ManualClock;
 use arbiter::engine::{Engine, EngineError, Filed, Handle, Held, Precheck, StartError};
@@ -9,7 +10,7 @@ use arbiter::keys::escrow::{EpochSeed, EscrowKeys};
 use arbiter::keys::{Keys, Seeds};
 use arbiter::store::mem::{Disk, MemStore};
 use arbiter::store::rocks::RocksStore;
-use arbiter::store::{ContentHead, Store};
+use arbiter::store::{ContentHead, Store, StoreError};
 use arbiter_protocol::crypto::{MemorySigner, Opener, Sealer, SealingSecret, Signer as _};
 use arbiter_protocol::escrow::{SignatureKey, Suite};
 use arbiter_protocol::evidence::checkpoint::Origin;
@@ -80,7 +81,14 @@ pub struct Folder(pub tempfile::TempDir);
 impl Place for Folder {
     type Store = RocksStore;
     fn open(&self) -> RocksStore {
-        RocksStore::open(self.0.path(), &arbiter()).unwrap()
+        // A task that was ended lets go of its store a moment after whoever ended it goes on.
+        for _ in 0..400 {
+            match RocksStore::open(self.0.path(), &arbiter()) {
+                Err(StoreError::InUse) => std::thread::sleep(Duration::from_millis(5)),
+                other => return other.unwrap(),
+            }
+        }
+        panic!("the store is still in use");
     }
 }
 
