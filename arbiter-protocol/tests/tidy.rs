@@ -356,7 +356,7 @@ fn the_limits_in_the_specification_are_those_of_the_code() {
         ("CURRENCY_BYTES", number(limits::CURRENCY_BYTES)),
         ("CURRENCY_SCALE", limits::CURRENCY_SCALE.to_string()),
         ("AMOUNT_UNITS", limits::AMOUNT_UNITS.to_string()),
-        ("HOLD_MARGIN", format!("{} ms", limits::HOLD_MARGIN.0)),
+        ("HOLD_MARGIN", limits::HOLD_MARGIN.0.to_string()),
         ("PROPERTIES", number(limits::PROPERTIES)),
         ("EVIDENCE_HASHES", number(limits::EVIDENCE_HASHES)),
         ("PROOF_HASHES", number(limits::PROOF_HASHES)),
