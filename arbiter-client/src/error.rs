@@ -27,7 +27,7 @@ use crate::arbiter::{Misbehaviour, Reason};
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The arbiter is out of reach. The journal keeps the place: call `resume`.
+    /// The arbiter or a ledger is out of reach. The journal keeps the place: call `resume`.
     #[error("{what}; try again in {} s", after.as_secs().max(1))]
     Retry {
         /// Wait at least this long.

@@ -171,6 +171,10 @@ impl<'a> Driver<'a> {
             }
         }
         self.close().await;
+        if self.money.paying.is_some() {
+            let what = "the own payment is owed, and its ledger has not confirmed it".to_owned();
+            return Err(Error::Retry { after: self.inner.settings.patience, what });
+        }
         let evidence = self.record.evidence();
         match self.ended() {
             Some(role::Outcome::Aborted) => Ok(Outcome::Aborted(evidence)),
@@ -192,7 +196,7 @@ impl<'a> Driver<'a> {
     /// that it owes.
     fn finished(&self) -> bool {
         match self.ended() {
-            Some(_) if self.money.releasing.is_some() => false,
+            Some(_) if self.money.paying.is_some() || self.money.releasing.is_some() => false,
             Some(role::Outcome::Completed) => self.peer_done || self.record.session.is_first(),
             Some(role::Outcome::Aborted | role::Outcome::Affidavit | role::Outcome::Resolved) => true,
             None => false,
@@ -205,6 +209,7 @@ impl<'a> Driver<'a> {
         let settings = self.inner.settings;
         let patience = match self.record.session.phase() {
             Phase::Offered | Phase::Waiting => Some(self.news.last() + settings.patience),
+            Phase::Done(_) if self.money.paying.is_some() => Some(self.news.last() + settings.patience),
             Phase::Done(_) => Some(self.news.last() + settings.linger),
             // Only the ledger and the deadline count, not what the peer says.
             Phase::Asking(_) | Phase::Settling => None,
@@ -264,10 +269,11 @@ impl<'a> Driver<'a> {
             Output::Observe => self.observe()?,
             Output::Release => self.release()?,
             Output::WakeAt(time) => self.alarm = Some(time),
-            Output::Done(_) => {
+            Output::Done(outcome) => {
                 self.asking = None;
                 self.alarm = None;
-                self.money.paying = None;
+                // Who has the peer's item still owes its own.
+                self.money.paying = self.money.paying.take().filter(|_| outcome == role::Outcome::Completed);
                 self.money.watching = None;
                 self.news.now();
             }

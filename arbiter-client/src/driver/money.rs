@@ -131,7 +131,13 @@ impl Driver<'_> {
                 tracing::info!(entry = receipt.entry, "the payment took effect");
                 self.record.own.receipt = Some(receipt);
                 self.inner.journal.put(&self.record).await?;
-                self.send_item().await
+                self.news.now();
+                self.send_item().await?;
+                // A second sender that had ended: it holds for nothing from here on.
+                if self.ended().is_some() && self.record.session.protocol() != Protocol::MutualRollback {
+                    self.release()?;
+                }
+                Ok(())
             }
             Told::Paid(Paid::Refused(why)) => self.not_paid(&why).await,
             Told::Paid(Paid::TooLate) => Ok(()),
