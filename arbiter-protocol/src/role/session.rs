@@ -1,7 +1,7 @@
 //! One party's side of one exchange, from the agreement to the end.
 //!
 //! Originator and responder differ in how they open ([`super::originator`], [`super::responder`]); from the
-//! agreement on only the order of sending and the protocol matter. When depends on [`super::deadlines`].
+//! agreement on only the order of sending and the protocol matter. When depends on `deadlines`.
 //!
 //! ```text
 //!  first sender    SendItem, Waiting ──item──▶ Done(Completed), in P4 Settling
