@@ -67,7 +67,7 @@ fuzz: system ## Look for inputs that break something: TARGET=envelope SECONDS=60
 sim: system ## Simulate: SEEDS=100000 plays so many schedules, SEED=17 tells the story of one.
 	$(if $(SEED),SEED=$(SEED)) $(if $(SEEDS),SEEDS=$(SEEDS)) $(CARGO) test $(FLAGS) --test sim simulate -- --ignored --nocapture
 
-mutants: ## Change the code, expect a test to fail: FILE=arbiter-protocol/src/role/arbiter.rs, all of the core without FILE.
+mutants: ## Change the code, expect a test to fail: FILE=arbiter-protocol/src/role/session.rs, all of the core without FILE.
 	@command -v cargo-mutants >/dev/null || $(CARGO) install --locked cargo-mutants
 	CARGO_PROFILE_DEV_OPT_LEVEL=1 CARGO_PROFILE_DEV_DEBUG=0 $(CARGO) mutants --jobs 1 --file '$(FILE)' \
 	$(if $(filter src/%,$(FILE)),$(ENGINE),$(CORE))
