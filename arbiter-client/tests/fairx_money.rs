@@ -400,4 +400,10 @@ fn offers_that_cannot_be_paid_are_refused() {
     let closed = buyer.good(&["purse", "close", "main"]);
     assert!(closed.contains("closed, for ever"), "{closed}");
     assert!(buyer.good(&["purse", "list"]).contains("CLOSED"));
+
+    let purses = seller.folder.path().join("home/purses.toml");
+    let away = std::fs::read_to_string(&purses).unwrap().replace(&bank.url(), "http://127.0.0.1:9");
+    std::fs::write(&purses, away).unwrap();
+    let list = seller.good(&["purse", "list"]);
+    assert!(list.trim_end().ends_with("not known: the ledger is out of reach: tcp connect error"), "{list}");
 }

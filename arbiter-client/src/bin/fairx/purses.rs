@@ -157,7 +157,11 @@ fn row(purse: &Purse, balance: Result<AccountStatement, Failure>) -> String {
             show(it.reserved),
             show(it.incoming)
         ),
-        Err(failure) => format!("not known: {}", plain::clip(&failure.to_string(), 100)),
+        // What to do is for commands that fail; this one has other rows.
+        Err(failure) => {
+            let text = failure.to_string();
+            format!("not known: {}", plain::clip(text.lines().next().unwrap_or_default(), 100))
+        }
     };
     let limit = purse.limit.map_or_else(String::new, |units| format!("; at most {} at a time", show(units)));
     let preferred = if purse.preferred { "; preferred" } else { "" };
