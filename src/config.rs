@@ -32,7 +32,7 @@ mod flags;
 pub mod ledger;
 
 pub use adapters::{AdapterSettings, SecretRef};
-pub use flags::Overrides;
+pub use flags::{CommonOverrides, Overrides};
 
 use flags::Defaults;
 

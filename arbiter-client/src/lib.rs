@@ -62,6 +62,7 @@ pub mod clock;
 pub mod consent;
 mod driver;
 mod durable;
+mod endpoint;
 pub mod error;
 pub mod explain;
 pub mod fingerprint;

@@ -80,6 +80,15 @@ pub struct Overrides {
     #[arg(long, value_name = "S")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drain_seconds: Option<u64>,
+    /// TLS and log lines.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub common: CommonOverrides,
+}
+
+/// The flags that whatever serves has: TLS and log lines.
+#[derive(Clone, Debug, Default, Args, Serialize)]
+pub struct CommonOverrides {
     /// Certificate chain (PEM); with --tls-key it turns TLS on
     #[arg(long, value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]

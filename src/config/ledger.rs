@@ -14,7 +14,9 @@ use clap::Args;
 use figment::providers::Env;
 use serde::{Deserialize, Serialize};
 
-use super::{ConfigError, LogFormat, Program, check_ranges, check_tls, gather, resolve_path};
+use super::{
+    CommonOverrides, ConfigError, LogFormat, Program, check_ranges, check_tls, gather, resolve_path,
+};
 
 /// The file that `ledger init` writes and that is read if no other is named.
 pub const FILE_NAME: &str = "ledger.toml";
@@ -103,30 +105,10 @@ pub struct Overrides {
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_requests: Option<u32>,
-    /// Certificate chain (PEM); with --tls-key it turns TLS on
-    #[arg(long, value_name = "FILE")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tls_cert: Option<PathBuf>,
-    /// Secret key of the certificate (PEM)
-    #[arg(long, value_name = "FILE")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tls_key: Option<PathBuf>,
-    /// Clients must show a certificate of this authority (PEM)
-    #[arg(long, value_name = "FILE")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tls_client_ca: Option<PathBuf>,
-    /// Serve plaintext beyond loopback; only behind a proxy that speaks TLS
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub allow_plaintext: Option<bool>,
-    /// Form of the log lines on stderr [default: text]
-    #[arg(long, value_name = "FORM")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub log_format: Option<LogFormat>,
-    /// Which log lines, e.g. `info,arbiter=debug` [default: info]
-    #[arg(long, value_name = "FILTER")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub log_filter: Option<String>,
+    /// TLS and log lines.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub common: CommonOverrides,
 }
 
 /// What is left to the program if nobody says anything. `name` and `currencies` have no default: `init` writes them.

@@ -33,12 +33,13 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 use tonic::{Code, Response, Status};
 use tonic_types::StatusExt as _;
 
 use crate::arbiter::{ArbiterPort, Deposit, Filing, PortError, Reason, upload_time};
-use crate::error::{Error, Usage};
+use crate::endpoint::endpoint;
+use crate::error::Error;
 
 /// How long an arbiter may take.
 #[derive(Clone, Copy, Debug)]
@@ -100,28 +101,12 @@ pub struct ArbiterInfo {
 impl GrpcArbiter {
     /// For `http://…`, or `https://…` with the authority (PEM) that the certificate must come from.
     pub fn new(url: &str, ca: Option<Vec<u8>>) -> Result<Self, Error> {
-        let unusable = |why: tonic::transport::Error| Usage::Url(why.to_string());
-        let endpoint = Endpoint::from_shared(url.to_owned()).map_err(unusable)?;
-        let endpoint = endpoint
-            .connect_timeout(Duration::from_secs(5))
+        let endpoint = endpoint(url, ca)?
             .http2_keep_alive_interval(PING_EVERY)
             .keep_alive_timeout(PONG_WITHIN)
             .keep_alive_while_idle(true)
             .initial_stream_window_size(WINDOW_BYTES)
             .initial_connection_window_size(WINDOW_BYTES);
-        #[cfg(feature = "tls")]
-        let endpoint = match ca {
-            Some(ca) => {
-                let ca = tonic::transport::Certificate::from_pem(ca);
-                let tls = tonic::transport::ClientTlsConfig::new().ca_certificate(ca);
-                endpoint.tls_config(tls).map_err(unusable)?
-            }
-            None => endpoint,
-        };
-        #[cfg(not(feature = "tls"))]
-        if ca.is_some() {
-            return Err(Usage::Url("this build has no TLS".to_owned()).into());
-        }
         Ok(Self { channel: endpoint.connect_lazy(), bounds: Bounds::default() })
     }
 

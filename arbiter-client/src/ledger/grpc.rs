@@ -15,11 +15,12 @@ use arbiter_protocol::wire::ledger as proto;
 use arbiter_protocol::wire::ledger::ledger_service_client::LedgerServiceClient;
 use async_trait::async_trait;
 use tokio::time::timeout;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 use tonic::{Code, Response, Status};
 use tonic_types::StatusExt as _;
 
-use crate::error::{Error, Usage};
+use crate::endpoint::endpoint;
+use crate::error::Error;
 use crate::ledger::{LedgerError, LedgerPort, Page};
 
 /// How long a ledger may take for a whole call that should take milliseconds.
@@ -56,25 +57,9 @@ pub struct LedgerInfo {
 impl GrpcLedger {
     /// For `http://…`, or `https://…` with the authority (PEM) that the certificate must come from.
     pub fn new(url: &str, ca: Option<Vec<u8>>) -> Result<Self, Error> {
-        let unusable = |why: tonic::transport::Error| Usage::Url(why.to_string());
-        let endpoint = Endpoint::from_shared(url.to_owned()).map_err(unusable)?;
-        let endpoint = endpoint
-            .connect_timeout(Duration::from_secs(5))
+        let endpoint = endpoint(url, ca)?
             .http2_keep_alive_interval(Duration::from_secs(10))
             .keep_alive_timeout(Duration::from_secs(20));
-        #[cfg(feature = "tls")]
-        let endpoint = match ca {
-            Some(ca) => {
-                let ca = tonic::transport::Certificate::from_pem(ca);
-                let tls = tonic::transport::ClientTlsConfig::new().ca_certificate(ca);
-                endpoint.tls_config(tls).map_err(unusable)?
-            }
-            None => endpoint,
-        };
-        #[cfg(not(feature = "tls"))]
-        if ca.is_some() {
-            return Err(Usage::Url("this build has no TLS".to_owned()).into());
-        }
         Ok(Self { channel: endpoint.connect_lazy(), call: CALL })
     }
 

@@ -13,7 +13,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 use tonic::transport::Endpoint;
 
-use crate::error::{Error, Usage};
+use crate::endpoint::endpoint;
+use crate::error::Error;
 use crate::transport::grpc::{
     CLOSING, Heard, KEEP_ALIVE, MESSAGE_BYTES, ROOM, WINDOW_BYTES, closing, from_wire, room, to_wire,
 };
@@ -44,24 +45,22 @@ enum Line {
 impl Dialer {
     /// Dials `http://host:port`.
     pub fn new(url: &str) -> Result<Self, Error> {
-        let endpoint = Endpoint::from_shared(url.to_owned()).map_err(|why| Usage::Url(why.to_string()))?;
-        let endpoint = endpoint
-            .connect_timeout(Duration::from_secs(5))
-            .http2_keep_alive_interval(KEEP_ALIVE)
-            .keep_alive_while_idle(true)
-            .initial_stream_window_size(WINDOW_BYTES)
-            .initial_connection_window_size(WINDOW_BYTES);
-        Ok(Self { endpoint, delays: delays(), line: Line::Down })
+        Self::over(url, None)
     }
 
     /// Dials `https://host:port`, whose certificate must come from this authority (PEM).
     #[cfg(feature = "tls")]
     pub fn with_ca(url: &str, ca: &[u8]) -> Result<Self, Error> {
-        let mut dialer = Self::new(url)?;
-        let tls = tonic::transport::ClientTlsConfig::new()
-            .ca_certificate(tonic::transport::Certificate::from_pem(ca));
-        dialer.endpoint = dialer.endpoint.tls_config(tls).map_err(|why| Usage::Url(why.to_string()))?;
-        Ok(dialer)
+        Self::over(url, Some(ca.to_vec()))
+    }
+
+    fn over(url: &str, ca: Option<Vec<u8>>) -> Result<Self, Error> {
+        let endpoint = endpoint(url, ca)?
+            .http2_keep_alive_interval(KEEP_ALIVE)
+            .keep_alive_while_idle(true)
+            .initial_stream_window_size(WINDOW_BYTES)
+            .initial_connection_window_size(WINDOW_BYTES);
+        Ok(Self { endpoint, delays: delays(), line: Line::Down })
     }
 
     fn dial(&mut self) -> Dialing {
