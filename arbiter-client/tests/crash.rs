@@ -13,7 +13,7 @@ use arbiter_client::protocol::exchange::selection::Role;
 use arbiter_client::testing::{Bench, Cheat, Cheater, identity};
 use arbiter_client::transport::memory::{End, Wire};
 use common::{Deal, all_deals, arbiter_gave, has_peers_item, setting};
-use fuse::{FOR_EVER, Fuse, Party};
+use fuse::{Fuse, Party, both_live};
 
 /// R-301, S4, S20: both parties honest, one of them stopped once, back at once or after its peer lost patience.
 #[tokio::test(start_paused = true)]
@@ -30,23 +30,8 @@ async fn a_crash_at_any_step_ends_fair_for_both() {
                     let folder = tempfile::tempdir().unwrap();
                     let bench = Bench::new(folder.path());
                     let setting = setting(&bench, deal, folder.path());
-                    let wire = Wire::default();
-                    let party = |role| Party {
-                        bench: &bench,
-                        setting: &setting,
-                        role,
-                        journal: Arc::default(),
-                        wire: wire.clone(),
-                    };
-                    let (alice, bob) = (party(Role::Originator), party(Role::Responder));
-                    let fuse = |role| Fuse::at(if role == crashing { step } else { u64::MAX });
-                    let (a, b) = (fuse(Role::Originator), fuse(Role::Responder));
-                    let both = async {
-                        tokio::join!(alice.live_twice(a.clone(), pause), bob.live_twice(b.clone(), pause))
-                    };
-                    let (ours, theirs) = tokio::time::timeout(FOR_EVER, both).await.expect("it ends");
+                    let (ours, theirs, burnt) = both_live(&bench, &setting, crashing, step, pause).await;
                     let what = format!("{deal:?}, {crashing} stopped at step {step} for {pause:?}");
-                    let burnt = a.blown() || b.blown();
                     let has = |outcome: &Option<Outcome>| outcome.as_ref().is_some_and(has_peers_item);
                     let (ours_has, theirs_has) = (has(&ours), has(&theirs));
                     assert_eq!(ours_has, theirs_has, "{what}: {ours:?} {theirs:?}");

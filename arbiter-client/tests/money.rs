@@ -4,7 +4,6 @@
 mod common;
 mod trades;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use arbiter_client::bundle::{Bundle, Claim};
@@ -14,7 +13,7 @@ use arbiter_client::protocol::exchange::payment::{Hold, Timeout};
 use arbiter_client::protocol::exchange::selection::Role;
 use arbiter_client::protocol::message::verdict::Ruling;
 use arbiter_client::protocol::time::DurationMillis;
-use arbiter_client::testing::{Bench, Cheat, Cheater, LedgerCall, TestLedger, identity, purse};
+use arbiter_client::testing::{Bench, Cheat, LedgerCall, TestLedger, identity, purse};
 use arbiter_client::transport::memory::{End, Wire};
 use arbiter_client::verify::{Trust, verify};
 use arbiter_client::{Client, Error, Give, Outcome, items};
@@ -106,14 +105,7 @@ async fn against(
     let setting = trade(&bench, kind, folder.path());
     let wire = Wire::default();
     let (mut a, mut b) = (wire.end(End::First), wire.end(End::Second));
-    let (name, file) = match cheating {
-        Role::Originator => ("alice", setting.originator_file.clone()),
-        Role::Responder => ("bob", setting.responder_file.clone()),
-    };
-    let cheater = Cheater::new(identity(name), cheat, file)
-        .with_arbiter(Arc::new(bench.arbiter.clone()))
-        .with_account(Arc::new(bench.ledger.clone()), Arc::new(purse(name)))
-        .for_time(Duration::from_secs(5_000));
+    let cheater = trades::cheater(&bench, &setting, cheating, cheat);
     let what = format!("{kind:?}, {cheating} {cheat:?}");
     let (outcome, loot) = match cheating {
         Role::Responder => {

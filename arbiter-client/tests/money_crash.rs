@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use arbiter_client::Outcome;
 use arbiter_client::protocol::exchange::selection::Role;
-use arbiter_client::testing::{Bench, Cheat, Cheater, identity, purse};
+use arbiter_client::testing::{Bench, Cheat};
 use arbiter_client::transport::memory::{End, Wire};
-use fuse::{FOR_EVER, Fuse, Party};
+use fuse::{Fuse, Party, both_live};
 use trades::{BEGIN, TRADES, Trade, after_honest, balances, has, trade, until_all_is_over};
 
 /// An exchange has some sixty steps; what comes later is one look at the ledger like another, or one question.
@@ -30,21 +30,7 @@ async fn a_crash_at_any_step_of_a_trade_ends_fair_for_both() {
                     let folder = tempfile::tempdir().unwrap();
                     let bench = Bench::new(folder.path());
                     let setting = trade(&bench, kind, folder.path());
-                    let wire = Wire::default();
-                    let party = |role| Party {
-                        bench: &bench,
-                        setting: &setting,
-                        role,
-                        journal: Arc::default(),
-                        wire: wire.clone(),
-                    };
-                    let (alice, bob) = (party(Role::Originator), party(Role::Responder));
-                    let fuse = |role| Fuse::at(if role == crashing { step } else { u64::MAX });
-                    let (a, b) = (fuse(Role::Originator), fuse(Role::Responder));
-                    let both = async {
-                        tokio::join!(alice.live_twice(a.clone(), pause), bob.live_twice(b.clone(), pause))
-                    };
-                    let (ours, theirs) = tokio::time::timeout(FOR_EVER, both).await.expect("it ends");
+                    let (ours, theirs, burnt) = both_live(&bench, &setting, crashing, step, pause).await;
                     until_all_is_over(&bench, &setting).await;
                     let what = format!(
                         "{kind:?}, {crashing} stopped at step {step} for {pause:?}: {ours:?} {theirs:?}"
@@ -57,7 +43,7 @@ async fn a_crash_at_any_step_of_a_trade_ends_fair_for_both() {
                         assert!(has(&ours), "{what}");
                         assert!(kind == Trade::Swap || bench.arbiter.calls() == 0, "{what}");
                     }
-                    if !a.blown() && !b.blown() {
+                    if !burnt {
                         break;
                     }
                     crashes += 1;
@@ -91,10 +77,7 @@ async fn a_crash_on_the_way_to_the_arbiter_costs_no_money() {
             let role = Role::Originator;
             let alice = Party { bench: &bench, setting: &setting, role, journal, wire: wire.clone() };
             let fuse = Fuse::at(step);
-            let cheater = Cheater::new(identity("bob"), cheat, setting.responder_file.clone())
-                .with_arbiter(Arc::new(bench.arbiter.clone()))
-                .with_account(Arc::new(bench.ledger.clone()), Arc::new(purse("bob")))
-                .for_time(Duration::from_secs(5_000));
+            let cheater = trades::cheater(&bench, &setting, Role::Responder, cheat);
             let mut end = wire.end(End::Second);
             let (outcome, loot) =
                 tokio::join!(alice.live_twice(fuse.clone(), Duration::ZERO), cheater.respond(&mut end));

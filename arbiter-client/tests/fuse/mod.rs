@@ -28,7 +28,7 @@ use tokio::sync::Notify;
 use super::common::Setting;
 
 const NO_OFFER: Duration = Duration::from_secs(50_000);
-pub const FOR_EVER: Duration = Duration::from_secs(500_000);
+const FOR_EVER: Duration = Duration::from_secs(500_000);
 
 /// Stops everything at the step with this number; steps are counted over all parts of a party.
 #[derive(Clone)]
@@ -55,6 +55,18 @@ impl Fuse {
 
     async fn wait(&self) {
         self.0.2.notified().await;
+    }
+
+    /// A call of the arbiter or of the ledger: one step before it, one after it.
+    async fn around<T>(&self, call: impl Future<Output = T>) -> T {
+        if self.burns() {
+            pending::<()>().await;
+        }
+        let answer = call.await;
+        if self.burns() {
+            pending::<()>().await;
+        }
+        answer
     }
 }
 
@@ -113,75 +125,49 @@ impl<T: Transport> Transport for FusedTransport<T> {
 
 pub struct FusedPort(Arc<dyn ArbiterPort>, Fuse);
 
-impl FusedPort {
-    async fn around<T>(&self, call: impl Future<Output = Result<T, PortError>>) -> Result<T, PortError> {
-        if self.1.burns() {
-            pending::<()>().await;
-        }
-        let answer = call.await;
-        if self.1.burns() {
-            pending::<()>().await;
-        }
-        answer
-    }
-}
-
 #[async_trait]
 impl ArbiterPort for FusedPort {
     async fn abort(&self, filing: &Filing) -> Result<Receipt, PortError> {
-        self.around(self.0.abort(filing)).await
+        self.1.around(self.0.abort(filing)).await
     }
     async fn resolve(&self, filing: &Filing) -> Result<Receipt, PortError> {
-        self.around(self.0.resolve(filing)).await
+        self.1.around(self.0.resolve(filing)).await
     }
     async fn revoke(&self, filing: &Filing) -> Result<Receipt, PortError> {
-        self.around(self.0.revoke(filing)).await
+        self.1.around(self.0.revoke(filing)).await
     }
     async fn query(&self, filing: &Filing) -> Result<Receipt, PortError> {
-        self.around(self.0.query(filing)).await
+        self.1.around(self.0.query(filing)).await
     }
     async fn deposit(&self, filing: &Filing, content: &Path) -> Result<Receipt, PortError> {
-        self.around(self.0.deposit(filing, content)).await
+        self.1.around(self.0.deposit(filing, content)).await
     }
     async fn fetch(&self, filing: &Filing) -> Result<Deposit, PortError> {
-        self.around(self.0.fetch(filing)).await
+        self.1.around(self.0.fetch(filing)).await
     }
     async fn consistency(&self, old_size: u64, new_size: u64) -> Result<Vec<Digest>, PortError> {
-        self.around(self.0.consistency(old_size, new_size)).await
+        self.1.around(self.0.consistency(old_size, new_size)).await
     }
 }
 
 pub struct FusedLedger(Arc<dyn LedgerPort>, Fuse);
 
-impl FusedLedger {
-    async fn around<T>(&self, call: impl Future<Output = Result<T, LedgerError>>) -> Result<T, LedgerError> {
-        if self.1.burns() {
-            pending::<()>().await;
-        }
-        let answer = call.await;
-        if self.1.burns() {
-            pending::<()>().await;
-        }
-        answer
-    }
-}
-
 #[async_trait]
 impl LedgerPort for FusedLedger {
     async fn order(&self, order: &Envelope) -> Result<Envelope, LedgerError> {
-        self.around(self.0.order(order)).await
+        self.1.around(self.0.order(order)).await
     }
     async fn payment(&self, terms: &PaymentTerms) -> Result<Envelope, LedgerError> {
-        self.around(self.0.payment(terms)).await
+        self.1.around(self.0.payment(terms)).await
     }
     async fn order_account(&self, order: &Envelope) -> Result<Envelope, LedgerError> {
-        self.around(self.0.order_account(order)).await
+        self.1.around(self.0.order_account(order)).await
     }
     async fn account(&self, query: &Envelope) -> Result<Envelope, LedgerError> {
-        self.around(self.0.account(query)).await
+        self.1.around(self.0.account(query)).await
     }
     async fn payments(&self, query: &Envelope, page: &str) -> Result<Page, LedgerError> {
-        self.around(self.0.payments(query, page)).await
+        self.1.around(self.0.payments(query, page)).await
     }
 }
 
@@ -250,4 +236,22 @@ impl Party<'_> {
         assert!(self.journal.all(Shelf::Exchanges).unwrap().is_empty());
         None
     }
+}
+
+/// Both parties, one of them stopped at this step: how it ends for each, and whether the step was reached.
+pub async fn both_live(
+    bench: &Bench,
+    setting: &Setting,
+    crashing: Role,
+    step: u64,
+    pause: Duration,
+) -> (Option<Outcome>, Option<Outcome>, bool) {
+    let wire = Wire::default();
+    let party = |role| Party { bench, setting, role, journal: Arc::default(), wire: wire.clone() };
+    let (alice, bob) = (party(Role::Originator), party(Role::Responder));
+    let fuse = |role| Fuse::at(if role == crashing { step } else { u64::MAX });
+    let (a, b) = (fuse(Role::Originator), fuse(Role::Responder));
+    let both = async { tokio::join!(alice.live_twice(a.clone(), pause), bob.live_twice(b.clone(), pause)) };
+    let (ours, theirs) = tokio::time::timeout(FOR_EVER, both).await.expect("it ends");
+    (ours, theirs, a.blown() || b.blown())
 }

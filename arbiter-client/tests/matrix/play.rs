@@ -1,6 +1,5 @@
 //! One play: who cheats how, what is away, and the judgement.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use arbiter_client::protocol::escrow::Suite;
@@ -8,7 +7,7 @@ use arbiter_client::protocol::exchange::item::Description;
 use arbiter_client::protocol::exchange::selection::{Protocol, Role};
 use arbiter_client::protocol::ids::ExchangeId;
 use arbiter_client::protocol::message::agreement::{EscrowTerms, Offer};
-use arbiter_client::testing::{Bench, Cheat, Cheater, LedgerCall, Loot, identity, purse};
+use arbiter_client::testing::{Bench, Cheat, LedgerCall, Loot, identity};
 use arbiter_client::transport::memory::{End, Memory, Wire};
 use arbiter_client::{Client, Error, Outcome};
 
@@ -156,14 +155,7 @@ impl Play {
         cheating: Role,
         cheat: Cheat,
     ) -> (Option<Outcome>, Loot) {
-        let (name, file) = match cheating {
-            Role::Originator => ("alice", setting.originator_file.clone()),
-            Role::Responder => ("bob", setting.responder_file.clone()),
-        };
-        let cheater = Cheater::new(identity(name), cheat, file)
-            .with_arbiter(Arc::new(bench.arbiter.clone()))
-            .with_account(Arc::new(bench.ledger.clone()), Arc::new(purse(name)))
-            .for_time(Duration::from_secs(5_000));
+        let cheater = trades::cheater(bench, setting, cheating, cheat);
         let wire = Wire::default();
         let (mut a, mut b) = (wire.end(End::First), wire.end(End::Second));
         match cheating {

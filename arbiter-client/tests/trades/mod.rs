@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // A test may stop where it likes.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use arbiter_client::protocol::crypto::Signer as _;
@@ -15,7 +16,7 @@ use arbiter_client::protocol::message::agreement::Offer;
 use arbiter_client::protocol::message::payment::{PaymentState, PaymentTerms};
 use arbiter_client::protocol::statement::Verified;
 use arbiter_client::protocol::time::{DurationMillis, UnixMillis};
-use arbiter_client::testing::{Bench, identity, purse};
+use arbiter_client::testing::{Bench, Cheat, Cheater, identity, purse};
 use arbiter_client::{Give, OfferTerms, Outcome, items};
 
 use super::common::{Setting, content, described};
@@ -161,6 +162,18 @@ pub fn payment(bench: &Bench, from: &str, to: &str, amount: &str, hold: Option<H
         amount: Amount::parse(amount).unwrap(),
         hold,
     }
+}
+
+/// Who cheats in this role, with an account of its own.
+pub fn cheater(bench: &Bench, setting: &Setting, cheating: Role, cheat: Cheat) -> Cheater {
+    let (name, file) = match cheating {
+        Role::Originator => ("alice", setting.originator_file.clone()),
+        Role::Responder => ("bob", setting.responder_file.clone()),
+    };
+    Cheater::new(identity(name), cheat, file)
+        .with_arbiter(Arc::new(bench.arbiter.clone()))
+        .with_account(Arc::new(bench.ledger.clone()), Arc::new(purse(name)))
+        .for_time(Duration::from_secs(5_000))
 }
 
 /// Waits until every hold is over and the arbiter's orders are with the ledger.
