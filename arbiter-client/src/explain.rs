@@ -126,7 +126,9 @@ pub fn summary(bundle: &Bundle) -> Vec<String> {
         Claim::Completed => "Both handed over their items; no arbiter was needed.".to_owned(),
         Claim::Open => "The exchange did not end, as far as this bundle shows.".to_owned(),
         Claim::Revoked => "The arbiter had the money that was held returned.".to_owned(),
-        Claim::Resolved if offer.selection.protocol == Protocol::BothDeposited => {
+        Claim::Resolved
+            if matches!(offer.selection.protocol, Protocol::Affidavit | Protocol::BothDeposited) =>
+        {
             "Both items went through the arbiter, which gave out both.".to_owned()
         }
         Claim::Resolved if offer.selection.protocol == Protocol::RevokeOnSilence => {
@@ -331,8 +333,7 @@ fn ruling(statements: &Statements, proven: &Proven) -> Vec<String> {
                                 plain::item(&it.item)
                             );
                         }
-                        let protocol = statements.offer.selection.protocol;
-                        if matches!(protocol, Protocol::BothDeposited | Protocol::RevokeOnSilence) {
+                        if !statements.offer.selection.protocol.generates() {
                             let item = plain::item(&it.item);
                             return format!("{by}: it gives {item} by {party}, which was left with it, to the other party.");
                         }

@@ -26,7 +26,7 @@ use arbiter_protocol::message::agreement::{Acceptance, Agreement, ArbiterIdentit
 use arbiter_protocol::message::payment::PaymentReceipt;
 use arbiter_protocol::message::transfer::Transfer;
 use arbiter_protocol::message::verdict::{Answer, Attestation, Verdict};
-use arbiter_protocol::ruling::receipt::{Proven, Receipt, Ruled, Unproven, contradict, deposit_rule};
+use arbiter_protocol::ruling::receipt::{Proven, Receipt, Unproven, contradict};
 use arbiter_protocol::statement::{Signed, Verified};
 
 use crate::bundle::Bundle;
@@ -426,11 +426,7 @@ fn stage_detail(what: &str, protocol: Protocol, proven: Option<&Proven>) -> Stri
     let Some(proven) = proven else { return what.to_owned() };
     match what {
         _ if what.contains("rules") => {
-            let rule = match &proven.ruled {
-                Ruled::Attestation(_) => deposit_rule(protocol),
-                Ruled::Verdict(verdict) => verdict.rule.as_str(),
-            };
-            format!("{what} ({rule})")
+            format!("{what} ({})", proven.ruled.rule(protocol))
         }
         _ if what.contains("tree") => {
             let checkpoint = proven.checkpoint.checkpoint();

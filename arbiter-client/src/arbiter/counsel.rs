@@ -31,7 +31,6 @@ use arbiter_protocol::role::arbiter::to_open;
 use arbiter_protocol::ruling::receipt::{Proven, Receipt, Ruled, contradict};
 use arbiter_protocol::statement::Verified;
 use arbiter_protocol::time::UnixMillis;
-use backon::{BackoffBuilder as _, ExponentialBuilder};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 use tokio_stream::StreamExt as _;
@@ -366,12 +365,7 @@ impl Counsel {
     /// the item when it stops too early, so it goes on at least until its time to complain is over.
     async fn patiently<'a, T>(&'a self, call: impl Fn() -> Call<'a, T> + Send) -> Result<T, Error> {
         let started = Instant::now();
-        let mut delays = ExponentialBuilder::default()
-            .with_min_delay(self.retry.first)
-            .with_max_delay(self.retry.longest)
-            .without_max_times()
-            .with_jitter()
-            .build();
+        let mut delays = self.retry.delays();
         loop {
             let (message, retry_after) = match call().await {
                 Ok(answer) => return Ok(answer),

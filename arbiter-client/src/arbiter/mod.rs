@@ -27,6 +27,7 @@ use arbiter_protocol::ruling::receipt::Receipt;
 use arbiter_protocol::statement::Verified;
 use arbiter_protocol::time::DurationMillis;
 use async_trait::async_trait;
+use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use futures_core::Stream;
 use thiserror::Error;
 
@@ -140,6 +141,18 @@ pub struct Retry {
     pub longest: Duration,
     /// Give up after this time altogether; the journal keeps the place.
     pub total: Duration,
+}
+
+impl Retry {
+    /// Longer and longer, without an end.
+    pub(crate) fn delays(self) -> ExponentialBackoff {
+        ExponentialBuilder::default()
+            .with_min_delay(self.first)
+            .with_max_delay(self.longest)
+            .without_max_times()
+            .with_jitter()
+            .build()
+    }
 }
 
 impl Default for Retry {

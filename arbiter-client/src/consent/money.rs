@@ -231,8 +231,6 @@ impl View<'_> {
 
     /// Whether the words for money apply, or for both items going through the arbiter.
     pub(super) fn is_about_money(&self) -> bool {
-        let plain =
-            matches!(self.offer.selection.protocol, Protocol::ContractSigning | Protocol::VerifyThenGenerate);
-        !plain || Role::BOTH.into_iter().any(|role| self.is_payment(role))
+        !self.offer.selection.protocol.generates() || Role::BOTH.into_iter().any(|role| self.is_payment(role))
     }
 }

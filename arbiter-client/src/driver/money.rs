@@ -134,7 +134,7 @@ impl Driver<'_> {
                 self.news.now();
                 self.send_item().await?;
                 // A second sender that had ended: it holds for nothing from here on.
-                if self.ended().is_some() && self.record.session.protocol() != Protocol::MutualRollback {
+                if self.ended().is_some() && self.record.session.may_release() {
                     self.release()?;
                 }
                 Ok(())

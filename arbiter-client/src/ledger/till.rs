@@ -23,7 +23,7 @@ use arbiter_protocol::message::agreement::Offer;
 use arbiter_protocol::message::payment::{PaymentAction, PaymentOrder, PaymentReceipt, PaymentTerms};
 use arbiter_protocol::role::Session;
 use arbiter_protocol::statement::{Envelope, Signed, Verified};
-use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
+use backon::ExponentialBackoff;
 use tokio::time::sleep;
 
 use crate::arbiter::Retry;
@@ -93,7 +93,7 @@ impl Till {
         retry: Retry,
         mut maybe_ordered: bool,
     ) -> Paid {
-        let mut delays = delays(retry);
+        let mut delays = retry.delays();
         loop {
             if !session.may_send_item(clock.now()) {
                 return Paid::TooLate;
@@ -114,7 +114,7 @@ impl Till {
     /// Posts the whole amount until the ledger has heard it. `None`: it refuses, or it cannot be reached any more.
     pub(crate) async fn post(self, terms: PaymentTerms, retry: Retry) -> Option<Verified<PaymentReceipt>> {
         let action = PaymentAction::Post(terms.payment.amount.units);
-        let mut delays = delays(retry);
+        let mut delays = retry.delays();
         loop {
             match self.order(&terms, action).await {
                 Ok(receipt) => return Some(receipt),
@@ -132,19 +132,17 @@ impl Till {
         receipt(self.port(&terms.payment.ledger)?.payment(terms).await?, terms)
     }
 
-    /// Signs an order and hands it to the ledger, once.
-    pub(crate) async fn order(
+    /// Signs an order of the payer and hands it to the ledger, once.
+    async fn order(
         &self,
         terms: &PaymentTerms,
         action: PaymentAction,
     ) -> Result<Verified<PaymentReceipt>, LedgerError> {
         let port = self.port(&terms.payment.ledger)?;
-        let account = match action {
-            PaymentAction::Make | PaymentAction::Post(_) => terms.payment.payer,
-            PaymentAction::Void => terms.payment.payee,
-        };
-        let key =
-            self.keys.get(&account).ok_or_else(|| here("PURSE_UNKNOWN", "no purse here has this account"))?;
+        let key = self
+            .keys
+            .get(&terms.payment.payer)
+            .ok_or_else(|| here("PURSE_UNKNOWN", "no purse here has this account"))?;
         let order = Verified::sign(PaymentOrder { terms: terms.clone(), action }, &**key);
         receipt(port.order(order.envelope()).await?, terms)
     }
@@ -167,21 +165,12 @@ pub(crate) fn receipt(
 }
 
 /// Waits longer and longer, and at least as long as the ledger says.
-pub(crate) fn pause(delays: &mut ExponentialBackoff, error: &LedgerError, retry: Retry) -> Duration {
+fn pause(delays: &mut ExponentialBackoff, error: &LedgerError, retry: Retry) -> Duration {
     let asked = match error {
         LedgerError::Unavailable { retry_after, .. } => retry_after.unwrap_or_default(),
         LedgerError::Malformed(_) | LedgerError::Refused { .. } => Duration::ZERO,
     };
     delays.next().unwrap_or(retry.longest).max(asked)
-}
-
-pub(crate) fn delays(retry: Retry) -> ExponentialBackoff {
-    ExponentialBuilder::default()
-        .with_min_delay(retry.first)
-        .with_max_delay(retry.longest)
-        .without_max_times()
-        .with_jitter()
-        .build()
 }
 
 fn not_effective() -> LedgerError {

@@ -18,11 +18,11 @@ use arbiter_protocol::exchange::kind::detached::Place;
 use arbiter_protocol::exchange::selection::{ByRole, Role};
 use arbiter_protocol::ids::{Digest, ExchangeId, LeafIndex};
 use arbiter_protocol::limits;
-use arbiter_protocol::message::agreement::{ArbiterIdentity, Offer, seal_context};
+use arbiter_protocol::message::agreement::{ArbiterIdentity, seal_context};
 use arbiter_protocol::message::escrow_epoch::EscrowEpoch;
 use arbiter_protocol::message::payment::PaymentTerms;
 use arbiter_protocol::message::verdict::{Answer, Replacement, Ruling, Verdict};
-use arbiter_protocol::role::arbiter::{Case, Decision, RULES, decide, payment_orders};
+use arbiter_protocol::role::arbiter::{Case, Decision, RULES, decide};
 use arbiter_protocol::ruling::receipt::Receipt;
 use arbiter_protocol::ruling::sequencer::{Batch, ContentId, Desk, Head, Record, Reply, Seals, Veil};
 use arbiter_protocol::statement::{Signed, Verified};
@@ -160,19 +160,15 @@ impl TestArbiter {
 
     /// D6: tells the ledgers what follows from a verdict. A ledger that is down is told by a later call.
     pub fn carry_out(&self) {
-        let (ledgers, verdicts) = {
+        let (ledgers, orders) = {
             let state = self.state();
-            let verdicts: Vec<_> = state.records.values().filter_map(|it| it.verdict.clone()).collect();
-            (state.ledgers.clone(), verdicts)
+            let orders: Vec<_> = state.records.values().flat_map(Record::orders).collect();
+            (state.ledgers.clone(), orders)
         };
-        for logged in verdicts {
-            let Ok(offer) = Signed::<Offer>::parse(logged.offer.clone()) else { continue };
-            let Ok(offer) = offer.verify_offer() else { continue };
-            for (_, order) in payment_orders(&offer, &logged.statement.ruling) {
-                let order = Verified::sign(order, &self.0.key);
-                for ledger in &ledgers {
-                    ledger.told_by_arbiter(order.envelope());
-                }
+        for (_, order) in orders {
+            let order = Verified::sign(order, &self.0.key);
+            for ledger in &ledgers {
+                ledger.told_by_arbiter(order.envelope());
             }
         }
     }

@@ -131,6 +131,11 @@ impl Protocol {
         !matches!(self, Self::ContractSigning)
     }
 
+    /// Whether the arbiter produces items in this protocol, rather than giving out what was left with it (SPEC section 4).
+    pub const fn generates(self) -> bool {
+        matches!(self, Self::ContractSigning | Self::VerifyThenGenerate)
+    }
+
     /// Its number: P1 to P6.
     pub const fn number(self) -> u8 {
         match self {

@@ -36,8 +36,9 @@ impl Session {
         self.sent && !in_line && (completed || self.is_in_time(now))
     }
 
-    /// Whether nothing can come any more of holding the own payment: in P4 that is never certain.
-    pub(super) fn may_release(&self) -> bool {
+    /// Once it has ended with the peer's item: whether nothing can come any more of holding the own payment. In P4 that is
+    /// never certain.
+    pub fn may_release(&self) -> bool {
         let held = |session: &Self| session.offer().item(session.role).description.payment()?.hold;
         self.sent && self.protocol() != Protocol::MutualRollback && held(self).is_some()
     }

@@ -19,7 +19,7 @@ use arbiter_client::clock::{Clock as _, SystemClock};
 use arbiter_client::fingerprint::Fingerprint;
 use arbiter_client::plain;
 use arbiter_client::protocol::exchange::item::Description;
-use arbiter_client::protocol::exchange::selection::{Protocol, Role};
+use arbiter_client::protocol::exchange::selection::Role;
 use arbiter_client::protocol::ids::Digest;
 use arbiter_client::protocol::message::agreement::{Acceptance, Agreement, Offer};
 use arbiter_client::protocol::message::transfer::Transfer;
@@ -278,7 +278,7 @@ impl<P> WatchedPort<P> {
                                     let roles: Vec<_> = roles.iter().map(ToString::to_string).collect();
                                     format!("the money of the {} goes back", roles.join(" and the "))
                                 }
-                                Ruling::Replaced(_) if !generates(filing) => {
+                                Ruling::Replaced(_) if !filing.offer.selection.protocol.generates() => {
                                     "gives out what was left with it".to_owned()
                                 }
                                 Ruling::Replaced(list) => {
@@ -349,11 +349,6 @@ impl<P: ArbiterPort> ArbiterPort for WatchedPort<P> {
     async fn consistency(&self, old_size: u64, new_size: u64) -> Result<Vec<Digest>, PortError> {
         self.inner.consistency(old_size, new_size).await
     }
-}
-
-/// Whether the arbiter produces items in this protocol, rather than giving out what was left with it.
-fn generates(filing: &Filing) -> bool {
-    matches!(filing.offer.selection.protocol, Protocol::ContractSigning | Protocol::VerifyThenGenerate)
 }
 
 /// What to say about an escrow beside a statement.

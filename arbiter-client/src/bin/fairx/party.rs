@@ -158,7 +158,7 @@ impl Party {
         Bundle::of(&evidence).write(&path)?;
         let (code, outcome) = match result {
             Ok(Outcome::Completed(_)) => (0, "completed: both hold what was agreed"),
-            Ok(Outcome::Resolved(_)) if !generates(&evidence.offer) => {
+            Ok(Outcome::Resolved(_)) if !evidence.offer.selection.protocol.generates() => {
                 (0, "resolved: the arbiter gave out what was left with it")
             }
             Ok(Outcome::Resolved(_)) if is_sealed(&evidence) => {
@@ -271,11 +271,6 @@ pub fn row(status: &Status) -> String {
         status.evidence.role,
         plain::time(status.since),
     )
-}
-
-/// Whether the arbiter produces items in this protocol, rather than giving out what was left with it.
-const fn generates(offer: &Offer) -> bool {
-    matches!(offer.selection.protocol, Protocol::ContractSigning | Protocol::VerifyThenGenerate)
 }
 
 /// Whether somebody pays.
