@@ -16,6 +16,14 @@ pub trait Clock: Send + Sync {
     fn now(&self) -> UnixMillis;
 }
 
+/// How far a clock may be ahead of the newest time that is stored: a year. A clock that jumped is more likely wrong than right.
+const FAR_AHEAD: DurationMillis = DurationMillis(365 * 24 * 60 * 60 * 1000);
+
+/// Whether a clock is so far ahead of the newest time that is stored that nothing is started on it.
+pub(crate) fn is_far_ahead(clock: UnixMillis, latest: UnixMillis) -> bool {
+    clock > latest.after(FAR_AHEAD)
+}
+
 /// The clock of the operating system.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;

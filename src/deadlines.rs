@@ -11,7 +11,7 @@ use std::time::Duration;
 use arbiter_protocol::exchange::selection::ByRole;
 use arbiter_protocol::time::UnixMillis;
 
-use crate::engine::{EngineError, Handle};
+use crate::engine::{EngineError, Handle, blocking};
 use crate::store::Due;
 
 /// The clock may be set: it is looked at again after this long at the latest.
@@ -46,8 +46,7 @@ pub async fn run(engine: Handle) {
 async fn pass(engine: &Handle) -> Result<Duration, EngineError> {
     loop {
         let (store, now) = (engine.clone(), engine.now());
-        let page = tokio::task::spawn_blocking(move || store.standing(PAGE)).await;
-        let page = page.map_err(|_| EngineError::Stopped)??;
+        let page = blocking(move || store.standing(PAGE)).await?;
         let due = page.iter().filter(|due| due.at <= now).count();
         let mut decided = 0usize;
         for due in page.iter().take(due) {
@@ -64,8 +63,7 @@ async fn pass(engine: &Handle) -> Result<Duration, EngineError> {
 /// Files one request again; whether it does not stand any more.
 async fn decide(engine: &Handle, due: Due) -> Result<bool, EngineError> {
     let reader = engine.clone();
-    let case = tokio::task::spawn_blocking(move || reader.standing_case(&due)).await;
-    let case = match case.map_err(|_| EngineError::Stopped)? {
+    let case = match blocking(move || reader.standing_case(&due)).await {
         Ok(Some(case)) => case,
         Ok(None) => return Ok(true),
         // The operator has been told; others must not wait for it.

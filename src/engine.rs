@@ -320,9 +320,13 @@ impl Handle {
         heard.await.map_err(|_| EngineError::Stopped)
     }
 
-    /// Orders to ledgers that are open, in the order of their ledgers, from `from` on; at most `count`.
-    pub fn open_orders(&self, from: Option<&OpenOrder>, count: usize) -> Result<Vec<OpenOrder>, EngineError> {
-        self.shared.read(self.shared.store.open_orders(from, count))
+    /// Orders to ledgers that are open, in the order of their ledgers, from the one after `after`; at most `count`.
+    pub fn open_orders(
+        &self,
+        after: Option<&OpenOrder>,
+        count: usize,
+    ) -> Result<Vec<OpenOrder>, EngineError> {
+        self.shared.read(self.shared.store.open_orders(after, count))
     }
 
     /// The order as the ledger is told it: read from the durable record and signed, the same bytes each time. `None` if it
@@ -507,4 +511,11 @@ impl Handle {
             }
         }
     }
+}
+
+/// Runs what reads the store on a worker thread.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, EngineError> + Send + 'static,
+) -> Result<T, EngineError> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| EngineError::Stopped)?
 }

@@ -123,10 +123,16 @@ pub enum Unobserved {
 }
 
 /// The manager: every module of this arbiter, found by the key that agreements name as the ledger.
-#[derive(Default)]
 pub struct Modules {
     seats: BTreeMap<PublicKey, Seat>,
-    together: Option<Semaphore>,
+    together: Semaphore,
+}
+
+/// None at all.
+impl Default for Modules {
+    fn default() -> Self {
+        Self::new([], 1)
+    }
 }
 
 struct Seat {
@@ -168,7 +174,7 @@ impl Modules {
             (key, Seat { kind, module, calls, timeout, heard: Mutex::new(None) })
         };
         let together = Semaphore::new(together.clamp(1, Semaphore::MAX_PERMITS));
-        Self { seats: entries.into_iter().map(seat).collect(), together: Some(together) }
+        Self { seats: entries.into_iter().map(seat).collect(), together }
     }
 
     /// Every module, by key: for who gives them orders.
@@ -198,8 +204,7 @@ impl Modules {
         if let Some(Ok(about)) = seat.heard() {
             about.serves(&terms.payment)?;
         }
-        let together = self.together.as_ref().ok_or(Unobserved::Unknown)?;
-        let (Ok(_place), Ok(_common)) = (seat.calls.try_acquire(), together.try_acquire()) else {
+        let (Ok(_place), Ok(_common)) = (seat.calls.try_acquire(), self.together.try_acquire()) else {
             return Err(Unobserved::Busy);
         };
         let asked = tokio::time::timeout(seat.timeout, seat.module.verify(terms)).await;

@@ -24,7 +24,7 @@ use arbiter_protocol::statement::{Envelope, Verified};
 use thiserror::Error;
 use tokio::task::JoinSet;
 
-use crate::engine::{EngineError, Handle};
+use crate::engine::{EngineError, Handle, blocking};
 use crate::modules::{ModuleError, PaymentModule, check_receipt};
 use crate::store::OpenOrder;
 
@@ -94,9 +94,9 @@ impl Outbox {
 
     /// Orders for ledgers that are not in the configuration stay open: only the operator can help.
     fn report_unknown(&self) {
-        let mut from = None;
+        let mut after = None;
         loop {
-            let page = match self.engine.open_orders(from.as_ref(), 1) {
+            let page = match self.engine.open_orders(after.as_ref(), 1) {
                 Ok(page) => page,
                 Err(error) => return tracing::error!(%error, "open orders to ledgers cannot be read"),
             };
@@ -108,27 +108,18 @@ impl Outbox {
                     "ALARM: orders to a ledger that is not in the configuration are open: add it to [[ledgers]] or [[adapters]]"
                 );
             }
-            match next_ledger(&open.ledger) {
-                Some(first) => from = Some(first),
-                None => return,
-            }
+            after = Some(last_of(open.ledger));
         }
     }
 }
 
-/// The least key of any order for a ledger after `ledger`.
-fn next_ledger(ledger: &PublicKey) -> Option<OpenOrder> {
-    let mut bytes = *ledger.as_bytes();
-    let carried = bytes.iter_mut().rev().all(|byte| {
-        *byte = byte.wrapping_add(1);
-        *byte == 0
-    });
-    (!carried).then(|| first_of(PublicKey::from_bytes(bytes)))
+/// Before every order for `ledger`, and behind every one. No exchange has either id: they are SHA-256 hashes.
+const fn before(ledger: PublicKey) -> OpenOrder {
+    OpenOrder { ledger, exchange: ExchangeId::from_bytes([0; 32]), role: Role::Originator }
 }
 
-/// The least key of any order for `ledger`.
-const fn first_of(ledger: PublicKey) -> OpenOrder {
-    OpenOrder { ledger, exchange: ExchangeId::from_bytes([0; 32]), role: Role::Originator }
+const fn last_of(ledger: PublicKey) -> OpenOrder {
+    OpenOrder { ledger, exchange: ExchangeId::from_bytes([0xff; 32]), role: Role::Responder }
 }
 
 /// Tells one ledger.
@@ -167,11 +158,11 @@ impl Teller {
 
     /// Gives every open order once; returns how many are still open. Ends early where the ledger is out of reach.
     async fn pass(self: Arc<Self>) -> Result<usize, EngineError> {
-        let mut from = first_of(self.key);
+        let mut after = before(self.key);
         let mut unheard = 0usize;
         loop {
-            let (engine, start) = (self.engine.clone(), from);
-            let page = blocking(move || engine.open_orders(Some(&start), PAGE)).await?;
+            let engine = self.engine.clone();
+            let page = blocking(move || engine.open_orders(Some(&after), PAGE)).await?;
             let mine: Vec<_> = page.into_iter().filter(|open| open.ledger == self.key).collect();
             let Some(last) = mine.last().copied() else { return Ok(unheard) };
             let more = mine.len() == PAGE;
@@ -185,10 +176,7 @@ impl Teller {
                 return Ok(unheard);
             }
             // The same key again is answered or still open: either way the next page begins after it.
-            from = match after(last) {
-                Some(next) => next,
-                None => return Ok(unheard),
-            };
+            after = last;
         }
     }
 
@@ -237,24 +225,4 @@ fn check(
 ) -> Result<Verified<PaymentReceipt>, Unheard> {
     let receipt = check_receipt(ledger, &order.terms, envelope)?;
     if receipt.is_final() { Ok(receipt) } else { Err(Unheard::NotFinal) }
-}
-
-/// The least key after this one.
-fn after(open: OpenOrder) -> Option<OpenOrder> {
-    if open.role == Role::Originator {
-        return Some(OpenOrder { role: Role::Responder, ..open });
-    }
-    let mut bytes = *open.exchange.as_bytes();
-    let carried = bytes.iter_mut().rev().all(|byte| {
-        *byte = byte.wrapping_add(1);
-        *byte == 0
-    });
-    let exchange = ExchangeId::from_bytes(bytes);
-    (!carried).then_some(OpenOrder { exchange, role: Role::Originator, ..open })
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, EngineError> + Send + 'static,
-) -> Result<T, EngineError> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| EngineError::Stopped)?
 }

@@ -373,17 +373,22 @@ fn load_identity(settings: &Settings) -> Result<(Keys, ArbiterIdentity), CliErro
 /// Certificate, key and client authority, as far as they are named.
 fn load_tls(files: [Option<&Path>; 3]) -> Result<Option<Tls>, CliError> {
     let [Some(cert), Some(key), client_ca] = files else { return Ok(None) };
-    let unusable =
-        |setting, path: &Path, reason| ConfigError::TlsFile { setting, path: path.to_path_buf(), reason };
-    let read =
-        |setting, path: &Path| fs::read(path).map_err(|error| unusable(setting, path, error.to_string()));
     let tls = Tls {
-        cert: read("tls_cert", cert)?,
-        key: read("tls_key", key)?,
-        client_ca: client_ca.map(|path| read("tls_client_ca", path)).transpose()?,
+        cert: pem("tls_cert", cert)?,
+        key: pem("tls_key", key)?,
+        client_ca: client_ca.map(|path| pem("tls_client_ca", path)).transpose()?,
     };
-    tls.check().map_err(|error| unusable("tls_cert", cert, error.to_string()))?;
+    tls.check().map_err(|error| unusable("tls_cert", cert, &error))?;
     Ok(Some(tls))
+}
+
+/// Reads a certificate or key that `setting` names.
+fn pem(setting: &'static str, path: &Path) -> Result<Vec<u8>, ConfigError> {
+    fs::read(path).map_err(|error| unusable(setting, path, &error))
+}
+
+fn unusable(setting: &'static str, path: &Path, reason: &dyn ToString) -> ConfigError {
+    ConfigError::TlsFile { setting, path: path.to_path_buf(), reason: reason.to_string() }
 }
 
 /// Who reads our output may have gone; that is no reason to fail.

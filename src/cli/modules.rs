@@ -1,12 +1,11 @@
 //! Payment modules from the configuration: ledgers and adapters. Nothing is connected yet.
 
-use std::fs;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use zeroize::Zeroizing;
 
+use super::pem;
 use crate::config::{AdapterSettings, ConfigError, LedgerSettings, Settings};
 use crate::modules::{Entry, GrpcAdapter, GrpcLedger, MESSAGE_BYTES, Modules, Reach};
 
@@ -57,9 +56,4 @@ fn adapter(settings: &AdapterSettings, most: usize) -> Result<Entry, ConfigError
     let module = Arc::new(GrpcAdapter::new(key, kind.clone(), &reach).map_err(wrong)?);
     let calls = usize::try_from(settings.max_calls).unwrap_or(most).min(most);
     Ok(Entry { key, kind, module, calls, timeout })
-}
-
-fn pem(setting: &'static str, path: &Path) -> Result<Vec<u8>, ConfigError> {
-    let path = PathBuf::from(path);
-    fs::read(&path).map_err(|error| ConfigError::TlsFile { setting, path, reason: error.to_string() })
 }

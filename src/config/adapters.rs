@@ -16,7 +16,7 @@ use arbiter_protocol::ids::PublicKey;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::{ConfigError, Settings};
+use super::{ConfigError, Settings, check_ranges};
 use crate::modules::{KIND_BYTES, MESSAGE_BYTES};
 
 /// Longest secret that is read.
@@ -97,12 +97,10 @@ impl AdapterSettings {
                 "it must be 1 to 32 characters a-z, 0-9 and -, as the adapter says",
             );
         }
-        if !(1..=60).contains(&self.timeout_seconds) {
-            return value("adapters.timeout_seconds", &self.timeout_seconds, "it must be 1 to 60");
-        }
-        if !(1..=1024).contains(&self.max_calls) {
-            return value("adapters.max_calls", &self.max_calls, "it must be 1 to 1024");
-        }
+        check_ranges(&[
+            ("adapters.timeout_seconds", self.timeout_seconds, 60, "it must be 1 to 60"),
+            ("adapters.max_calls", self.max_calls.into(), 1024, "it must be 1 to 1024"),
+        ])?;
         if !(40_960..=1 << 20).contains(&self.max_message_bytes) {
             return value(
                 "adapters.max_message_bytes",

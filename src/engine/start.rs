@@ -8,7 +8,7 @@ use arbiter_protocol::evidence::merkle::{Frontier, NodeId, leaf_hash};
 use arbiter_protocol::ids::Digest;
 use arbiter_protocol::message::agreement::ArbiterIdentity;
 use arbiter_protocol::ruling::sequencer::{Batch, Desk, Head, genesis_token};
-use arbiter_protocol::time::{DurationMillis, UnixMillis};
+use arbiter_protocol::time::UnixMillis;
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 
@@ -17,7 +17,7 @@ use super::opening::Benches;
 use super::release::Alarm;
 use super::writer::Writer;
 use super::{Handle, Published, QUEUE, Shared, State, Tally};
-use crate::clock::{Clock, NeverBack};
+use crate::clock::{Clock, NeverBack, is_far_ahead};
 use crate::keys::Keys;
 use crate::store::{Store, StoreError, StoredHead};
 
@@ -71,14 +71,11 @@ pub enum StartError {
     Thread(std::io::Error),
 }
 
-/// How far the machine's clock may be ahead of the newest time in the log: a year, in ms.
-const FAR_AHEAD: DurationMillis = DurationMillis(365 * 24 * 60 * 60 * 1000);
-
 /// Refuses a clock that is so far ahead of a log that it is more likely wrong than right.
 pub(super) fn check_clock(store: &dyn Store, clock: &dyn Clock) -> Result<(), StartError> {
     let Some(head) = store.head()? else { return Ok(()) };
     let (clock, latest) = (clock.now(), head.time);
-    if clock > latest.after(FAR_AHEAD) {
+    if is_far_ahead(clock, latest) {
         return Err(StartError::ClockFarAhead { clock, latest });
     }
     Ok(())

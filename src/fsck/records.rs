@@ -23,7 +23,7 @@ use prost::Message as _;
 use super::log::Good;
 use super::{Problem, Progress, Report};
 use crate::keys::guard::durable_root;
-use crate::store::schema::unsigned;
+use crate::store::schema::{self, unsigned};
 use crate::store::{Due, OpenOrder, Store};
 
 struct Walk<'a> {
@@ -84,18 +84,14 @@ pub(super) fn check(
     match store.open_orders(None, usize::MAX) {
         Ok(listed) if listed.iter().eq(&walk.open) => {}
         Ok(listed) => {
-            let differ = walk.open.iter().find(|it| !listed.contains(it));
-            let differ = differ.or_else(|| listed.iter().find(|it| !walk.open.contains(it)));
-            report.found(None, differ.map(|it| it.exchange), Problem::Orders);
+            report.found(None, one_that_differs(listed, &walk.open).map(|it| it.exchange), Problem::Orders);
         }
         Err(error) => return report.found(None, None, error.into()),
     }
     match store.standing(usize::MAX) {
         Ok(listed) if listed.iter().eq(&walk.due) => {}
         Ok(listed) => {
-            let differ = walk.due.iter().find(|it| !listed.contains(it));
-            let differ = differ.or_else(|| listed.iter().find(|it| !walk.due.contains(it)));
-            report.found(None, differ.map(|it| it.exchange), Problem::Standing);
+            report.found(None, one_that_differs(listed, &walk.due).map(|it| it.exchange), Problem::Standing);
         }
         Err(error) => return report.found(None, None, error.into()),
     }
@@ -103,6 +99,12 @@ pub(super) fn check(
     if let Some(index) = unclaimed {
         report.found(Some(index), None, Problem::Unclaimed);
     }
+}
+
+/// The first that is expected and not listed, else the first that is listed and not expected.
+fn one_that_differs<T: Ord + Copy>(listed: Vec<T>, expected: &BTreeSet<T>) -> Option<T> {
+    let listed: BTreeSet<T> = listed.into_iter().collect();
+    expected.difference(&listed).chain(listed.difference(expected)).next().copied()
 }
 
 impl Walk<'_> {
@@ -116,9 +118,9 @@ impl Walk<'_> {
         for (role, order) in record.open_orders() {
             self.open.insert(OpenOrder { ledger: order.terms.payment.ledger, exchange, role });
         }
+        self.due.extend(schema::due(&exchange, &record));
         for (role, standing) in record.standing.iter() {
             let Some(standing) = standing else { continue };
-            self.due.insert(Due { at: standing.at, exchange, role });
             let case = standing.case(self.arbiter);
             let good =
                 case.as_ref().is_ok_and(|it| it.exchange_id() == exchange && it.request().role == role);

@@ -35,7 +35,7 @@ use arbiter_protocol::time::{DurationMillis, UnixMillis};
 use thiserror::Error;
 use tokio::sync::{oneshot, watch};
 
-use crate::clock::{Clock, NeverBack};
+use crate::clock::{Clock, NeverBack, is_far_ahead};
 use store::{Store, StoreError};
 use writer::{Message, Reply, Turn, Writer};
 
@@ -43,8 +43,6 @@ use writer::{Message, Reply, Turn, Writer};
 const QUEUE: usize = 4096;
 /// How far the clock may be behind what was told before an operator hears of it.
 const UNCERTAINTY: DurationMillis = DurationMillis(1000);
-/// How far the clock may be ahead of the newest entry: a year. A clock that jumped would end every hold.
-const FAR_AHEAD: DurationMillis = DurationMillis(365 * 24 * 60 * 60 * 1000);
 
 /// How a ledger is run.
 #[derive(Clone, Debug)]
@@ -203,7 +201,8 @@ impl Handle {
     ) -> Result<Self, StartError> {
         let kept = store.kept()?;
         let (latest, shown) = (kept.time, clock.now());
-        if kept.entries > 0 && shown > latest.after(FAR_AHEAD) && !options.accept_clock {
+        // A clock that jumped would end every hold.
+        if kept.entries > 0 && is_far_ahead(shown, latest) && !options.accept_clock {
             return Err(StartError::ClockFarAhead { clock: shown, latest });
         }
         let mut books = Books::restore(signer.public_key(), options.longest_hold, kept)?;

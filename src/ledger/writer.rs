@@ -86,7 +86,11 @@ impl Writer {
 
     fn serve(&mut self) -> Ended {
         loop {
-            let message = match self.queue.recv_timeout(self.patience()) {
+            let message = match self.patience() {
+                None => self.queue.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(patience) => self.queue.recv_timeout(patience),
+            };
+            let message = match message {
                 Ok(message) => Some(message),
                 Err(RecvTimeoutError::Timeout) if self.is_due() => None,
                 Err(RecvTimeoutError::Timeout) => continue,
@@ -103,10 +107,10 @@ impl Writer {
         }
     }
 
-    /// How long to wait for an order.
-    fn patience(&self) -> Duration {
-        let Some(due) = self.books.next_due() else { return GLANCE };
-        GLANCE.min(Duration::from_millis(due.0.saturating_sub(self.clock.now().0)))
+    /// How long to wait for an order; for ever if no hold is open, for only an order opens one.
+    fn patience(&self) -> Option<Duration> {
+        let due = self.books.next_due()?;
+        Some(GLANCE.min(Duration::from_millis(due.0.saturating_sub(self.clock.now().0))))
     }
 
     fn is_due(&self) -> bool {

@@ -164,8 +164,8 @@ pub trait Store: Send + Sync + 'static {
     /// which reads each record by itself, so that a damaged one does not hide the others.
     fn exchanges(&self, after: Option<ExchangeId>, count: usize) -> Result<Vec<ExchangeId>, StoreError>;
 
-    /// Orders to ledgers that are open, in the order of their ledgers, from `from` on; at most `count`.
-    fn open_orders(&self, from: Option<&OpenOrder>, count: usize) -> Result<Vec<OpenOrder>, StoreError>;
+    /// Orders to ledgers that are open, in the order of their ledgers, from the one after `after`; at most `count`.
+    fn open_orders(&self, after: Option<&OpenOrder>, count: usize) -> Result<Vec<OpenOrder>, StoreError>;
 
     /// The requests that wait for their time, the earliest first; at most `count`.
     fn standing(&self, count: usize) -> Result<Vec<Due>, StoreError>;

@@ -183,8 +183,7 @@ impl<R: Raw> Store for R {
     }
 
     fn exchanges(&self, after: Option<ExchangeId>, count: usize) -> Result<Vec<ExchangeId>, StoreError> {
-        // The least key above `after` is `after` followed by a zero byte.
-        let from = after.map_or_else(Vec::new, |after| [&after.as_bytes()[..], &[0]].concat());
+        let from = after.map_or_else(Vec::new, |after| next(after.as_bytes()));
         let found = self.scan(Family::Records, &from, count)?;
         let id = |key: &[u8]| {
             ExchangeId::parse(key, "exchange_id")
@@ -193,24 +192,13 @@ impl<R: Raw> Store for R {
         found.iter().map(|(key, _)| id(key)).collect()
     }
 
-    fn open_orders(&self, from: Option<&OpenOrder>, count: usize) -> Result<Vec<OpenOrder>, StoreError> {
-        let from = from.map_or_else(Vec::new, schema::order_key);
-        let found = self.scan(Family::Orders, &from, count)?;
-        let read = |(key, stored): Pair| {
-            schema::unprotect(Family::Orders, &key, stored)?;
-            schema::decode_order_key(&key).ok_or_else(|| damaged(Family::Orders, &key, "its key is not one"))
-        };
-        found.into_iter().map(read).collect()
+    fn open_orders(&self, after: Option<&OpenOrder>, count: usize) -> Result<Vec<OpenOrder>, StoreError> {
+        let from = after.map_or_else(Vec::new, |after| next(&schema::order_key(after)));
+        keys(Family::Orders, self.scan(Family::Orders, &from, count)?, schema::decode_order_key)
     }
 
     fn standing(&self, count: usize) -> Result<Vec<Due>, StoreError> {
-        let found = self.scan(Family::Standing, &[], count)?;
-        let read = |(key, stored): Pair| {
-            schema::unprotect(Family::Standing, &key, stored)?;
-            let due = schema::decode_standing_key(&key);
-            due.ok_or_else(|| damaged(Family::Standing, &key, "its key is not one"))
-        };
-        found.into_iter().map(read).collect()
+        keys(Family::Standing, self.scan(Family::Standing, &[], count)?, schema::decode_standing_key)
     }
 
     fn put_chunk(&self, content: ContentId, chunk: u64, sealed: &[u8]) -> Result<(), StoreError> {
@@ -282,4 +270,22 @@ impl<R: Raw> Tamper for R {
         };
         self.write(vec![write], Durability::Now).expect("invariant: a test's store can be written");
     }
+}
+
+/// The least key above this one: it, followed by a zero byte.
+fn next(key: &[u8]) -> Vec<u8> {
+    [key, &[0]].concat()
+}
+
+/// What the keys of a family say, where the values are empty.
+fn keys<T>(
+    family: Family,
+    found: Vec<Pair>,
+    decode: impl Fn(&[u8]) -> Option<T>,
+) -> Result<Vec<T>, StoreError> {
+    let read = |(key, stored): Pair| {
+        schema::unprotect(family, &key, stored)?;
+        decode(&key).ok_or_else(|| damaged(family, &key, "its key is not one"))
+    };
+    found.into_iter().map(read).collect()
 }

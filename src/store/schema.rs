@@ -124,42 +124,41 @@ pub fn chunk_key(content: ContentId, chunk: u64) -> Vec<u8> {
 
 /// Key of an open order.
 pub fn order_key(order: &OpenOrder) -> Vec<u8> {
-    let role = u8::from(order.role == Role::Responder);
-    [&order.ledger.as_bytes()[..], order.exchange.as_bytes(), &[role]].concat()
+    party_key(order.ledger.as_bytes(), &order.exchange, order.role)
 }
 
 /// Key of a standing request.
 pub fn standing_key(due: &Due) -> Vec<u8> {
-    let role = u8::from(due.role == Role::Responder);
-    [&due.at.0.to_be_bytes()[..], due.exchange.as_bytes(), &[role]].concat()
+    party_key(&due.at.0.to_be_bytes(), &due.exchange, due.role)
+}
+
+/// A key that ends in a party of an exchange.
+fn party_key(start: &[u8], exchange: &ExchangeId, role: Role) -> Vec<u8> {
+    [start, exchange.as_bytes(), &[u8::from(role == Role::Responder)]].concat()
+}
+
+/// Reads what [`party_key`] writes; the start is of `N` bytes.
+fn decode_party_key<const N: usize>(key: &[u8]) -> Option<([u8; N], ExchangeId, Role)> {
+    let (start, rest) = key.split_first_chunk()?;
+    let (exchange, role) = rest.split_first_chunk()?;
+    let role = match role {
+        [0] => Role::Originator,
+        [1] => Role::Responder,
+        _ => return None,
+    };
+    Some((*start, ExchangeId::from_bytes(*exchange), role))
 }
 
 /// Reads what [`standing_key`] writes.
 pub fn decode_standing_key(key: &[u8]) -> Option<Due> {
-    let (at, rest) = key.split_first_chunk()?;
-    let (exchange, role) = rest.split_first_chunk()?;
-    let role = match role {
-        [0] => Role::Originator,
-        [1] => Role::Responder,
-        _ => return None,
-    };
-    Some(Due { at: UnixMillis(u64::from_be_bytes(*at)), exchange: ExchangeId::from_bytes(*exchange), role })
+    let (at, exchange, role) = decode_party_key(key)?;
+    Some(Due { at: UnixMillis(u64::from_be_bytes(at)), exchange, role })
 }
 
 /// Reads what [`order_key`] writes.
 pub fn decode_order_key(key: &[u8]) -> Option<OpenOrder> {
-    let (ledger, rest) = key.split_first_chunk()?;
-    let (exchange, role) = rest.split_first_chunk()?;
-    let role = match role {
-        [0] => Role::Originator,
-        [1] => Role::Responder,
-        _ => return None,
-    };
-    Some(OpenOrder {
-        ledger: PublicKey::from_bytes(*ledger),
-        exchange: ExchangeId::from_bytes(*exchange),
-        role,
-    })
+    let (ledger, exchange, role) = decode_party_key(key)?;
+    Some(OpenOrder { ledger: PublicKey::from_bytes(ledger), exchange, role })
 }
 
 /// Puts the check bytes before a value.

@@ -94,8 +94,8 @@ impl Store for TestStore {
     fn exchanges(&self, after: Option<ExchangeId>, count: usize) -> Result<Vec<ExchangeId>, StoreError> {
         self.inner.exchanges(after, count)
     }
-    fn open_orders(&self, from: Option<&OpenOrder>, count: usize) -> Result<Vec<OpenOrder>, StoreError> {
-        self.inner.open_orders(from, count)
+    fn open_orders(&self, after: Option<&OpenOrder>, count: usize) -> Result<Vec<OpenOrder>, StoreError> {
+        self.inner.open_orders(after, count)
     }
     fn standing(&self, count: usize) -> Result<Vec<Due>, StoreError> {
         self.inner.standing(count)

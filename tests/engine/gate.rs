@@ -72,8 +72,8 @@ impl Store for Gate {
     fn exchanges(&self, after: Option<ExchangeId>, count: usize) -> Result<Vec<ExchangeId>, StoreError> {
         self.store.exchanges(after, count)
     }
-    fn open_orders(&self, from: Option<&OpenOrder>, count: usize) -> Result<Vec<OpenOrder>, StoreError> {
-        self.store.open_orders(from, count)
+    fn open_orders(&self, after: Option<&OpenOrder>, count: usize) -> Result<Vec<OpenOrder>, StoreError> {
+        self.store.open_orders(after, count)
     }
     fn standing(&self, count: usize) -> Result<Vec<Due>, StoreError> {
         self.store.standing(count)

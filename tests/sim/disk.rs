@@ -192,8 +192,8 @@ impl Store for Faulty {
         self.works()?.exchanges(after, count)
     }
 
-    fn open_orders(&self, from: Option<&OpenOrder>, count: usize) -> Result<Vec<OpenOrder>, StoreError> {
-        self.works()?.open_orders(from, count)
+    fn open_orders(&self, after: Option<&OpenOrder>, count: usize) -> Result<Vec<OpenOrder>, StoreError> {
+        self.works()?.open_orders(after, count)
     }
 
     fn standing(&self, count: usize) -> Result<Vec<Due>, StoreError> {

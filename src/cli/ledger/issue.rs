@@ -15,9 +15,9 @@ use arbiter_protocol::wire::ledger as proto;
 use arbiter_protocol::wire::ledger::ledger_service_client::LedgerServiceClient;
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
 
-use super::{load_key, read};
+use super::load_key;
 use crate::cli::serve::block_on;
-use crate::cli::{CliError, print};
+use crate::cli::{CliError, pem, print};
 use crate::config::ConfigError;
 use crate::config::ledger::Settings;
 
@@ -70,7 +70,7 @@ pub(super) fn issue(
     let terms = PaymentTerms { payment, authority: None, reference: *reference };
     let order = Verified::sign(PaymentOrder { terms, action: PaymentAction::Make }, &signer);
     let url = address.unwrap_or_else(|| default_url(settings));
-    let ca = ca.map(|path| read("--ca", path)).transpose()?;
+    let ca = ca.map(|path| pem("--ca", &path)).transpose()?;
     print(out, &format!("reference {reference}\n"))?;
     block_on(async {
         let receipt = ask(&url, ca, &order).await.map_err(|problem| CliError::Unanswered { url, problem })?;

@@ -10,7 +10,6 @@ mod init;
 mod issue;
 mod serve;
 
-use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -202,9 +201,4 @@ fn check(settings: &Settings, out: &mut dyn Write) -> Result<(), CliError> {
 fn tls(settings: &Settings) -> Result<Option<Tls>, CliError> {
     let Settings { tls_cert, tls_key, tls_client_ca, .. } = settings;
     load_tls([tls_cert, tls_key, tls_client_ca].map(Option::as_deref))
-}
-
-fn read(setting: &'static str, path: PathBuf) -> Result<Vec<u8>, ConfigError> {
-    let reason = |error: std::io::Error| error.to_string();
-    fs::read(&path).map_err(|error| ConfigError::TlsFile { setting, reason: reason(error), path })
 }
