@@ -47,6 +47,10 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Folder of the evidence log, the records and the deposits.
     pub data: PathBuf,
+    /// Folder of the side journal: every commit a second time, ideally on another disk. Without it a data folder that loses
+    /// its newest part is noticed only from outside. Empty: none. `journal` beside `data` if it is not set.
+    #[serde(default)]
+    pub journal: Option<PathBuf>,
     /// File with the secret keys, mode 0600. The keys that open escrows are beside it, one file for each epoch: its name
     /// with `.escrow-1`, `.escrow-2` and so on.
     pub key_file: PathBuf,
@@ -272,6 +276,9 @@ impl Settings {
         for (name, path) in settings.paths() {
             resolve_path(&figment, name, path);
         }
+        if settings.journal.is_none() {
+            settings.journal = Some(settings.data.with_file_name("journal"));
+        }
         settings.max_uploads.get_or_insert((settings.max_requests / 4).max(1));
         settings.check()?;
         Ok(settings)
@@ -290,6 +297,11 @@ impl Settings {
     /// How long a request may last.
     pub const fn request_timeout(&self) -> Duration {
         Duration::from_secs(self.request_timeout_seconds)
+    }
+
+    /// The folder of the side journal, if there is to be one.
+    pub fn journal(&self) -> Option<&Path> {
+        self.journal.as_deref().filter(|path| !path.as_os_str().is_empty())
     }
 
     /// Deposits on their way in, and as many on their way out.
@@ -312,6 +324,9 @@ impl Settings {
 
     fn paths(&mut self) -> impl Iterator<Item = (&'static str, &mut PathBuf)> {
         let always = [("data", &mut self.data), ("key_file", &mut self.key_file)];
+        // Empty means none, and is no path.
+        let journal = self.journal.as_mut().filter(|path| !path.as_os_str().is_empty());
+        let journal = journal.map(|path| ("journal", path));
         let tls = [
             ("tls_cert", &mut self.tls_cert),
             ("tls_key", &mut self.tls_key),
@@ -321,7 +336,7 @@ impl Settings {
         let adapters = self.adapters.iter_mut().flat_map(AdapterSettings::paths);
         let adapters = adapters.map(|path| ("adapters", path));
         let tls = tls.into_iter().filter_map(|(name, path)| Some((name, path.as_mut()?)));
-        always.into_iter().chain(tls).chain(ledgers).chain(adapters)
+        always.into_iter().chain(journal).chain(tls).chain(ledgers).chain(adapters)
     }
 
     fn check(&self) -> Result<(), ConfigError> {

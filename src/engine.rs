@@ -19,13 +19,15 @@
 mod by_hand;
 mod contents;
 mod draft;
+mod marks;
 mod opening;
+mod read_only;
 mod release;
 mod start;
 mod writer;
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use arbiter_protocol::error::Refused;
 use arbiter_protocol::evidence::checkpoint::Checkpoint;
@@ -54,6 +56,8 @@ use release::lock;
 #[cfg(any(test, feature = "testing"))]
 pub use by_hand::Turner;
 pub use draft::Draft;
+pub use marks::{HighWater, Mark, MarkError};
+pub use read_only::{ReadOnly, Why};
 pub use start::StartError;
 
 /// What is held for parties with a case, by the role whose item it is: the proof that it fits, and where its sealed
@@ -98,7 +102,20 @@ impl Engine {
         store: Arc<dyn Store>,
         clock: Box<dyn Clock>,
     ) -> Result<Handle, StartError> {
-        start::start(desk, keys, store, clock)
+        Self::start_below(desk, keys, store, clock, &[])
+    }
+
+    /// The same, after a comparison with what is known elsewhere of how far this log was. If the store is older than a
+    /// mark, or holds another history, nothing is signed: the engine can only be read, and [`Handle::read_only`] says
+    /// why (R-522, R-523).
+    pub fn start_below(
+        desk: Desk,
+        keys: Keys,
+        store: Arc<dyn Store>,
+        clock: Box<dyn Clock>,
+        marks: &[&dyn HighWater],
+    ) -> Result<Handle, StartError> {
+        start::start(desk, keys, store, clock, marks)
     }
 
     /// Refuses a clock that is more than a year ahead of the newest time in the log: once used, that time
@@ -161,6 +178,12 @@ pub enum EngineError {
         /// The current size of the log.
         size: u64,
     },
+    /// The store is damaged, or older than what was signed before. Nothing is decided and nothing is signed (R-523).
+    #[error(
+        "the arbiter can only be read: its data folder is damaged or older than what it has published; its operator has \
+         been told"
+    )]
+    ReadOnly,
     /// Too many cases wait. Nothing was decided; ask again later.
     #[error("too many cases are waiting; ask again later")]
     Overloaded,
@@ -201,6 +224,8 @@ pub struct Counters {
     pub leaves: u64,
     /// Cases refused by a rule.
     pub refused: u64,
+    /// Requests refused because the engine can only be read.
+    pub refused_read_only: u64,
     /// Cases answered with a statement that was there already.
     pub replays: u64,
     /// Final answers of ledgers to orders.
@@ -220,6 +245,10 @@ struct Shared {
     store: Arc<dyn Store>,
     clock: NeverBack,
     state: watch::Sender<State>,
+    /// Why only reads are served; set before the state says so.
+    read_only: OnceLock<ReadOnly>,
+    /// Only reads were served from the start on.
+    writerless: bool,
     tally: Tally,
     /// Owns the newest tree that a returned commit holds: what the log shows to the world.
     published: Mutex<Published>,
@@ -241,6 +270,8 @@ struct Shared {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Running,
+    /// Reads are served; nothing is decided, committed or signed (R-523).
+    ReadOnly,
     Ended(Ended),
 }
 
@@ -260,6 +291,7 @@ struct Tally {
     escrows_opened: AtomicU64,
     orders_answered: AtomicU64,
     refused: AtomicU64,
+    refused_read_only: AtomicU64,
     replays: AtomicU64,
     verdicts_aborted: AtomicU64,
     verdicts_replaced: AtomicU64,
@@ -296,6 +328,7 @@ impl Handle {
     /// Files a case and waits for the durable answer. `held` is a deposit, or what was in escrow. The engine removes
     /// the contents if no record names them, except after [`EngineError::Overloaded`]: then it never saw the case.
     pub async fn file(&self, case: Case, held: Held) -> Result<Filed, EngineError> {
+        self.shared.writable()?;
         let request = case.request().digest();
         let (reply, granted) = oneshot::channel();
         let job = Box::new(Job { case, held, reply });
@@ -314,6 +347,7 @@ impl Handle {
         role: Role,
         receipt: Verified<PaymentReceipt>,
     ) -> Result<bool, EngineError> {
+        self.shared.writable()?;
         let (reply, heard) = oneshot::channel();
         let message = Message::Hear(Box::new(Heard { exchange, role, receipt, reply }));
         self.queue.send(message).await.map_err(|_| EngineError::Stopped)?;
@@ -365,6 +399,7 @@ impl Handle {
     /// opened, before any is. Not a promise.
     pub fn precheck(&self, case: &Case) -> Result<Precheck, EngineError> {
         let shared = &self.shared;
+        shared.writable()?;
         let record = shared.read(shared.store.record(&case.exchange_id()))?;
         let next = LeafIndex(self.log_size());
         match decide(case, record.known(), self.now(), next, ByRole::default())? {
@@ -397,6 +432,7 @@ impl Handle {
     /// A name for a new content that no other content has or had, and room for its `size_bytes`, if all
     /// deposits together take at most `most_bytes` then. [`Handle::remove_content`] gives the room back.
     pub fn new_content_id(&self, size_bytes: u64, most_bytes: u64) -> Result<ContentId, EngineError> {
+        self.shared.writable()?;
         let commits = self.shared.published().commits;
         lock(&self.shared.contents).begin(commits, size_bytes, most_bytes)
     }
@@ -433,8 +469,12 @@ impl Handle {
         self.shared.published().size
     }
 
-    /// The newest checkpoint as a signed note.
+    /// The newest checkpoint as a signed note. Where only reads are served it is the newest one that is known, which may be
+    /// of a larger tree than the store has.
     pub fn checkpoint(&self) -> Result<String, EngineError> {
+        if let Some(read_only) = self.read_only() {
+            return read_only.note.clone().ok_or(EngineError::ReadOnly);
+        }
         let Published { size, root, .. } = self.shared.published();
         let origin = self.desk().arbiter.log_origin.clone();
         self.shared.checkpoint(&Checkpoint { origin, size, root })
@@ -484,6 +524,7 @@ impl Handle {
             escrows_opened: read(&tally.escrows_opened),
             leaves: self.log_size(),
             refused: read(&tally.refused),
+            refused_read_only: read(&tally.refused_read_only),
             orders_answered: read(&tally.orders_answered),
             replays: read(&tally.replays),
             verdicts_aborted: read(&tally.verdicts_aborted),
@@ -494,8 +535,9 @@ impl Handle {
 
     /// Takes no more cases, finishes those that wait, and returns when the writer has ended.
     pub async fn stop(&self) -> Ended {
-        // An error means that the writer has ended already.
+        // An error means that the writer has ended already, or never was.
         let _ = self.queue.send(Message::Stop).await;
+        self.shared.end_without_writer();
         self.ended().await
     }
 

@@ -14,6 +14,7 @@
 //! | [`engine`] | the single writer: decide, commit, release |
 //! | [`fsck`] | checks a whole store again from its evidence |
 //! | [`grpc`] | the API of `proto/arbiter/v1` |
+//! | [`high_water`] | what remembers how far the log was: journal and export folder |
 //! | [`keys`] | secret keys, those of escrow epochs, and a guard that signs only what is durable |
 //! | [`ledger`] | accounts and payments: a service of its own, `arbiter ledger serve` |
 //! | [`modules`] | payment rails: ledgers and adapters, each within its bounds |
@@ -36,6 +37,7 @@ pub mod deadlines;
 pub mod engine;
 pub mod fsck;
 pub mod grpc;
+pub mod high_water;
 pub mod keys;
 pub mod ledger;
 pub mod modules;

@@ -9,6 +9,8 @@ mod escrow;
 mod fixture;
 #[path = "engine/gate.rs"]
 mod gate;
+#[path = "engine/journal.rs"]
+mod journal;
 #[path = "engine/money.rs"]
 mod money;
 

@@ -55,6 +55,8 @@ fn template(origin: &Origin) -> String {
          origin = {origin}\n\
          key_file = \"arbiter.key\"\n\
          data = \"data\"\n\
+         # Every commit a second time: name a folder on another disk. Empty: none (docs/durability.md).\n\
+         journal = \"journal\"\n\
          listen = \"127.0.0.1:7373\"\n\
          \n\
          # To listen beyond this machine, give a certificate:\n\

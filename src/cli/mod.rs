@@ -178,6 +178,9 @@ struct Files {
     /// Folder of the evidence log, records and deposits [default: `data` beside the file]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// Folder of the side journal; empty: none [default: `journal` beside `data`]
+    #[arg(long, value_name = "DIR")]
+    journal: Option<PathBuf>,
     /// File with the secret keys [default: `arbiter.key` beside the file]
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
@@ -188,8 +191,8 @@ struct Files {
 
 impl Files {
     fn source(self) -> Source {
-        let Self { config, data, key_file, origin } = self;
-        Source { config, overrides: Overrides { data, key_file, origin, ..Overrides::default() } }
+        let Self { config, data, journal, key_file, origin } = self;
+        Source { config, overrides: Overrides { data, journal, key_file, origin, ..Overrides::default() } }
     }
 }
 

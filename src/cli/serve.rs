@@ -1,8 +1,9 @@
 //! `serve`: starts everything in order, and ends it in the other.
 //!
 //! ```text
-//!  config ─▶ keys ─▶ port ─▶ store ─▶ clock ─▶ engine ─▶ API ─▶ "arbiter ready" ─▶ signal ─▶ drain ─▶ exit code
-//!                                                                  SIGHUP, every day ─▶ escrow keys again
+//!  config ─▶ keys ─▶ port ─▶ store, journal ─▶ clock ─▶ engine ─▶ API ─▶ "arbiter ready" ─▶ signal ─▶ drain ─▶ exit code
+//!                                                                           SIGHUP, every day ─▶ escrow keys again
+//!                                  a high-water mark knows more ─▶ reads only, an error line every minute (R-523)
 //! ```
 
 use std::fs::File;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arbiter_protocol::ids::Digest;
+use arbiter_protocol::message::agreement::ArbiterIdentity;
 use arbiter_protocol::ruling::sequencer::Desk;
 use sha2::{Digest as _, Sha256};
 
@@ -19,18 +21,23 @@ use super::{CliError, Prepared, epochs, prepare, print};
 use crate::clock::SystemClock;
 use crate::config::Settings;
 use crate::deadlines;
-use crate::engine::{Ended, Engine};
+use crate::engine::{Ended, Engine, Handle, HighWater};
 use crate::grpc::shutdown::{Hangup, Signals};
 use crate::grpc::{Api, Server, Tls};
+use crate::high_water::JournalMark;
 use crate::modules::Modules;
 use crate::outbox::{Outbox, Pause};
+use crate::store::journal::Journaled;
 use crate::store::rocks::RocksStore;
+use crate::store::{Store, StoreError};
 use crate::telemetry;
 
 /// Threads for signatures, the store and deposits. Signatures use one a core; the rest waits for the disk.
 const WORKERS: usize = 64;
 /// How long what is being told to a ledger may take when the arbiter ends: it is told again after the next start.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How often it is said that only reads are served.
+const ALARM: Duration = Duration::from_secs(60);
 /// How often escrow keys are looked at without being asked.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -67,9 +74,8 @@ async fn serve_until_stopped(
     let mut hangup = Hangup::catch().map_err(refused)?;
 
     let Prepared { keys, arbiter, tls, modules } = prepared;
-    let store = RocksStore::open(&settings.data, &arbiter)
-        .map_err(|source| CliError::Store { path: settings.data.clone(), source })?;
-    let store = Arc::new(store);
+    let (store, journal) =
+        open(settings, &arbiter).map_err(|source| CliError::Store { path: settings.data.clone(), source })?;
     let desk = Desk {
         arbiter: arbiter.clone(),
         build: program_digest()?,
@@ -79,10 +85,12 @@ async fn serve_until_stopped(
     if !settings.accept_clock {
         Engine::check_clock(&*store, &SystemClock).map_err(failed)?;
     }
-    let engine = Engine::start(desk, keys, store, Box::new(SystemClock)).map_err(failed)?;
+    let marks: Vec<_> = journal.iter().map(|mark| mark as &dyn HighWater).collect();
+    let engine = Engine::start_below(desk, keys, store, Box::new(SystemClock), &marks).map_err(failed)?;
     epochs::begin(settings, &engine);
     let size = engine.log_size();
     let outbox = tokio::spawn(Outbox::new(engine.clone(), modules.all(), Pause::default()).run());
+    let alarm = tokio::spawn(repeat_alarm(engine.clone()));
     let watch = tokio::spawn(Arc::clone(&modules).watch());
     let deadlines = tokio::spawn(deadlines::run(engine.clone()));
     let mut server = Server::start(api(settings, tls, modules), listener, engine.clone()).await?;
@@ -92,6 +100,7 @@ async fn serve_until_stopped(
     tracing::info!(%address, %origin, %key, log_size = size, "ready");
     print(out, &format!("arbiter ready address={address} origin={origin} key={key} log_size={size}\n"))?;
 
+    let mut turned = false;
     let mut daily = tokio::time::interval(DAY);
     daily.reset();
     let failed = loop {
@@ -102,6 +111,10 @@ async fn serve_until_stopped(
             }
             error = server.failed() => break Some(CliError::Serve(error)),
             _ = engine.ended() => break Some(CliError::Engine),
+            _ = engine.turned_read_only(), if !turned => {
+                turned = true;
+                server.read_only().await;
+            }
             () = hangup.next() => epochs::reload(settings, &engine),
             _ = daily.tick() => epochs::reload(settings, &engine),
         }
@@ -114,6 +127,7 @@ async fn serve_until_stopped(
         }
     };
     watch.abort();
+    alarm.abort();
     let ended = engine.stop().await;
     // They end with the engine; a ledger that is just being told must not hold up the end.
     let _ = tokio::time::timeout(LAST_WORDS, outbox).await;
@@ -123,6 +137,30 @@ async fn serve_until_stopped(
         (Some(error), _) => Err(error),
         (None, Ended::Failed) => Err(CliError::Engine),
         (None, Ended::Stopped) => stopped,
+    }
+}
+
+/// The store, with its journal if there is to be one, and what that remembers.
+fn open(
+    settings: &Settings,
+    arbiter: &ArbiterIdentity,
+) -> Result<(Arc<dyn Store>, Option<JournalMark>), StoreError> {
+    let Some(folder) = settings.journal() else {
+        tracing::warn!("there is no journal: setting journal is empty");
+        return Ok((Arc::new(RocksStore::open(&settings.data, arbiter)?), None));
+    };
+    let store = Journaled::open(RocksStore::open_unswept(&settings.data, arbiter)?, folder, arbiter)?;
+    let mark = JournalMark::new(folder, &store);
+    Ok((Arc::new(store), Some(mark)))
+}
+
+/// Says it again until somebody acts.
+async fn repeat_alarm(engine: Handle) {
+    let why = engine.turned_read_only().await.why.clone();
+    let mut minutes = tokio::time::interval(ALARM);
+    loop {
+        minutes.tick().await;
+        tracing::error!(%why, rule = "R-523", "ALARM: nothing is decided or signed, only reads are served");
     }
 }
 

@@ -19,6 +19,10 @@ pub struct Overrides {
     #[arg(long, value_name = "DIR")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<PathBuf>,
+    /// Folder of the side journal, ideally on another disk; empty: none [default: `journal` beside `data`]
+    #[arg(long, value_name = "DIR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub journal: Option<PathBuf>,
     /// File with the secret keys; those of escrow epochs are in files of the same name with .escrow-N
     /// [default: `arbiter.key` beside the file]
     #[arg(long, value_name = "FILE")]

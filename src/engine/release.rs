@@ -114,6 +114,7 @@ impl Shared {
         if *self.state.borrow() == State::Ended(Ended::Failed) {
             return Err(EngineError::Stopped);
         }
+        self.writable()?;
         let arbiter = StatementGuard::new(self.keys.arbiter(), durable);
         let log = CheckpointGuard::new(self.keys.log(), durable);
         let log = Remembering::new(&log, &self.checkpoints);

@@ -66,6 +66,11 @@ impl Writer {
                 next = self.queue.try_recv().ok();
             }
         }
+        if self.shared.writable().is_err() {
+            // What was brought is removed at the next start: nothing is written here any more.
+            jobs.into_iter().for_each(|job| drop(job.reply.send(Err(EngineError::ReadOnly))));
+            return Turn::Over;
+        }
         if let Err(error) = self.decide_and_commit(jobs, heard) {
             tracing::error!(%error, "a commit failed: nothing more is signed; start the arbiter again");
             // Waiters see their channel close and are told that the engine has stopped.

@@ -282,6 +282,8 @@ impl Service {
             ("escrows_opened", counted.escrows_opened),
             ("leaves", leaves),
             ("orders_answered", counted.orders_answered),
+            ("read_only", u64::from(self.engine().read_only().is_some())),
+            ("refused_read_only", counted.refused_read_only),
         ];
         let more = more.map(|(name, value)| (name.to_owned(), value));
         let counters = self.0.gate.counters().into_iter().chain(more);
@@ -402,6 +404,11 @@ impl Server {
         self.address
     }
 
+    /// Says NOT_SERVING for rulings only: the log can still be read.
+    pub async fn read_only(&self) {
+        self.health.set_service_status(RULINGS, ServingStatus::NotServing).await;
+    }
+
     /// Says NOT_SERVING and refuses new requests with reason DRAINING. Those in flight go on.
     pub async fn refuse_new(&self) {
         for name in self.services.iter().copied().chain([""]) {
@@ -467,7 +474,8 @@ fn listed(Listed { key, kind, about }: Listed) -> proto::Module {
 }
 
 /// The services whose health is reported one by one.
-const SERVICES: [&str; 2] = ["arbiter.v1.ArbiterService", "arbiter.v1.EvidenceLogService"];
+const SERVICES: [&str; 2] = [RULINGS, "arbiter.v1.EvidenceLogService"];
+const RULINGS: &str = "arbiter.v1.ArbiterService";
 
 /// After draining, connections get this long to close: nothing is in flight on them any more.
 const FAREWELL: Duration = Duration::from_millis(500);

@@ -12,6 +12,7 @@
 //! | too slow | DEADLINE_EXCEEDED | |
 //! | no answer from a payment's rail | UNAVAILABLE | when to come back |
 //! | a rail that this arbiter does not reach, or that does not serve the payment | FAILED_PRECONDITION | precondition |
+//! | only reads are served | UNAVAILABLE | when to come back |
 //! | draining, stopped | UNAVAILABLE | when to come back |
 //! | outside a range of the log | OUT_OF_RANGE, NOT_FOUND | |
 //! | the store, a damaged key, no randomness | INTERNAL | |
@@ -66,6 +67,9 @@ pub mod reason {
     pub const RAIL_UNKNOWN: &str = "RAIL_UNKNOWN";
     /// The payment's rail does not serve such a payment.
     pub const RAIL_UNSERVED: &str = "RAIL_UNSERVED";
+    /// The arbiter found that its log is damaged or older than what it has published: it decides and signs nothing before its
+    /// operator has acted; ask again later.
+    pub const READ_ONLY: &str = "READ_ONLY";
     /// The system gives no randomness to seal with.
     pub const RANDOMNESS_FAILED: &str = "RANDOMNESS_FAILED";
     /// The range is not within the log.
@@ -319,6 +323,11 @@ pub fn engine(error: &EngineError) -> Status {
                 .status()
         }
         EngineError::Overloaded => overloaded(),
+        EngineError::ReadOnly => {
+            let message = format!("{error}; send the same request again later");
+            let problem = Problem::new(Code::Unavailable, reason::READ_ONLY, message);
+            problem.retry(Duration::from_secs(60)).status()
+        }
         EngineError::Refused(it) => refused(it),
         EngineError::Unsealed => {
             Problem::new(Code::Internal, reason::RANDOMNESS_FAILED, error.to_string()).status()

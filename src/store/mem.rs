@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arbiter_protocol::message::agreement::ArbiterIdentity;
 
 use super::StoreError;
-use super::raw::{Durability, Expect, Pair, Raw, Turn, prepare};
+use super::raw::{Durability, Expect, Pair, Raw, Turn, Unswept as _, prepare};
 use super::schema::{Family, Write};
 
 /// A store in memory.
@@ -71,8 +71,15 @@ impl MemStore {
         Self::open(&Disk::default(), arbiter)
     }
 
-    /// Opens what a disk holds, as after a restart.
+    /// Opens what a disk holds, as after a restart. Contents that no record names are removed.
     pub fn open(disk: &Disk, arbiter: &ArbiterIdentity) -> Result<Self, StoreError> {
+        let store = Self::open_unswept(disk, arbiter)?;
+        store.sweep()?;
+        Ok(store)
+    }
+
+    /// The same, but nothing is removed.
+    pub fn open_unswept(disk: &Disk, arbiter: &ArbiterIdentity) -> Result<Self, StoreError> {
         let store = Self { disk: disk.clone(), turn: Turn::default() };
         prepare(&store, arbiter, Expect::NewOrExisting)?;
         Ok(store)

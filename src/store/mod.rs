@@ -15,6 +15,7 @@
 //! reads the store learns the statements and escrows that parties filed, never a deposited item or a signature that
 //! was in escrow.
 
+pub mod journal;
 pub mod mem;
 pub mod raw;
 pub mod rocks;
@@ -23,6 +24,7 @@ pub mod schema;
 pub mod suite;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use arbiter_protocol::evidence::merkle::NodeId;
 use arbiter_protocol::exchange::selection::Role;
@@ -99,6 +101,19 @@ pub enum StoreError {
     /// Another writer committed in between.
     #[error("another process has written to it")]
     HeadMoved,
+    /// The side journal is not what was written to it.
+    #[error(
+        "journal {}: byte {offset} {problem}; check the data folder with arbiter fsck, then move the journal away and start \
+         again: the arbiter goes on from its data folder alone", file.display()
+    )]
+    Journal {
+        /// The file.
+        file: PathBuf,
+        /// Where in it.
+        offset: u64,
+        /// What is wrong there.
+        problem: &'static str,
+    },
     /// Another process has the data folder open.
     #[error("it is in use by another process")]
     InUse,

@@ -54,7 +54,7 @@ pub(super) enum Expect {
     NewOrExisting,
 }
 
-/// Checks that the bytes below are ours and of this arbiter, or makes them so; removes garbage.
+/// Checks that the bytes below are ours and of this arbiter, or makes them so.
 pub(super) fn prepare(raw: &impl Raw, arbiter: &ArbiterIdentity, expect: Expect) -> Result<(), StoreError> {
     let expected = schema::fingerprint(arbiter);
     match format_version(raw)? {
@@ -84,7 +84,7 @@ pub(super) fn prepare(raw: &impl Raw, arbiter: &ArbiterIdentity, expect: Expect)
         let found = String::from_utf8_lossy(&found).into_owned();
         return Err(StoreError::OtherArbiter { found, expected });
     }
-    remove_garbage(raw)
+    Ok(())
 }
 
 /// The format version, readable in every version.
@@ -176,7 +176,7 @@ impl<R: Raw> Store for R {
             return Err(StoreError::HeadMoved);
         }
         let before = commit.expected.as_ref().map_or(0, |head| head.commits);
-        assert_eq!(Some(commit.head.commits), before.checked_add(1), "invariant: commits are counted");
+        assert!(commit.head.commits > before, "invariant: commits are counted");
         let result = self.write(schema::writes(commit), Durability::Now);
         *failed = result.is_err();
         result
@@ -246,6 +246,18 @@ impl<R: Raw> Store for R {
 }
 
 const PAGE: usize = 1000;
+
+/// A store that was opened without removing what no record names: a journal may still name it.
+pub trait Unswept: Store {
+    /// Removes every content that no record names.
+    fn sweep(&self) -> Result<(), StoreError>;
+}
+
+impl<R: Raw> Unswept for R {
+    fn sweep(&self) -> Result<(), StoreError> {
+        remove_garbage(self)
+    }
+}
 
 /// Access below the contract, for tests that damage a store.
 #[cfg(any(test, feature = "testing"))]

@@ -22,7 +22,7 @@ use rocksdb::{
 };
 
 use super::StoreError;
-use super::raw::{Durability, Expect, Pair, Raw, Turn, format_version, prepare};
+use super::raw::{Durability, Expect, Pair, Raw, Turn, Unswept as _, format_version, prepare};
 use super::schema::{FORMAT, Family, Write};
 
 /// A data folder.
@@ -32,12 +32,19 @@ pub struct RocksStore {
 }
 
 impl RocksStore {
-    /// Opens the data folder of this arbiter; makes it if it is not there.
+    /// Opens the data folder of this arbiter; makes it if it is not there. Contents that no record names are removed.
     pub fn open(path: &Path, arbiter: &ArbiterIdentity) -> Result<Self, StoreError> {
+        let store = Self::open_unswept(path, arbiter)?;
+        store.sweep()?;
+        Ok(store)
+    }
+
+    /// The same, but nothing is removed: for [`Journaled`](super::journal::Journaled), which does it later.
+    pub fn open_unswept(path: &Path, arbiter: &ArbiterIdentity) -> Result<Self, StoreError> {
         Self::open_as(path, arbiter, Expect::NewOrExisting)
     }
 
-    /// Opens a data folder that must hold a log already.
+    /// Opens a data folder that must hold a log already. Nothing is removed.
     pub fn open_existing(path: &Path, arbiter: &ArbiterIdentity) -> Result<Self, StoreError> {
         Self::open_as(path, arbiter, Expect::Existing)
     }
