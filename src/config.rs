@@ -93,6 +93,8 @@ pub struct Settings {
     /// The adapters that this arbiter gives orders to, as to ledgers: each stands before a payment rail of another kind.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub adapters: Vec<AdapterSettings>,
+    /// How many leaves a second are hashed again in the background; 0: none.
+    pub scrub_leaves_per_second: u64,
     /// After SIGTERM requests in flight may last this long.
     pub drain_seconds: u64,
     /// Certificate chain (PEM). With `tls_key` it turns TLS on.
@@ -359,6 +361,11 @@ impl Settings {
             ("hold_allowance_ms", self.hold_allowance_ms, 31 * 86_400_000, "it must be 1 to 2678400000"),
             ("clock_uncertainty_ms", self.clock_uncertainty_ms, 3_600_000, "it must be 1 to 3600000"),
         ])?;
+        if self.scrub_leaves_per_second > 1 << 30 {
+            let found = self.scrub_leaves_per_second.to_string();
+            let expected = "it must be 0 to 1073741824";
+            return Err(ConfigError::Value { setting: "scrub_leaves_per_second", found, expected });
+        }
         self.check_modules()?;
         let files = [&self.tls_cert, &self.tls_key, &self.tls_client_ca];
         check_tls(files.map(Option::is_some), self.listen, self.allow_plaintext)

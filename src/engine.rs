@@ -190,6 +190,16 @@ pub enum EngineError {
     /// A rule forbids it.
     #[error(transparent)]
     Refused(#[from] Refused),
+    /// The record of the exchange was lost, and only the leaf that tells of its ruling came back (R-526). Nothing can be
+    /// decided again; the operator is at fault.
+    #[error(
+        "the arbiter lost what it held about this exchange: leaf {leaf} of its log shows that it ruled, and when. It must \
+         not rule again; ask its operator, who is at fault"
+    )]
+    RulingLost {
+        /// The leaf that tells of the ruling.
+        leaf: u64,
+    },
     /// A signature out of escrow could not be sealed. Nothing was decided; the operator has been told.
     #[error("the arbiter cannot seal what it opened; the operator has been told")]
     Unsealed,
@@ -228,6 +238,8 @@ pub struct Counters {
     pub refused_read_only: u64,
     /// Cases answered with a statement that was there already.
     pub replays: u64,
+    /// Leaves hashed again by the scrub.
+    pub scrubbed: u64,
     /// Final answers of ledgers to orders.
     pub orders_answered: u64,
     /// New verdicts that abort.
@@ -247,6 +259,8 @@ struct Shared {
     state: watch::Sender<State>,
     /// Why only reads are served; set before the state says so.
     read_only: OnceLock<ReadOnly>,
+    /// Whether there are exchanges whose records were lost.
+    has_lost: bool,
     /// Only reads were served from the start on.
     writerless: bool,
     tally: Tally,
@@ -293,6 +307,7 @@ struct Tally {
     refused: AtomicU64,
     refused_read_only: AtomicU64,
     replays: AtomicU64,
+    scrubbed: AtomicU64,
     verdicts_aborted: AtomicU64,
     verdicts_replaced: AtomicU64,
     verdicts_revoked: AtomicU64,
@@ -400,6 +415,7 @@ impl Handle {
     pub fn precheck(&self, case: &Case) -> Result<Precheck, EngineError> {
         let shared = &self.shared;
         shared.writable()?;
+        shared.not_lost(&case.exchange_id())?;
         let record = shared.read(shared.store.record(&case.exchange_id()))?;
         let next = LeafIndex(self.log_size());
         match decide(case, record.known(), self.now(), next, ByRole::default())? {
@@ -527,6 +543,7 @@ impl Handle {
             refused_read_only: read(&tally.refused_read_only),
             orders_answered: read(&tally.orders_answered),
             replays: read(&tally.replays),
+            scrubbed: read(&tally.scrubbed),
             verdicts_aborted: read(&tally.verdicts_aborted),
             verdicts_replaced: read(&tally.verdicts_replaced),
             verdicts_revoked: read(&tally.verdicts_revoked),

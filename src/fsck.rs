@@ -4,17 +4,23 @@
 //!  leaves ─▶ form, place, time, chain of each exchange ─▶ tree ─▶ every node, root, head       (fsck::log)
 //!  records ─▶ party signatures ─▶ rules decide again ─▶ same statement ─▶ same leaf, same tree
 //!          └▶ held contents are whole                                                        (fsck::records)
+//!  journal, export ─▶ every file, compared with the store                                     (fsck::beside)
 //! ```
 //!
 //! Nothing is written and nothing is signed. Invariants
 //! - The fault reported is the one with the lowest leaf index; faults without an index come last.
-//! - Every leaf but the first belongs to exactly one statement of one record, and the other way round.
+//! - Every leaf of an exchange belongs to exactly one statement of one record, and the other way round; but for exchanges
+//!   whose records were lost (R-526).
 //! - A check of what is stored never trusts another stored value that the tree does not commit to.
 
+mod beside;
 mod log;
 mod records;
 
 use std::fmt;
+
+pub use beside::{check_export, check_journal};
+pub(crate) use log::Rehash;
 
 use arbiter_protocol::error::{Invalid, Rejected};
 use arbiter_protocol::ids::{Digest, ExchangeId};
@@ -22,6 +28,7 @@ use arbiter_protocol::message::agreement::ArbiterIdentity;
 use arbiter_protocol::ruling::sequencer::Veil;
 use thiserror::Error;
 
+use crate::export_folder::ExportError;
 use crate::store::{Store, StoreError};
 
 /// What a check found.
@@ -37,6 +44,8 @@ pub struct Report {
     pub answers: u64,
     /// Verdicts checked and good.
     pub verdicts: u64,
+    /// Exchanges whose leaves came back, but not their records (R-526).
+    pub lost: u64,
     /// The first fault.
     pub fault: Option<Fault>,
 }
@@ -110,6 +119,12 @@ pub enum Problem {
     /// A record counts other leaves than it has.
     #[error("the record counts other leaves than it has statements")]
     Count,
+    /// The journal or the export has another leaf.
+    #[error("the {place} has another leaf here")]
+    Beside {
+        /// `journal` or `export`.
+        place: &'static str,
+    },
     /// The rules decide otherwise.
     #[error("the rules give another decision for this evidence (F13)")]
     Decision,
@@ -119,6 +134,9 @@ pub enum Problem {
     /// Leaf 0 is not the beginning of this arbiter's log, or the beginning is elsewhere.
     #[error("the log does not begin, or begins again, for this arbiter here (R-502)")]
     Genesis,
+    /// The export cannot be read.
+    #[error("export: {0}")]
+    Export(#[from] ExportError),
     /// The head cannot be right.
     #[error("the head says {what} that the leaves do not give")]
     Head {
@@ -142,6 +160,9 @@ pub enum Problem {
         /// Position.
         index: u64,
     },
+    /// A mark of a lost ruling that the log does not explain.
+    #[error("an exchange is marked as one whose ruling was lost, and the log does not say so (R-526)")]
+    Lost,
     /// The list of open orders to ledgers is not what the records give.
     #[error("the open orders to ledgers are not those that the records give (R-423)")]
     Orders,
@@ -157,6 +178,9 @@ pub enum Problem {
     /// A record without any statement.
     #[error("the record holds no statement")]
     RecordEmpty,
+    /// A restore leaf does not commit to the leaves before it.
+    #[error("it does not name the checkpoint of the leaves before it (R-525)")]
+    Restore,
     /// The salted record does not give the commitment in the leaf.
     #[error("the record does not give the commitment in the leaf")]
     SealedRecord,
@@ -166,9 +190,23 @@ pub enum Problem {
     /// The store could not give an entry.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The journal or the export knows more than the store.
+    #[error("the {place} knows {known} leaves: the data folder is older; do not serve from it (R-522)")]
+    RolledBack {
+        /// `journal` or `export`.
+        place: &'static str,
+        /// How many.
+        known: u64,
+    },
     /// A leaf is older than the one before it.
     #[error("it is older than the leaf before it (R-409)")]
     Time,
+    /// A tile of the export is not what the store gives.
+    #[error("the export's file {file} is not what the leaves give")]
+    Tile {
+        /// The tile.
+        file: String,
+    },
     /// The tree named in a record is not a tree of this log that holds the leaf.
     #[error("the tree that the record names is not one of this log that holds the leaf")]
     Tree,

@@ -16,6 +16,7 @@ use arbiter_protocol::evidence::note::VerifierKey;
 use arbiter_protocol::message::agreement::ArbiterIdentity;
 
 use crate::engine::{HighWater, Mark, MarkError};
+use crate::export_folder::log_key;
 use crate::store::journal::Journaled;
 use crate::store::{Store, StoredHead};
 
@@ -59,8 +60,7 @@ pub struct ExportMark {
 impl ExportMark {
     /// The export in `folder`, of the log of `arbiter`.
     pub fn new(folder: &Path, arbiter: &ArbiterIdentity) -> Self {
-        let key = VerifierKey::new(arbiter.log_origin.as_str(), arbiter.log_key)
-            .expect("invariant: the log's own key and origin are well formed");
+        let key = log_key(arbiter);
         Self { folder: folder.to_owned(), key }
     }
 }

@@ -372,7 +372,7 @@ fn wrong_settings_are_refused_by_name() {
         ("max_requests = \"many\"\n", "max_requests"),
         ("log_format = \"xml\"\n", "log_format"),
         ("[api]\nlisten = \"127.0.0.1:7373\"\n", "api"),
-        ("\nthis is not toml\n", "arbiter.toml line 16 is not TOML"),
+        ("\nthis is not toml\n", "arbiter.toml line 18 is not TOML"),
     ] {
         fs::write(home.path("arbiter.toml"), format!("{good}{line}")).unwrap();
         assert_fails(&home.run(&["check-config"]), 2, part);
@@ -576,6 +576,10 @@ fn a_clock_far_ahead_of_the_log_needs_the_operators_word() {
         head.time.0 = 1_000_000_000_000;
         schema::protect(Family::Meta, schema::HEAD_KEY, &schema::encode_head(&head))
     });
+    // The journal knows better.
+    let output = home.run(&["serve", "--listen", "127.0.0.1:0"]);
+    assert_fails(&output, 1, "its commit 1 is another than that of the data folder");
+    fs::remove_dir_all(home.path("journal")).unwrap();
     let output = home.run(&["serve", "--listen", "127.0.0.1:0"]);
     assert_fails(&output, 1, "more than a year after the newest time in the log");
     assert_eq!(home.serve(&["--accept-clock"]).stop().0, Some(0));

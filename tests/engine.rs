@@ -13,6 +13,10 @@ mod gate;
 mod journal;
 #[path = "engine/money.rs"]
 mod money;
+#[path = "engine/restore.rs"]
+mod restore;
+#[path = "engine/wal.rs"]
+mod wal;
 
 use std::sync::Arc;
 

@@ -15,6 +15,7 @@ mod identity;
 mod init;
 mod ledger;
 mod modules;
+mod restore;
 mod serve;
 
 use std::fs;
@@ -35,6 +36,7 @@ use crate::grpc::{ServeError, Tls};
 use crate::keys::file::{self as key_file, KeyFileError};
 use crate::keys::{Keys, epoch_file};
 use crate::modules::Modules;
+use crate::restore::RestoreError;
 use crate::store::StoreError;
 use crate::telemetry;
 
@@ -106,8 +108,27 @@ enum Command {
     ///
     /// Rebuilds the evidence log from its entries and rechecks every ruling and signature. Exit code 0: clean.
     /// 1: a fault was found; the first one is named. 2: nothing was checked, because the folder cannot be read or
-    /// holds no log: a folder that is lost must not look clean. Stop `serve` first.
-    Fsck(Files),
+    /// holds no log: a folder that is lost must not look clean. The journal is checked too, if there is one. Stop
+    /// `serve` first.
+    Fsck {
+        #[command(flatten)]
+        files: Files,
+        /// Check this static export of the log as well: every file, against the data folder
+        #[arg(long, value_name = "DIR")]
+        export: Option<PathBuf>,
+    },
+    /// Put leaves back that the data folder has lost, from a static export of the log
+    ///
+    /// For a data folder that `serve` only reads because it was rolled back. The export must be one of this log; every leaf
+    /// is checked. The journal adds what it has. An exchange whose ruling came back only as a leaf is never decided again:
+    /// its parties are told that its ruling was lost (RULING_LOST). The log gets a leaf that says so. Stop `serve` first.
+    Restore {
+        #[command(flatten)]
+        files: Files,
+        /// Folder with `checkpoint` and `tile/`
+        #[arg(long, value_name = "DIR")]
+        from: PathBuf,
+    },
     /// The keys that open escrows: one for each epoch, in files beside the key file
     #[command(subcommand)]
     EscrowKey(EscrowKey),
@@ -271,6 +292,9 @@ pub enum CliError {
     /// The key file.
     #[error("setting key_file: {0}")]
     Keys(#[from] KeyFileError),
+    /// `restore` put nothing back.
+    #[error("nothing was put back: {0}")]
+    Restore(#[from] RestoreError),
     /// Serving.
     #[error(transparent)]
     Serve(#[from] ServeError),
@@ -337,7 +361,10 @@ impl Cli {
             Command::EscrowKey(EscrowKey::List(files)) => escrow_key::list(&files.source().load()?, out),
             Command::EscrowKey(EscrowKey::Retire(files)) => escrow_key::retire(&files.source().load()?, out),
             Command::Ledger(command) => ledger::run(command, out),
-            Command::Fsck(files) => check::check_data(&files.source().load()?, out),
+            Command::Fsck { files, export } => {
+                check::check_data(&files.source().load()?, export.as_deref(), out)
+            }
+            Command::Restore { files, from } => restore::run(&files.source().load()?, &from, out),
         }
     }
 }

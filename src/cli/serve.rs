@@ -27,6 +27,7 @@ use crate::grpc::{Api, Server, Tls};
 use crate::high_water::JournalMark;
 use crate::modules::Modules;
 use crate::outbox::{Outbox, Pause};
+use crate::scrub;
 use crate::store::journal::Journaled;
 use crate::store::rocks::RocksStore;
 use crate::store::{Store, StoreError};
@@ -91,6 +92,8 @@ async fn serve_until_stopped(
     let size = engine.log_size();
     let outbox = tokio::spawn(Outbox::new(engine.clone(), modules.all(), Pause::default()).run());
     let alarm = tokio::spawn(repeat_alarm(engine.clone()));
+    let rate = settings.scrub_leaves_per_second;
+    let scrub = (rate > 0).then(|| tokio::spawn(scrub::run(engine.clone(), rate)));
     let watch = tokio::spawn(Arc::clone(&modules).watch());
     let deadlines = tokio::spawn(deadlines::run(engine.clone()));
     let mut server = Server::start(api(settings, tls, modules), listener, engine.clone()).await?;
@@ -128,6 +131,7 @@ async fn serve_until_stopped(
     };
     watch.abort();
     alarm.abort();
+    scrub.inspect(tokio::task::JoinHandle::abort);
     let ended = engine.stop().await;
     // They end with the engine; a ledger that is just being told must not hold up the end.
     let _ = tokio::time::timeout(LAST_WORDS, outbox).await;
@@ -183,7 +187,7 @@ fn api(settings: &Settings, tls: Option<Tls>, modules: Arc<Modules>) -> Api {
 }
 
 /// SHA-256 of the running program: leaves name the build that decided.
-fn program_digest() -> Result<Digest, CliError> {
+pub(super) fn program_digest() -> Result<Digest, CliError> {
     let failed = |source| CliError::Io { verb: "read", path: PathBuf::from("/proc/self/exe"), source };
     let mut program = std::env::current_exe().and_then(File::open).map_err(failed)?;
     let mut hasher = Sha256::new();

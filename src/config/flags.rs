@@ -80,6 +80,10 @@ pub struct Overrides {
     #[arg(long, value_name = "MS")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hold_allowance_ms: Option<u64>,
+    /// How many leaves a second are hashed again in the background; 0: none [default: 10000]
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scrub_leaves_per_second: Option<u64>,
     /// How long requests in flight may last after SIGTERM [default: 10]
     #[arg(long, value_name = "S")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -136,6 +140,7 @@ pub(super) struct Defaults {
     request_timeout_seconds: u64,
     min_bytes_per_second: u64,
     hold_allowance_ms: u64,
+    scrub_leaves_per_second: u64,
     drain_seconds: u64,
     allow_plaintext: bool,
     log_format: LogFormat,
@@ -173,6 +178,8 @@ impl Defaults {
             min_bytes_per_second: 32 * 1024,
             // An hour: a ledger that is upgraded or restarted is back by then.
             hold_allowance_ms: 60 * 60 * 1000,
+            // A few per cent of one core: a million leaves in two minutes.
+            scrub_leaves_per_second: 10_000,
             // Within the 30 s that supervisors usually wait before SIGKILL.
             drain_seconds: 10,
             // Statements are not secret to the arbiter, but they are to the network.

@@ -15,7 +15,8 @@ use arbiter_protocol::ids::Digest;
 use thiserror::Error;
 
 use super::release::lock;
-use super::{Ended, EngineError, Handle, Shared, State};
+use super::{Ended, EngineError, Handle, Published, Shared, State};
+use crate::fsck::Rehash;
 
 /// Why only reads are served, and what readers are shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,8 +33,8 @@ pub struct ReadOnly {
 pub enum Why {
     /// A stored leaf or node is not what was hashed.
     #[error(
-        "leaf {index} of the log is damaged: {problem}. Stop, check the disk, run arbiter fsck, and put the data folder back \
-         from a copy or with arbiter restore"
+        "leaf {index} of the log is damaged: {problem}. Stop, check the disk and run arbiter fsck; then put the data folder \
+         back from a copy, and let the journal or arbiter restore bring it up to date"
     )]
     Damaged {
         /// The first leaf that is damaged, or whose node is.
@@ -72,6 +73,22 @@ pub enum Why {
 }
 
 impl Handle {
+    /// Hashes the next leaves of the log again; at most `count`, none at the end of the log. `Err`: what is damaged.
+    pub(crate) fn scrub(&self, rehash: &mut Rehash, count: usize) -> Result<usize, Why> {
+        let Published { size, root, .. } = self.shared.published();
+        let damaged = |rehash: &Rehash, problem: String| Why::Damaged { index: rehash.size(), problem };
+        let done = rehash.advance(&*self.shared.store, count, size);
+        let done = done.map_err(|problem| damaged(rehash, problem.to_string()))?;
+        self.shared.tally.scrubbed.fetch_add(u64::try_from(done).unwrap_or(u64::MAX), Ordering::Relaxed);
+        if rehash.size() == size && rehash.root() != root {
+            return Err(damaged(
+                rehash,
+                String::from("the leaves before it do not give the root that was signed"),
+            ));
+        }
+        Ok(done)
+    }
+
     /// Why only reads are served, if so.
     pub fn read_only(&self) -> Option<&ReadOnly> {
         self.shared.read_only.get()

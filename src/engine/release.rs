@@ -12,7 +12,7 @@ use arbiter_protocol::evidence::checkpoint::Checkpoint;
 use arbiter_protocol::evidence::merkle;
 use arbiter_protocol::ids::{Digest, ExchangeId, LeafIndex};
 use arbiter_protocol::message::payment::PaymentOrder;
-use arbiter_protocol::ruling::sequencer::{ContentId, Logged, Record, Reply, Seals};
+use arbiter_protocol::ruling::sequencer::{ContentId, Logged, Record, Reply, Seals, Veil as _};
 use arbiter_protocol::statement::{Payload, Verified};
 use tokio::sync::watch;
 
@@ -137,6 +137,17 @@ impl Shared {
             tracing::error!(%error, "the store failed; run arbiter fsck");
             EngineError::Damaged
         })
+    }
+
+    /// an exchange whose record was lost is never decided again.
+    pub(super) fn not_lost(&self, exchange: &ExchangeId) -> Result<(), EngineError> {
+        if !self.has_lost {
+            return Ok(());
+        }
+        match self.read(self.store.lost(&self.keys.veil().pseudonym(exchange)))? {
+            None => Ok(()),
+            Some(leaf) => Err(EngineError::RulingLost { leaf: leaf.0 }),
+        }
     }
 
     pub(super) fn missing(&self, what: &str, id: u64) -> EngineError {

@@ -141,6 +141,7 @@ pub(super) fn prepare(
     let head = Head { frontier, time: clock.now() };
     let contents = Contents::kept(store.content_chunks()?);
     let published = Published { commits: 0, size: head.frontier.size(), root: head.frontier.root() };
+    let has_lost = !store.all_lost()?.is_empty();
     let (queue, receiver) = mpsc::channel(QUEUE);
     let escrow = Mutex::new(Arc::clone(keys.escrow()));
     let shared = Arc::new(Shared {
@@ -149,6 +150,7 @@ pub(super) fn prepare(
         store,
         clock,
         state: watch::Sender::new(if found.is_some() { State::ReadOnly } else { State::Running }),
+        has_lost,
         writerless: found.is_some(),
         read_only: found.map(OnceLock::from).unwrap_or_default(),
         tally: Tally::default(),

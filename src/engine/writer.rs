@@ -137,6 +137,7 @@ impl Writer {
             records: closed.records,
             leaves: closed.leaves,
             nodes: closed.nodes,
+            lost: Vec::new(),
         };
         self.shared.store.commit(&commit)?;
         self.head = closed.head;
@@ -223,7 +224,7 @@ fn decide(
     let exchange = case.exchange_id();
     let durable = match seen.get(&exchange) {
         Some(record) => Arc::clone(record),
-        None => match shared.read(shared.store.record(&exchange)) {
+        None => match shared.not_lost(&exchange).and_then(|()| shared.read(shared.store.record(&exchange))) {
             Ok(record) => Arc::new(record),
             Err(error) => {
                 brought.into_iter().for_each(|id| remove_unused(shared, id));
@@ -241,6 +242,11 @@ fn decide(
 /// Logs what a ledger said. A record that cannot be read fails this answer only: it is told again.
 fn hear(shared: &Shared, batch: &mut Batch<'_>, heard: Heard) -> Option<(oneshot::Sender<bool>, bool)> {
     let Heard { exchange, role, receipt, reply } = heard;
+    if shared.not_lost(&exchange).is_err() {
+        // What the ledger said before is in the log, or cannot be added to it: told is told.
+        let _ = reply.send(true);
+        return None;
+    }
     let record = shared.read(shared.store.record(&exchange)).ok()?;
     let counted = batch.hear(exchange, record, role, &receipt, shared.clock.now());
     if counted {

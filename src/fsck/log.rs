@@ -7,11 +7,11 @@ use arbiter_protocol::evidence::merkle::{Frontier, leaf_hash};
 use arbiter_protocol::ids::{Digest, LeafIndex};
 use arbiter_protocol::message::agreement::ArbiterIdentity;
 use arbiter_protocol::role::arbiter::RULES;
-use arbiter_protocol::ruling::sequencer::genesis_token;
+use arbiter_protocol::ruling::sequencer::{genesis_token, restore_token};
 use arbiter_protocol::time::UnixMillis;
 
 use super::{Problem, Progress, Report};
-use crate::store::{Store, StoredHead};
+use crate::store::{Store, StoreError, StoredHead};
 
 /// The part of the log that is good: all leaves before the first fault.
 pub(super) struct Good {
@@ -19,6 +19,8 @@ pub(super) struct Good {
     pub(super) leaves: u64,
     /// How many leaves the head says there are.
     pub(super) stored: u64,
+    /// Whether leaves were put back once.
+    pub(super) restored: bool,
     /// The leaves of each exchange, by its pseudonym.
     pub(super) exchanges: BTreeMap<[u8; 16], Chain>,
 }
@@ -37,7 +39,7 @@ pub(super) struct Chain {
 
 struct Walk<'a> {
     arbiter: &'a ArbiterIdentity,
-    frontier: Frontier,
+    rehash: Rehash,
     time: UnixMillis,
     good: Good,
 }
@@ -52,13 +54,11 @@ pub(super) fn check(
     report: &mut Report,
     progress: &mut dyn FnMut(Progress),
 ) -> Good {
-    let good = Good { leaves: 0, stored: head.size, exchanges: BTreeMap::new() };
-    let mut walk = Walk { arbiter, frontier: Frontier::new(), time: UnixMillis(0), good };
+    let good = Good { leaves: 0, stored: head.size, restored: false, exchanges: BTreeMap::new() };
+    let mut walk = Walk { arbiter, rehash: Rehash::default(), time: UnixMillis(0), good };
     while walk.good.leaves < head.size {
         let first = walk.good.leaves;
-        // A damaged leaf hides the page: then one by one, to find out which.
-        let page = store.leaves(first, PAGE).or_else(|_| store.leaves(first, 1));
-        let page = match page {
+        let page = match page(store, first, PAGE) {
             Ok(page) => page,
             Err(error) => {
                 report.found(Some(first), None, error.into());
@@ -74,7 +74,7 @@ pub(super) fn check(
         }
         progress(Progress::Leaves { done: walk.good.leaves, total: head.size });
     }
-    let root = walk.frontier.root();
+    let root = walk.rehash.frontier.root();
     report.root = Some(root);
     if head.size == 0 {
         report.found(None, None, Problem::Genesis);
@@ -88,6 +88,52 @@ pub(super) fn check(
     walk.good
 }
 
+/// Leaves from `first` on. A damaged one hides its page: then one by one, to find out which.
+fn page(store: &dyn Store, first: u64, count: usize) -> Result<Vec<Vec<u8>>, StoreError> {
+    store.leaves(first, count).or_else(|_| store.leaves(first, 1))
+}
+
+/// Hashes the leaves again, one after the other, and compares every node that they complete: what `fsck` and the scrub
+/// share.
+#[derive(Debug, Default)]
+pub(crate) struct Rehash {
+    frontier: Frontier,
+}
+
+impl Rehash {
+    /// How many leaves are good.
+    pub(crate) const fn size(&self) -> u64 {
+        self.frontier.size()
+    }
+
+    /// The root of the good leaves.
+    pub(crate) fn root(&self) -> Digest {
+        self.frontier.root()
+    }
+
+    /// The next leaves, at most `count` and not beyond `end`; how many there were. On an error [`Rehash::size`] is the
+    /// index of the leaf at fault.
+    pub(crate) fn advance(&mut self, store: &dyn Store, count: usize, end: u64) -> Result<usize, Problem> {
+        let left = usize::try_from(end.saturating_sub(self.size())).unwrap_or(usize::MAX);
+        let page = page(store, self.size(), count.min(left))?;
+        for bytes in &page {
+            self.leaf(store, bytes)?;
+        }
+        Ok(page.len())
+    }
+
+    fn leaf(&mut self, store: &dyn Store, bytes: &[u8]) -> Result<(), Problem> {
+        let mut with = self.frontier.clone();
+        for (node, hash) in with.append(leaf_hash(bytes)) {
+            if store.required_node(node)? != hash {
+                return Err(Problem::Node { level: node.level, index: node.index });
+            }
+        }
+        self.frontier = with;
+        Ok(())
+    }
+}
+
 impl Walk<'_> {
     fn leaf(&mut self, store: &dyn Store, bytes: &[u8]) -> Result<(), Problem> {
         let index = self.good.leaves;
@@ -95,11 +141,9 @@ impl Walk<'_> {
         if leaf.index.0 != index {
             return Err(Problem::Place { says: leaf.index.0 });
         }
-        for (node, hash) in self.frontier.append(leaf_hash(bytes)) {
-            if store.required_node(node)? != hash {
-                return Err(Problem::Node { level: node.level, index: node.index });
-            }
-        }
+        let restores = leaf.event == Event::Restore;
+        let restored = restores.then(|| restore_token(self.arbiter, &self.rehash.frontier));
+        self.rehash.leaf(store, bytes)?;
         if leaf.time < self.time {
             return Err(Problem::Time);
         }
@@ -111,6 +155,10 @@ impl Walk<'_> {
         let begins = leaf.event == Event::Genesis;
         if begins != (index == 0) || (begins && leaf.token != genesis_token(self.arbiter)) {
             return Err(Problem::Genesis);
+        }
+        if let Some(token) = restored {
+            self.good.restored = true;
+            return if leaf.token == token { Ok(()) } else { Err(Problem::Restore) };
         }
         if begins { Ok(()) } else { self.chain(&leaf) }
     }

@@ -1,7 +1,7 @@
 //! The records: every statement is decided again from what the parties signed.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use arbiter_protocol::evidence::leaf::{Event, Leaf, RecordField, record_root};
 use arbiter_protocol::exchange::item::Description;
@@ -95,9 +95,11 @@ pub(super) fn check(
         }
         Err(error) => return report.found(None, None, error.into()),
     }
-    let unclaimed = (1..good.leaves).find(|index| !walk.claimed.contains(index));
-    if let Some(index) = unclaimed {
-        report.found(Some(index), None, Problem::Unclaimed);
+    match store.all_lost() {
+        Ok(lost) => {
+            walk.unclaimed(&lost.into_iter().map(|(exchange, leaf)| (exchange.0, leaf)).collect(), report)
+        }
+        Err(error) => report.found(None, None, error.into()),
     }
 }
 
@@ -108,6 +110,26 @@ fn one_that_differs<T: Ord + Copy>(listed: Vec<T>, expected: &BTreeSet<T>) -> Op
 }
 
 impl Walk<'_> {
+    /// Every leaf of an exchange has its statement, or the exchange is marked as lost.
+    fn unclaimed(&self, lost: &BTreeMap<[u8; 16], LeafIndex>, report: &mut Report) {
+        report.lost = u64::try_from(lost.len()).unwrap_or(u64::MAX);
+        for index in (1..self.good.leaves).filter(|index| !self.claimed.contains(index)) {
+            let stored = self.store.leaves(index, 1).map(|mut leaves| leaves.pop());
+            let leaf = stored.ok().flatten().and_then(|bytes| Leaf::decode(&bytes).ok());
+            let known = |leaf: &Leaf| leaf.event.is_of_log() || lost.contains_key(&leaf.exchange.0);
+            if !leaf.as_ref().is_some_and(known) {
+                return report.found(Some(index), None, Problem::Unclaimed);
+            }
+        }
+        for (exchange, leaf) in lost {
+            let chain = self.good.exchanges.get(exchange);
+            let within = chain.is_some_and(|chain| leaf.0 >= chain.first && leaf.0 < self.good.leaves);
+            if self.good.leaves == self.good.stored && !(within && self.good.restored) {
+                return report.found(None, None, Problem::Lost);
+            }
+        }
+    }
+
     fn record(&mut self, exchange: ExchangeId, report: &mut Report) {
         let chain = self.veil.and_then(|veil| self.good.exchanges.get(&veil.pseudonym(&exchange).0));
         let first = chain.map(|chain| chain.first);

@@ -284,6 +284,7 @@ impl Service {
             ("orders_answered", counted.orders_answered),
             ("read_only", u64::from(self.engine().read_only().is_some())),
             ("refused_read_only", counted.refused_read_only),
+            ("scrubbed_leaves", counted.scrubbed),
         ];
         let more = more.map(|(name, value)| (name.to_owned(), value));
         let counters = self.0.gate.counters().into_iter().chain(more);

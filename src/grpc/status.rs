@@ -16,6 +16,7 @@
 //! | draining, stopped | UNAVAILABLE | when to come back |
 //! | outside a range of the log | OUT_OF_RANGE, NOT_FOUND | |
 //! | the store, a damaged key, no randomness | INTERNAL | |
+//! | the record of an exchange was lost, its leaf is there | DATA_LOSS | |
 //!
 //! Invariants
 //! - Every error has exactly one `ErrorInfo` with a stable reason; programs match on it, never on the text.
@@ -72,6 +73,8 @@ pub mod reason {
     pub const READ_ONLY: &str = "READ_ONLY";
     /// The system gives no randomness to seal with.
     pub const RANDOMNESS_FAILED: &str = "RANDOMNESS_FAILED";
+    /// The arbiter lost the record of this exchange; a leaf of its log shows that it ruled. The operator is at fault.
+    pub const RULING_LOST: &str = "RULING_LOST";
     /// The range is not within the log.
     pub const RANGE_INVALID: &str = "RANGE_INVALID";
     /// The engine has stopped; the arbiter will be started again.
@@ -329,6 +332,9 @@ pub fn engine(error: &EngineError) -> Status {
             problem.retry(Duration::from_secs(60)).status()
         }
         EngineError::Refused(it) => refused(it),
+        EngineError::RulingLost { leaf } => {
+            Problem::new(Code::DataLoss, reason::RULING_LOST, error.to_string()).with("leaf", leaf).status()
+        }
         EngineError::Unsealed => {
             Problem::new(Code::Internal, reason::RANDOMNESS_FAILED, error.to_string()).status()
         }

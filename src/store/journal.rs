@@ -23,11 +23,12 @@ mod entry;
 mod files;
 mod writer;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use arbiter_protocol::evidence::leaf::Pseudonym;
 use arbiter_protocol::evidence::merkle::{Frontier, NodeId, leaf_hash};
-use arbiter_protocol::ids::{Digest, ExchangeId};
+use arbiter_protocol::ids::{Digest, ExchangeId, LeafIndex};
 use arbiter_protocol::message::agreement::ArbiterIdentity;
 use arbiter_protocol::ruling::sequencer::{ContentId, Record};
 
@@ -69,14 +70,18 @@ pub struct Journaled<S> {
     fits: bool,
 }
 
-/// What an open found, beside what it did about it.
+/// How a journal stands to a store.
 enum Standing {
-    /// They end in the same head, now.
-    Same,
-    /// The journal is behind, or empty.
-    Behind,
+    /// There is none.
+    Absent,
+    /// It has commits that the store has not, from this link on, each after the one before.
+    Ahead(usize),
+    /// It ends so many commits before the store does.
+    Behind(u64),
     /// The store is older than the journal, or another one.
     Conflict,
+    /// They end in the same head.
+    Same,
 }
 
 impl<S: Unswept> Journaled<S> {
@@ -98,9 +103,8 @@ impl<S: Unswept> Journaled<S> {
         files::make_folder(folder)?;
         let found = Found::read(folder, &arbiter)?;
         let remembered = found.head.clone();
-        let standing = reconcile(&inner, &found)?;
+        let fits = reconcile(&inner, &found)?;
         let head = inner.head()?;
-        let fits = !matches!(standing, Standing::Conflict);
         let writer = if fits {
             inner.sweep()?;
             let pen = Pen::new(folder, &arbiter, bounds, &found, head.as_ref())?;
@@ -137,17 +141,11 @@ impl<S: Store> Journaled<S> {
     }
 }
 
-/// Compares, and carries out again what the store has lost.
-fn reconcile(store: &impl Store, found: &Found) -> Result<Standing, StoreError> {
+/// Compares the two (R-521). Nothing is changed.
+fn compare(store: &dyn Store, found: &Found) -> Result<Standing, StoreError> {
     let head = store.head()?;
     if found.segments.is_empty() {
-        if let Some(head) = head {
-            tracing::warn!(
-                size = head.size,
-                "there is no journal: it begins here; what this data folder lost before cannot be told from it"
-            );
-        }
-        return Ok(Standing::Behind);
+        return Ok(Standing::Absent);
     }
     if found.head == head {
         return Ok(Standing::Same);
@@ -155,19 +153,8 @@ fn reconcile(store: &impl Store, found: &Found) -> Result<Standing, StoreError> 
     let commits = |head: Option<&StoredHead>| head.map_or(0, |head| head.commits);
     let (ours, theirs) = (commits(head.as_ref()), commits(found.head.as_ref()));
     if theirs > ours {
-        let Some(from) = found.links.iter().position(|link| link.expected == head) else {
-            return Ok(Standing::Conflict);
-        };
-        let missing = found.links.get(from..).unwrap_or_default();
-        tracing::error!(
-            commits = missing.len(),
-            "the data folder has lost commits that may have been answered; they are carried out again from the journal. \
-             Check its disk"
-        );
-        for link in missing {
-            again(store, found, link)?;
-        }
-        return Ok(Standing::Same);
+        let from = found.links.iter().position(|link| link.expected == head);
+        return Ok(from.map_or(Standing::Conflict, Standing::Ahead));
     }
     // Behind, or of the same age: then it must be a beginning of what the store has.
     let begins = match &found.head {
@@ -185,18 +172,41 @@ fn reconcile(store: &impl Store, found: &Found) -> Result<Standing, StoreError> 
             format!("its commit {ours} is another than that of the data folder, with the same leaves");
         return Err(StoreError::Damaged { what: "journal", detail });
     }
-    let behind = ours.saturating_sub(theirs);
-    if behind > 1 {
-        tracing::warn!(
-            commits = behind,
+    Ok(Standing::Behind(ours.saturating_sub(theirs)))
+}
+
+/// Compares, and carries out again what the store has lost; whether the two fit together now.
+fn reconcile(store: &dyn Store, found: &Found) -> Result<bool, StoreError> {
+    match compare(store, found)? {
+        Standing::Conflict => return Ok(false),
+        Standing::Same | Standing::Behind(1) => {}
+        Standing::Behind(commits) => tracing::warn!(
+            commits,
             "the journal is older than the data folder: it was away, or lost; it begins anew after the newest commit"
-        );
+        ),
+        Standing::Absent => {
+            if let Some(head) = store.head()? {
+                tracing::warn!(
+                    size = head.size,
+                    "there is no journal: it begins here; what this data folder lost before cannot be told from it"
+                );
+            }
+        }
+        Standing::Ahead(from) => {
+            let missing = found.links.get(from..).unwrap_or_default();
+            tracing::error!(
+                commits = missing.len(),
+                "the data folder has lost commits that may have been answered; they are carried out again from the \
+                 journal. Check its disk"
+            );
+            missing.iter().try_for_each(|link| again(store, found, link))?;
+        }
     }
-    Ok(Standing::Behind)
+    Ok(true)
 }
 
 /// Carries out one commit of the journal, with the contents that it names.
-fn again(store: &impl Store, found: &Found, link: &Link) -> Result<(), StoreError> {
+fn again(store: &dyn Store, found: &Found, link: &Link) -> Result<(), StoreError> {
     let Item::Commit(mut commit) = files::read(&link.place)? else {
         return Err(StoreError::Io(String::from("the journal changes while it is read")));
     };
@@ -221,7 +231,7 @@ fn again(store: &impl Store, found: &Found, link: &Link) -> Result<(), StoreErro
 }
 
 /// Puts those parts of a content that the store has not.
-fn put_again(store: &impl Store, found: &Found, content: ContentId) -> Result<(), StoreError> {
+fn put_again(store: &dyn Store, found: &Found, content: ContentId) -> Result<(), StoreError> {
     let head = store.content(content)?;
     if let (None, Some(place)) = (&head, found.contents.get(&content))
         && let Item::Content(_, head) = files::read(place)?
@@ -299,6 +309,14 @@ impl<S: Store> Store for Journaled<S> {
         self.inner.standing(count)
     }
 
+    fn lost(&self, exchange: &Pseudonym) -> Result<Option<LeafIndex>, StoreError> {
+        self.inner.lost(exchange)
+    }
+
+    fn all_lost(&self) -> Result<Vec<(Pseudonym, LeafIndex)>, StoreError> {
+        self.inner.all_lost()
+    }
+
     fn content(&self, content: ContentId) -> Result<Option<ContentHead>, StoreError> {
         self.inner.content(content)
     }
@@ -313,5 +331,50 @@ impl<S: Store> Store for Journaled<S> {
 
     fn remove_content(&self, content: ContentId) -> Result<(), StoreError> {
         self.inner.remove_content(content)
+    }
+}
+
+/// What is in a journal that nobody writes to: for `fsck`, and for what puts leaves back.
+pub struct Remains {
+    found: Found,
+    folder: PathBuf,
+    arbiter: String,
+}
+
+impl Remains {
+    /// Reads and checks every item: form, checksum, that each commit follows the one before. Nothing is changed.
+    pub fn read(folder: &Path, arbiter: &ArbiterIdentity) -> Result<Self, StoreError> {
+        let arbiter = schema::fingerprint(arbiter);
+        Ok(Self { found: Found::read(folder, &arbiter)?, folder: folder.to_owned(), arbiter })
+    }
+
+    /// The head after the newest commit.
+    pub const fn head(&self) -> Option<&StoredHead> {
+        self.found.head.as_ref()
+    }
+
+    /// The commits that follow each other up to the newest, without their nodes.
+    pub fn commits(&self) -> impl Iterator<Item = Result<Box<Commit>, StoreError>> {
+        self.found.links.iter().map(|link| match files::read(&link.place)? {
+            Item::Commit(commit) => Ok(commit),
+            _ => Err(StoreError::Io(String::from("the journal changes while it is read"))),
+        })
+    }
+
+    /// Whether a store goes on from it, or will when it is served from again: what is missing is carried out then.
+    pub fn fits(&self, store: &dyn Store) -> Result<bool, StoreError> {
+        Ok(!matches!(compare(store, &self.found)?, Standing::Conflict))
+    }
+
+    /// Puts what a record names and the store has not.
+    pub fn put_contents(&self, store: &dyn Store, record: &Record) -> Result<(), StoreError> {
+        let held = record.held.iter().filter_map(|(_, content)| *content);
+        held.into_iter().try_for_each(|content| put_again(store, &self.found, content))
+    }
+
+    /// From now on the journal begins after `head`, whatever it remembers.
+    pub fn begin_again(self, head: &StoredHead) -> Result<(), StoreError> {
+        files::make_folder(&self.folder)?;
+        Pen::new(&self.folder, &self.arbiter, Bounds::default(), &self.found, Some(head)).map(drop)
     }
 }

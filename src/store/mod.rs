@@ -26,9 +26,10 @@ pub mod suite;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use arbiter_protocol::evidence::leaf::Pseudonym;
 use arbiter_protocol::evidence::merkle::NodeId;
 use arbiter_protocol::exchange::selection::Role;
-use arbiter_protocol::ids::{Digest, ExchangeId, PublicKey};
+use arbiter_protocol::ids::{Digest, ExchangeId, LeafIndex, PublicKey};
 use arbiter_protocol::ruling::sequencer::{ContentId, Record};
 use arbiter_protocol::time::UnixMillis;
 use thiserror::Error;
@@ -61,6 +62,8 @@ pub struct Commit {
     pub leaves: Vec<Vec<u8>>,
     /// Tree nodes that became complete.
     pub nodes: Vec<(NodeId, Digest)>,
+    /// Exchanges whose leaves came back without their records, and the leaf of each that tells of its ruling.
+    pub lost: Vec<(Pseudonym, LeafIndex)>,
 }
 
 /// Sealed content: what opens it, then its chunks.
@@ -184,6 +187,15 @@ pub trait Store: Send + Sync + 'static {
 
     /// The requests that wait for their time, the earliest first; at most `count`.
     fn standing(&self, count: usize) -> Result<Vec<Due>, StoreError>;
+
+    /// Whether the record of an exchange was lost while its leaves came back, and which leaf tells of it.
+    fn lost(&self, _exchange: &Pseudonym) -> Result<Option<LeafIndex>, StoreError> {
+        Ok(None)
+    }
+    /// Every such exchange, in the order of the pseudonyms.
+    fn all_lost(&self) -> Result<Vec<(Pseudonym, LeafIndex)>, StoreError> {
+        Ok(Vec::new())
+    }
 
     /// Puts one sealed chunk of content that no record names yet.
     fn put_chunk(&self, content: ContentId, chunk: u64, sealed: &[u8]) -> Result<(), StoreError>;

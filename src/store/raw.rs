@@ -8,8 +8,9 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use arbiter_protocol::evidence::leaf::Pseudonym;
 use arbiter_protocol::evidence::merkle::NodeId;
-use arbiter_protocol::ids::{Digest, ExchangeId};
+use arbiter_protocol::ids::{Digest, ExchangeId, LeafIndex};
 use arbiter_protocol::message::agreement::ArbiterIdentity;
 use arbiter_protocol::ruling::sequencer::{ContentId, Record};
 
@@ -199,6 +200,20 @@ impl<R: Raw> Store for R {
 
     fn standing(&self, count: usize) -> Result<Vec<Due>, StoreError> {
         keys(Family::Standing, self.scan(Family::Standing, &[], count)?, schema::decode_standing_key)
+    }
+
+    fn lost(&self, exchange: &Pseudonym) -> Result<Option<LeafIndex>, StoreError> {
+        let Some(bytes) = value(self, Family::Lost, &exchange.0)? else { return Ok(None) };
+        let lost = schema::decode_lost(&exchange.0, &bytes);
+        lost.map(|(_, leaf)| Some(leaf)).ok_or_else(|| damaged(Family::Lost, &exchange.0, "not an index"))
+    }
+
+    fn all_lost(&self) -> Result<Vec<(Pseudonym, LeafIndex)>, StoreError> {
+        let read = |(key, stored): Pair| {
+            let value = schema::unprotect(Family::Lost, &key, stored)?;
+            schema::decode_lost(&key, &value).ok_or_else(|| damaged(Family::Lost, &key, "not an index"))
+        };
+        self.scan(Family::Lost, &[], usize::MAX)?.into_iter().map(read).collect()
     }
 
     fn put_chunk(&self, content: ContentId, chunk: u64, sealed: &[u8]) -> Result<(), StoreError> {

@@ -12,6 +12,7 @@
 //! | `chunks` | content id, chunk | sealed bytes | availability: sealed to the recipient |
 //! | `orders` | ledger, exchange id, role | empty; there while a ledger has not answered the arbiter's order | finding what is open: `fsck` compares |
 //! | `standing` | time, exchange id, role | empty; there while a request waits for that time | finding what is due: `fsck` compares |
+//! | `lost` | pseudonym | index of the leaf that tells of it; there while leaves came back without their record | refusing a second verdict |
 //! | `unnamed` | content id | empty; there while no record names the content | removing garbage |
 //!
 //! Every value but `format` starts with 8 check bytes of SHA-256 over family, key and value, so that a value
@@ -22,6 +23,7 @@
 //! that names the entry, never a default.
 
 use arbiter_protocol::escrow::Escrow;
+use arbiter_protocol::evidence::leaf::Pseudonym;
 use arbiter_protocol::evidence::merkle::NodeId;
 use arbiter_protocol::exchange::selection::{ByRole, Role};
 use arbiter_protocol::ids::{Digest, ExchangeId, LeafIndex, PublicKey};
@@ -34,8 +36,8 @@ use prost::Message as _;
 
 use super::{Commit, ContentHead, Due, OpenOrder, StoreError, StoredHead};
 
-/// The version of everything in this module. 1 had no escrows, 2 no payments.
-pub const FORMAT: u32 = 3;
+/// The version of everything in this module. 1 had no escrows, 2 no payments, 3 no lost rulings.
+pub const FORMAT: u32 = 4;
 
 /// A column family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,6 +48,8 @@ pub enum Family {
     Contents,
     /// Leaves as hashed.
     Leaves,
+    /// Exchanges whose leaves came back, but not their records.
+    Lost,
     /// Version, identity, head.
     Meta,
     /// Complete tree nodes.
@@ -62,10 +66,11 @@ pub enum Family {
 
 impl Family {
     /// Every family of this version.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Chunks,
         Self::Contents,
         Self::Leaves,
+        Self::Lost,
         Self::Meta,
         Self::Nodes,
         Self::Orders,
@@ -80,6 +85,7 @@ impl Family {
             Self::Chunks => "chunks",
             Self::Contents => "contents",
             Self::Leaves => "leaves",
+            Self::Lost => "lost",
             Self::Meta => "meta",
             Self::Nodes => "nodes",
             Self::Orders => "orders",
@@ -193,7 +199,7 @@ pub fn damaged(family: Family, key: &[u8], how: &str) -> StoreError {
             let (level, index) = key.split_at_checked(1).unwrap_or_default();
             format!("{} of level {}", number(index), level.first().copied().unwrap_or_default())
         }
-        Family::Orders | Family::Records | Family::Standing => hex::encode(key),
+        Family::Lost | Family::Orders | Family::Records | Family::Standing => hex::encode(key),
     };
     StoreError::Damaged { what: family.one(), detail: format!("{entry}: {how}") }
 }
@@ -205,6 +211,7 @@ impl Family {
             Self::Chunks => "chunk",
             Self::Contents => "content",
             Self::Leaves => "leaf",
+            Self::Lost => "mark of a lost ruling",
             Self::Meta => "entry",
             Self::Nodes => "node",
             Self::Orders => "open order",
@@ -273,6 +280,9 @@ pub fn writes(commit: &Commit) -> Vec<Write> {
         writes.extend(orders(exchange, record));
         writes.extend(standing(exchange, record));
     }
+    for (exchange, leaf) in &commit.lost {
+        writes.push(Write::put(Family::Lost, exchange.0.to_vec(), &leaf.0.to_be_bytes()));
+    }
     for due in &commit.decided {
         writes.push(Write::Remove { family: Family::Standing, key: standing_key(due) });
     }
@@ -331,6 +341,12 @@ pub fn decode_head(bytes: &[u8]) -> Option<StoredHead> {
         root: Digest::from_bytes(*root),
         time: UnixMillis(u64::from_be_bytes(time.try_into().ok()?)),
     })
+}
+
+/// Reads an entry of the family `lost`.
+pub fn decode_lost(key: &[u8], value: &[u8]) -> Option<(Pseudonym, LeafIndex)> {
+    let leaf = LeafIndex(u64::from_be_bytes(value.try_into().ok()?));
+    Some((Pseudonym(key.try_into().ok()?), leaf))
 }
 
 /// The value of a content.

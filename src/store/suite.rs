@@ -56,6 +56,7 @@ pub fn commit(before: Option<&StoredHead>, leaves: &[&[u8]]) -> Commit {
         records: BTreeMap::new(),
         nodes: nodes.collect(),
         leaves: leaves.iter().map(|leaf| leaf.to_vec()).collect(),
+        lost: Vec::new(),
     }
 }
 

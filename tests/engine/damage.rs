@@ -60,15 +60,15 @@ fn leaf_of(store: &dyn Store, family: Family, key: &[u8]) -> Option<u64> {
                 .filter(|record| record.held.iter().any(|(_, held)| *held == named))
                 .find_map(|record| of_record(&record))
         }
-        Family::Meta | Family::Orders | Family::Standing | Family::Unnamed => None,
+        Family::Lost | Family::Meta | Family::Orders | Family::Standing | Family::Unnamed => None,
     }
 }
 
 /// SplitMix64 with a pinned seed.
-struct Random(u64);
+pub struct Random(pub u64);
 
 impl Random {
-    fn below(&mut self, end: usize) -> usize {
+    pub fn below(&mut self, end: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -77,8 +77,13 @@ impl Random {
     }
 }
 
+/// How many trials: so many, or what the environment asks for; 10,000 is a long check.
+pub fn trials(usual: u64) -> u64 {
+    std::env::var("ARBITER_TRIALS").ok().and_then(|it| it.parse().ok()).unwrap_or(usual)
+}
+
 /// One byte changed in a stored value, in any family: found, and the right leaf named.
-async fn single_bytes(place: &impl Place<Store: Tamper>, rounds: usize) {
+async fn single_bytes(place: &impl Place<Store: Tamper>, rounds: u64) {
     fill(place).await;
     let store = place.open();
     assert!(find(&store).is_none());
@@ -113,13 +118,13 @@ async fn single_bytes(place: &impl Place<Store: Tamper>, rounds: usize) {
 /// S33: and the leaf is named.
 #[tokio::test]
 async fn one_byte_changed_anywhere_in_memory_is_found() {
-    single_bytes(&memory(), 400).await;
+    single_bytes(&memory(), trials(400)).await;
 }
 
 /// R-505, S33: and the leaf is named.
 #[tokio::test]
 async fn one_byte_changed_anywhere_in_rocksdb_is_found() {
-    single_bytes(&folder(), 150).await;
+    single_bytes(&folder(), trials(150)).await;
 }
 
 /// S33: an entry that is gone is found, too.

@@ -46,6 +46,8 @@ pub enum Event {
     PaymentPosted,
     /// A ledger says that a payment which the arbiter revoked went back, or was never made and never will be.
     PaymentVoided,
+    /// Leaves that the store had lost were put back; what else it held about them is gone.
+    Restore,
     /// Verdict: abort token.
     VerdictAborted,
     /// Verdict: an affidavit.
@@ -57,11 +59,12 @@ pub enum Event {
 }
 
 impl Event {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::DepositAccepted,
         Self::Genesis,
         Self::PaymentPosted,
         Self::PaymentVoided,
+        Self::Restore,
         Self::VerdictAborted,
         Self::VerdictAffidavit,
         Self::VerdictReplaced,
@@ -75,11 +78,17 @@ impl Event {
             Self::Genesis => "genesis",
             Self::PaymentPosted => "payment-posted",
             Self::PaymentVoided => "payment-voided",
+            Self::Restore => "restore",
             Self::VerdictAborted => "verdict-aborted",
             Self::VerdictAffidavit => "verdict-affidavit",
             Self::VerdictReplaced => "verdict-replaced",
             Self::VerdictRevoked => "verdict-revoked",
         }
+    }
+
+    /// Whether it is about the log itself and no exchange.
+    pub const fn is_of_log(self) -> bool {
+        matches!(self, Self::Genesis | Self::Restore)
     }
 
     /// Whether an exchange can have only one such event.
@@ -96,9 +105,9 @@ impl Event {
 pub struct Pseudonym(pub [u8; 16]);
 
 /// The names of the rules that a leaf may give as its reason.
-pub const REASONS: [&str; 20] = [
+pub const REASONS: [&str; 21] = [
     "R-403", "R-404", "R-405", "R-406", "R-407", "R-413", "R-414", "R-415", "R-416", "R-417", "R-418",
-    "R-419", "R-420", "R-421", "R-422", "R-423", "R-425", "R-426", "R-427", "R-502",
+    "R-419", "R-420", "R-421", "R-422", "R-423", "R-425", "R-426", "R-427", "R-502", "R-525",
 ];
 
 /// One public leaf.

@@ -3,6 +3,7 @@
 //! ```text
 //!  Head ─▶ Batch::new ─┬─ file(case) ─▶ decide ─▶ statement, leaf      (any number of cases)
 //!                      ├─ hear(receipt) ─▶ leaf                        (what a ledger said to an order)
+//!                      ├─ restore(leaves) ─▶ leaf                      (what the store had lost)
 //!                      └─ close() ─▶ Closed { head, records, leaves, nodes } ─▶ Store::commit ─▶ issue(…)
 //! ```
 //!
@@ -16,7 +17,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use crate::crypto::Signer;
-use crate::error::{Refused, Rejected};
+use crate::error::{Invalid, Refused, Rejected};
 use crate::evidence::checkpoint::Checkpoint;
 use crate::evidence::leaf::{Event, Leaf, Pseudonym, RecordField, issuer_id, record_root};
 use crate::evidence::merkle::{Frontier, NodeId, leaf_hash};
@@ -345,13 +346,32 @@ impl<'a> Batch<'a> {
     /// Logs the beginning of the log: its origin, keys and rules, as leaf 0 (R-502).
     pub fn genesis(&mut self, now: UnixMillis) {
         assert_eq!(self.head.frontier.size(), 0, "invariant R-502: genesis is leaf 0");
+        self.log_itself((Event::Genesis, "R-502"), genesis_token(&self.desk.arbiter), now);
+    }
+
+    /// Puts `leaves` back that the store lost, exactly as they were hashed, and logs that (R-525). The caller has
+    /// compared them with a checkpoint of this log.
+    pub fn restore(&mut self, leaves: Vec<Vec<u8>>, now: UnixMillis) -> Result<(), Invalid> {
+        for bytes in leaves {
+            let leaf = Leaf::decode(&bytes)?;
+            if leaf.index.0 != self.head.frontier.size() {
+                return Err(Invalid::FieldValue { field: "id" });
+            }
+            let time = self.clamp(leaf.time);
+            self.append(bytes, time);
+        }
+        let token = restore_token(&self.desk.arbiter, &self.head.frontier);
+        self.log_itself((Event::Restore, "R-525"), token, now);
+        Ok(())
+    }
+
+    /// A leaf about the log and no exchange.
+    fn log_itself(&mut self, (event, reason): (Event, &'static str), token: Digest, now: UnixMillis) {
         let now = self.clamp(now);
-        let arbiter = &self.desk.arbiter;
-        let token = genesis_token(arbiter);
         let leaf = Leaf {
-            index: LeafIndex(0),
-            event: Event::Genesis,
-            reason: "R-502",
+            index: LeafIndex(self.head.frontier.size()),
+            event,
+            reason,
             time: now,
             clock_uncertainty: self.desk.clock_uncertainty,
             exchange: Pseudonym([0; 16]),
@@ -359,7 +379,7 @@ impl<'a> Batch<'a> {
             previous: None,
             policy: Digest::of(&[RULES.as_bytes()]),
             build: self.desk.build,
-            issuer: issuer_id(&arbiter.key),
+            issuer: issuer_id(&self.desk.arbiter.key),
             token,
             record: record_root(&[]),
         };
@@ -480,6 +500,12 @@ pub fn genesis_token(arbiter: &ArbiterIdentity) -> Digest {
         b"\0",
         arbiter.rules.as_bytes(),
     ])
+}
+
+/// What a restore leaf commits to: the text of the checkpoint of all leaves before it (R-525).
+pub fn restore_token(arbiter: &ArbiterIdentity, before: &Frontier) -> Digest {
+    let (origin, size, root) = (arbiter.log_origin.clone(), before.size(), before.root());
+    Digest::of(&[Checkpoint { origin, size, root }.text().as_bytes()])
 }
 
 /// The attestations that a verdict names as evidence.

@@ -178,6 +178,7 @@ fn load_commit(stored: &StoredCommit) -> Option<Item> {
         decided: decided.collect::<Option<_>>()?,
         leaves: stored.leaves.clone(),
         nodes: Vec::new(),
+        lost: Vec::new(),
     })))
 }
 

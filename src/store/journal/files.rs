@@ -33,8 +33,8 @@ pub(super) struct Place {
 /// A commit in the journal.
 #[derive(Clone, Debug)]
 pub(super) struct Link {
+    /// What it follows.
     pub(super) expected: Option<StoredHead>,
-    pub(super) head: StoredHead,
     pub(super) place: Place,
 }
 
@@ -161,8 +161,8 @@ impl Found {
                 if commit.expected != self.head {
                     return Err(Problem::Wrong("begins a commit that does not follow the one before"));
                 }
-                self.head = Some(commit.head.clone());
-                self.links.push(Link { expected: commit.expected, head: commit.head, place });
+                self.head = Some(commit.head);
+                self.links.push(Link { expected: commit.expected, place });
             }
             Item::Chunk(content, chunk, _) => drop(self.chunks.insert((content, chunk), place)),
             Item::Content(content, _) => drop(self.contents.insert(content, place)),

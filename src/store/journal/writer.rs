@@ -25,8 +25,6 @@ enum Order {
     Keep(Vec<u8>),
     /// Append and sync: the commit that ends in this head.
     Commit(Vec<u8>, StoredHead, SyncSender<Result<(), StoreError>>),
-    /// Begin a file after this head.
-    Begin(Option<StoredHead>, SyncSender<Result<(), StoreError>>),
 }
 
 /// How the next commit fails on purpose.
@@ -97,11 +95,6 @@ impl Writer {
         Answer(self.give(Order::Commit(frame, head, reply)).ok().map(|()| answer))
     }
 
-    pub(super) fn begin(&self, head: Option<StoredHead>) -> Answer {
-        let (reply, answer) = sync_channel(1);
-        Answer(self.give(Order::Begin(head, reply)).ok().map(|()| answer))
-    }
-
     #[cfg(any(test, feature = "testing"))]
     pub(super) fn fail_next_commit(&self, fault: Fault) {
         *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault);
@@ -129,10 +122,6 @@ impl Desk {
             let (done, reply) = match order {
                 Order::Keep(frame) => (self.pen.write(&frame), None),
                 Order::Commit(frame, head, reply) => (self.commit(&frame, head), Some(reply)),
-                Order::Begin(head, reply) => {
-                    self.head = head;
-                    (self.pen.next(self.head.as_ref()), Some(reply))
-                }
             };
             let failed = done.as_ref().err().map(ToString::to_string);
             if let Some(reply) = reply {
