@@ -335,7 +335,7 @@ async fn identity(folder: &Path) -> ArbiterIdentity {
     let log_key = VerifierKey::parse(&field("log_key")).unwrap();
     ArbiterIdentity {
         key: PublicKey::parse_hex(&field("key"), "key").unwrap(),
-        log_key: log_key.public_key(),
+        log_key: log_key.public_key().unwrap(),
         log_origin: Origin::parse(&field("log_origin")).unwrap(),
         rules: field("rules"),
     }
