@@ -86,7 +86,7 @@ async fn serve_until_stopped(
     if !settings.accept_clock {
         Engine::check_clock(&*store, &SystemClock).map_err(failed)?;
     }
-    let marks: Vec<_> = journal.iter().map(|mark| mark as &dyn HighWater).collect();
+    let marks: Vec<&dyn HighWater> = journal.iter().map(|mark| -> &dyn HighWater { mark }).collect();
     let engine = Engine::start_below(desk, keys, store, Box::new(SystemClock), &marks).map_err(failed)?;
     epochs::begin(settings, &engine);
     let size = engine.log_size();
