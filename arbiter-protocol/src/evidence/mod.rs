@@ -12,4 +12,6 @@ mod key;
 pub mod leaf;
 pub mod merkle;
 pub mod note;
+mod text;
 pub mod tile;
+pub mod witness;
