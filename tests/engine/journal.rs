@@ -66,7 +66,7 @@ impl Pair {
         let store = self.open().unwrap();
         let mark = JournalMark::new(self.journal.path(), &store);
         let marks: Vec<&dyn HighWater> =
-            std::iter::once(&mark as &dyn HighWater).chain(more.iter().copied()).collect();
+            std::iter::once::<&dyn HighWater>(&mark).chain(more.iter().copied()).collect();
         let clock = Box::new(ManualClock::new(UnixMillis(START)));
         Engine::start_below(desk(), keys(), std::sync::Arc::new(store), clock, &marks).unwrap()
     }
