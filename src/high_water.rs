@@ -42,7 +42,7 @@ impl HighWater for JournalMark {
     fn newest(&self) -> Result<Option<Mark>, MarkError> {
         let mark = |head: &StoredHead| Mark {
             size: head.size,
-            root: head.root,
+            root: Some(head.root),
             commits: Some(head.commits),
             note: None,
         };
@@ -83,6 +83,6 @@ impl HighWater for ExportMark {
         let signed = SignedCheckpoint::verify(&note, &self.key)
             .map_err(|error| MarkError::Unusable(format!("checkpoint: {error}")))?;
         let checkpoint = signed.checkpoint();
-        Ok(Some(Mark { size: checkpoint.size, root: checkpoint.root, commits: None, note: Some(note) }))
+        Ok(Some(Mark { size: checkpoint.size, root: Some(checkpoint.root), commits: None, note: Some(note) }))
     }
 }

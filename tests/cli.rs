@@ -3,8 +3,12 @@
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test may fail")]
 
 mod common;
+#[path = "cli/durability.rs"]
+mod durability;
 #[path = "cli/escrow.rs"]
 mod escrow;
+#[path = "common/export.rs"]
+mod export;
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};

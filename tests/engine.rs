@@ -5,6 +5,8 @@
 mod damage;
 #[path = "engine/escrow.rs"]
 mod escrow;
+#[path = "common/export.rs"]
+mod export;
 #[path = "engine/fixture.rs"]
 mod fixture;
 #[path = "engine/gate.rs"]

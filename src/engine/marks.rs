@@ -32,8 +32,8 @@ pub trait HighWater {
 pub struct Mark {
     /// Leaves.
     pub size: u64,
-    /// Root of these leaves.
-    pub root: Digest,
+    /// Root of these leaves, where it is known.
+    pub root: Option<Digest>,
     /// How often the store had been committed, where that is known.
     pub commits: Option<u64>,
     /// The signed note that says so, where there is one.
@@ -92,7 +92,8 @@ fn against(
     if known.size > size || known.commits.is_some_and(|known| known > commits) {
         return Ok(Some(Why::RolledBack { mark, known: known.size, size }));
     }
+    let Some(claimed) = known.root else { return Ok(None) };
     let root = Frontier::from_nodes(known.size, |node| store.required_node(node))?.root();
-    let other = root != known.root;
-    Ok(other.then_some(Why::Forked { mark, size: known.size, known: known.root, root }))
+    let other = root != claimed;
+    Ok(other.then_some(Why::Forked { mark, size: known.size, known: claimed, root }))
 }

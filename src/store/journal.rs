@@ -234,7 +234,8 @@ fn again(store: &dyn Store, found: &Found, link: &Link) -> Result<(), StoreError
 fn put_again(store: &dyn Store, found: &Found, content: ContentId) -> Result<(), StoreError> {
     let head = store.content(content)?;
     if let (None, Some(place)) = (&head, found.contents.get(&content))
-        && let Item::Content(_, head) = files::read(place)?
+        && let Item::Content(read, head) = files::read(place)?
+        && read == content
     {
         store.put_content(content, &head)?;
     }
@@ -245,7 +246,8 @@ fn put_again(store: &dyn Store, found: &Found, content: ContentId) -> Result<(),
     for chunk in 0..head.chunks {
         let place: Option<&Place> = found.chunks.get(&(content, chunk));
         if let (None, Some(place)) = (store.chunk(content, chunk)?, place)
-            && let Item::Chunk(_, _, sealed) = files::read(place)?
+            && let Item::Chunk(read, number, sealed) = files::read(place)?
+            && (read, number) == (content, chunk)
         {
             store.put_chunk(content, chunk, &sealed)?;
         }

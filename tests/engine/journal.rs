@@ -469,7 +469,7 @@ async fn a_fork_and_marks_that_are_no_use() {
     }
     engine.stop().await;
     drop(engine);
-    let mark = |size, root, commits| Said(Ok(Some(Mark { size, root, commits, note: None })));
+    let mark = |size, root, commits| Said(Ok(Some(Mark { size, root: Some(root), commits, note: None })));
     for size in 1..=4 {
         let engine = pair.start_below(&[&mark(size, Digest::of(&[b"another"]), None)]);
         assert!(matches!(engine.read_only().unwrap().why, Why::Forked { size: found, .. } if found == size));
@@ -491,6 +491,13 @@ async fn a_fork_and_marks_that_are_no_use() {
     assert!(engine.read_only().is_none());
     engine.stop().await;
     drop(engine);
+    // A witness may know the size alone.
+    let sized = |size| Said(Ok(Some(Mark { size, root: None, commits: None, note: None })));
+    for (size, good) in [(4, true), (5, false)] {
+        let engine = pair.start_below(&[&sized(size)]);
+        assert_eq!(engine.read_only().is_none(), good);
+        engine.stop().await;
+    }
     // An export of another log, and one that is no note.
     let exports = tempfile::tempdir().unwrap();
     let started = |mark: &dyn HighWater| {

@@ -25,8 +25,7 @@ use arbiter::store::raw::Tamper;
 use arbiter::store::schema::{self, Family};
 use arbiter_protocol::error::Refused;
 use arbiter_protocol::evidence::leaf::{Event, Leaf};
-use arbiter_protocol::evidence::merkle::{self, NodeId};
-use arbiter_protocol::evidence::tile::{self, TileKind};
+use arbiter_protocol::evidence::merkle::NodeId;
 use arbiter_protocol::exchange::selection::Role::{self, Originator, Responder};
 use arbiter_protocol::message::request::Action;
 use arbiter_protocol::ruling::receipt::Receipt;
@@ -37,31 +36,9 @@ use crate::fixture::{Exchange, Kind, START, arbiter, desk, keys, receipt};
 use crate::journal::{Image, Pair, abort, copy_folder, small};
 
 /// Writes a static export of what an engine serves.
-pub fn export(engine: &Handle, folder: &Path) {
-    let size = engine.log_size();
+fn export(engine: &Handle, folder: &Path) {
     let leaves = engine.entries(0, usize::MAX).unwrap();
-    let mut nodes = std::collections::BTreeMap::new();
-    let mut frontier = merkle::Frontier::new();
-    for leaf in &leaves {
-        nodes.extend(frontier.append(merkle::leaf_hash(leaf)));
-    }
-    for path in tile::grown(0, size) {
-        let bytes = match path.kind() {
-            TileKind::Entries => {
-                let range = path.nodes();
-                let range = usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap();
-                tile::encode_entries(leaves[range].iter().map(Vec::as_slice)).unwrap()
-            }
-            TileKind::Hashes(_) => {
-                let level = u8::try_from(path.node_level()).unwrap();
-                path.nodes().flat_map(|index| nodes[&NodeId { level, index }].to_vec()).collect()
-            }
-        };
-        let file = folder.join(path.to_string());
-        fs::create_dir_all(file.parent().unwrap()).unwrap();
-        fs::write(file, bytes).unwrap();
-    }
-    fs::write(folder.join("checkpoint"), engine.checkpoint().unwrap()).unwrap();
+    crate::export::write(&leaves, &engine.checkpoint().unwrap(), folder);
 }
 
 fn put_back(pair: &Pair, with_journal: bool, from: &Path) -> Result<Restored, RestoreError> {

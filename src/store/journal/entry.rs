@@ -49,6 +49,19 @@ pub(super) struct Base {
     pub(super) head: Option<StoredHead>,
 }
 
+/// What has to be known of an item to find it again: a start reads hundreds of megabytes, and rarely needs a record.
+#[derive(Clone, Debug)]
+pub(super) enum Outline {
+    /// What a file begins with.
+    Base(Base),
+    /// A commit: what it follows, and what comes of it.
+    Commit(Option<StoredHead>, StoredHead),
+    /// A chunk of a content.
+    Chunk(ContentId, u64),
+    /// The head of a content.
+    Content(ContentId),
+}
+
 /// Why bytes are no item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Broken {
@@ -147,6 +160,31 @@ pub(super) fn item(body: &[u8]) -> Result<Item, &'static str> {
     .ok_or(malformed)
 }
 
+/// Reads what [`item`] reads, without what is in records. The checksum says that it is as it was written.
+pub(super) fn outline(body: &[u8]) -> Result<Outline, &'static str> {
+    let malformed = "begins an item that this program did not write";
+    let stored = StoredItem::decode(body).map_err(|_| malformed)?;
+    match stored {
+        StoredItem { base: Some(base), .. } => match load_base(base) {
+            Some(Item::Base(base)) => Some(Outline::Base(base)),
+            _ => None,
+        },
+        StoredItem { commit: Some(commit), .. } => heads(&commit).map(|(from, to)| Outline::Commit(from, to)),
+        StoredItem { chunk: Some(it), .. } => Some(Outline::Chunk(ContentId(it.content), it.chunk)),
+        StoredItem { content: Some(it), .. } => Some(Outline::Content(ContentId(it.content))),
+        StoredItem { base: None, commit: None, chunk: None, content: None } => None,
+    }
+    .ok_or(malformed)
+}
+
+fn heads(stored: &StoredCommit) -> Option<(Option<StoredHead>, StoredHead)> {
+    let expected = match &stored.expected {
+        None => None,
+        Some(bytes) => Some(schema::decode_head(bytes)?),
+    };
+    Some((expected, schema::decode_head(&stored.head)?))
+}
+
 fn load_base(stored: StoredBase) -> Option<Item> {
     let head = match stored.head {
         None => None,
@@ -157,10 +195,7 @@ fn load_base(stored: StoredBase) -> Option<Item> {
 }
 
 fn load_commit(stored: &StoredCommit) -> Option<Item> {
-    let expected = match &stored.expected {
-        None => None,
-        Some(bytes) => Some(schema::decode_head(bytes)?),
-    };
+    let (expected, head) = heads(stored)?;
     let mut records = BTreeMap::new();
     for change in &stored.records {
         let exchange = ExchangeId::parse(&change.exchange, "exchange_id").ok()?;
@@ -173,7 +208,7 @@ fn load_commit(stored: &StoredCommit) -> Option<Item> {
     let decided = stored.decided.iter().map(|key| schema::decode_standing_key(key));
     Some(Item::Commit(Box::new(Commit {
         expected,
-        head: schema::decode_head(&stored.head)?,
+        head,
         records,
         decided: decided.collect::<Option<_>>()?,
         leaves: stored.leaves.clone(),

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use arbiter_protocol::ruling::sequencer::ContentId;
 
 use super::Bounds;
-use super::entry::{self, Base, Broken, FRAME_BYTES, Item, MARK};
+use super::entry::{self, Base, Broken, FRAME_BYTES, Item, MARK, Outline};
 use crate::store::{StoreError, StoredHead};
 
 /// Where an item is.
@@ -120,7 +120,7 @@ impl Found {
                 Err(Broken::Cut) => return Err(damaged(offset, "begins an item that is cut off")),
                 Err(Broken::Altered(problem)) => return Err(damaged(offset, problem)),
             };
-            let item = entry::item(body).map_err(|problem| damaged(offset, problem))?;
+            let item = entry::outline(body).map_err(|problem| damaged(offset, problem))?;
             let length = FRAME_BYTES.saturating_add(body.len());
             let bytes = u64::try_from(length).unwrap_or(u64::MAX);
             let place = Place { file: file.clone(), offset, bytes };
@@ -140,12 +140,12 @@ impl Found {
         Ok(())
     }
 
-    fn item(&mut self, item: Item, place: Place, number: u64, arbiter: &str) -> Result<(), Problem> {
-        if (place.offset == 0) != matches!(item, Item::Base(_)) {
+    fn item(&mut self, item: Outline, place: Place, number: u64, arbiter: &str) -> Result<(), Problem> {
+        if (place.offset == 0) != matches!(item, Outline::Base(_)) {
             return Err(Problem::Wrong("begins an item that does not belong there"));
         }
         match item {
-            Item::Base(base) => {
+            Outline::Base(base) => {
                 if base.arbiter != arbiter {
                     return Err(Problem::Other(base.arbiter));
                 }
@@ -157,15 +157,15 @@ impl Found {
                     self.head = base.head;
                 }
             }
-            Item::Commit(commit) => {
-                if commit.expected != self.head {
+            Outline::Commit(expected, head) => {
+                if expected != self.head {
                     return Err(Problem::Wrong("begins a commit that does not follow the one before"));
                 }
-                self.head = Some(commit.head);
-                self.links.push(Link { expected: commit.expected, place });
+                self.head = Some(head);
+                self.links.push(Link { expected, place });
             }
-            Item::Chunk(content, chunk, _) => drop(self.chunks.insert((content, chunk), place)),
-            Item::Content(content, _) => drop(self.contents.insert(content, place)),
+            Outline::Chunk(content, chunk) => drop(self.chunks.insert((content, chunk), place)),
+            Outline::Content(content) => drop(self.contents.insert(content, place)),
         }
         Ok(())
     }
@@ -183,7 +183,8 @@ fn commits_after(broken: &[u8]) -> usize {
     while let Some(at) = rest.windows(MARK.len()).skip(1).position(|it| it == MARK) {
         rest = rest.get(at.saturating_add(1)..).unwrap_or_default();
         while let Ok(body) = entry::body(rest) {
-            commits = commits.saturating_add(usize::from(matches!(entry::item(body), Ok(Item::Commit(_)))));
+            commits =
+                commits.saturating_add(usize::from(matches!(entry::outline(body), Ok(Outline::Commit(..)))));
             rest = rest.get(FRAME_BYTES.saturating_add(body.len())..).unwrap_or_default();
         }
         if commits > 1 {
