@@ -45,8 +45,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::clock::{Clock, NeverBack};
 use crate::keys::Keys;
 use crate::keys::escrow::EscrowKeys;
-use crate::keys::guard::Tree;
-use crate::store::{ContentHead, Due, OpenOrder, Store};
+use crate::keys::guard::{Tree, durable_root};
+use crate::store::{By, ContentHead, Due, OpenOrder, Store};
 use contents::Contents;
 use opening::Benches;
 use release::lock;
@@ -231,6 +231,8 @@ struct Shared {
     orders: watch::Sender<u64>,
     /// Wakes who decides requests when their time has come.
     standing: watch::Sender<u64>,
+    /// The size of the log. Wakes who publishes it.
+    grown: watch::Sender<u64>,
     benches: Benches,
     /// The newest signed checkpoint, so that a batch signs one only once.
     checkpoints: Mutex<Option<(Vec<u8>, [u8; 64])>>,
@@ -340,6 +342,11 @@ impl Handle {
         self.shared.orders.subscribe()
     }
 
+    /// The size of the log; changes whenever it has grown.
+    pub fn grown(&self) -> watch::Receiver<u64> {
+        self.shared.grown.subscribe()
+    }
+
     /// Changes whenever a request was kept that waits for its time.
     pub fn new_standing(&self) -> watch::Receiver<u64> {
         self.shared.standing.subscribe()
@@ -438,6 +445,33 @@ impl Handle {
         let Published { size, root, .. } = self.shared.published();
         let origin = self.desk().arbiter.log_origin.clone();
         self.shared.checkpoint(&Checkpoint { origin, size, root })
+    }
+
+    /// The newest published checkpoint as it was kept, a note; `None` if none was published.
+    pub fn published(&self) -> Result<Option<String>, EngineError> {
+        self.shared.read(self.shared.store.published())
+    }
+
+    /// Keeps the newest published checkpoint, durable on return. If that fails the next commit fails too.
+    pub fn publish(&self, note: &str) -> Result<(), EngineError> {
+        self.shared.read(self.shared.store.publish(note))
+    }
+
+    /// The root of the first `size` leaves, from stored nodes.
+    pub fn root(&self, size: u64) -> Result<Digest, EngineError> {
+        let root = self.shared.read(durable_root(&*self.shared.store, size))?;
+        root.ok_or(EngineError::OutOfRange { size: self.log_size() })
+    }
+
+    /// Hashes of the perfect subtrees of a `level` from `first` on. All of them must be in the log: that is the
+    /// caller's affair, one that is missing counts as damage.
+    pub fn hashes(&self, level: u8, first: u64, count: usize) -> Result<Vec<Digest>, EngineError> {
+        self.shared.read(self.shared.store.hashes(level, first, count))
+    }
+
+    /// Indices of leaves that are found `by` something, from `first` on, ascending; at most `count`.
+    pub fn indexed(&self, by: By, first: u64, count: usize) -> Result<Vec<u64>, EngineError> {
+        self.shared.read(self.shared.store.indexed(by, first, count))
     }
 
     /// One leaf.

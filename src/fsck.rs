@@ -4,6 +4,7 @@
 //!  leaves ─▶ form, place, time, chain of each exchange ─▶ tree ─▶ every node, root, head       (fsck::log)
 //!  records ─▶ party signatures ─▶ rules decide again ─▶ same statement ─▶ same leaf, same tree
 //!          └▶ held contents are whole                                                        (fsck::records)
+//!  leaves ─▶ found by event and by exchange, and nothing else is                             (fsck::indices)
 //! ```
 //!
 //! Nothing is written and nothing is signed. Invariants
@@ -11,6 +12,7 @@
 //! - Every leaf but the first belongs to exactly one statement of one record, and the other way round.
 //! - A check of what is stored never trusts another stored value that the tree does not commit to.
 
+mod indices;
 mod log;
 mod records;
 
@@ -125,6 +127,9 @@ pub enum Problem {
         /// `a root` or `a time`.
         what: &'static str,
     },
+    /// The indices of the log are not what the leaves give.
+    #[error("the indices of the log, by event and by exchange, are not what the leaves give (R-544)")]
+    Indices,
     /// A leaf names another key or rule version than this arbiter's.
     #[error("it names another key or rule version than this arbiter's")]
     Issuer,
@@ -192,6 +197,7 @@ pub fn check(
             report.leaves = head.size;
             let good = log::check(store, &head, arbiter, &mut report, progress);
             records::check(store, arbiter, veil, &good, &mut report, progress);
+            indices::check(store, &good, &mut report);
         }
     }
     report

@@ -17,6 +17,7 @@
 //! | [`keys`] | secret keys, those of escrow epochs, and a guard that signs only what is durable |
 //! | [`ledger`] | accounts and payments: a service of its own, `arbiter ledger serve` |
 //! | [`modules`] | payment rails: ledgers and adapters, each within its bounds |
+//! | [`publish`] | the published checkpoint, with cosignatures of witnesses; tiles; export |
 //! | [`store`] | durable state: a contract and two stores that keep it |
 //!
 //! # Invariants
@@ -40,5 +41,6 @@ pub mod keys;
 pub mod ledger;
 pub mod modules;
 pub mod outbox;
+pub mod publish;
 pub mod store;
 pub mod telemetry;

@@ -49,6 +49,7 @@ fn leaf_of(store: &dyn Store, family: Family, key: &[u8]) -> Option<u64> {
     };
     match family {
         Family::Leaves => Some(number(key)),
+        Family::ByEvent | Family::ByExchange => Some(number(&key[key.len() - 8..])),
         // The leaf that completed the node.
         Family::Nodes => Some(((number(&key[1..]) + 1) << key[0]) - 1),
         Family::Records => of_record(&store.record(&ExchangeId::parse(key, "key").unwrap()).unwrap()),
@@ -82,7 +83,15 @@ async fn single_bytes(place: &impl Place<Store: Tamper>, rounds: usize) {
     fill(place).await;
     let store = place.open();
     assert!(find(&store).is_none());
-    let families = [Family::Chunks, Family::Contents, Family::Leaves, Family::Nodes, Family::Records];
+    let families = [
+        Family::ByEvent,
+        Family::ByExchange,
+        Family::Chunks,
+        Family::Contents,
+        Family::Leaves,
+        Family::Nodes,
+        Family::Records,
+    ];
     let mut entries = Vec::new();
     for family in families {
         let found = store.entries(family);
@@ -106,7 +115,7 @@ async fn single_bytes(place: &impl Place<Store: Tamper>, rounds: usize) {
         store.replace(*family, key, Some(value.clone()));
         *hit.entry(*family).or_insert(0) += 1;
     }
-    assert_eq!(hit.len(), 6, "every family is hit: {hit:?}");
+    assert_eq!(hit.len(), 8, "every family is hit: {hit:?}");
     assert!(find(&store).is_none(), "all was put back");
 }
 
@@ -120,6 +129,33 @@ async fn one_byte_changed_anywhere_in_memory_is_found() {
 #[tokio::test]
 async fn one_byte_changed_anywhere_in_rocksdb_is_found() {
     single_bytes(&folder(), 150).await;
+}
+
+/// an entry of an index that is gone, or one too many, is found.
+#[tokio::test]
+async fn an_index_is_what_the_leaves_give() {
+    let place = memory();
+    fill(&place).await;
+    let store = place.open();
+    for family in [Family::ByEvent, Family::ByExchange] {
+        let entries = store.entries(family);
+        assert_eq!(entries.len(), 19, "{family:?}");
+        for (key, value) in &entries {
+            let leaf = leaf_of(&store, family, key);
+            store.replace(family, key, None);
+            let fault = find(&store).expect("a fault");
+            assert_eq!(fault.index, leaf, "{family:?}: {fault}");
+            assert!(matches!(fault.problem, Problem::Indices), "{fault}");
+            store.replace(family, key, Some(value.clone()));
+        }
+        let (key, _) = &entries[0];
+        let beyond = [&key[..key.len() - 8], &77u64.to_be_bytes()].concat();
+        store.replace(family, &beyond, Some(schema::protect(family, &beyond, &[])));
+        let fault = find(&store).expect("a fault");
+        assert!(matches!(fault.problem, Problem::Indices) && fault.index.is_none(), "{fault}");
+        store.replace(family, &beyond, None);
+    }
+    assert!(find(&store).is_none());
 }
 
 /// S33: an entry that is gone is found, too.
