@@ -30,6 +30,7 @@ use std::sync::{Arc, Mutex};
 use arbiter_protocol::error::Refused;
 use arbiter_protocol::evidence::checkpoint::Checkpoint;
 use arbiter_protocol::evidence::merkle;
+use arbiter_protocol::evidence::tile::TilePath;
 use arbiter_protocol::exchange::kind::content::FitContent;
 use arbiter_protocol::exchange::selection::{ByRole, Role};
 use arbiter_protocol::ids::{Digest, ExchangeId, LeafIndex};
@@ -46,7 +47,7 @@ use crate::clock::{Clock, NeverBack};
 use crate::keys::Keys;
 use crate::keys::escrow::EscrowKeys;
 use crate::keys::guard::{Tree, durable_root};
-use crate::store::{By, ContentHead, Due, OpenOrder, Store};
+use crate::store::{By, ContentHead, Due, OpenOrder, Store, tiles};
 use contents::Contents;
 use opening::Benches;
 use release::lock;
@@ -463,10 +464,10 @@ impl Handle {
         root.ok_or(EngineError::OutOfRange { size: self.log_size() })
     }
 
-    /// Hashes of the perfect subtrees of a `level` from `first` on. All of them must be in the log: that is the
-    /// caller's affair, one that is missing counts as damage.
-    pub fn hashes(&self, level: u8, first: u64, count: usize) -> Result<Vec<Digest>, EngineError> {
-        self.shared.read(self.shared.store.hashes(level, first, count))
+    /// The bytes of a tile. All of it must be in the log: that is the caller's affair, what is missing counts as
+    /// damage.
+    pub fn tile(&self, path: TilePath) -> Result<Vec<u8>, EngineError> {
+        self.shared.read(tiles::read(&*self.shared.store, path))
     }
 
     /// Indices of leaves that are found `by` something, from `first` on, ascending; at most `count`.

@@ -1,7 +1,7 @@
 //! `serve`: starts everything in order, and ends it in the other.
 //!
 //! ```text
-//!  config ─▶ keys ─▶ port ─▶ store ─▶ clock ─▶ engine ─▶ API ─▶ "arbiter ready" ─▶ signal ─▶ drain ─▶ exit code
+//!  config ─▶ keys ─▶ port ─▶ store ─▶ clock ─▶ engine ─▶ publisher ─▶ API, tiles ─▶ "arbiter ready" ─▶ signal ─▶ drain ─▶ exit code
 //!                                                                  SIGHUP, every day ─▶ escrow keys again
 //! ```
 
@@ -15,7 +15,7 @@ use arbiter_protocol::ids::Digest;
 use arbiter_protocol::ruling::sequencer::Desk;
 use sha2::{Digest as _, Sha256};
 
-use super::{CliError, Prepared, epochs, prepare, print};
+use super::{CliError, Prepared, epochs, prepare, print, publishing};
 use crate::clock::SystemClock;
 use crate::config::Settings;
 use crate::deadlines;
@@ -60,7 +60,7 @@ async fn serve_until_stopped(
     out: &mut dyn Write,
 ) -> Result<(), CliError> {
     let listen = settings.listen;
-    let bound = |source| CliError::Bind { listen, source };
+    let bound = |source| CliError::Bind { setting: "listen", listen, source };
     let listener = tokio::net::TcpListener::bind(listen).await.map_err(bound)?;
     let refused = |source| CliError::System { what: "signals", source };
     let mut signals = Signals::catch().map_err(refused)?;
@@ -85,12 +85,15 @@ async fn serve_until_stopped(
     let outbox = tokio::spawn(Outbox::new(engine.clone(), modules.all(), Pause::default()).run());
     let watch = tokio::spawn(Arc::clone(&modules).watch());
     let deadlines = tokio::spawn(deadlines::run(engine.clone()));
+    let (mut publisher, published) = publishing::begin(settings, &engine).await?;
+    let tiles = publishing::tiles(settings, &engine, &published, tls.clone()).await?;
     let mut server = Server::start(api(settings, tls, modules), listener, engine.clone()).await?;
 
     let address = server.address();
     let (origin, key) = (&arbiter.log_origin, arbiter.key);
-    tracing::info!(%address, %origin, %key, log_size = size, "ready");
-    print(out, &format!("arbiter ready address={address} origin={origin} key={key} log_size={size}\n"))?;
+    let log = tiles.as_ref().map(|tiles| format!(" log_address={}", tiles.address())).unwrap_or_default();
+    tracing::info!(%address, %origin, %key, log_size = size, log, "ready");
+    print(out, &format!("arbiter ready address={address} origin={origin} key={key} log_size={size}{log}\n"))?;
 
     let mut daily = tokio::time::interval(DAY);
     daily.reset();
@@ -101,6 +104,7 @@ async fn serve_until_stopped(
                 break None;
             }
             error = server.failed() => break Some(CliError::Serve(error)),
+            error = publisher.failed() => break Some(error.into()),
             _ = engine.ended() => break Some(CliError::Engine),
             () = hangup.next() => epochs::reload(settings, &engine),
             _ = daily.tick() => epochs::reload(settings, &engine),
@@ -114,6 +118,13 @@ async fn serve_until_stopped(
         }
     };
     watch.abort();
+    if let Err(error) = publisher.stop().await {
+        tracing::error!(%error, "the last checkpoint was not published");
+    }
+    if let Some(tiles) = tiles {
+        // Nothing but reads were under way.
+        let _ = tiles.stop().await;
+    }
     let ended = engine.stop().await;
     // They end with the engine; a ledger that is just being told must not hold up the end.
     let _ = tokio::time::timeout(LAST_WORDS, outbox).await;
@@ -145,7 +156,7 @@ fn api(settings: &Settings, tls: Option<Tls>, modules: Arc<Modules>) -> Api {
 }
 
 /// SHA-256 of the running program: leaves name the build that decided.
-fn program_digest() -> Result<Digest, CliError> {
+pub(super) fn program_digest() -> Result<Digest, CliError> {
     let failed = |source| CliError::Io { verb: "read", path: PathBuf::from("/proc/self/exe"), source };
     let mut program = std::env::current_exe().and_then(File::open).map_err(failed)?;
     let mut hasher = Sha256::new();

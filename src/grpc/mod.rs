@@ -6,6 +6,7 @@
 //!                               ├─ LedgerService ─────────▶ ledger    in a server of its own
 //!                               ├─ grpc.health.v1                     not counted by the gate, but their
 //!                               └─ grpc.reflection.v1, v1alpha        connections and streams are limited
+//!  TCP ─▶ room? ─▶ TLS ─▶ HTTP/1.1 or 2 ─▶ crate::publish::http       in a server of its own
 //! ```
 //!
 //! [`Server::start`], for a ledger [`Server::start_ledger`], is all that the program, the tests and the benches need: it serves any store on any
@@ -359,6 +360,18 @@ impl Server {
         Self::launch(transport, listener, gate, &ledger::SERVICES, routes).await
     }
 
+    /// Serves plain HTTP on `listener`, until [`Server::stop`]. The router bounds its requests by itself.
+    pub async fn start_http(
+        transport: Transport,
+        listener: TcpListener,
+        router: axum::Router,
+    ) -> Result<Self, ServeError> {
+        let gate = Gate::of(&[], 1, 1, transport.request_timeout);
+        let (health, _) = tonic_health::server::health_reporter();
+        let taken_within = Some(transport.request_timeout);
+        Self::spawn(transport, listener, gate, (health, &[]), Routes::from(router), taken_within)
+    }
+
     /// Serves `routes` behind `gate`, and beside them health and reflection of the `services` among them.
     async fn launch(
         transport: Transport,
@@ -368,11 +381,6 @@ impl Server {
         routes: Routes,
     ) -> Result<Self, ServeError> {
         let failed = |error: &dyn std::error::Error| ServeError::Transport(error.to_string());
-        let address = listener.local_addr().map_err(|error| failed(&error))?;
-        let mut builder = tonic::transport::Server::builder();
-        if let Some(tls) = &transport.tls {
-            builder = builder.tls_config(tls.config()).map_err(ServeError::tls)?;
-        }
         let (health, health_service) = tonic_health::server::health_reporter();
         for name in services {
             health.set_service_status(*name, ServingStatus::Serving).await;
@@ -381,6 +389,24 @@ impl Server {
             .add_service(health_service)
             .add_service(reflection(services).build_v1().map_err(|error| failed(&error))?)
             .add_service(reflection(services).build_v1alpha().map_err(|error| failed(&error))?);
+        Self::spawn(transport, listener, gate, (health, services), routes, None)
+    }
+
+    /// Serves. With `taken_within` it is HTTP/1.1, too, and a response that is not taken within that time ends its connection.
+    fn spawn(
+        transport: Transport,
+        listener: TcpListener,
+        gate: Gate,
+        (health, services): (HealthReporter, &'static [&'static str]),
+        routes: Routes,
+        taken_within: Option<Duration>,
+    ) -> Result<Self, ServeError> {
+        let address = listener.local_addr().map_err(|error| ServeError::Transport(error.to_string()))?;
+        let mut builder = tonic::transport::Server::builder().accept_http1(taken_within.is_some());
+        if let Some(tls) = &transport.tls {
+            builder = builder.tls_config(tls.config()).map_err(ServeError::tls)?;
+        }
+        let incoming = Incoming::new(listener, transport.max_connections, taken_within);
         let (stop, stopped) = oneshot::channel();
         let serving = builder
             .max_concurrent_streams(transport.max_streams)
@@ -389,7 +415,7 @@ impl Server {
             .http2_keepalive_timeout(Some(PATIENCE))
             .layer(gate.clone())
             .add_routes(routes)
-            .serve_with_incoming_shutdown(Incoming::new(listener, transport.max_connections), async move {
+            .serve_with_incoming_shutdown(incoming, async move {
                 // A dropped `Server` stops as well.
                 let _ = stopped.await;
             });

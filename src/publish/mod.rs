@@ -13,7 +13,11 @@
 //!   this task, and that by a bounded time.
 //! - It has at most 16 signatures, the log's own first.
 
+pub mod export;
+pub mod http;
+pub mod remote;
 mod task;
+pub mod walk;
 
 use std::sync::Arc;
 use std::time::Duration;

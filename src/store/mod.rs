@@ -21,6 +21,7 @@ pub mod rocks;
 pub mod schema;
 #[cfg(any(test, feature = "testing"))]
 pub mod suite;
+pub mod tiles;
 
 use std::collections::BTreeMap;
 

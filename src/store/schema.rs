@@ -342,7 +342,9 @@ pub fn writes(commit: &Commit) -> Vec<Write> {
 /// By what the leaf at `index` is found.
 fn indexed(index: u64, leaf: &[u8]) -> impl Iterator<Item = Write> {
     let leaf = Leaf::decode(leaf).ok();
-    leaf.into_iter().flat_map(|leaf| By::both(&leaf)).map(move |by| Write::put(by.family(), by.key(index), &[]))
+    leaf.into_iter()
+        .flat_map(|leaf| By::both(&leaf))
+        .map(move |by| Write::put(by.family(), by.key(index), &[]))
 }
 
 /// A content that a record names is no garbage any more.
