@@ -145,6 +145,12 @@ impl Default for Transport {
     }
 }
 
+impl From<Api> for Transport {
+    fn from(api: Api) -> Self {
+        api.transport()
+    }
+}
+
 impl Api {
     /// The part that every server has.
     fn transport(&self) -> Transport {

@@ -77,7 +77,8 @@ impl Remote {
             status => return Err(remote(url, &format!("status {status}"))),
         }
         let zipped = response.headers().get("content-encoding").map(|it| it.as_bytes().to_vec());
-        let body = response.body_mut().with_config().limit(most).read_to_vec();
+        // A body that reaches the limit counts as too large.
+        let body = response.body_mut().with_config().limit(most.saturating_add(1)).read_to_vec();
         let body = body.map_err(|error| remote(url, &error.to_string()))?;
         match zipped.as_deref() {
             None | Some(b"identity") => Ok(Some(body)),
