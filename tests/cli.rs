@@ -64,7 +64,7 @@ impl Home {
     }
 
     fn serve(&self, arguments: &[&str]) -> Running {
-        let all = [&["serve", "--listen", "127.0.0.1:0"], arguments].concat();
+        let all = [&["serve", "--listen", "127.0.0.1:0", "--listen-log", "127.0.0.1:0"], arguments].concat();
         Running::start(self.command(&all))
     }
 
@@ -73,7 +73,7 @@ impl Home {
         let field = |name: &str| info[name].as_str().unwrap().to_owned();
         ArbiterIdentity {
             key: PublicKey::parse_hex(&field("key"), "key").unwrap(),
-            log_key: VerifierKey::parse(&field("log_key")).unwrap().public_key(),
+            log_key: VerifierKey::parse(&field("log_key")).unwrap().public_key().unwrap(),
             log_origin: Origin::parse(&field("log_origin")).unwrap(),
             rules: field("rules"),
         }

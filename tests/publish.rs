@@ -13,3 +13,9 @@ mod export;
 mod http;
 #[path = "publish/mirror.rs"]
 mod mirror;
+#[path = "publish/program.rs"]
+mod program;
+#[path = "publish/queries.rs"]
+mod queries;
+#[path = "publish/tls.rs"]
+mod tls;

@@ -129,8 +129,12 @@ fn once(
     out: &mut dyn Write,
 ) -> Result<(), CliError> {
     let note = remote.checkpoint().map_err(|error| CliError::Mirror(error.to_string()))?;
-    let newest = SignedCheckpoint::verify(&note, key)
-        .map_err(|error| CliError::Mirror(format!("the checkpoint of the log does not verify: {error}")))?;
+    let newest = SignedCheckpoint::verify(&note, key).map_err(|error| {
+        CliError::Mirror(format!(
+            "the checkpoint at {} does not verify with --log-key: {error}",
+            remote.prefix()
+        ))
+    })?;
     export(folder, &newest, remote, out)
 }
 

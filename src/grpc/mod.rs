@@ -28,6 +28,7 @@ mod pace;
 mod service;
 pub mod shutdown;
 pub mod status;
+mod tls;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -431,24 +432,32 @@ impl Server {
         taken_within: Option<Duration>,
     ) -> Result<Self, ServeError> {
         let address = listener.local_addr().map_err(|error| ServeError::Transport(error.to_string()))?;
-        let mut builder = tonic::transport::Server::builder().accept_http1(taken_within.is_some());
-        if let Some(tls) = &transport.tls {
-            builder = builder.tls_config(tls.config()).map_err(ServeError::tls)?;
-        }
+        let mut builder = tonic::transport::Server::builder();
         let incoming = Incoming::new(listener, transport.max_connections, taken_within);
         let (stop, stopped) = oneshot::channel();
-        let serving = builder
+        let stopped = async move {
+            // A dropped `Server` stops as well.
+            let _ = stopped.await;
+        };
+        if let (Some(tls), None) = (&transport.tls, taken_within) {
+            builder = builder.tls_config(tls.config()).map_err(ServeError::tls)?;
+        }
+        let router = builder
+            .accept_http1(taken_within.is_some())
             .max_concurrent_streams(transport.max_streams)
             .http2_max_header_list_size(HEADER_BYTES)
             .http2_keepalive_interval(Some(KEEPALIVE))
             .http2_keepalive_timeout(Some(PATIENCE))
             .layer(gate.clone())
-            .add_routes(routes)
-            .serve_with_incoming_shutdown(incoming, async move {
-                // A dropped `Server` stops as well.
-                let _ = stopped.await;
-            });
-        let (task, drain) = (tokio::spawn(serving), transport.drain);
+            .add_routes(routes);
+        let task = match transport.tls.as_ref().filter(|_| taken_within.is_some()) {
+            None => tokio::spawn(router.serve_with_incoming_shutdown(incoming, stopped)),
+            Some(tls) => {
+                let handshakes = tls::Handshakes::new(incoming, tls)?;
+                tokio::spawn(router.serve_with_incoming_shutdown(handshakes, stopped))
+            }
+        };
+        let drain = transport.drain;
         Ok(Self { address, gate, health, services, drain, stop, task })
     }
 

@@ -60,6 +60,11 @@ impl Remote {
         Ok(Self { agent: config.new_agent(), prefix })
     }
 
+    /// Where it is.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
     /// The checkpoint as it is, not verified.
     pub fn checkpoint(&self) -> Result<String, SourceError> {
         let url = format!("{}/checkpoint", self.prefix);

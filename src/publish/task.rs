@@ -55,10 +55,12 @@ fn first(engine: &Handle, key: &VerifierKey) -> Result<SignedCheckpoint, Publish
             return Err(PublishError::RolledBack { published, size });
         }
     }
-    let own = signed(engine, key)?;
-    match kept {
-        Some(kept) if kept.checkpoint() == own.checkpoint() => Ok(kept),
-        _ => {
+    match (signed(engine, key), kept) {
+        // Nothing can be signed, but what was published can be shown.
+        (Err(_), Some(kept)) => Ok(kept),
+        (Ok(own), Some(kept)) if kept.checkpoint() == own.checkpoint() => Ok(kept),
+        (own, _) => {
+            let own = own?;
             engine.publish(&own.note().to_string())?;
             Ok(own)
         }
@@ -111,18 +113,19 @@ impl Task {
         let mut grown = self.engine.grown();
         loop {
             let began = Instant::now();
-            self.publish(true).await?;
+            let done = self.publish(true).await?;
+            let interval = if done { self.pace.interval } else { self.pace.retry };
             let (known, enough) = {
                 let newest = self.newest.borrow();
                 (newest.checkpoint().size, self.cosigners.quorum(&newest))
             };
             let quiet = if enough { self.pace.refresh } else { self.pace.retry };
             let next = async {
-                sleep_until(began + self.pace.interval).await;
+                sleep_until(began + interval).await;
                 tokio::select! {
                     // An error is an engine that is gone, which is noticed below.
                     Ok(_) = grown.wait_for(|size| *size > known) => {}
-                    () = sleep_until(began + quiet.max(self.pace.interval)) => {}
+                    () = sleep_until(began + quiet.max(interval)) => {}
                 }
             };
             tokio::select! {
@@ -134,7 +137,7 @@ impl Task {
     }
 
     async fn last(&mut self) -> Result<(), PublishError> {
-        self.publish(false).await?;
+        let _ = self.publish(false).await?;
         let Some((told, pouring)) = self.sink.take() else { return Ok(()) };
         drop(told);
         if timeout(LAST, pouring).await.is_err() {
@@ -143,14 +146,15 @@ impl Task {
         Ok(())
     }
 
-    /// Publishes the newest tree. Only a write that failed is an error: what cannot be read or signed now is tried again.
-    async fn publish(&mut self, ask: bool) -> Result<(), PublishError> {
+    /// Publishes the newest tree; `false` if it cannot be read or signed now, which is tried again. Only a write that failed
+    /// is an error.
+    async fn publish(&mut self, ask: bool) -> Result<bool, PublishError> {
         let (engine, key) = (self.engine.clone(), self.key.clone());
         let own = match blocking(move || signed(&engine, &key)).await {
             Ok(own) => own,
             Err(error) => {
                 tracing::warn!(%error, "nothing can be published now");
-                return Ok(());
+                return Ok(false);
             }
         };
         let old = Arc::clone(&self.newest.borrow());
@@ -166,7 +170,7 @@ impl Task {
         let merged = merged.ok().and_then(|note| SignedCheckpoint::verify(&note, &self.key).ok());
         let newest = merged.unwrap_or(own);
         if newest == *old {
-            return Ok(());
+            return Ok(true);
         }
         assert!(newest.checkpoint().size >= old.checkpoint().size, "invariant R-540: it never goes back");
         let (engine, note) = (self.engine.clone(), newest.note().to_string());
@@ -176,7 +180,7 @@ impl Task {
             // Full: it was told already and has not looked yet.
             let _ = sink.try_send(());
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Takes what witnesses give within their time.

@@ -338,6 +338,11 @@ impl World {
         Self { clock, engine, server, store, epochs, cast }
     }
 
+    /// The same arbiter behind another server as well.
+    pub fn behind(self, server: Server) -> Self {
+        Self { server, ..self }
+    }
+
     pub async fn channel(&self) -> Channel {
         let endpoint = Endpoint::from_shared(format!("http://{}", self.server.address())).unwrap();
         endpoint.connect().await.unwrap()

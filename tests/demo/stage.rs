@@ -245,6 +245,8 @@ impl Stage {
             home.as_os_str(),
             "--listen".as_ref(),
             self.address.as_ref(),
+            "--listen-log".as_ref(),
+            "127.0.0.1:0".as_ref(),
         ];
         let log = self.folder.join("arbiter.log");
         let (paper, again) = (self.paper.clone(), self.killed > 0);

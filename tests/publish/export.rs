@@ -155,8 +155,10 @@ fn a_log_that_went_back_or_rewrote_its_history_is_refused() {
         assert_eq!(after, before);
     }
     let other = Log::new();
-    let key =
-        arbiter_protocol::evidence::note::VerifierKey::new("other.example/log", other.key().public_key());
+    let key = arbiter_protocol::evidence::note::VerifierKey::new(
+        "other.example/log",
+        other.key().public_key().unwrap(),
+    );
     let refused = Folder::open(folder.path(), &key.unwrap()).err().unwrap();
     assert!(matches!(refused, ExportError::OtherLog { .. }), "{refused}");
 }
