@@ -4,6 +4,7 @@
 //!  leaves ─▶ form, place, time, chain of each exchange ─▶ tree ─▶ every node, root, head       (fsck::log)
 //!  records ─▶ party signatures ─▶ rules decide again ─▶ same statement ─▶ same leaf, same tree
 //!          └▶ held contents are whole                                                        (fsck::records)
+//!  published checkpoint ─▶ our signature, root of the first leaves                          (fsck::published)
 //!  leaves ─▶ found by event and by exchange, and nothing else is                             (fsck::indices)
 //! ```
 //!
@@ -14,6 +15,7 @@
 
 mod indices;
 mod log;
+mod published;
 mod records;
 
 use std::fmt;
@@ -159,6 +161,9 @@ pub enum Problem {
         /// What it says.
         says: u64,
     },
+    /// The published checkpoint is not one of this log.
+    #[error("the published checkpoint is not one of this log (R-540)")]
+    Published,
     /// A record without any statement.
     #[error("the record holds no statement")]
     RecordEmpty,
@@ -198,6 +203,7 @@ pub fn check(
             let good = log::check(store, &head, arbiter, &mut report, progress);
             records::check(store, arbiter, veil, &good, &mut report, progress);
             indices::check(store, &good, &mut report);
+            published::check(store, arbiter, &good, &mut report);
         }
     }
     report

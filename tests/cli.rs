@@ -372,7 +372,7 @@ fn wrong_settings_are_refused_by_name() {
         ("max_requests = \"many\"\n", "max_requests"),
         ("log_format = \"xml\"\n", "log_format"),
         ("[api]\nlisten = \"127.0.0.1:7373\"\n", "api"),
-        ("\nthis is not toml\n", "arbiter.toml line 16 is not TOML"),
+        ("\nthis is not toml\n", "arbiter.toml line 21 is not TOML"),
     ] {
         fs::write(home.path("arbiter.toml"), format!("{good}{line}")).unwrap();
         assert_fails(&home.run(&["check-config"]), 2, part);
@@ -551,7 +551,7 @@ fn the_data_of_a_newer_version_is_refused_and_left_alone() {
     db.create_cf("escrows", &options).unwrap();
     db.put_cf(db.cf_handle("escrows").unwrap(), b"key", b"value").unwrap();
     drop(db);
-    let part = "it has format version 4, this program reads version 3: upgrade arbiter";
+    let part = "it has format version 5, this program reads version 4: upgrade arbiter";
     for _ in 0..2 {
         assert_fails(&home.run(&["serve", "--listen", "127.0.0.1:0"]), 1, part);
         assert_fails(&home.run(&["fsck"]), 2, part);

@@ -150,24 +150,24 @@ fn a_folder_of_another_arbiter_or_version_is_refused_and_left_alone() {
     assert_eq!(expected, schema::fingerprint(&arbiter(2)));
 
     let store = open(folder.path()).unwrap();
-    store.replace(Family::Meta, schema::FORMAT_KEY, Some(4u32.to_be_bytes().to_vec()));
+    store.replace(Family::Meta, schema::FORMAT_KEY, Some(5u32.to_be_bytes().to_vec()));
     drop(store);
     for _ in 0..2 {
         let error = open(folder.path()).err().unwrap();
-        assert!(matches!(error, StoreError::Format { found: 4, known: 3 }), "{error}");
+        assert!(matches!(error, StoreError::Format { found: 5, known: 4 }), "{error}");
         assert!(error.to_string().ends_with("upgrade arbiter"), "{error}");
     }
 }
 
-/// Version 2 had no money: its records would be read wrongly.
+/// Version 3 had no indices of the log.
 #[test]
 fn a_folder_of_the_version_before_is_refused_and_left_alone() {
     let store = MemStore::new(&arbiter(1)).unwrap();
-    store.replace(Family::Meta, schema::FORMAT_KEY, Some(2u32.to_be_bytes().to_vec()));
+    store.replace(Family::Meta, schema::FORMAT_KEY, Some(3u32.to_be_bytes().to_vec()));
     let disk = store.disk().clone();
     for _ in 0..2 {
         let error = MemStore::open(&disk, &arbiter(1)).unwrap_err();
-        assert!(matches!(error, StoreError::Format { found: 2, known: 3 }), "{error}");
+        assert!(matches!(error, StoreError::Format { found: 3, known: 4 }), "{error}");
         assert!(error.to_string().contains("older arbiter"), "{error}");
     }
 }
@@ -315,7 +315,7 @@ fn records_have_one_encoding() {
     assert_eq!(schema::decode_record(&exchange, &bytes).unwrap(), record);
     let trailing = [&bytes[..], &[0x50, 1]].concat();
     let doubled = [&bytes[..], &bytes[..]].concat();
-    for bad in [&bytes[1..], &bytes[..bytes.len() - 1], &trailing, &doubled, &[], &[0x08, 2], &[0x08, 4]] {
+    for bad in [&bytes[1..], &bytes[..bytes.len() - 1], &trailing, &doubled, &[], &[0x08, 3], &[0x08, 5]] {
         let error = schema::decode_record(&exchange, bad).unwrap_err();
         assert!(error.to_string().starts_with("stored record is damaged: 0303"), "{error}");
     }

@@ -279,7 +279,8 @@ impl Folder {
 
     /// Makes a folder and those above it. Their names are not durable yet.
     fn make_folders(&mut self, path: &Path) -> Result<(), ExportError> {
-        let mut missing: Vec<_> = path.ancestors().take_while(|it| !it.exists()).collect();
+        let mut missing: Vec<_> =
+            path.ancestors().take_while(|it| !it.as_os_str().is_empty() && !it.exists()).collect();
         while let Some(folder) = missing.pop() {
             (self.step)().map_err(failed("make", folder))?;
             match fs::create_dir(folder) {

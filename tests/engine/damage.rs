@@ -131,6 +131,34 @@ async fn one_byte_changed_anywhere_in_rocksdb_is_found() {
     single_bytes(&folder(), 150).await;
 }
 
+/// what was published is of this log, or it is a fault.
+#[tokio::test]
+async fn a_published_checkpoint_is_one_of_the_log() {
+    let place = memory();
+    fill(&place).await;
+    let world = start(&place);
+    let own = world.engine.checkpoint().unwrap();
+    world.engine.publish(&own).unwrap();
+    world.engine.stop().await;
+    let store = place.open();
+    assert!(find(&store).is_none());
+    // Signed by another key, of another root, and of more leaves than there are.
+    let root = own.lines().nth(2).unwrap();
+    for bad in [own.replace("\n19\n", "\n18\n"), own.replace(root, &"A".repeat(43)), String::from("note")] {
+        store.publish(&bad).unwrap();
+        let fault = find(&store).expect("a fault");
+        assert!(matches!(fault.problem, Problem::Published), "{fault}");
+    }
+    store.publish(&own).unwrap();
+    assert!(find(&store).is_none());
+    let (key, stored) =
+        store.entries(Family::Meta).into_iter().find(|(key, _)| key == schema::PUBLISHED_KEY).unwrap();
+    let mut altered = stored.clone();
+    *altered.last_mut().unwrap() ^= 1;
+    store.replace(Family::Meta, &key, Some(altered));
+    assert!(find(&store).is_some());
+}
+
 /// an entry of an index that is gone, or one too many, is found.
 #[tokio::test]
 async fn an_index_is_what_the_leaves_give() {

@@ -4,21 +4,23 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arbiter::grpc::{Api, Server, Transport};
 use arbiter::publish::http::{Bounds, router};
-use arbiter::publish::{Alone, Pace, Published, Publisher};
+use arbiter::publish::{Cosigners, Pace, Prove, Published, Publisher};
 use arbiter_protocol::evidence::checkpoint::SignedCheckpoint;
-use arbiter_protocol::evidence::note::VerifierKey;
+use arbiter_protocol::evidence::note::{NoteSignature, VerifierKey};
 use arbiter_protocol::evidence::tile::{TileKind, TilePath, entries};
 use arbiter_protocol::exchange::selection::{ByRole, Role};
 use arbiter_protocol::message::request::Action;
 use flate2::read::GzDecoder;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 
-use crate::common::World;
+use crate::common::{World, until};
 
 /// An arbiter with its tile API.
 pub struct Site {
@@ -37,6 +39,21 @@ pub const SELDOM: Pace = Pace {
 
 const BOUNDS: Bounds = Bounds { max_requests: 64, request_timeout: Duration::from_secs(20) };
 
+/// No witness, but one can see when they would be asked.
+#[derive(Default)]
+struct Asked(AtomicBool);
+
+#[async_trait::async_trait]
+impl Cosigners for Asked {
+    async fn cosign(&self, _: &SignedCheckpoint, _: Prove, _: mpsc::Sender<NoteSignature>) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    fn quorum(&self, _: &SignedCheckpoint) -> bool {
+        true
+    }
+}
+
 impl Site {
     /// With so many leaves, all of them published.
     pub async fn new(leaves: u64) -> Self {
@@ -45,8 +62,11 @@ impl Site {
 
     pub async fn on(world: World, leaves: u64, pace: Pace, bounds: Bounds) -> Self {
         fill(&world, leaves).await;
-        let started = Publisher::start(world.engine.clone(), Arc::new(Alone), pace, None).await;
+        let asked = Arc::new(Asked::default());
+        let started = Publisher::start(world.engine.clone(), asked.clone(), pace, None).await;
         let (publisher, published) = started.unwrap();
+        // From here on nothing is published before the interval is over.
+        until("the first round", || asked.0.load(Ordering::SeqCst)).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let router = router(world.engine.clone(), published.clone(), bounds);
         let (max_streams, request_timeout) = (8, bounds.request_timeout);
