@@ -371,7 +371,7 @@ fn a_purchase_and_a_payment_with_real_files() {
     payer.proves("20.00 EUR paid for good");
 }
 
-/// R-206, P6: weak only by name. The screens of both say so, and an honest exchange needs no arbiter.
+/// R-314, P6: weak only by name. The screens of both say so, and an honest exchange needs no arbiter.
 #[test]
 fn a_purchase_paid_at_once_is_weak_and_only_by_name() {
     let bank = Bank::open();
