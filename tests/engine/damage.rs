@@ -142,7 +142,7 @@ async fn a_published_checkpoint_is_one_of_the_log() {
     world.engine.stop().await;
     let store = place.open();
     assert!(find(&store).is_none());
-    // Signed by another key, of another root, and of more leaves than there are.
+    // Another size or root than what was signed, or no note at all.
     let root = own.lines().nth(2).unwrap();
     for bad in [own.replace("\n19\n", "\n18\n"), own.replace(root, &"A".repeat(43)), String::from("note")] {
         store.publish(&bad).unwrap();

@@ -27,7 +27,7 @@ fn sha256(bytes: &[u8]) -> String {
     Digest::of(&[bytes]).to_string()
 }
 
-/// Each size at once, and all of them one after the other: an independent reader finds in both exactly what it computes.
+/// each size at once, and all of them one after the other: an independent reader finds in both exactly what it computes.
 #[test]
 fn every_size_is_what_an_independent_reader_expects() {
     let (mut log, grown_folder) = (Log::new(), tempfile::tempdir().unwrap());
@@ -64,7 +64,7 @@ fn every_size_is_what_an_independent_reader_expects() {
     assert!(partial("tile/2/000.p/1") && partial("tile/1/001.p/17"));
 }
 
-/// Killed before any change of a file, of all that there are in the first three exports: run again, the folder is the same.
+/// killed before any change of a file, of all that there are in the first three exports: run again, the folder is the same.
 #[test]
 fn cut_off_anywhere_it_ends_the_same() {
     let mut log = Log::new();
@@ -115,6 +115,7 @@ fn read_whole(folder: &Path, log: &Log) {
     }
 }
 
+///
 #[test]
 fn what_is_there_is_never_written_again() {
     let mut log = Log::new();
@@ -163,7 +164,7 @@ fn a_log_that_went_back_or_rewrote_its_history_is_refused() {
     assert!(matches!(refused, ExportError::OtherLog { .. }), "{refused}");
 }
 
-/// A source that lies about any tile: the tile is named, and what was written is right.
+/// a source that lies about any tile: the tile is named, and what was written is right.
 #[test]
 fn what_the_checkpoint_does_not_commit_to_is_not_written() {
     let mut log = Log::new();

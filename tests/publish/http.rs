@@ -156,7 +156,7 @@ fn path(kind: TileKind, index: u64, width: u16) -> TilePath {
     TilePath::new(kind, index, width).unwrap()
 }
 
-/// Every width that the checkpoint covers is there and is cut from the wider one; the next wider one is not.
+/// every width that the checkpoint covers is there and is cut from the wider one; the next wider one is not.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_width_of_the_published_size_is_served_and_no_other() {
     let site = Site::new(301).await;
@@ -192,6 +192,7 @@ async fn every_width_of_the_published_size_is_served_and_no_other() {
     site.close().await.engine.stop().await;
 }
 
+///
 #[tokio::test(flavor = "multi_thread")]
 async fn media_types_caching_compression_and_methods_are_those_of_the_standard() {
     let site = Site::new(20).await;
@@ -272,7 +273,7 @@ async fn unknown_paths_are_not_found_and_are_not_cached() {
     site.close().await.engine.stop().await;
 }
 
-/// Leaves that are durable, but not published yet, are not there.
+/// leaves that are durable, but not published yet, are not there.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_served_before_it_is_published() {
     let site = Site::new(3).await;

@@ -33,7 +33,7 @@ async fn mirror(
     tokio::task::spawn_blocking(work).await.unwrap()
 }
 
-/// It follows a log that grows; it refuses one that has another history, and one that went back.
+/// it follows a log that grows; it refuses one that has another history, and one that went back.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mirror_follows_and_refuses_a_rewritten_log() {
     let folder = tempfile::tempdir().unwrap();

@@ -43,7 +43,7 @@ async fn list(auditors: &mut Auditors, of: proto::ListEntriesRequest, size: i32)
     }
 }
 
-/// Every question gives exactly the leaves that a look at every leaf gives, however they are paged.
+/// every question gives exactly the leaves that a look at every leaf gives, however they are paged.
 #[tokio::test(flavor = "multi_thread")]
 async fn listings_are_what_a_look_at_every_leaf_gives() {
     let world = World::new().await;
