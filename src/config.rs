@@ -45,6 +45,16 @@ pub const FILE_NAME: &str = "arbiter.toml";
 pub struct Settings {
     /// Address and port to listen on.
     pub listen: SocketAddr,
+    /// Address and port of the tile API: the evidence log over HTTP, for everybody. Off if it is not set. Public and
+    /// verified by who reads it, but TLS and `allow_plaintext` count as for `listen`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listen_log: Option<SocketAddr>,
+    /// At least this long, in milliseconds, from one published checkpoint to the next.
+    pub publish_interval_ms: u64,
+    /// Folder of a static copy of the log, brought up to date after each published checkpoint. Off if it is not set. On
+    /// another disk it survives this one, and tells at the next start whether the log was rolled back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub export: Option<PathBuf>,
     /// Folder of the evidence log, the records and the deposits.
     pub data: PathBuf,
     /// Folder of the side journal: every commit a second time, ideally on another disk. Without it a data folder that loses
@@ -239,10 +249,12 @@ pub enum ConfigError {
     },
     /// Plaintext beyond loopback.
     #[error(
-        "setting listen is {listen}, which is not loopback, and TLS is not configured: set tls_cert and \
+        "setting {setting} is {listen}, which is not loopback, and TLS is not configured: set tls_cert and \
          tls_key, or allow_plaintext if a proxy in front speaks TLS"
     )]
     Plaintext {
+        /// The setting.
+        setting: &'static str,
         /// The address.
         listen: SocketAddr,
     },
@@ -311,6 +323,11 @@ impl Settings {
         self.max_uploads.unwrap_or(self.max_requests)
     }
 
+    /// At least this long from one published checkpoint to the next.
+    pub const fn publish_interval(&self) -> Duration {
+        Duration::from_millis(self.publish_interval_ms)
+    }
+
     /// How long draining may last.
     pub const fn drain(&self) -> Duration {
         Duration::from_secs(self.drain_seconds)
@@ -334,11 +351,12 @@ impl Settings {
             ("tls_key", &mut self.tls_key),
             ("tls_client_ca", &mut self.tls_client_ca),
         ];
+        let export = self.export.iter_mut().map(|path| ("export", path));
         let ledgers = self.ledgers.iter_mut().filter_map(|ledger| Some(("ledgers", ledger.ca.as_mut()?)));
         let adapters = self.adapters.iter_mut().flat_map(AdapterSettings::paths);
         let adapters = adapters.map(|path| ("adapters", path));
         let tls = tls.into_iter().filter_map(|(name, path)| Some((name, path.as_mut()?)));
-        always.into_iter().chain(journal).chain(tls).chain(ledgers).chain(adapters)
+        always.into_iter().chain(journal).chain(export).chain(tls).chain(ledgers).chain(adapters)
     }
 
     fn check(&self) -> Result<(), ConfigError> {
@@ -359,6 +377,7 @@ impl Settings {
             ("min_bytes_per_second", self.min_bytes_per_second, 1 << 40, "it must be 1 to 2^40"),
             ("drain_seconds", self.drain_seconds, 3600, "it must be 1 to 3600"),
             ("hold_allowance_ms", self.hold_allowance_ms, 31 * 86_400_000, "it must be 1 to 2678400000"),
+            ("publish_interval_ms", self.publish_interval_ms, 60_000, "it must be 1 to 60000"),
             ("clock_uncertainty_ms", self.clock_uncertainty_ms, 3_600_000, "it must be 1 to 3600000"),
         ])?;
         if self.scrub_leaves_per_second > 1 << 30 {
@@ -368,7 +387,11 @@ impl Settings {
         }
         self.check_modules()?;
         let files = [&self.tls_cert, &self.tls_key, &self.tls_client_ca];
-        check_tls(files.map(Option::is_some), self.listen, self.allow_plaintext)
+        let files = files.map(Option::is_some);
+        check_tls(files, ("listen", self.listen), self.allow_plaintext)?;
+        let log =
+            self.listen_log.map(|listen| check_tls(files, ("listen_log", listen), self.allow_plaintext));
+        log.unwrap_or(Ok(()))
     }
 }
 
@@ -429,13 +452,17 @@ fn check_ranges(numbers: &[(&'static str, u64, u64, &'static str)]) -> Result<()
 }
 
 /// TLS whole or not at all, and plaintext only where nobody listens in. `files`: certificate, key, client authority.
-fn check_tls(files: [bool; 3], listen: SocketAddr, allow_plaintext: bool) -> Result<(), ConfigError> {
+fn check_tls(
+    files: [bool; 3],
+    (setting, listen): (&'static str, SocketAddr),
+    allow_plaintext: bool,
+) -> Result<(), ConfigError> {
     let (given, missing) = match files {
         [true, false, _] => ("tls_cert", "tls_key"),
         [false, true, _] => ("tls_key", "tls_cert"),
         [false, false, true] => ("tls_client_ca", "tls_cert"),
         [false, false, false] if !listen.ip().is_loopback() && !allow_plaintext => {
-            return Err(ConfigError::Plaintext { listen });
+            return Err(ConfigError::Plaintext { setting, listen });
         }
         _ => return Ok(()),
     };

@@ -32,6 +32,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use arbiter_protocol::error::Refused;
 use arbiter_protocol::evidence::checkpoint::Checkpoint;
 use arbiter_protocol::evidence::merkle;
+use arbiter_protocol::evidence::tile::TilePath;
 use arbiter_protocol::exchange::kind::content::FitContent;
 use arbiter_protocol::exchange::selection::{ByRole, Role};
 use arbiter_protocol::ids::{Digest, ExchangeId, LeafIndex};
@@ -47,8 +48,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::clock::{Clock, NeverBack};
 use crate::keys::Keys;
 use crate::keys::escrow::EscrowKeys;
-use crate::keys::guard::Tree;
-use crate::store::{ContentHead, Due, OpenOrder, Store};
+use crate::keys::guard::{Tree, durable_root};
+use crate::store::{By, ContentHead, Due, OpenOrder, Store, tiles};
 use contents::Contents;
 use opening::Benches;
 use release::lock;
@@ -274,6 +275,8 @@ struct Shared {
     orders: watch::Sender<u64>,
     /// Wakes who decides requests when their time has come.
     standing: watch::Sender<u64>,
+    /// The size of the log. Wakes who publishes it.
+    grown: watch::Sender<u64>,
     benches: Benches,
     /// The newest signed checkpoint, so that a batch signs one only once.
     checkpoints: Mutex<Option<(Vec<u8>, [u8; 64])>>,
@@ -389,6 +392,11 @@ impl Handle {
         self.shared.orders.subscribe()
     }
 
+    /// The size of the log; changes whenever it has grown.
+    pub fn grown(&self) -> watch::Receiver<u64> {
+        self.shared.grown.subscribe()
+    }
+
     /// Changes whenever a request was kept that waits for its time.
     pub fn new_standing(&self) -> watch::Receiver<u64> {
         self.shared.standing.subscribe()
@@ -423,6 +431,11 @@ impl Handle {
             Decision::Rule(_) if !case.to_open().is_empty() => Ok(Precheck::EscrowsWanted),
             _ => Ok(Precheck::Answered),
         }
+    }
+
+    /// Every receipt of an exchange, in the order of the log, as the answer to this query of a party. Nothing is decided.
+    pub fn evidence(&self, case: &Case) -> Result<Vec<(LeafIndex, Receipt)>, EngineError> {
+        self.shared.evidence(case)
     }
 
     /// The arbiter's time; never goes back.
@@ -494,6 +507,34 @@ impl Handle {
         let Published { size, root, .. } = self.shared.published();
         let origin = self.desk().arbiter.log_origin.clone();
         self.shared.checkpoint(&Checkpoint { origin, size, root })
+    }
+
+    /// The newest published checkpoint as it was kept, a note; `None` if none was published.
+    pub fn published(&self) -> Result<Option<String>, EngineError> {
+        self.shared.read(self.shared.store.published())
+    }
+
+    /// Keeps the newest published checkpoint, durable on return. If that fails the next commit fails too.
+    pub fn publish(&self, note: &str) -> Result<(), EngineError> {
+        self.shared.writable()?;
+        self.shared.read(self.shared.store.publish(note))
+    }
+
+    /// The root of the first `size` leaves, from stored nodes.
+    pub fn root(&self, size: u64) -> Result<Digest, EngineError> {
+        let root = self.shared.read(durable_root(&*self.shared.store, size))?;
+        root.ok_or(EngineError::OutOfRange { size: self.log_size() })
+    }
+
+    /// The bytes of a tile. All of it must be in the log: that is the caller's affair, what is missing counts as
+    /// damage.
+    pub fn tile(&self, path: TilePath) -> Result<Vec<u8>, EngineError> {
+        self.shared.read(tiles::read(&*self.shared.store, path))
+    }
+
+    /// Indices of leaves that are found `by` something, from `first` on, ascending; at most `count`.
+    pub fn indexed(&self, by: By, first: u64, count: usize) -> Result<Vec<u64>, EngineError> {
+        self.shared.read(self.shared.store.indexed(by, first, count))
     }
 
     /// One leaf.

@@ -5,6 +5,8 @@
 //!  records ─▶ party signatures ─▶ rules decide again ─▶ same statement ─▶ same leaf, same tree
 //!          └▶ held contents are whole                                                        (fsck::records)
 //!  journal, export ─▶ every file, compared with the store                                     (fsck::beside)
+//!  published checkpoint ─▶ our signature, root of the first leaves                          (fsck::published)
+//!  leaves ─▶ found by event and by exchange, and nothing else is                             (fsck::indices)
 //! ```
 //!
 //! Nothing is written and nothing is signed. Invariants
@@ -14,7 +16,9 @@
 //! - A check of what is stored never trusts another stored value that the tree does not commit to.
 
 mod beside;
+mod indices;
 mod log;
+mod published;
 mod records;
 
 use std::fmt;
@@ -143,6 +147,9 @@ pub enum Problem {
         /// `a root` or `a time`.
         what: &'static str,
     },
+    /// The indices of the log are not what the leaves give.
+    #[error("the indices of the log, by event and by exchange, are not what the leaves give (R-544)")]
+    Indices,
     /// A leaf names another key or rule version than this arbiter's.
     #[error("it names another key or rule version than this arbiter's")]
     Issuer,
@@ -175,6 +182,9 @@ pub enum Problem {
         /// What it says.
         says: u64,
     },
+    /// The published checkpoint is not one of this log.
+    #[error("the published checkpoint is not one of this log (R-540)")]
+    Published,
     /// A record without any statement.
     #[error("the record holds no statement")]
     RecordEmpty,
@@ -230,6 +240,8 @@ pub fn check(
             report.leaves = head.size;
             let good = log::check(store, &head, arbiter, &mut report, progress);
             records::check(store, arbiter, veil, &good, &mut report, progress);
+            indices::check(store, &good, &mut report);
+            published::check(store, arbiter, &good, &mut report);
         }
     }
     report

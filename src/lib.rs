@@ -19,6 +19,7 @@
 //! | [`keys`] | secret keys, those of escrow epochs, and a guard that signs only what is durable |
 //! | [`ledger`] | accounts and payments: a service of its own, `arbiter ledger serve` |
 //! | [`modules`] | payment rails: ledgers and adapters, each within its bounds |
+//! | [`publish`] | the published checkpoint, with cosignatures of witnesses; tiles; export |
 //! | [`restore`] | puts leaves back that the store lost, from an export |
 //! | [`scrub`] | hashes the log again in the background |
 //! | [`store`] | durable state: a contract and two stores that keep it |
@@ -46,6 +47,7 @@ pub mod keys;
 pub mod ledger;
 pub mod modules;
 pub mod outbox;
+pub mod publish;
 pub mod restore;
 pub mod scrub;
 pub mod store;

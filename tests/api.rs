@@ -856,7 +856,11 @@ async fn listing_is_paged() {
         resolve(&mut parties, world.case(&agreement, Originator, Resolve)).await.unwrap();
     }
     let mut list = async |page_size, page_token: &str| {
-        let request = proto::ListEntriesRequest { page_size, page_token: page_token.to_owned() };
+        let request = proto::ListEntriesRequest {
+            page_size,
+            page_token: page_token.to_owned(),
+            ..proto::ListEntriesRequest::default()
+        };
         auditors.list_entries(request).await.map(tonic::Response::into_inner)
     };
     // By default 100 at most; the pages together are the log.

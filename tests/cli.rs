@@ -68,7 +68,7 @@ impl Home {
     }
 
     fn serve(&self, arguments: &[&str]) -> Running {
-        let all = [&["serve", "--listen", "127.0.0.1:0"], arguments].concat();
+        let all = [&["serve", "--listen", "127.0.0.1:0", "--listen-log", "127.0.0.1:0"], arguments].concat();
         Running::start(self.command(&all))
     }
 
@@ -376,7 +376,7 @@ fn wrong_settings_are_refused_by_name() {
         ("max_requests = \"many\"\n", "max_requests"),
         ("log_format = \"xml\"\n", "log_format"),
         ("[api]\nlisten = \"127.0.0.1:7373\"\n", "api"),
-        ("\nthis is not toml\n", "arbiter.toml line 18 is not TOML"),
+        ("\nthis is not toml\n", "arbiter.toml line 23 is not TOML"),
     ] {
         fs::write(home.path("arbiter.toml"), format!("{good}{line}")).unwrap();
         assert_fails(&home.run(&["check-config"]), 2, part);

@@ -315,8 +315,20 @@ fn program(folder: &Path, arguments: &[&str]) -> Command {
 }
 
 fn spawn(folder: &Path, address: &str) -> Child {
-    let mut command =
-        program(folder, &["serve", "--config", ".", "--listen", address, "--log-filter", "error"]);
+    let mut command = program(
+        folder,
+        &[
+            "serve",
+            "--config",
+            ".",
+            "--listen",
+            address,
+            "--listen-log",
+            "127.0.0.1:0",
+            "--log-filter",
+            "error",
+        ],
+    );
     command.stdout(Stdio::piped()).spawn().unwrap()
 }
 

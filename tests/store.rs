@@ -159,7 +159,7 @@ fn a_folder_of_another_arbiter_or_version_is_refused_and_left_alone() {
     }
 }
 
-/// Version 3 knew of no lost rulings: it would make them again.
+/// Version 3 had no indices of the log, and knew of no lost rulings.
 #[test]
 fn a_folder_of_the_version_before_is_refused_and_left_alone() {
     let store = MemStore::new(&arbiter(1)).unwrap();

@@ -11,11 +11,13 @@
 mod check;
 mod epochs;
 mod escrow_key;
+mod export;
 mod identity;
 mod init;
 mod ledger;
 mod modules;
 mod restore;
+mod publishing;
 mod serve;
 
 use std::fs;
@@ -37,6 +39,8 @@ use crate::keys::file::{self as key_file, KeyFileError};
 use crate::keys::{Keys, epoch_file};
 use crate::modules::Modules;
 use crate::restore::RestoreError;
+use crate::publish::PublishError;
+use crate::publish::export::ExportError;
 use crate::store::StoreError;
 use crate::telemetry;
 
@@ -129,6 +133,15 @@ enum Command {
         #[arg(long, value_name = "DIR")]
         from: PathBuf,
     },
+    /// holds no log: a folder that is lost must not look clean. Stop `serve` first.
+    Fsck(Files),
+    /// Write the evidence log to a folder as plain files: what any web server serves as its tile API
+    ///
+    /// Without --from it is the log of this arbiter's data folder: stop `serve` first (or let it export by itself, setting
+    /// `export`). With --from it is a mirror of any running log, which needs nothing but the log's key. Everything is verified
+    /// against the signed checkpoint before it is written, nothing is overwritten, and what was cut off goes on when it is run
+    /// again. A log that went back or rewrote its history is refused: exit code 1, with both checkpoints in the folder.
+    Export(export::Arguments),
     /// The keys that open escrows: one for each epoch, in files beside the key file
     #[command(subcommand)]
     EscrowKey(EscrowKey),
@@ -234,8 +247,10 @@ pub enum CliError {
         path: PathBuf,
     },
     /// The port is taken or not ours.
-    #[error("cannot listen on {listen}: {source}. Set listen to a free address of this machine")]
+    #[error("cannot listen on {listen}: {source}. Set {setting} to a free address of this machine")]
     Bind {
+        /// The setting.
+        setting: &'static str,
         /// The address.
         listen: SocketAddr,
         /// Why.
@@ -276,6 +291,15 @@ pub enum CliError {
         /// What it found.
         path: PathBuf,
     },
+    /// The export.
+    #[error(transparent)]
+    Export(#[from] ExportError),
+    /// `export` cannot look at the log that it was told of.
+    #[error("{0}")]
+    Mirror(String),
+    /// Nothing could be published.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
     /// `fsck` found a fault.
     #[error("fault: {0}")]
     Fault(String),
@@ -360,6 +384,7 @@ impl Cli {
             }
             Command::EscrowKey(EscrowKey::List(files)) => escrow_key::list(&files.source().load()?, out),
             Command::EscrowKey(EscrowKey::Retire(files)) => escrow_key::retire(&files.source().load()?, out),
+            Command::Export(arguments) => export::run(arguments, out),
             Command::Ledger(command) => ledger::run(command, out),
             Command::Fsck { files, export } => {
                 check::check_data(&files.source().load()?, export.as_deref(), out)

@@ -1,8 +1,8 @@
 //! `serve`: starts everything in order, and ends it in the other.
 //!
 //! ```text
-//!  config ─▶ keys ─▶ port ─▶ store, journal ─▶ clock ─▶ engine ─▶ API ─▶ "arbiter ready" ─▶ signal ─▶ drain ─▶ exit code
-//!                                                                           SIGHUP, every day ─▶ escrow keys again
+//!  config ─▶ keys ─▶ port ─▶ store, journal ─▶ clock ─▶ engine ─▶ publisher ─▶ API, tiles ─▶ "arbiter ready" ─▶ signal ─▶ drain
+//!    ─▶ exit code                                                           SIGHUP, every day ─▶ escrow keys again
 //!                                  a high-water mark knows more ─▶ reads only, an error line every minute (R-523)
 //! ```
 
@@ -17,16 +17,17 @@ use arbiter_protocol::message::agreement::ArbiterIdentity;
 use arbiter_protocol::ruling::sequencer::Desk;
 use sha2::{Digest as _, Sha256};
 
-use super::{CliError, Prepared, epochs, prepare, print};
+use super::{CliError, Prepared, epochs, prepare, print, publishing};
 use crate::clock::SystemClock;
 use crate::config::Settings;
 use crate::deadlines;
 use crate::engine::{Ended, Engine, Handle, HighWater};
 use crate::grpc::shutdown::{Hangup, Signals};
 use crate::grpc::{Api, Server, Tls};
-use crate::high_water::JournalMark;
+use crate::high_water::{ExportMark, JournalMark};
 use crate::modules::Modules;
 use crate::outbox::{Outbox, Pause};
+use crate::publish::Published;
 use crate::scrub;
 use crate::store::journal::Journaled;
 use crate::store::rocks::RocksStore;
@@ -68,7 +69,7 @@ async fn serve_until_stopped(
     out: &mut dyn Write,
 ) -> Result<(), CliError> {
     let listen = settings.listen;
-    let bound = |source| CliError::Bind { listen, source };
+    let bound = |source| CliError::Bind { setting: "listen", listen, source };
     let listener = tokio::net::TcpListener::bind(listen).await.map_err(bound)?;
     let refused = |source| CliError::System { what: "signals", source };
     let mut signals = Signals::catch().map_err(refused)?;
@@ -86,7 +87,9 @@ async fn serve_until_stopped(
     if !settings.accept_clock {
         Engine::check_clock(&*store, &SystemClock).map_err(failed)?;
     }
-    let marks: Vec<&dyn HighWater> = journal.iter().map(|mark| -> &dyn HighWater { mark }).collect();
+    let export = settings.export.as_ref().map(|folder| ExportMark::new(folder, &arbiter));
+    let mut marks: Vec<&dyn HighWater> = journal.iter().map(|mark| -> &dyn HighWater { mark }).collect();
+    marks.extend(export.iter().map(|mark| -> &dyn HighWater { mark }));
     let engine = Engine::start_below(desk, keys, store, Box::new(SystemClock), &marks).map_err(failed)?;
     epochs::begin(settings, &engine);
     let size = engine.log_size();
@@ -96,12 +99,15 @@ async fn serve_until_stopped(
     let scrub = (rate > 0).then(|| tokio::spawn(scrub::run(engine.clone(), rate)));
     let watch = tokio::spawn(Arc::clone(&modules).watch());
     let deadlines = tokio::spawn(deadlines::run(engine.clone()));
-    let mut server = Server::start(api(settings, tls, modules), listener, engine.clone()).await?;
+    let (mut publisher, published) = publishing::begin(settings, &engine).await?;
+    let tiles = publishing::tiles(settings, &engine, &published, tls.clone()).await?;
+    let mut server = Server::start(api(settings, tls, modules, published), listener, engine.clone()).await?;
 
     let address = server.address();
     let (origin, key) = (&arbiter.log_origin, arbiter.key);
-    tracing::info!(%address, %origin, %key, log_size = size, "ready");
-    print(out, &format!("arbiter ready address={address} origin={origin} key={key} log_size={size}\n"))?;
+    let log = tiles.as_ref().map(|tiles| format!(" log_address={}", tiles.address())).unwrap_or_default();
+    tracing::info!(%address, %origin, %key, log_size = size, log, "ready");
+    print(out, &format!("arbiter ready address={address} origin={origin} key={key} log_size={size}{log}\n"))?;
 
     let mut turned = false;
     let mut daily = tokio::time::interval(DAY);
@@ -113,6 +119,7 @@ async fn serve_until_stopped(
                 break None;
             }
             error = server.failed() => break Some(CliError::Serve(error)),
+            error = publisher.failed() => break Some(error.into()),
             _ = engine.ended() => break Some(CliError::Engine),
             _ = engine.turned_read_only(), if !turned => {
                 turned = true;
@@ -132,6 +139,13 @@ async fn serve_until_stopped(
     watch.abort();
     alarm.abort();
     scrub.inspect(tokio::task::JoinHandle::abort);
+    if let Err(error) = publisher.stop().await {
+        tracing::error!(%error, "the last checkpoint was not published");
+    }
+    if let Some(tiles) = tiles {
+        // Nothing but reads were under way.
+        let _ = tiles.stop().await;
+    }
     let ended = engine.stop().await;
     // They end with the engine; a ledger that is just being told must not hold up the end.
     let _ = tokio::time::timeout(LAST_WORDS, outbox).await;
@@ -168,7 +182,7 @@ async fn repeat_alarm(engine: Handle) {
     }
 }
 
-fn api(settings: &Settings, tls: Option<Tls>, modules: Arc<Modules>) -> Api {
+fn api(settings: &Settings, tls: Option<Tls>, modules: Arc<Modules>, published: Published) -> Api {
     Api {
         terms: settings.terms.clone(),
         max_deposit_bytes: settings.max_deposit_bytes,
@@ -182,6 +196,7 @@ fn api(settings: &Settings, tls: Option<Tls>, modules: Arc<Modules>) -> Api {
         drain: settings.drain(),
         modules,
         hold_allowance: Duration::from_millis(settings.hold_allowance_ms),
+        published: Some(published),
         tls,
     }
 }

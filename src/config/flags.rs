@@ -15,6 +15,18 @@ pub struct Overrides {
     #[arg(long, value_name = "ADDRESS")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listen: Option<SocketAddr>,
+    /// Address and port of the tile API, the evidence log over HTTP [default: off]
+    #[arg(long, value_name = "ADDRESS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listen_log: Option<SocketAddr>,
+    /// At least this long from one published checkpoint to the next [default: 1000]
+    #[arg(long, value_name = "MS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub publish_interval_ms: Option<u64>,
+    /// Folder of a static copy of the evidence log, kept up to date [default: off]
+    #[arg(long, value_name = "DIR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub export: Option<PathBuf>,
     /// Folder of the evidence log, records and deposits [default: `data` beside the file]
     #[arg(long, value_name = "DIR")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -127,6 +139,7 @@ pub struct CommonOverrides {
 #[derive(Serialize)]
 pub(super) struct Defaults {
     listen: &'static str,
+    publish_interval_ms: u64,
     data: PathBuf,
     key_file: PathBuf,
     terms: &'static str,
@@ -152,6 +165,8 @@ impl Defaults {
         Self {
             // Loopback: nobody is served by accident. 7373 is not assigned to anybody well known.
             listen: "127.0.0.1:7373",
+            // A ruling is covered within two seconds, and signing and witnesses cost nothing that matters.
+            publish_interval_ms: 1000,
             // Beside the file, so that one folder is one arbiter.
             data: folder.join("data"),
             key_file: folder.join("arbiter.key"),

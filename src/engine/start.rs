@@ -159,6 +159,7 @@ pub(super) fn prepare(
         escrow,
         orders: watch::Sender::new(0),
         standing: watch::Sender::new(0),
+        grown: watch::Sender::new(published.size),
         benches: Benches::default(),
         checkpoints: Mutex::new(None),
         stored_tree: Mutex::new(None),

@@ -144,6 +144,7 @@ impl Writer {
         self.stored = Some(commit.head);
         *lock(&self.shared.published) = Published { commits, size, root };
         self.shared.tally.commits.fetch_add(1, Ordering::Relaxed);
+        self.shared.grown.send_if_modified(|known| std::mem::replace(known, size) != size);
         if stands {
             self.shared.standing.send_modify(|count| *count = count.wrapping_add(1));
         }

@@ -6,6 +6,7 @@
 //!                               ├─ LedgerService ─────────▶ ledger    in a server of its own
 //!                               ├─ grpc.health.v1                     not counted by the gate, but their
 //!                               └─ grpc.reflection.v1, v1alpha        connections and streams are limited
+//!  TCP ─▶ room? ─▶ TLS ─▶ HTTP/1.1 or 2 ─▶ crate::publish::http       in a server of its own
 //! ```
 //!
 //! [`Server::start`], for a ledger [`Server::start_ledger`], is all that the program, the tests and the benches need: it serves any store on any
@@ -27,6 +28,7 @@ mod pace;
 mod service;
 pub mod shutdown;
 pub mod status;
+mod tls;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -42,7 +44,7 @@ use arbiter_protocol::wire::arbiter::evidence_log_service_server::EvidenceLogSer
 use arbiter_protocol::wire::ledger::ledger_service_server::LedgerServiceServer;
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
 use tonic::Status;
 use tonic::service::Routes;
@@ -52,6 +54,7 @@ use tonic_health::server::HealthReporter;
 
 use crate::engine::Handle;
 use crate::modules::{About, Listed, Modules, Power};
+use crate::publish::Published;
 use gate::Gate;
 use incoming::Incoming;
 use pace::Pace;
@@ -95,6 +98,8 @@ pub struct Api {
     pub modules: Arc<Modules>,
     /// How long a hold must outlast `complain_by`.
     pub hold_allowance: Duration,
+    /// The published checkpoint, if there is one: proofs are made under it.
+    pub published: Option<Published>,
     /// TLS; without it plaintext.
     pub tls: Option<Tls>,
 }
@@ -115,6 +120,7 @@ impl Default for Api {
             drain: Duration::from_secs(10),
             modules: Arc::default(),
             hold_allowance: Duration::from_secs(60 * 60),
+            published: None,
             tls: None,
         }
     }
@@ -141,6 +147,12 @@ impl Default for Transport {
     /// Plaintext, limits as in the default configuration.
     fn default() -> Self {
         Api::default().transport()
+    }
+}
+
+impl From<Api> for Transport {
+    fn from(api: Api) -> Self {
+        api.transport()
     }
 }
 
@@ -217,13 +229,31 @@ struct Shared {
     api: Api,
     engine: Handle,
     gate: Gate,
-    log_key: String,
+    log_key: VerifierKey,
+    /// Room for those who wait for witnesses: they must not keep others out.
+    waiting: Semaphore,
     first_leaf: u64,
 }
 
 impl Service {
     fn engine(&self) -> &Handle {
         &self.0.engine
+    }
+
+    fn published(&self) -> Option<&Published> {
+        self.0.api.published.as_ref()
+    }
+
+    fn verifier_key(&self) -> &VerifierKey {
+        &self.0.log_key
+    }
+
+    fn waiting(&self) -> &Semaphore {
+        &self.0.waiting
+    }
+
+    fn request_timeout(&self) -> Duration {
+        self.0.api.request_timeout
     }
 
     fn max_deposit_bytes(&self) -> u64 {
@@ -249,7 +279,7 @@ impl Service {
         let arbiter = &engine.desk().arbiter;
         proto::GetArbiterInfoResponse {
             key: arbiter.key.to_vec(),
-            log_key: log_key.clone(),
+            log_key: log_key.to_string(),
             log_origin: arbiter.log_origin.to_string(),
             rules: arbiter.rules.clone(),
             terms: api.terms.clone(),
@@ -339,7 +369,8 @@ impl Server {
             .expect("invariant: the log's own key and origin are well formed");
         let transport = api.transport();
         let service = Service(Arc::new(Shared {
-            log_key: log_key.to_string(),
+            waiting: Semaphore::new(usize::try_from(api.max_requests / 4).unwrap_or(1)),
+            log_key,
             first_leaf: engine.log_size(),
             gate: gate.clone(),
             api,
@@ -362,6 +393,18 @@ impl Server {
         Self::launch(transport, listener, gate, &ledger::SERVICES, routes).await
     }
 
+    /// Serves plain HTTP on `listener`, until [`Server::stop`]. The router bounds its requests by itself.
+    pub async fn start_http(
+        transport: Transport,
+        listener: TcpListener,
+        router: axum::Router,
+    ) -> Result<Self, ServeError> {
+        let gate = Gate::of(&[], 1, 1, transport.request_timeout);
+        let (health, _) = tonic_health::server::health_reporter();
+        let taken_within = Some(transport.request_timeout);
+        Self::spawn(transport, listener, gate, (health, &[]), Routes::from(router), taken_within)
+    }
+
     /// Serves `routes` behind `gate`, and beside them health and reflection of the `services` among them.
     async fn launch(
         transport: Transport,
@@ -371,11 +414,6 @@ impl Server {
         routes: Routes,
     ) -> Result<Self, ServeError> {
         let failed = |error: &dyn std::error::Error| ServeError::Transport(error.to_string());
-        let address = listener.local_addr().map_err(|error| failed(&error))?;
-        let mut builder = tonic::transport::Server::builder();
-        if let Some(tls) = &transport.tls {
-            builder = builder.tls_config(tls.config()).map_err(ServeError::tls)?;
-        }
         let (health, health_service) = tonic_health::server::health_reporter();
         for name in services {
             health.set_service_status(*name, ServingStatus::Serving).await;
@@ -384,19 +422,45 @@ impl Server {
             .add_service(health_service)
             .add_service(reflection(services).build_v1().map_err(|error| failed(&error))?)
             .add_service(reflection(services).build_v1alpha().map_err(|error| failed(&error))?);
+        Self::spawn(transport, listener, gate, (health, services), routes, None)
+    }
+
+    /// Serves. With `taken_within` it is HTTP/1.1, too, and a response that is not taken within that time ends its connection.
+    fn spawn(
+        transport: Transport,
+        listener: TcpListener,
+        gate: Gate,
+        (health, services): (HealthReporter, &'static [&'static str]),
+        routes: Routes,
+        taken_within: Option<Duration>,
+    ) -> Result<Self, ServeError> {
+        let address = listener.local_addr().map_err(|error| ServeError::Transport(error.to_string()))?;
+        let mut builder = tonic::transport::Server::builder();
+        let incoming = Incoming::new(listener, transport.max_connections, taken_within);
         let (stop, stopped) = oneshot::channel();
-        let serving = builder
+        let stopped = async move {
+            // A dropped `Server` stops as well.
+            let _ = stopped.await;
+        };
+        if let (Some(tls), None) = (&transport.tls, taken_within) {
+            builder = builder.tls_config(tls.config()).map_err(ServeError::tls)?;
+        }
+        let router = builder
+            .accept_http1(taken_within.is_some())
             .max_concurrent_streams(transport.max_streams)
             .http2_max_header_list_size(HEADER_BYTES)
             .http2_keepalive_interval(Some(KEEPALIVE))
             .http2_keepalive_timeout(Some(PATIENCE))
             .layer(gate.clone())
-            .add_routes(routes)
-            .serve_with_incoming_shutdown(Incoming::new(listener, transport.max_connections), async move {
-                // A dropped `Server` stops as well.
-                let _ = stopped.await;
-            });
-        let (task, drain) = (tokio::spawn(serving), transport.drain);
+            .add_routes(routes);
+        let task = match transport.tls.as_ref().filter(|_| taken_within.is_some()) {
+            None => tokio::spawn(router.serve_with_incoming_shutdown(incoming, stopped)),
+            Some(tls) => {
+                let handshakes = tls::Handshakes::new(incoming, tls)?;
+                tokio::spawn(router.serve_with_incoming_shutdown(handshakes, stopped))
+            }
+        };
+        let drain = transport.drain;
         Ok(Self { address, gate, health, services, drain, stop, task })
     }
 

@@ -34,7 +34,7 @@ use arbiter_protocol::ruling::sequencer::{ContentId, Record};
 
 use super::raw::Unswept;
 use super::schema;
-use super::{Commit, ContentHead, Due, OpenOrder, Store, StoreError, StoredHead};
+use super::{By, Commit, ContentHead, Due, OpenOrder, Store, StoreError, StoredHead};
 use entry::Item;
 use files::{Found, Link, Pen, Place};
 use writer::Writer;
@@ -273,6 +273,18 @@ impl<S: Store> Store for Journaled<S> {
         done
     }
 
+    fn publish(&self, note: &str) -> Result<(), StoreError> {
+        let mut failed = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        self.writer()?;
+        if *failed {
+            return Err(StoreError::Io(String::from("an earlier commit failed; start again")));
+        }
+        // Not in the journal: it was published, and others have it.
+        let done = self.inner.publish(note);
+        *failed = done.is_err();
+        done
+    }
+
     fn put_chunk(&self, content: ContentId, chunk: u64, sealed: &[u8]) -> Result<(), StoreError> {
         self.writer()?.keep(entry::chunk(content, chunk, sealed))?;
         self.inner.put_chunk(content, chunk, sealed)
@@ -297,6 +309,22 @@ impl<S: Store> Store for Journaled<S> {
 
     fn leaves(&self, first: u64, count: usize) -> Result<Vec<Vec<u8>>, StoreError> {
         self.inner.leaves(first, count)
+    }
+
+    fn hashes(&self, level: u8, first: u64, count: usize) -> Result<Vec<Digest>, StoreError> {
+        self.inner.hashes(level, first, count)
+    }
+
+    fn indexed(&self, by: By, first: u64, count: usize) -> Result<Vec<u64>, StoreError> {
+        self.inner.indexed(by, first, count)
+    }
+
+    fn index_entries(&self) -> Result<u64, StoreError> {
+        self.inner.index_entries()
+    }
+
+    fn published(&self) -> Result<Option<String>, StoreError> {
+        self.inner.published()
     }
 
     fn exchanges(&self, after: Option<ExchangeId>, count: usize) -> Result<Vec<ExchangeId>, StoreError> {

@@ -22,6 +22,7 @@ pub mod rocks;
 pub mod schema;
 #[cfg(any(test, feature = "testing"))]
 pub mod suite;
+pub mod tiles;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -33,6 +34,8 @@ use arbiter_protocol::ids::{Digest, ExchangeId, LeafIndex, PublicKey};
 use arbiter_protocol::ruling::sequencer::{ContentId, Record};
 use arbiter_protocol::time::UnixMillis;
 use thiserror::Error;
+
+pub use schema::By;
 
 /// The stored end of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -174,8 +177,18 @@ pub trait Store: Send + Sync + 'static {
         let missing = || schema::damaged(schema::Family::Nodes, &schema::node_key(node), "missing");
         self.node(node)?.ok_or_else(missing)
     }
+    /// Hashes of the perfect subtrees of a `level` from `first` on; all `count` must be there.
+    fn hashes(&self, level: u8, first: u64, count: usize) -> Result<Vec<Digest>, StoreError>;
     /// Leaves from `first` on, at most `count`; fewer only where the log ends.
     fn leaves(&self, first: u64, count: usize) -> Result<Vec<Vec<u8>>, StoreError>;
+    /// Indices of the leaves that are found `by` something, from `first` on, ascending; at most `count`.
+    fn indexed(&self, by: By, first: u64, count: usize) -> Result<Vec<u64>, StoreError>;
+    /// How many entries the indices have together: two for each leaf.
+    fn index_entries(&self) -> Result<u64, StoreError>;
+    /// The newest published checkpoint, as a note; `None` if none was published.
+    fn published(&self) -> Result<Option<String>, StoreError>;
+    /// Keeps the newest published checkpoint, durable on return. After an `Err` nothing is committed any more.
+    fn publish(&self, note: &str) -> Result<(), StoreError>;
     /// Makes a batch durable, if the head is still the expected one.
     fn commit(&self, commit: &Commit) -> Result<(), StoreError>;
     /// Every exchange with a record, in id order, from the one after `after`; at most `count`. For fsck,

@@ -15,7 +15,7 @@ use arbiter_protocol::message::agreement::ArbiterIdentity;
 use arbiter_protocol::ruling::sequencer::{ContentId, Record};
 
 use super::schema::{self, Family, Write, damaged};
-use super::{Commit, ContentHead, Due, OpenOrder, Store, StoreError, StoredHead};
+use super::{By, Commit, ContentHead, Due, OpenOrder, Store, StoreError, StoredHead};
 
 /// Whether a write must survive power loss when it returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -168,6 +168,62 @@ impl<R: Raw> Store for R {
         Ok(leaves)
     }
 
+    fn hashes(&self, level: u8, first: u64, count: usize) -> Result<Vec<Digest>, StoreError> {
+        let start = schema::node_key(NodeId { level, index: first });
+        let mut found = self.scan(Family::Nodes, &start, count)?.into_iter();
+        let mut hashes = Vec::new();
+        for index in (first..).take(count) {
+            let key = schema::node_key(NodeId { level, index });
+            let pair = found.next().filter(|(found, _)| *found == key);
+            let (_, stored) = pair.ok_or_else(|| damaged(Family::Nodes, &key, "missing"))?;
+            let hash = Digest::parse(&schema::unprotect(Family::Nodes, &key, stored)?, "node");
+            hashes.push(hash.map_err(|_| damaged(Family::Nodes, &key, "not 32 bytes"))?);
+        }
+        Ok(hashes)
+    }
+
+    fn indexed(&self, by: By, first: u64, count: usize) -> Result<Vec<u64>, StoreError> {
+        let mut indices = Vec::new();
+        for (key, stored) in self.scan(by.family(), &by.key(first), count)? {
+            // What comes after the last of ours is found by something else.
+            let Some(index) = by.index(&key) else { break };
+            schema::unprotect(by.family(), &key, stored)?;
+            indices.push(index);
+        }
+        Ok(indices)
+    }
+
+    fn index_entries(&self) -> Result<u64, StoreError> {
+        let mut entries = 0u64;
+        for family in [Family::ByEvent, Family::ByExchange] {
+            let mut from = Vec::new();
+            loop {
+                let page = self.scan(family, &from, PAGE)?;
+                let Some((last, _)) = page.last() else { break };
+                from = next(last);
+                entries = entries.saturating_add(u64::try_from(page.len()).unwrap_or(u64::MAX));
+            }
+        }
+        Ok(entries)
+    }
+
+    fn published(&self) -> Result<Option<String>, StoreError> {
+        let Some(bytes) = value(self, Family::Meta, schema::PUBLISHED_KEY)? else { return Ok(None) };
+        let note = String::from_utf8(bytes);
+        note.map(Some).map_err(|_| damaged(Family::Meta, schema::PUBLISHED_KEY, "not a note"))
+    }
+
+    fn publish(&self, note: &str) -> Result<(), StoreError> {
+        let mut failed = self.turn().0.lock().unwrap_or_else(PoisonError::into_inner);
+        if *failed {
+            return Err(StoreError::Io(String::from("an earlier commit failed; start again")));
+        }
+        let write = Write::put(Family::Meta, schema::PUBLISHED_KEY.to_vec(), note.as_bytes());
+        let result = self.write(vec![write], Durability::Now);
+        *failed = result.is_err();
+        result
+    }
+
     fn commit(&self, commit: &Commit) -> Result<(), StoreError> {
         let mut failed = self.turn().0.lock().unwrap_or_else(PoisonError::into_inner);
         if *failed {
@@ -241,8 +297,7 @@ impl<R: Raw> Store for R {
         loop {
             let page = self.scan(Family::Contents, &from, PAGE)?;
             let Some((last, _)) = page.last() else { return Ok(chunks) };
-            // The least key above the last one.
-            from = [last.as_slice(), &[0]].concat();
+            from = next(last);
             for (key, stored) in page {
                 let value = schema::unprotect(Family::Contents, &key, stored);
                 let head = value.ok().as_deref().and_then(schema::decode_content);

@@ -5,6 +5,7 @@
 //! | `meta` | `format` | version, 4 bytes, never protected so that every version can read it | refusing to guess |
 //! | `meta` | `identity` | fingerprint of the arbiter, hexadecimal text | refusing another arbiter's folder |
 //! | `meta` | `head` | commits, size, root, time | availability: the root is rebuilt at start |
+//! | `meta` | `published` | the newest published checkpoint, a note with cosignatures | going on from it: compared with the tree at start |
 //! | `records` | exchange id | [`Record`] as protobuf | availability: `fsck` decides it again |
 //! | `leaves` | index | the leaf exactly as hashed | availability: the root commits to it |
 //! | `nodes` | level, index | 32-byte hash | availability: the root commits to it |
@@ -14,6 +15,8 @@
 //! | `standing` | time, exchange id, role | empty; there while a request waits for that time | finding what is due: `fsck` compares |
 //! | `lost` | pseudonym | index of the leaf that tells of it; there while leaves came back without their record | refusing a second verdict |
 //! | `unnamed` | content id | empty; there while no record names the content | removing garbage |
+//! | `by_event` | name of the event, 0, index | empty; one for each leaf | finding leaves: `fsck` compares |
+//! | `by_exchange` | pseudonym, index | empty; one for each leaf | finding leaves: `fsck` compares |
 //!
 //! Every value but `format` starts with 8 check bytes of SHA-256 over family, key and value, so that a value
 //! that was altered or moved is noticed when it is read, before anything is signed. They stop accidents;
@@ -23,7 +26,7 @@
 //! that names the entry, never a default.
 
 use arbiter_protocol::escrow::Escrow;
-use arbiter_protocol::evidence::leaf::Pseudonym;
+use arbiter_protocol::evidence::leaf::{Event, Leaf, Pseudonym};
 use arbiter_protocol::evidence::merkle::NodeId;
 use arbiter_protocol::exchange::selection::{ByRole, Role};
 use arbiter_protocol::ids::{Digest, ExchangeId, LeafIndex, PublicKey};
@@ -36,12 +39,16 @@ use prost::Message as _;
 
 use super::{Commit, ContentHead, Due, OpenOrder, StoreError, StoredHead};
 
-/// The version of everything in this module. 1 had no escrows, 2 no payments, 3 no lost rulings.
+/// The version of everything in this module. 1 had no escrows, 2 no payments, 3 no indices of the log and no lost rulings.
 pub const FORMAT: u32 = 4;
 
 /// A column family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Family {
+    /// Leaves by what happened.
+    ByEvent,
+    /// Leaves by the pseudonym of their exchange.
+    ByExchange,
     /// Sealed bytes.
     Chunks,
     /// What opens sealed bytes.
@@ -66,7 +73,9 @@ pub enum Family {
 
 impl Family {
     /// Every family of this version.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
+        Self::ByEvent,
+        Self::ByExchange,
         Self::Chunks,
         Self::Contents,
         Self::Leaves,
@@ -82,6 +91,8 @@ impl Family {
     /// The name on disk.
     pub const fn name(self) -> &'static str {
         match self {
+            Self::ByEvent => "by_event",
+            Self::ByExchange => "by_exchange",
             Self::Chunks => "chunks",
             Self::Contents => "contents",
             Self::Leaves => "leaves",
@@ -102,6 +113,48 @@ pub const FORMAT_KEY: &[u8] = b"format";
 pub const IDENTITY_KEY: &[u8] = b"identity";
 /// The key of the head.
 pub const HEAD_KEY: &[u8] = b"head";
+/// The key of the newest published checkpoint.
+pub const PUBLISHED_KEY: &[u8] = b"published";
+
+/// By what leaves can be found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// What happened.
+    Event(Event),
+    /// Which exchange.
+    Exchange(Pseudonym),
+}
+
+impl By {
+    /// Where the index is.
+    pub const fn family(self) -> Family {
+        match self {
+            Self::Event(_) => Family::ByEvent,
+            Self::Exchange(_) => Family::ByExchange,
+        }
+    }
+
+    /// Key of the leaf at `index`.
+    pub fn key(self, index: u64) -> Vec<u8> {
+        let index = index.to_be_bytes();
+        match self {
+            // No name holds a zero byte, so none is the start of another.
+            Self::Event(event) => [event.name().as_bytes(), &[0], &index].concat(),
+            Self::Exchange(pseudonym) => [&pseudonym.0[..], &index].concat(),
+        }
+    }
+
+    /// The leaf that a key is of; `None` if it is another's.
+    pub fn index(self, key: &[u8]) -> Option<u64> {
+        let index = u64::from_be_bytes(*key.last_chunk()?);
+        (self.key(index) == key).then_some(index)
+    }
+
+    /// What finds this leaf.
+    pub const fn both(leaf: &Leaf) -> [Self; 2] {
+        [Self::Event(leaf.event), Self::Exchange(leaf.exchange)]
+    }
+}
 
 /// What a data folder calls its owner: everything that an agreement names about an arbiter, hashed.
 pub fn fingerprint(arbiter: &ArbiterIdentity) -> String {
@@ -199,7 +252,9 @@ pub fn damaged(family: Family, key: &[u8], how: &str) -> StoreError {
             let (level, index) = key.split_at_checked(1).unwrap_or_default();
             format!("{} of level {}", number(index), level.first().copied().unwrap_or_default())
         }
-        Family::Lost | Family::Orders | Family::Records | Family::Standing => hex::encode(key),
+        Family::ByEvent | Family::ByExchange | Family::Lost | Family::Orders | Family::Records | Family::Standing => {
+            hex::encode(key)
+        }
     };
     StoreError::Damaged { what: family.one(), detail: format!("{entry}: {how}") }
 }
@@ -208,6 +263,8 @@ impl Family {
     /// What one entry is called in errors.
     const fn one(self) -> &'static str {
         match self {
+            Self::ByEvent => "index entry of an event",
+            Self::ByExchange => "index entry of an exchange",
             Self::Chunks => "chunk",
             Self::Contents => "content",
             Self::Leaves => "leaf",
@@ -269,6 +326,7 @@ pub fn writes(commit: &Commit) -> Vec<Write> {
     }
     for (index, leaf) in (first..).zip(&commit.leaves) {
         writes.push(Write::put(Family::Leaves, leaf_key(index), leaf));
+        writes.extend(indexed(index, leaf));
     }
     for (exchange, record) in &commit.records {
         writes.push(match *record == Record::default() {
@@ -288,6 +346,14 @@ pub fn writes(commit: &Commit) -> Vec<Write> {
     }
     writes.push(Write::put(Family::Meta, HEAD_KEY.to_vec(), &encode_head(&commit.head)));
     writes
+}
+
+/// By what the leaf at `index` is found.
+fn indexed(index: u64, leaf: &[u8]) -> impl Iterator<Item = Write> {
+    let leaf = Leaf::decode(leaf).ok();
+    leaf.into_iter()
+        .flat_map(|leaf| By::both(&leaf))
+        .map(move |by| Write::put(by.family(), by.key(index), &[]))
 }
 
 /// A content that a record names is no garbage any more.
@@ -561,7 +627,8 @@ pub(crate) fn unsigned<T: Payload>(payload: Vec<u8>) -> Option<Envelope> {
 const CHECK_BYTES: usize = 8;
 
 fn check(family: Family, key: &[u8], value: &[u8]) -> [u8; CHECK_BYTES] {
-    // No family name holds a zero byte, and all keys of a family have one length or are fixed names.
+    // No family name holds a zero byte, and all keys of a family have one length, are fixed names, or begin with one that
+    // ends in a zero byte.
     let digest = Digest::of(&[family.name().as_bytes(), &[0], key, &[0], value]);
     let mut check = [0; CHECK_BYTES];
     check.iter_mut().zip(digest.as_bytes()).for_each(|(to, from)| *to = *from);

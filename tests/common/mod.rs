@@ -15,7 +15,7 @@ use arbiter::grpc::{Api, Server};
 use arbiter::keys::escrow::{EpochSeed, EscrowKeys};
 use arbiter::keys::{Keys, Seeds};
 use arbiter::store::mem::MemStore;
-use arbiter::store::{Commit, ContentHead, Due, OpenOrder, Store, StoreError, StoredHead};
+use arbiter::store::{By, Commit, ContentHead, Due, OpenOrder, Store, StoreError, StoredHead};
 use arbiter_protocol::crypto::{MemorySigner, Opener, SealingSecret, Signer as _};
 use arbiter_protocol::escrow::{Escrow, RsaHash, RsaPadding, SignatureKey, Suite};
 use arbiter_protocol::evidence::checkpoint::Origin;
@@ -84,6 +84,24 @@ impl Store for TestStore {
     }
     fn leaves(&self, first: u64, count: usize) -> Result<Vec<Vec<u8>>, StoreError> {
         self.inner.leaves(first, count)
+    }
+    fn hashes(&self, level: u8, first: u64, count: usize) -> Result<Vec<Digest>, StoreError> {
+        self.inner.hashes(level, first, count)
+    }
+    fn indexed(&self, by: By, first: u64, count: usize) -> Result<Vec<u64>, StoreError> {
+        self.inner.indexed(by, first, count)
+    }
+    fn index_entries(&self) -> Result<u64, StoreError> {
+        self.inner.index_entries()
+    }
+    fn published(&self) -> Result<Option<String>, StoreError> {
+        self.inner.published()
+    }
+    fn publish(&self, note: &str) -> Result<(), StoreError> {
+        if self.broken.load(Ordering::SeqCst) {
+            return Err(StoreError::Io("No space left on device".into()));
+        }
+        self.inner.publish(note)
     }
     fn commit(&self, commit: &Commit) -> Result<(), StoreError> {
         if self.broken.load(Ordering::SeqCst) {
@@ -318,6 +336,11 @@ impl World {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let server = Server::start(api, listener, engine.clone()).await.unwrap();
         Self { clock, engine, server, store, epochs, cast }
+    }
+
+    /// The same arbiter behind another server as well.
+    pub fn behind(self, server: Server) -> Self {
+        Self { server, ..self }
     }
 
     pub async fn channel(&self) -> Channel {

@@ -49,6 +49,7 @@ fn leaf_of(store: &dyn Store, family: Family, key: &[u8]) -> Option<u64> {
     };
     match family {
         Family::Leaves => Some(number(key)),
+        Family::ByEvent | Family::ByExchange => Some(number(&key[key.len() - 8..])),
         // The leaf that completed the node.
         Family::Nodes => Some(((number(&key[1..]) + 1) << key[0]) - 1),
         Family::Records => of_record(&store.record(&ExchangeId::parse(key, "key").unwrap()).unwrap()),
@@ -87,7 +88,15 @@ async fn single_bytes(place: &impl Place<Store: Tamper>, rounds: u64) {
     fill(place).await;
     let store = place.open();
     assert!(find(&store).is_none());
-    let families = [Family::Chunks, Family::Contents, Family::Leaves, Family::Nodes, Family::Records];
+    let families = [
+        Family::ByEvent,
+        Family::ByExchange,
+        Family::Chunks,
+        Family::Contents,
+        Family::Leaves,
+        Family::Nodes,
+        Family::Records,
+    ];
     let mut entries = Vec::new();
     for family in families {
         let found = store.entries(family);
@@ -111,7 +120,7 @@ async fn single_bytes(place: &impl Place<Store: Tamper>, rounds: u64) {
         store.replace(*family, key, Some(value.clone()));
         *hit.entry(*family).or_insert(0) += 1;
     }
-    assert_eq!(hit.len(), 6, "every family is hit: {hit:?}");
+    assert_eq!(hit.len(), 8, "every family is hit: {hit:?}");
     assert!(find(&store).is_none(), "all was put back");
 }
 
@@ -125,6 +134,61 @@ async fn one_byte_changed_anywhere_in_memory_is_found() {
 #[tokio::test]
 async fn one_byte_changed_anywhere_in_rocksdb_is_found() {
     single_bytes(&folder(), trials(150)).await;
+}
+
+/// what was published is of this log, or it is a fault.
+#[tokio::test]
+async fn a_published_checkpoint_is_one_of_the_log() {
+    let place = memory();
+    fill(&place).await;
+    let world = start(&place);
+    let own = world.engine.checkpoint().unwrap();
+    world.engine.publish(&own).unwrap();
+    world.engine.stop().await;
+    let store = place.open();
+    assert!(find(&store).is_none());
+    // Another size or root than what was signed, or no note at all.
+    let root = own.lines().nth(2).unwrap();
+    for bad in [own.replace("\n19\n", "\n18\n"), own.replace(root, &"A".repeat(43)), String::from("note")] {
+        store.publish(&bad).unwrap();
+        let fault = find(&store).expect("a fault");
+        assert!(matches!(fault.problem, Problem::Published), "{fault}");
+    }
+    store.publish(&own).unwrap();
+    assert!(find(&store).is_none());
+    let (key, stored) =
+        store.entries(Family::Meta).into_iter().find(|(key, _)| key == schema::PUBLISHED_KEY).unwrap();
+    let mut altered = stored.clone();
+    *altered.last_mut().unwrap() ^= 1;
+    store.replace(Family::Meta, &key, Some(altered));
+    assert!(find(&store).is_some());
+}
+
+/// an entry of an index that is gone, or one too many, is found.
+#[tokio::test]
+async fn an_index_is_what_the_leaves_give() {
+    let place = memory();
+    fill(&place).await;
+    let store = place.open();
+    for family in [Family::ByEvent, Family::ByExchange] {
+        let entries = store.entries(family);
+        assert_eq!(entries.len(), 19, "{family:?}");
+        for (key, value) in &entries {
+            let leaf = leaf_of(&store, family, key);
+            store.replace(family, key, None);
+            let fault = find(&store).expect("a fault");
+            assert_eq!(fault.index, leaf, "{family:?}: {fault}");
+            assert!(matches!(fault.problem, Problem::Indices), "{fault}");
+            store.replace(family, key, Some(value.clone()));
+        }
+        let (key, _) = &entries[0];
+        let beyond = [&key[..key.len() - 8], &77u64.to_be_bytes()].concat();
+        store.replace(family, &beyond, Some(schema::protect(family, &beyond, &[])));
+        let fault = find(&store).expect("a fault");
+        assert!(matches!(fault.problem, Problem::Indices) && fault.index.is_none(), "{fault}");
+        store.replace(family, &beyond, None);
+    }
+    assert!(find(&store).is_none());
 }
 
 /// S33: an entry that is gone is found, too.

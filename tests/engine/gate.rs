@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 use arbiter::engine::{BATCH, Ended, EngineError, Filed, Handle, Held, QUEUE};
 use arbiter::store::mem::MemStore;
-use arbiter::store::{Commit, ContentHead, Due, OpenOrder, Store, StoreError, StoredHead};
+use arbiter::store::{By, Commit, ContentHead, Due, OpenOrder, Store, StoreError, StoredHead};
 use arbiter_protocol::error::Refused;
 use arbiter_protocol::evidence::merkle::NodeId;
 use arbiter_protocol::exchange::selection::Role::{Originator, Responder};
@@ -63,6 +63,21 @@ impl Store for Gate {
     }
     fn leaves(&self, first: u64, count: usize) -> Result<Vec<Vec<u8>>, StoreError> {
         self.store.leaves(first, count)
+    }
+    fn hashes(&self, level: u8, first: u64, count: usize) -> Result<Vec<Digest>, StoreError> {
+        self.store.hashes(level, first, count)
+    }
+    fn indexed(&self, by: By, first: u64, count: usize) -> Result<Vec<u64>, StoreError> {
+        self.store.indexed(by, first, count)
+    }
+    fn index_entries(&self) -> Result<u64, StoreError> {
+        self.store.index_entries()
+    }
+    fn published(&self) -> Result<Option<String>, StoreError> {
+        self.store.published()
+    }
+    fn publish(&self, note: &str) -> Result<(), StoreError> {
+        self.store.publish(note)
     }
     fn commit(&self, commit: &Commit) -> Result<(), StoreError> {
         self.entered.send(commit.leaves.len()).unwrap();

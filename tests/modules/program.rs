@@ -135,7 +135,15 @@ impl Drop for Serving {
 
 impl Serving {
     fn start(home: &Home) -> Self {
-        let mut command = home.command(&["serve", "--config", ".", "--listen", "127.0.0.1:0"]);
+        let mut command = home.command(&[
+            "serve",
+            "--config",
+            ".",
+            "--listen",
+            "127.0.0.1:0",
+            "--listen-log",
+            "127.0.0.1:0",
+        ]);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();

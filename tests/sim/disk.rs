@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use arbiter::store::mem::MemStore;
 use arbiter::store::raw::Tamper;
 use arbiter::store::schema::Family;
-use arbiter::store::{Commit, ContentHead, Due, OpenOrder, Store, StoreError, StoredHead};
+use arbiter::store::{By, Commit, ContentHead, Due, OpenOrder, Store, StoreError, StoredHead};
 use arbiter_protocol::evidence::merkle::NodeId;
 use arbiter_protocol::ids::{Digest, ExchangeId};
 use arbiter_protocol::ruling::sequencer::{ContentId, Record};
@@ -163,6 +163,26 @@ impl Store for Faulty {
 
     fn leaves(&self, first: u64, count: usize) -> Result<Vec<Vec<u8>>, StoreError> {
         self.works()?.leaves(first, count)
+    }
+
+    fn hashes(&self, level: u8, first: u64, count: usize) -> Result<Vec<Digest>, StoreError> {
+        self.works()?.hashes(level, first, count)
+    }
+
+    fn indexed(&self, by: By, first: u64, count: usize) -> Result<Vec<u64>, StoreError> {
+        self.works()?.indexed(by, first, count)
+    }
+
+    fn index_entries(&self) -> Result<u64, StoreError> {
+        self.works()?.index_entries()
+    }
+
+    fn published(&self) -> Result<Option<String>, StoreError> {
+        self.works()?.published()
+    }
+
+    fn publish(&self, note: &str) -> Result<(), StoreError> {
+        self.works()?.publish(note)
     }
 
     fn commit(&self, commit: &Commit) -> Result<(), StoreError> {

@@ -91,6 +91,11 @@ impl Event {
         matches!(self, Self::Genesis | Self::Restore)
     }
 
+    /// The event with this name in leaves.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|event| event.name() == name)
+    }
+
     /// Whether an exchange can have only one such event.
     pub const fn is_verdict(self) -> bool {
         matches!(
@@ -302,7 +307,9 @@ mod tests {
                 assert_eq!(Leaf::decode(&leaf.encode()), Ok(leaf));
             }
             assert_eq!(event.is_verdict(), event.name().starts_with("verdict-"), "{event:?}");
+            assert_eq!(Event::named(event.name()), Some(event));
         }
+        assert_eq!(Event::named("verdict"), None);
     }
 
     /// whoever holds the arbiter's key finds its leaves.
