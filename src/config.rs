@@ -32,6 +32,7 @@ mod flags;
 pub mod ledger;
 
 pub use adapters::{AdapterSettings, SecretRef};
+pub(crate) use flags::path_or_none;
 pub use flags::{CommonOverrides, Overrides};
 
 use flags::Defaults;

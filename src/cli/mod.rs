@@ -32,7 +32,7 @@ use clap::{Args, Parser, Subcommand};
 use thiserror::Error;
 
 use crate::clock::{Clock as _, SystemClock};
-use crate::config::{ConfigError, FILE_NAME, Overrides, Settings};
+use crate::config::{ConfigError, FILE_NAME, Overrides, Settings, path_or_none};
 use crate::engine::StartError;
 use crate::grpc::{ServeError, Tls};
 use crate::keys::file::{self as key_file, KeyFileError};
@@ -213,7 +213,7 @@ struct Files {
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Folder of the side journal; empty: none [default: `journal` beside `data`]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = path_or_none())]
     journal: Option<PathBuf>,
     /// File with the secret keys [default: `arbiter.key` beside the file]
     #[arg(long, value_name = "FILE")]

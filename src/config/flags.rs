@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use serde::Serialize;
 
 use super::LogFormat;
@@ -32,7 +33,7 @@ pub struct Overrides {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<PathBuf>,
     /// Folder of the side journal, ideally on another disk; empty: none [default: `journal` beside `data`]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = path_or_none())]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub journal: Option<PathBuf>,
     /// File with the secret keys; those of escrow epochs are in files of the same name with .escrow-N
@@ -104,6 +105,11 @@ pub struct Overrides {
     #[command(flatten)]
     #[serde(flatten)]
     pub common: CommonOverrides,
+}
+
+/// A path that may be empty, which clap refuses by itself.
+pub(crate) fn path_or_none() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
 }
 
 /// The flags that whatever serves has: TLS and log lines.

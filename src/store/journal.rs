@@ -194,11 +194,17 @@ fn reconcile(store: &dyn Store, found: &Found) -> Result<bool, StoreError> {
         }
         Standing::Ahead(from) => {
             let missing = found.links.get(from..).unwrap_or_default();
-            tracing::error!(
-                commits = missing.len(),
-                "the data folder has lost commits that may have been answered; they are carried out again from the \
-                 journal. Check its disk"
-            );
+            if missing.len() == 1 {
+                tracing::warn!(
+                    "the newest commit is in the journal only: it was cut off, or lost by the data folder"
+                );
+            } else {
+                tracing::error!(
+                    commits = missing.len(),
+                    "the data folder has lost commits that were answered; they are carried out again from the journal. \
+                     Check its disk"
+                );
+            }
             missing.iter().try_for_each(|link| again(store, found, link))?;
         }
     }
@@ -226,7 +232,7 @@ fn again(store: &dyn Store, found: &Found, link: &Link) -> Result<(), StoreError
     }
     let StoredHead { commits, size, .. } = commit.head;
     store.commit(&commit)?;
-    tracing::error!(commit = commits, leaves = commit.leaves.len(), size, "carried out again");
+    tracing::warn!(commit = commits, leaves = commit.leaves.len(), size, "carried out again");
     Ok(())
 }
 
