@@ -16,8 +16,8 @@ mod identity;
 mod init;
 mod ledger;
 mod modules;
-mod restore;
 mod publishing;
+mod restore;
 mod serve;
 
 use std::fs;
@@ -38,9 +38,9 @@ use crate::grpc::{ServeError, Tls};
 use crate::keys::file::{self as key_file, KeyFileError};
 use crate::keys::{Keys, epoch_file};
 use crate::modules::Modules;
-use crate::restore::RestoreError;
 use crate::publish::PublishError;
 use crate::publish::export::ExportError;
+use crate::restore::RestoreError;
 use crate::store::StoreError;
 use crate::telemetry;
 
@@ -133,8 +133,6 @@ enum Command {
         #[arg(long, value_name = "DIR")]
         from: PathBuf,
     },
-    /// holds no log: a folder that is lost must not look clean. Stop `serve` first.
-    Fsck(Files),
     /// Write the evidence log to a folder as plain files: what any web server serves as its tile API
     ///
     /// Without --from it is the log of this arbiter's data folder: stop `serve` first (or let it export by itself, setting

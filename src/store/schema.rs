@@ -252,9 +252,12 @@ pub fn damaged(family: Family, key: &[u8], how: &str) -> StoreError {
             let (level, index) = key.split_at_checked(1).unwrap_or_default();
             format!("{} of level {}", number(index), level.first().copied().unwrap_or_default())
         }
-        Family::ByEvent | Family::ByExchange | Family::Lost | Family::Orders | Family::Records | Family::Standing => {
-            hex::encode(key)
-        }
+        Family::ByEvent
+        | Family::ByExchange
+        | Family::Lost
+        | Family::Orders
+        | Family::Records
+        | Family::Standing => hex::encode(key),
     };
     StoreError::Damaged { what: family.one(), detail: format!("{entry}: {how}") }
 }
