@@ -76,7 +76,9 @@ impl Log {
         let commits = self.head.as_ref().map_or(0, |head| head.commits) + 1;
         let head = StoredHead { commits, size, root: self.frontier.root(), time: UnixMillis(1) };
         let (expected, records, decided) = (self.head.replace(head.clone()), BTreeMap::new(), Vec::new());
-        self.store.commit(&Commit { expected, head, records, decided, leaves, nodes }).unwrap();
+        self.store
+            .commit(&Commit { expected, head, records, decided, leaves, nodes, lost: Vec::new() })
+            .unwrap();
         self.sign(Checkpoint { origin: origin(), size, root: self.frontier.root() })
     }
 
