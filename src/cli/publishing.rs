@@ -18,12 +18,12 @@ const STREAMS: u32 = 8;
 
 /// Starts publishing. An export that does not belong to this log, or is ahead of it, refuses the start.
 pub(super) async fn begin(settings: &Settings, engine: &Handle) -> Result<(Publisher, Published), CliError> {
-    let sink = match &settings.export {
+    let sink: Option<Box<dyn Sink>> = match &settings.export {
         None => None,
         Some(path) => {
             let folder = Folder::open(path, &log_key(engine)?)?;
             folder.check(engine)?;
-            Some(Box::new(Exporter { folder, engine: engine.clone(), alarmed: false }) as Box<dyn Sink>)
+            Some(Box::new(Exporter { folder, engine: engine.clone(), alarmed: false }))
         }
     };
     let pace = Pace::every(settings.publish_interval());
