@@ -30,6 +30,7 @@ use thiserror::Error;
 mod adapters;
 mod flags;
 pub mod ledger;
+pub mod witness;
 
 pub use adapters::{AdapterSettings, SecretRef};
 pub use flags::{CommonOverrides, Overrides};
@@ -457,11 +458,13 @@ fn check_syntax(path: &Path, text: &str) -> Result<(), ConfigError> {
 }
 
 /// `ARBITER_*` without what is not a setting: `ARBITER_CONFIG` names the file, and orchestrators announce a
-/// service called `arbiter` as `ARBITER_SERVICE_…` and `ARBITER_PORT…`. `ARBITER_LEDGER_…` is for a ledger.
+/// service called `arbiter` as `ARBITER_SERVICE_…` and `ARBITER_PORT…`. `ARBITER_LEDGER_…` is for a ledger,
+/// `ARBITER_WITNESS_…` but `ARBITER_WITNESS_POLICY` for a witness.
 fn environment() -> Env {
     Env::prefixed("ARBITER_").filter(|key| {
         let key = key.as_str().to_ascii_lowercase();
         let other = ["ledger_", "port", "service_"];
-        key != "config" && !other.iter().any(|start| key.starts_with(start))
+        let witness = key.starts_with("witness_") && key != "witness_policy";
+        key != "config" && !witness && !other.iter().any(|start| key.starts_with(start))
     })
 }

@@ -19,6 +19,7 @@
 //! | [`modules`] | payment rails: ledgers and adapters, each within its bounds |
 //! | [`publish`] | the published checkpoint, with cosignatures of witnesses; tiles; export |
 //! | [`store`] | durable state: a contract and two stores that keep it |
+//! | [`witness`] | cosigns checkpoints of logs: a service of its own, `arbiter witness serve` |
 //!
 //! # Invariants
 //! 1. A verdict is written once and replayed for ever.
@@ -44,3 +45,4 @@ pub mod outbox;
 pub mod publish;
 pub mod store;
 pub mod telemetry;
+pub mod witness;

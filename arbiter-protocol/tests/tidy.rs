@@ -210,9 +210,9 @@ fn storage_engines_and_clocks_are_named_in_one_place() {
             };
             only("rocksdb::", file.path == "src/store/rocks.rs", "src/store/rocks.rs");
             only("SystemTime", file.path.ends_with("/clock.rs"), "clock.rs");
-            let books = file.path == "src/ledger/store.rs";
+            let books = ["src/ledger/store.rs", "src/witness/store.rs"].contains(&file.path.as_str());
             let journal = file.path.starts_with("arbiter-client/src/journal");
-            only("redb::", journal || books, "arbiter-client/src/journal and src/ledger/store.rs");
+            only("redb::", journal || books, "arbiter-client/src/journal and src/{ledger,witness}/store.rs");
         }
         // The service never depends on the client.
         let service = file.path.starts_with("src/");

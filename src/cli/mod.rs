@@ -18,6 +18,7 @@ mod ledger;
 mod modules;
 mod publishing;
 mod serve;
+mod witness;
 
 use std::fs;
 use std::io::{self, Write};
@@ -62,6 +63,11 @@ Start an arbiter:
 Start a ledger:
   arbiter ledger init --dir my-ledger --name \"My ledger\"
   arbiter ledger serve --config my-ledger
+
+Start a witness:
+  arbiter witness init --dir my-witness --name witness.example/w1
+  arbiter witness add-log --config my-witness VERIFIER-KEY
+  arbiter witness serve --config my-witness
 
 Settings: flags over ARBITER_* variables over the configuration file over defaults.
 `arbiter check-config` shows what counts.
@@ -125,6 +131,9 @@ enum Command {
     /// The embedded ledger: accounts and payments that an arbiter can revoke; a process of its own
     #[command(subcommand)]
     Ledger(ledger::Command),
+    /// A witness: cosigns checkpoints of any C2SP log, so that a log cannot show two histories; a process of its own
+    #[command(subcommand)]
+    Witness(witness::Command),
 }
 
 #[derive(Debug, Subcommand)]
@@ -309,6 +318,23 @@ pub enum CliError {
         /// Why not.
         source: io::Error,
     },
+    /// The data of a witness.
+    #[error("witness {}: {source}", path.display())]
+    Witness {
+        /// Its data, or its folder.
+        path: PathBuf,
+        /// Why.
+        source: crate::witness::StartError,
+    },
+    /// The name of a witness.
+    #[error(transparent)]
+    WitnessName(#[from] crate::witness::names::NameError),
+    /// The list of logs of a witness.
+    #[error(transparent)]
+    WitnessLogs(#[from] crate::witness::logs::LogsError),
+    /// A witness stopped by itself.
+    #[error("the witness stopped: a commit failed, see the log line above. Repair the disk and start again")]
+    WitnessStopped,
     /// The data folder.
     #[error("data folder {}: {source}", path.display())]
     Store {
@@ -336,7 +362,9 @@ impl CliError {
             | Self::Exists { .. }
             | Self::Keys(_)
             | Self::NeverServed { .. }
-            | Self::Unchecked { .. } => 2,
+            | Self::Unchecked { .. }
+            | Self::WitnessLogs(_)
+            | Self::WitnessName(_) => 2,
             _ => 1,
         }
     }
@@ -357,6 +385,7 @@ impl Cli {
             Command::EscrowKey(EscrowKey::Retire(files)) => escrow_key::retire(&files.source().load()?, out),
             Command::Export(arguments) => export::run(arguments, out),
             Command::Ledger(command) => ledger::run(command, out),
+            Command::Witness(command) => witness::run(command, out),
             Command::Fsck(files) => check::check_data(&files.source().load()?, out),
         }
     }

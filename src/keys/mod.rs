@@ -17,6 +17,7 @@ pub mod escrow;
 pub mod file;
 pub mod guard;
 pub mod ledger_file;
+pub mod witness_file;
 
 use std::sync::Arc;
 
