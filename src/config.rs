@@ -56,6 +56,13 @@ pub struct Settings {
     /// another disk it survives this one, and tells at the next start whether the log was rolled back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub export: Option<PathBuf>,
+    /// File with the witnesses that cosign each published checkpoint, and which of them are enough: a C2SP tlog-policy with
+    /// the addresses of the witnesses. Off if it is not set. Publish the same file: who verifies needs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub witness_policy: Option<PathBuf>,
+    /// The authority of the witnesses' certificates (PEM), if it is not a public one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub witness_ca: Option<PathBuf>,
     /// Folder of the evidence log, the records and the deposits.
     pub data: PathBuf,
     /// File with the secret keys, mode 0600. The keys that open escrows are beside it, one file for each epoch: its name
@@ -336,11 +343,13 @@ impl Settings {
             ("tls_client_ca", &mut self.tls_client_ca),
         ];
         let export = self.export.iter_mut().map(|path| ("export", path));
+        let policy = self.witness_policy.iter_mut().map(|path| ("witness_policy", path));
+        let ca = self.witness_ca.iter_mut().map(|path| ("witness_ca", path));
         let ledgers = self.ledgers.iter_mut().filter_map(|ledger| Some(("ledgers", ledger.ca.as_mut()?)));
         let adapters = self.adapters.iter_mut().flat_map(AdapterSettings::paths);
         let adapters = adapters.map(|path| ("adapters", path));
         let tls = tls.into_iter().filter_map(|(name, path)| Some((name, path.as_mut()?)));
-        always.into_iter().chain(export).chain(tls).chain(ledgers).chain(adapters)
+        always.into_iter().chain(export).chain(policy).chain(ca).chain(tls).chain(ledgers).chain(adapters)
     }
 
     fn check(&self) -> Result<(), ConfigError> {

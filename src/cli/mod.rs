@@ -19,6 +19,7 @@ mod modules;
 mod publishing;
 mod serve;
 mod witness;
+mod witnesses;
 
 use std::fs;
 use std::io::{self, Write};
@@ -40,6 +41,7 @@ use crate::keys::{Keys, epoch_file};
 use crate::modules::Modules;
 use crate::publish::PublishError;
 use crate::publish::export::ExportError;
+use crate::publish::witnesses::Witnesses;
 use crate::store::StoreError;
 use crate::telemetry;
 
@@ -318,6 +320,9 @@ pub enum CliError {
         /// Why not.
         source: io::Error,
     },
+    /// The witnesses of the log.
+    #[error(transparent)]
+    Witnesses(#[from] crate::publish::witnesses::WitnessesError),
     /// The data of a witness.
     #[error("witness {}: {source}", path.display())]
     Witness {
@@ -365,6 +370,7 @@ impl CliError {
             | Self::Unchecked { .. }
             | Self::WitnessLogs(_)
             | Self::WitnessName(_) => 2,
+            Self::Witnesses(error) if error.is_configuration() => 2,
             _ => 1,
         }
     }
@@ -397,6 +403,7 @@ struct Prepared {
     arbiter: ArbiterIdentity,
     tls: Option<Tls>,
     modules: Arc<Modules>,
+    witnesses: Option<Arc<Witnesses>>,
 }
 
 fn prepare(settings: &Settings) -> Result<Prepared, CliError> {
@@ -405,7 +412,8 @@ fn prepare(settings: &Settings) -> Result<Prepared, CliError> {
     let tls = load_tls([tls_cert, tls_key, tls_client_ca].map(Option::as_deref))?;
     let (keys, arbiter) = load_keys(settings)?;
     let modules = Arc::new(modules::load(settings)?);
-    Ok(Prepared { keys, arbiter, tls, modules })
+    let witnesses = witnesses::load(settings, &arbiter)?;
+    Ok(Prepared { keys, arbiter, tls, modules, witnesses })
 }
 
 /// All keys, those that open escrows included.

@@ -11,13 +11,18 @@ use crate::engine::Handle;
 use crate::grpc::{Server, Tls, Transport};
 use crate::publish::export::{ExportError, Folder};
 use crate::publish::http::{self, Bounds};
-use crate::publish::{Alone, Pace, Published, Publisher, Sink};
+use crate::publish::witnesses::Witnesses;
+use crate::publish::{Alone, Cosigners, Pace, Published, Publisher, Sink};
 
 /// Requests at one time on one connection of the tile API: a response is in memory until it is taken.
 const STREAMS: u32 = 8;
 
 /// Starts publishing. An export that does not belong to this log, or is ahead of it, refuses the start.
-pub(super) async fn begin(settings: &Settings, engine: &Handle) -> Result<(Publisher, Published), CliError> {
+pub(super) async fn begin(
+    settings: &Settings,
+    engine: &Handle,
+    witnesses: Option<Arc<Witnesses>>,
+) -> Result<(Publisher, Published), CliError> {
     let sink = match &settings.export {
         None => None,
         Some(path) => {
@@ -27,7 +32,11 @@ pub(super) async fn begin(settings: &Settings, engine: &Handle) -> Result<(Publi
         }
     };
     let pace = Pace::every(settings.publish_interval());
-    Ok(Publisher::start(engine.clone(), Arc::new(Alone), pace, sink).await?)
+    let cosigners: Arc<dyn Cosigners> = match witnesses {
+        Some(witnesses) => witnesses,
+        None => Arc::new(Alone),
+    };
+    Ok(Publisher::start(engine.clone(), cosigners, pace, sink).await?)
 }
 
 /// Serves the tile API, if there is an address for it.

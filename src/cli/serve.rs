@@ -15,7 +15,7 @@ use arbiter_protocol::ids::Digest;
 use arbiter_protocol::ruling::sequencer::Desk;
 use sha2::{Digest as _, Sha256};
 
-use super::{CliError, Prepared, epochs, prepare, print, publishing};
+use super::{CliError, Prepared, epochs, prepare, print, publishing, witnesses as marks};
 use crate::clock::SystemClock;
 use crate::config::Settings;
 use crate::deadlines;
@@ -66,7 +66,7 @@ async fn serve_until_stopped(
     let mut signals = Signals::catch().map_err(refused)?;
     let mut hangup = Hangup::catch().map_err(refused)?;
 
-    let Prepared { keys, arbiter, tls, modules } = prepared;
+    let Prepared { keys, arbiter, tls, modules, witnesses } = prepared;
     let store = RocksStore::open(&settings.data, &arbiter)
         .map_err(|source| CliError::Store { path: settings.data.clone(), source })?;
     let store = Arc::new(store);
@@ -85,7 +85,8 @@ async fn serve_until_stopped(
     let outbox = tokio::spawn(Outbox::new(engine.clone(), modules.all(), Pause::default()).run());
     let watch = tokio::spawn(Arc::clone(&modules).watch());
     let deadlines = tokio::spawn(deadlines::run(engine.clone()));
-    let (mut publisher, published) = publishing::begin(settings, &engine).await?;
+    marks::check(witnesses.clone(), &engine).await?;
+    let (mut publisher, published) = publishing::begin(settings, &engine, witnesses).await?;
     let tiles = publishing::tiles(settings, &engine, &published, tls.clone()).await?;
     let mut server = Server::start(api(settings, tls, modules), listener, engine.clone()).await?;
 

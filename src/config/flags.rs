@@ -27,6 +27,10 @@ pub struct Overrides {
     #[arg(long, value_name = "DIR")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub export: Option<PathBuf>,
+    /// File with the witnesses that cosign each published checkpoint, in C2SP tlog-policy form [default: no witnesses]
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub witness_policy: Option<PathBuf>,
     /// Folder of the evidence log, records and deposits [default: `data` beside the file]
     #[arg(long, value_name = "DIR")]
     #[serde(skip_serializing_if = "Option::is_none")]

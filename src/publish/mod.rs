@@ -18,6 +18,7 @@ pub mod http;
 pub mod remote;
 mod task;
 pub mod walk;
+pub mod witnesses;
 
 use std::sync::Arc;
 use std::time::Duration;
