@@ -1,7 +1,13 @@
-//! The witness over real HTTP: every status of tlog-witness, races, restarts, old copies of its data, the real program.
+//! The witness over real HTTP: every status of tlog-witness, races, restarts, old copies of its data, the real program. And
+//! the log that asks it: witnesses that come and go, witnesses that lie, a log that was rolled back.
 
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test may fail")]
 
+#[path = "witness/client.rs"]
+mod client;
+mod common;
+#[path = "witness/liars.rs"]
+mod liars;
 #[path = "witness/program.rs"]
 mod program;
 #[path = "witness/reference.rs"]

@@ -182,6 +182,8 @@ pub struct Made<'a> {
     pub prefix: &'static str,
     pub clock: Option<ManualClock>,
     pub transport: Transport,
+    pub listen: String,
+    pub seed: u8,
 }
 
 impl<'a> Made<'a> {
@@ -189,14 +191,15 @@ impl<'a> Made<'a> {
     pub fn new(folder: &'a Path, logs: &[&Log]) -> Self {
         let list = logs.iter().map(|log| log.list()).collect();
         let options = Options { max_per_second: 10_000, ..Options::default() };
-        Self { folder, list, options, prefix: "", clock: None, transport: Transport::default() }
+        let (transport, listen) = (Transport::default(), "127.0.0.1:0".to_owned());
+        Self { folder, list, options, prefix: "", clock: None, transport, listen, seed: 0x20 }
     }
 
     pub fn keys(&self) -> WitnessKeys {
         WitnessKeys::from_seeds(
-            &Zeroizing::new([0x20; 32]),
+            &Zeroizing::new([self.seed; 32]),
             #[cfg(feature = "ml-dsa")]
-            Some(&Zeroizing::new([0x21; 32])),
+            Some(&Zeroizing::new([self.seed ^ 0x80; 32])),
         )
     }
 
@@ -220,7 +223,7 @@ impl<'a> Made<'a> {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
         let handle = self.start().unwrap();
         let server = runtime.block_on(async {
-            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let listener = TcpListener::bind(&self.listen).await.unwrap();
             let Transport { max_requests, request_timeout, .. } = self.transport;
             let bounds = http::Bounds { max_requests, request_timeout };
             let router = http::router(handle.clone(), self.prefix, bounds);
