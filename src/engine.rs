@@ -382,6 +382,11 @@ impl Handle {
         }
     }
 
+    /// Every receipt of an exchange, in the order of the log, as the answer to this query of a party. Nothing is decided.
+    pub fn evidence(&self, case: &Case) -> Result<Vec<(LeafIndex, Receipt)>, EngineError> {
+        self.shared.evidence(case)
+    }
+
     /// The arbiter's time; never goes back.
     pub fn now(&self) -> UnixMillis {
         self.shared.clock.now()

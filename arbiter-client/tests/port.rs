@@ -174,6 +174,13 @@ impl ArbiterService for Front {
         Ok(Response::new(proto::AbortExchangeResponse { receipt: Some((&receipt).into()) }))
     }
 
+    async fn get_evidence(
+        &self,
+        _request: Request<proto::GetEvidenceRequest>,
+    ) -> Reply<proto::GetEvidenceResponse> {
+        Err(Status::unimplemented("not asked for here"))
+    }
+
     async fn get_verdict(
         &self,
         request: Request<proto::GetVerdictRequest>,
@@ -218,6 +225,10 @@ impl ArbiterService for Front {
 
 #[async_trait]
 impl EvidenceLogService for Front {
+    async fn get_proof(&self, _request: Request<proto::GetProofRequest>) -> Reply<proto::GetProofResponse> {
+        Err(Status::unimplemented("not asked for here"))
+    }
+
     async fn get_checkpoint(
         &self,
         _request: Request<proto::GetCheckpointRequest>,

@@ -24,6 +24,7 @@ use crate::grpc::shutdown::{Hangup, Signals};
 use crate::grpc::{Api, Server, Tls};
 use crate::modules::Modules;
 use crate::outbox::{Outbox, Pause};
+use crate::publish::Published;
 use crate::store::rocks::RocksStore;
 use crate::telemetry;
 
@@ -88,7 +89,7 @@ async fn serve_until_stopped(
     marks::check(witnesses.clone(), &engine).await?;
     let (mut publisher, published) = publishing::begin(settings, &engine, witnesses).await?;
     let tiles = publishing::tiles(settings, &engine, &published, tls.clone()).await?;
-    let mut server = Server::start(api(settings, tls, modules), listener, engine.clone()).await?;
+    let mut server = Server::start(api(settings, tls, modules, published), listener, engine.clone()).await?;
 
     let address = server.address();
     let (origin, key) = (&arbiter.log_origin, arbiter.key);
@@ -138,7 +139,7 @@ async fn serve_until_stopped(
     }
 }
 
-fn api(settings: &Settings, tls: Option<Tls>, modules: Arc<Modules>) -> Api {
+fn api(settings: &Settings, tls: Option<Tls>, modules: Arc<Modules>, published: Published) -> Api {
     Api {
         terms: settings.terms.clone(),
         max_deposit_bytes: settings.max_deposit_bytes,
@@ -152,6 +153,7 @@ fn api(settings: &Settings, tls: Option<Tls>, modules: Arc<Modules>) -> Api {
         drain: settings.drain(),
         modules,
         hold_allowance: Duration::from_millis(settings.hold_allowance_ms),
+        published: Some(published),
         tls,
     }
 }

@@ -8,10 +8,13 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use arbiter_protocol::error::Refused;
 use arbiter_protocol::evidence::checkpoint::Checkpoint;
 use arbiter_protocol::evidence::merkle;
 use arbiter_protocol::ids::{Digest, ExchangeId, LeafIndex};
 use arbiter_protocol::message::payment::PaymentOrder;
+use arbiter_protocol::role::arbiter::Case;
+use arbiter_protocol::ruling::receipt::Receipt;
 use arbiter_protocol::ruling::sequencer::{ContentId, Logged, Record, Reply, Seals};
 use arbiter_protocol::statement::{Payload, Verified};
 use tokio::sync::watch;
@@ -51,6 +54,31 @@ impl Shared {
                 )
             }
         }
+    }
+
+    /// Every statement of a durable record as a receipt, in the order of the log.
+    pub(super) fn evidence(&self, case: &Case) -> Result<Vec<(LeafIndex, Receipt)>, EngineError> {
+        let (exchange, request) = (case.exchange_id(), case.request().digest());
+        let record = self.read(self.store.record(&exchange))?;
+        let mut filed = Vec::new();
+        for (_, attestation) in record.attestations.iter() {
+            let Some(logged) = attestation else { continue };
+            let index = logged.statement.leaf_index;
+            filed.push((index, self.receipt(&record, logged, request, exchange, index)?));
+        }
+        if let Some(logged) = &record.verdict {
+            let index = logged.statement.leaf_index;
+            filed.push((index, self.receipt(&record, logged, request, exchange, index)?));
+        }
+        if filed.is_empty() {
+            return Err(Refused::VerdictNotFound.into());
+        }
+        filed.sort_by_key(|(index, _)| *index);
+        let receipts = filed.into_iter().filter_map(|(index, filed)| match filed {
+            Filed::Receipt(receipt) => Some((index, *receipt)),
+            Filed::Content(_) => None,
+        });
+        Ok(receipts.collect())
     }
 
     fn receipt<T: Payload + Clone>(

@@ -43,7 +43,7 @@ use arbiter_protocol::wire::arbiter::evidence_log_service_server::EvidenceLogSer
 use arbiter_protocol::wire::ledger::ledger_service_server::LedgerServiceServer;
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
 use tonic::Status;
 use tonic::service::Routes;
@@ -53,6 +53,7 @@ use tonic_health::server::HealthReporter;
 
 use crate::engine::Handle;
 use crate::modules::{About, Listed, Modules, Power};
+use crate::publish::Published;
 use gate::Gate;
 use incoming::Incoming;
 use pace::Pace;
@@ -96,6 +97,8 @@ pub struct Api {
     pub modules: Arc<Modules>,
     /// How long a hold must outlast `complain_by`.
     pub hold_allowance: Duration,
+    /// The published checkpoint, if there is one: proofs are made under it.
+    pub published: Option<Published>,
     /// TLS; without it plaintext.
     pub tls: Option<Tls>,
 }
@@ -116,6 +119,7 @@ impl Default for Api {
             drain: Duration::from_secs(10),
             modules: Arc::default(),
             hold_allowance: Duration::from_secs(60 * 60),
+            published: None,
             tls: None,
         }
     }
@@ -224,13 +228,31 @@ struct Shared {
     api: Api,
     engine: Handle,
     gate: Gate,
-    log_key: String,
+    log_key: VerifierKey,
+    /// Room for those who wait for witnesses: they must not keep others out.
+    waiting: Semaphore,
     first_leaf: u64,
 }
 
 impl Service {
     fn engine(&self) -> &Handle {
         &self.0.engine
+    }
+
+    fn published(&self) -> Option<&Published> {
+        self.0.api.published.as_ref()
+    }
+
+    fn verifier_key(&self) -> &VerifierKey {
+        &self.0.log_key
+    }
+
+    fn waiting(&self) -> &Semaphore {
+        &self.0.waiting
+    }
+
+    fn request_timeout(&self) -> Duration {
+        self.0.api.request_timeout
     }
 
     fn max_deposit_bytes(&self) -> u64 {
@@ -256,7 +278,7 @@ impl Service {
         let arbiter = &engine.desk().arbiter;
         proto::GetArbiterInfoResponse {
             key: arbiter.key.to_vec(),
-            log_key: log_key.clone(),
+            log_key: log_key.to_string(),
             log_origin: arbiter.log_origin.to_string(),
             rules: arbiter.rules.clone(),
             terms: api.terms.clone(),
@@ -343,7 +365,8 @@ impl Server {
             .expect("invariant: the log's own key and origin are well formed");
         let transport = api.transport();
         let service = Service(Arc::new(Shared {
-            log_key: log_key.to_string(),
+            waiting: Semaphore::new(usize::try_from(api.max_requests / 4).unwrap_or(1)),
+            log_key,
             first_leaf: engine.log_size(),
             gate: gate.clone(),
             api,

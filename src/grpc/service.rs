@@ -17,8 +17,10 @@
 //! - One log line a ruling, with ids and rules, never with items or keys.
 
 use std::pin::Pin;
+use std::sync::Arc;
 
 use arbiter_protocol::error::Invalid;
+use arbiter_protocol::evidence::checkpoint::SignedCheckpoint;
 use arbiter_protocol::evidence::leaf::Leaf;
 use arbiter_protocol::exchange::item::Description;
 use arbiter_protocol::exchange::kind::content::{ContentCheck, FitContent};
@@ -104,6 +106,32 @@ impl ArbiterService for Service {
     ) -> Result<Response<proto::GetVerdictResponse>, Status> {
         let receipt = self.rule("GetVerdict", Action::Query, request.into_inner().case).await?;
         Ok(Response::new(proto::GetVerdictResponse { receipt: Some((&*receipt).into()) }))
+    }
+
+    async fn get_evidence(
+        &self,
+        request: Request<proto::GetEvidenceRequest>,
+    ) -> Result<Response<proto::GetEvidenceResponse>, Status> {
+        let proto::GetEvidenceRequest { case, min_witnesses, wait_millis } = request.into_inner();
+        let case = self.admit("GetEvidence", Action::Query, case)?;
+        let about = About::new(&case);
+        let engine = self.engine().clone();
+        let receipts = blocking(move || engine.evidence(&case)).await?;
+        let receipts = receipts.map_err(|error| about.refuse(&error))?;
+        let newest = receipts.iter().map(|(index, _)| index.0).max().unwrap_or_default();
+        let (checkpoint, witnessed) = match usize::try_from(min_witnesses).unwrap_or(usize::MAX) {
+            0 => (self.covering(newest).await?, true),
+            wanted => {
+                let enough = |it: &SignedCheckpoint| witnesses(it) >= wanted;
+                self.awaited(newest, super::log::wait(wait_millis), enough).await?
+            }
+        };
+        let mut evidence = Vec::with_capacity(receipts.len());
+        for (index, receipt) in &receipts {
+            let tlog_proof = self.tlog_proof(index.0, Arc::clone(&checkpoint)).await?;
+            evidence.push(proto::Evidence { receipt: Some(receipt.into()), tlog_proof });
+        }
+        Ok(Response::new(proto::GetEvidenceResponse { evidence, witnessed }))
     }
 
     type FetchDepositStream =
@@ -316,6 +344,12 @@ fn flat<T>(read: Result<Result<T, EngineError>, Status>) -> Result<T, Status> {
 /// The longest receipt of a payment: less than one chunk.
 const RECEIPT_BYTES: u64 = 33_280;
 const _: () = assert!(limits::ENVELOPE_BYTES == 33_280 && limits::ENVELOPE_BYTES < limits::CHUNK_BYTES);
+
+/// How many others than the log have signed. The publisher takes verified cosignatures only.
+fn witnesses(checkpoint: &SignedCheckpoint) -> usize {
+    let origin = checkpoint.checkpoint().origin.as_str();
+    checkpoint.note().signatures().iter().filter(|it| it.name() != origin).count()
+}
 
 /// What a log line says about a case.
 struct About {

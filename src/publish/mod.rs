@@ -125,6 +125,12 @@ pub struct Published {
     cosigners: Arc<dyn Cosigners>,
 }
 
+impl std::fmt::Debug for Published {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Published").field("size", &self.newest().checkpoint().size).finish_non_exhaustive()
+    }
+}
+
 impl Published {
     /// The newest.
     pub fn newest(&self) -> Arc<SignedCheckpoint> {

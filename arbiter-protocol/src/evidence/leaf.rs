@@ -82,6 +82,11 @@ impl Event {
         }
     }
 
+    /// The event with this name in leaves.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|event| event.name() == name)
+    }
+
     /// Whether an exchange can have only one such event.
     pub const fn is_verdict(self) -> bool {
         matches!(
@@ -293,7 +298,9 @@ mod tests {
                 assert_eq!(Leaf::decode(&leaf.encode()), Ok(leaf));
             }
             assert_eq!(event.is_verdict(), event.name().starts_with("verdict-"), "{event:?}");
+            assert_eq!(Event::named(event.name()), Some(event));
         }
+        assert_eq!(Event::named("verdict"), None);
     }
 
     /// whoever holds the arbiter's key finds its leaves.
