@@ -38,7 +38,7 @@ const LOOKED_AT: u64 = 2000;
 /// What a page token starts with; a change of its meaning changes it.
 const TOKEN_PREFIX: &[u8] = b"entries/2/";
 /// How long a call waits for witnesses if it does not say.
-const WAIT_DEFAULT: Duration = Duration::from_secs(5);
+pub(super) const WAIT_DEFAULT: Duration = Duration::from_secs(5);
 /// The longest wait.
 const WAIT_MAXIMUM: Duration = Duration::from_secs(20);
 
@@ -98,19 +98,9 @@ impl EvidenceLogService for Service {
         if index >= size {
             return Err(status::engine(&EngineError::OutOfRange { size }));
         }
-        let witnessed = match proto::Assurance::try_from(assurance) {
-            Ok(proto::Assurance::Unspecified | proto::Assurance::Logged) => false,
-            Ok(proto::Assurance::Witnessed) => true,
-            Err(_) => return Err(status::invalid(&Invalid::FieldValue { field: "assurance" })),
-        };
-        let (checkpoint, assured) = match witnessed {
+        let (checkpoint, assured) = match is_witnessed(assurance)? {
             false => (self.covering(index).await?, true),
-            true => {
-                let published = self.published().cloned();
-                let quorum =
-                    move |it: &SignedCheckpoint| published.as_ref().is_some_and(|all| all.quorum(it));
-                self.awaited(index, wait(wait_millis), quorum).await?
-            }
+            true => self.witnessed(index, wait(wait_millis)).await?,
         };
         let tlog_proof = self.tlog_proof(index, checkpoint).await?;
         Ok(Response::new(proto::GetProofResponse { tlog_proof, assured }))
@@ -164,7 +154,27 @@ pub(super) fn wait(millis: u32) -> Duration {
     }
 }
 
+/// Whether more is asked for than the log's own signature.
+pub(super) fn is_witnessed(assurance: i32) -> Result<bool, Status> {
+    match proto::Assurance::try_from(assurance) {
+        Ok(proto::Assurance::Unspecified | proto::Assurance::Logged) => Ok(false),
+        Ok(proto::Assurance::Witnessed) => Ok(true),
+        Err(_) => Err(status::invalid(&Invalid::FieldValue { field: "assurance" })),
+    }
+}
+
 impl Service {
+    /// Waits for a published checkpoint that covers a leaf and has the cosignatures that the operator's policy asks for.
+    pub(super) async fn witnessed(
+        &self,
+        index: u64,
+        patience: Duration,
+    ) -> Result<(Arc<SignedCheckpoint>, bool), Status> {
+        let published = self.published().cloned();
+        let quorum = move |it: &SignedCheckpoint| published.as_ref().is_some_and(|all| all.quorum(it));
+        self.awaited(index, patience, quorum).await
+    }
+
     /// A checkpoint that covers a leaf: the published one, or else, and if nothing is published here, the log's own.
     pub(super) async fn covering(&self, index: u64) -> Result<Arc<SignedCheckpoint>, Status> {
         let newest = self.published().map(super::Published::newest);

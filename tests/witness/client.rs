@@ -4,13 +4,19 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arbiter::grpc::{Api, Server};
 use arbiter::publish::witnesses::{MOST, Witnesses, WitnessesError};
 use arbiter::publish::{Pace, Published, Publisher};
+use arbiter_client::arbiter::grpc::GrpcArbiter;
+use arbiter_client::arbiter::{ArbiterPort as _, Filing};
 use arbiter_protocol::evidence::checkpoint::SignedCheckpoint;
 use arbiter_protocol::evidence::note::VerifierKey;
 use arbiter_protocol::evidence::policy::Policy;
+use arbiter_protocol::evidence::tlog_proof::TlogProof;
 use arbiter_protocol::exchange::selection::{ByRole, Role};
 use arbiter_protocol::message::request::Action;
+use arbiter_protocol::wire::arbiter as proto;
+use arbiter_protocol::wire::arbiter::arbiter_service_client::ArbiterServiceClient;
 use tokio::runtime::Runtime;
 
 use crate::common::World;
@@ -235,4 +241,98 @@ fn a_policy_of_another_log_or_with_too_many_witnesses_is_refused() {
     let refused = start(&world, &policy(&world, 1, &members(MOST + 1)));
     assert!(matches!(refused, Err(WitnessesError::TooMany { count: 16 })));
     runtime.block_on(world.engine.stop());
+}
+
+/// a reply with the assurance WITNESSED carries a proof that strangers can check; without witnesses the ruling is given all
+/// the same, before the call's deadline; and the client counts only what verifies under its own policy.
+#[test]
+fn a_ruling_waits_for_witnesses_only_if_it_is_asked_to_and_only_so_long() {
+    let runtime = Runtime::new().unwrap();
+    let world = runtime.block_on(World::new());
+    let folder = tempfile::tempdir().unwrap();
+    let maker = Witness { folder: folder.path(), seed: 0x20, list: format!("log {}\n", log_key(&world)) };
+    let served = maker.serve("127.0.0.1:0");
+    let text = policy(&world, 1, &[(&served.keys[0], url(&served))]);
+    let (publisher, published) = runtime.block_on(publish(&world, &text));
+    let trusted = Policy::parse(&text).unwrap();
+    let (server, address) = runtime.block_on(async {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let api = Api { published: Some(published.clone()), ..Api::default() };
+        let server = Server::start(api, listener, world.engine.clone()).await.unwrap();
+        let address = format!("http://{}", server.address());
+        (server, address)
+    });
+    let witnessed = |action| {
+        let agreement = world.contract();
+        let case = world.case(&agreement, Role::Originator, action);
+        proto::Case { assurance: proto::Assurance::Witnessed.into(), ..case }
+    };
+    let counts = |receipt: Option<proto::Receipt>, proof: &str| {
+        let leaf = receipt.unwrap().leaf;
+        TlogProof::parse(proof).unwrap().verify(&leaf, &trusted).unwrap();
+    };
+    let mut parties = runtime.block_on(ArbiterServiceClient::connect(address.clone())).unwrap();
+    runtime.block_on(async {
+        let case = witnessed(Action::Abort);
+        let aborted = parties.abort_exchange(proto::AbortExchangeRequest { case: Some(case.clone()) }).await;
+        let aborted = aborted.unwrap().into_inner();
+        counts(aborted.receipt, &aborted.tlog_proof);
+        let case = witnessed(Action::Resolve);
+        let made = parties.generate_item(proto::GenerateItemRequest { case: Some(case) }).await.unwrap();
+        let made = made.into_inner();
+        counts(made.receipt, &made.tlog_proof);
+        // Asked for nothing, it waits for nothing and brings nothing.
+        let case = proto::Case { assurance: proto::Assurance::Logged.into(), ..witnessed(Action::Abort) };
+        let plain = parties.abort_exchange(proto::AbortExchangeRequest { case: Some(case.clone()) }).await;
+        assert_eq!(plain.unwrap().into_inner().tlog_proof, "");
+        let wrong = proto::Case { assurance: 9, ..case };
+        let refused = parties.abort_exchange(proto::AbortExchangeRequest { case: Some(wrong) }).await;
+        assert_eq!(refused.unwrap_err().code(), tonic::Code::InvalidArgument);
+    });
+
+    // The client of applications: with this policy it has the proof, with another one it has none, and the receipt either way.
+    let filing = || {
+        let agreement = world.contract();
+        Filing {
+            request: world.request(&agreement, Role::Originator, Action::Abort),
+            offer: agreement.offer().clone(),
+            acceptance: Some(agreement.acceptance().clone()),
+            escrows: arbiter_protocol::role::arbiter::Escrows::default(),
+        }
+    };
+    let stranger =
+        VerifierKey::cosigner("stranger", arbiter_protocol::crypto::Signer::public_key(&signer(9)));
+    let other = Policy::parse(&policy(&world, 1, &[(&stranger.unwrap(), url(&served))])).unwrap();
+    runtime.block_on(async {
+        for (policy, has) in [(trusted.clone(), true), (other, false)] {
+            let port = GrpcArbiter::new(&address, None).unwrap().witnessed_by(policy);
+            let receipt = port.abort(&filing()).await.unwrap();
+            assert_eq!(port.proof(&receipt).is_some(), has);
+            let newest = port.abort(&filing()).await.unwrap();
+            assert_ne!(newest.leaf, receipt.leaf);
+            assert_eq!(port.proof(&receipt).is_some(), has, "it is kept");
+        }
+        let port = GrpcArbiter::new(&address, None).unwrap();
+        let receipt = port.abort(&filing()).await.unwrap();
+        assert!(port.proof(&receipt).is_none(), "it did not ask");
+    });
+
+    // All witnesses lost.
+    served.stop();
+    runtime.block_on(async {
+        for (deadline, most) in [(Some(Duration::from_secs(2)), 2), (None, 8)] {
+            let case = witnessed(Action::Abort);
+            let mut request = tonic::Request::new(proto::AbortExchangeRequest { case: Some(case) });
+            deadline.into_iter().for_each(|deadline| request.set_timeout(deadline));
+            let began = Instant::now();
+            let ruled = parties.abort_exchange(request).await.unwrap().into_inner();
+            assert!(ruled.receipt.is_some() && ruled.tlog_proof.is_empty());
+            let took = began.elapsed();
+            assert!(took >= Duration::from_secs(1) && took < Duration::from_secs(most), "{took:?}");
+        }
+        drop(parties);
+        server.stop().await.unwrap();
+        publisher.stop().await.unwrap();
+        world.engine.stop().await;
+    });
 }

@@ -300,3 +300,76 @@ fn kills_never_make_it_sign_two_histories() {
     println!("{cosigned} checkpoints, {kills} kills, {forks} other histories refused");
     assert!(kills > 5 && (wanted < 200 || forks > 10), "{kills} kills, {forks} forks: nothing was tried");
 }
+
+fn arbiter(home: &Home, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_arbiter"));
+    command.args(arguments).current_dir(home.0.path()).env_clear();
+    command
+}
+
+/// the real arbiter and the real witness: the published checkpoint is cosigned, and a log that was put in the place of
+/// another one is refused at the start.
+#[test]
+fn an_arbiter_is_witnessed_and_does_not_start_with_another_log() {
+    let home = Home::new();
+    let made =
+        arbiter(&home, &["init", "--dir", "notary", "--origin", "notary.example/log"]).output().unwrap();
+    assert!(made.status.success(), "{}", text(&made.stderr));
+    let info = arbiter(&home, &["info", "--config", "notary", "--json"]).output().unwrap();
+    let info: serde_json::Value = serde_json::from_slice(&info.stdout).unwrap();
+    let log_key = info["log_key"].as_str().unwrap();
+    assert!(home.run(&["add-log", log_key]).status.success());
+    let witness = Running::start(&home, &[]);
+    let key = home.keys().remove(0);
+    let policy = format!("log {log_key}\nwitness w {key} http://{}\nquorum w\n", witness.address);
+    fs::write(home.path("policy"), &policy).unwrap();
+
+    let serve = |more: &[&str]| {
+        let all = [
+            &["serve", "--config", "notary", "--listen", "127.0.0.1:0", "--listen-log", "127.0.0.1:0"],
+            &["--witness-policy", "policy", "--log-filter", "error"],
+            more,
+        ];
+        arbiter(&home, &all.concat()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let mut child = serve(&[]);
+    let mut ready = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut ready).unwrap();
+    let served = ready.split_whitespace().find_map(|word| word.strip_prefix("log_address="));
+    let running = Running { address: served.expect("the tile API").to_owned(), child };
+    let began = Instant::now();
+    let policy = arbiter_protocol::evidence::policy::Policy::parse(&policy).unwrap();
+    loop {
+        let note = running.caller().get("/checkpoint").body;
+        let checkpoint = policy.checkpoint(&note).unwrap();
+        if policy.quorum(&checkpoint).unwrap().satisfied {
+            break;
+        }
+        assert!(began.elapsed() < Duration::from_secs(30), "not witnessed: {note}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(running.stop(), Some(0));
+
+    // The same log starts again. Another one under the same keys does not.
+    let mut child = serve(&[]);
+    let mut ready = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut ready).unwrap();
+    assert!(ready.starts_with("arbiter ready"), "{ready}");
+    assert_eq!(Running { address: String::new(), child }.stop(), Some(0));
+    for name in ["data", "journal"] {
+        let path = home.path("notary").join(name);
+        if path.exists() {
+            fs::rename(&path, path.with_extension("old")).unwrap();
+        }
+    }
+    fs::create_dir(home.path("notary/data")).unwrap();
+    assert_fails(&serve(&[]).wait_with_output().unwrap(), 1, "ALARM: the witness w has cosigned 1 leaves");
+    assert_eq!(witness.stop(), Some(0));
+
+    // A policy that cannot be used is said before anything is touched.
+    fs::write(home.path("policy"), "log x\n").unwrap();
+    assert_fails(&serve(&[]).wait_with_output().unwrap(), 2, "witness_policy");
+    let far = format!("log {log_key}\nwitness w {key} http://witness.example\nquorum w\n");
+    fs::write(home.path("policy"), far).unwrap();
+    assert_fails(&serve(&[]).wait_with_output().unwrap(), 2, "https://");
+}

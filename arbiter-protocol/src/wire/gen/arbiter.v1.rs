@@ -14,6 +14,10 @@ pub struct Case {
     pub originator_escrow: ::prost::alloc::vec::Vec<u8>,
     #[prost(bytes = "vec", tag = "5")]
     pub responder_escrow: ::prost::alloc::vec::Vec<u8>,
+    /// What the party asks to stand behind the reply. It is not signed and changes nothing about the ruling. WITNESSED waits until
+    /// witnesses have cosigned, at most 5 s and three quarters of the call's deadline; then the receipt comes without tlog_proof.
+    #[prost(enumeration = "Assurance", tag = "6")]
+    pub assurance: i32,
 }
 /// Receipt is a durable, logged statement of the arbiter with its proof.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -154,6 +158,9 @@ pub mod verify_transfer_request {
 pub struct VerifyTransferResponse {
     #[prost(message, optional, tag = "1")]
     pub receipt: ::core::option::Option<Receipt>,
+    /// As in AbortExchangeResponse.
+    #[prost(string, tag = "2")]
+    pub tlog_proof: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GenerateItemRequest {
@@ -164,6 +171,9 @@ pub struct GenerateItemRequest {
 pub struct GenerateItemResponse {
     #[prost(message, optional, tag = "1")]
     pub receipt: ::core::option::Option<Receipt>,
+    /// As in AbortExchangeResponse.
+    #[prost(string, tag = "2")]
+    pub tlog_proof: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RevokeTransferRequest {
@@ -174,6 +184,9 @@ pub struct RevokeTransferRequest {
 pub struct RevokeTransferResponse {
     #[prost(message, optional, tag = "1")]
     pub receipt: ::core::option::Option<Receipt>,
+    /// As in AbortExchangeResponse.
+    #[prost(string, tag = "2")]
+    pub tlog_proof: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AbortExchangeRequest {
@@ -184,6 +197,10 @@ pub struct AbortExchangeRequest {
 pub struct AbortExchangeResponse {
     #[prost(message, optional, tag = "1")]
     pub receipt: ::core::option::Option<Receipt>,
+    /// If the case asked for WITNESSED, and witnesses came in time: C2SP tlog-proof of the leaf in the receipt, under a published
+    /// checkpoint with the cosignatures that the arbiter's policy asks for. Else empty: ask GetProof or GetEvidence later.
+    #[prost(string, tag = "2")]
+    pub tlog_proof: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GetVerdictRequest {
@@ -194,6 +211,9 @@ pub struct GetVerdictRequest {
 pub struct GetVerdictResponse {
     #[prost(message, optional, tag = "1")]
     pub receipt: ::core::option::Option<Receipt>,
+    /// As in AbortExchangeResponse.
+    #[prost(string, tag = "2")]
+    pub tlog_proof: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GetEvidenceRequest {
