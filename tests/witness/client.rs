@@ -271,7 +271,8 @@ fn a_ruling_waits_for_witnesses_only_if_it_is_asked_to_and_only_so_long() {
         let leaf = receipt.unwrap().leaf;
         TlogProof::parse(proof).unwrap().verify(&leaf, &trusted).unwrap();
     };
-    let mut parties = runtime.block_on(ArbiterServiceClient::connect(address.clone())).unwrap();
+    let endpoint = tonic::transport::Endpoint::from_shared(address.clone()).unwrap();
+    let mut parties = ArbiterServiceClient::new(runtime.block_on(endpoint.connect()).unwrap());
     runtime.block_on(async {
         let case = witnessed(Action::Abort);
         let aborted = parties.abort_exchange(proto::AbortExchangeRequest { case: Some(case.clone()) }).await;

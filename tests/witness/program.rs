@@ -325,7 +325,7 @@ fn an_arbiter_is_witnessed_and_does_not_start_with_another_log() {
     fs::write(home.path("policy"), &policy).unwrap();
 
     let serve = |more: &[&str]| {
-        let all = [
+        let all: [&[&str]; 3] = [
             &["serve", "--config", "notary", "--listen", "127.0.0.1:0", "--listen-log", "127.0.0.1:0"],
             &["--witness-policy", "policy", "--log-filter", "error"],
             more,
