@@ -55,7 +55,7 @@ pub enum WitnessesError {
     #[error("setting witness_policy: the policy has log lines, but none is of this log: add\n  log {key}")]
     OtherLog {
         /// The line that is missing.
-        key: VerifierKey,
+        key: String,
     },
     /// The log is another one than a witness has cosigned.
     #[error(
@@ -143,7 +143,7 @@ impl Witnesses {
         let policy = Policy::parse(&text)?;
         let mut logs = policy.logs().iter().peekable();
         if logs.peek().is_some() && !logs.any(|log| log.key == *log_key) {
-            return Err(WitnessesError::OtherLog { key: log_key.clone() });
+            return Err(WitnessesError::OtherLog { key: log_key.to_string() });
         }
         Ok(policy)
     }

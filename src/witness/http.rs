@@ -69,9 +69,7 @@ async fn add_checkpoint(State(witness): State<Handle>, body: Body) -> Response {
     let Ok(body) = to_bytes(body, limits::ADD_CHECKPOINT_BYTES).await else {
         return plain(StatusCode::PAYLOAD_TOO_LARGE, "a request has at most 16 KiB\n");
     };
-    let parsed = std::str::from_utf8(&body)
-        .map_err(|_| Refusal::Malformed)
-        .and_then(|body| AddCheckpoint::parse(body));
+    let parsed = std::str::from_utf8(&body).map_err(|_| Refusal::Malformed).and_then(AddCheckpoint::parse);
     let cosigned = match parsed {
         Ok(request) => witness.add_checkpoint(request).await,
         Err(refusal) => Err(refusal.into()),
