@@ -2,13 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use arbiter_protocol::evidence::leaf::{Event, Leaf, issuer_id};
+use arbiter_protocol::evidence::leaf::Event;
 use arbiter_protocol::evidence::merkle::{Frontier, leaf_hash};
-use arbiter_protocol::ids::{Digest, LeafIndex};
 use arbiter_protocol::message::agreement::ArbiterIdentity;
-use arbiter_protocol::role::arbiter::RULES;
-use arbiter_protocol::ruling::sequencer::genesis_token;
-use arbiter_protocol::time::UnixMillis;
+use arbiter_protocol::ruling::chain::Walk;
 
 use super::{Problem, Progress, Report};
 use crate::store::{Store, StoredHead};
@@ -19,26 +16,13 @@ pub(super) struct Good {
     pub(super) leaves: u64,
     /// How many leaves the head says there are.
     pub(super) stored: u64,
-    /// The leaves of each exchange, by its pseudonym.
-    pub(super) exchanges: BTreeMap<[u8; 16], Chain>,
+    /// The first leaf of each exchange, by its pseudonym.
+    pub(super) exchanges: BTreeMap<[u8; 16], u64>,
 }
 
-/// The leaves of one exchange.
-#[derive(Default)]
-pub(super) struct Chain {
-    /// The first of them.
-    pub(super) first: u64,
-    last: Option<LeafIndex>,
-    count: u32,
-    verdict: Option<Event>,
-    attestations: u32,
-    answers: u32,
-}
-
-struct Walk<'a> {
-    arbiter: &'a ArbiterIdentity,
+struct Reading {
+    walk: Walk,
     frontier: Frontier,
-    time: UnixMillis,
     good: Good,
 }
 
@@ -53,28 +37,29 @@ pub(super) fn check(
     progress: &mut dyn FnMut(Progress),
 ) -> Good {
     let good = Good { leaves: 0, stored: head.size, exchanges: BTreeMap::new() };
-    let mut walk = Walk { arbiter, frontier: Frontier::new(), time: UnixMillis(0), good };
-    while walk.good.leaves < head.size {
-        let first = walk.good.leaves;
+    let walk = Walk::new(Some(arbiter.clone()));
+    let mut reading = Reading { walk, frontier: Frontier::new(), good };
+    while reading.good.leaves < head.size {
+        let first = reading.good.leaves;
         // A damaged leaf hides the page: then one by one, to find out which.
         let page = store.leaves(first, PAGE).or_else(|_| store.leaves(first, 1));
         let page = match page {
             Ok(page) => page,
             Err(error) => {
                 report.found(Some(first), None, error.into());
-                return walk.good;
+                return reading.good;
             }
         };
         for bytes in page {
-            if let Err(problem) = walk.leaf(store, &bytes) {
-                report.found(Some(walk.good.leaves), None, problem);
-                return walk.good;
+            if let Err(problem) = reading.leaf(store, &bytes) {
+                report.found(Some(reading.good.leaves), None, problem);
+                return reading.good;
             }
-            walk.good.leaves = walk.good.leaves.saturating_add(1);
+            reading.good.leaves = reading.good.leaves.saturating_add(1);
         }
-        progress(Progress::Leaves { done: walk.good.leaves, total: head.size });
+        progress(Progress::Leaves { done: reading.good.leaves, total: head.size });
     }
-    let root = walk.frontier.root();
+    let root = reading.frontier.root();
     report.root = Some(root);
     if head.size == 0 {
         report.found(None, None, Problem::Genesis);
@@ -82,72 +67,23 @@ pub(super) fn check(
     if root != head.root {
         report.found(None, None, Problem::Head { what: "a root" });
     }
-    if walk.time > head.time {
+    if reading.walk.time() > head.time {
         report.found(None, None, Problem::Head { what: "a time" });
     }
-    walk.good
+    reading.good
 }
 
-impl Walk<'_> {
+impl Reading {
     fn leaf(&mut self, store: &dyn Store, bytes: &[u8]) -> Result<(), Problem> {
-        let index = self.good.leaves;
-        let leaf = Leaf::decode(bytes).map_err(Problem::Leaf)?;
-        if leaf.index.0 != index {
-            return Err(Problem::Place { says: leaf.index.0 });
-        }
+        let leaf = self.walk.read(bytes)?;
         for (node, hash) in self.frontier.append(leaf_hash(bytes)) {
             if store.required_node(node)? != hash {
                 return Err(Problem::Node { level: node.level, index: node.index });
             }
         }
-        if leaf.time < self.time {
-            return Err(Problem::Time);
+        if leaf.event != Event::Genesis {
+            self.good.exchanges.entry(leaf.exchange.0).or_insert(leaf.index.0);
         }
-        self.time = leaf.time;
-        let rules = Digest::of(&[RULES.as_bytes()]);
-        if leaf.issuer != issuer_id(&self.arbiter.key) || leaf.policy != rules {
-            return Err(Problem::Issuer);
-        }
-        let begins = leaf.event == Event::Genesis;
-        if begins != (index == 0) || (begins && leaf.token != genesis_token(self.arbiter)) {
-            return Err(Problem::Genesis);
-        }
-        if begins { Ok(()) } else { self.chain(&leaf) }
-    }
-
-    /// at most one verdict, and one attestation of each who may deposit, linked to each other; R-423: answers of
-    /// ledgers only to a verdict that revokes.
-    fn chain(&mut self, leaf: &Leaf) -> Result<(), Problem> {
-        let new = Chain { first: leaf.index.0, ..Chain::default() };
-        let chain = self.good.exchanges.entry(leaf.exchange.0).or_insert(new);
-        if leaf.sequence != chain.count || leaf.previous != chain.last {
-            return Err(Problem::Chain);
-        }
-        let answers = matches!(leaf.event, Event::PaymentPosted | Event::PaymentVoided);
-        if chain.verdict.is_some() && !leaf.event.is_verdict() && !answers {
-            return Err(Problem::AfterVerdict);
-        }
-        if answers {
-            if chain.verdict != Some(Event::VerdictRevoked) {
-                return Err(Problem::BeforeVerdict);
-            }
-            chain.answers = chain.answers.saturating_add(1);
-        } else if leaf.event.is_verdict() {
-            if chain.verdict.replace(leaf.event).is_some() {
-                return Err(Problem::Again { what: "verdict" });
-            }
-        } else {
-            chain.attestations = chain.attestations.saturating_add(1);
-        }
-        let depositors = if matches!(leaf.reason, "R-420" | "R-425") { 2 } else { 1 };
-        if chain.attestations > depositors && leaf.event == Event::DepositAccepted {
-            return Err(Problem::Again { what: "attestation" });
-        }
-        if chain.answers > 2 {
-            return Err(Problem::Again { what: "answer of a ledger" });
-        }
-        chain.count = chain.count.saturating_add(1);
-        chain.last = Some(leaf.index);
         Ok(())
     }
 }

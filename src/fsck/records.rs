@@ -14,6 +14,7 @@ use arbiter_protocol::message::payment::{PaymentReceipt, PaymentState};
 use arbiter_protocol::message::request::Request;
 use arbiter_protocol::message::verdict::{Attestation, Ruling, Verdict};
 use arbiter_protocol::role::arbiter::{Case, Decision, Known, decide};
+use arbiter_protocol::ruling::chain::LeafFault;
 use arbiter_protocol::ruling::receipt::{Evidence, Ruled, deposit_rule, record_values};
 use arbiter_protocol::ruling::sequencer::{ContentId, LedgerAnswer, Logged, Record, Veil};
 use arbiter_protocol::statement::{Envelope, Payload, Signed, digest_of};
@@ -109,8 +110,7 @@ fn one_that_differs<T: Ord + Copy>(listed: Vec<T>, expected: &BTreeSet<T>) -> Op
 
 impl Walk<'_> {
     fn record(&mut self, exchange: ExchangeId, report: &mut Report) {
-        let chain = self.veil.and_then(|veil| self.good.exchanges.get(&veil.pseudonym(&exchange).0));
-        let first = chain.map(|chain| chain.first);
+        let first = self.veil.and_then(|veil| self.good.exchanges.get(&veil.pseudonym(&exchange).0).copied());
         let record = match self.store.record(&exchange) {
             Ok(record) => record,
             Err(error) => return report.found(first, Some(exchange), error.into()),
@@ -211,7 +211,7 @@ impl Walk<'_> {
         role: Role,
         answer: &LedgerAnswer,
     ) -> Result<(), Problem> {
-        let leaf = Leaf::decode(&answer.leaf).map_err(Problem::Leaf)?;
+        let leaf = Leaf::decode(&answer.leaf).map_err(LeafFault::from)?;
         if self.store.leaves(leaf.index.0, 1)?.first() != Some(&answer.leaf) {
             return Err(Problem::LeafMismatch);
         }
@@ -242,7 +242,7 @@ impl Walk<'_> {
         }
         match self.claimed.insert(leaf.index.0) {
             true => Ok(()),
-            false => Err(Problem::Again { what: "statement of this leaf" }),
+            false => Err(LeafFault::Again { what: "statement of this leaf" }.into()),
         }
     }
 
@@ -304,7 +304,7 @@ impl Walk<'_> {
         if stored.first() != Some(&logged.leaf) {
             return Err(Problem::LeafMismatch);
         }
-        let leaf = Leaf::decode(&logged.leaf).map_err(Problem::Leaf)?;
+        let leaf = Leaf::decode(&logged.leaf).map_err(LeafFault::from)?;
         let token = digest_of(&logged.statement);
         let fits = leaf.index == expected.index
             && leaf.event == expected.event
@@ -328,7 +328,7 @@ impl Walk<'_> {
         if self.claimed.insert(index) {
             Ok(())
         } else {
-            Err(Problem::Again { what: "statement of this leaf" })
+            Err(LeafFault::Again { what: "statement of this leaf" }.into())
         }
     }
 

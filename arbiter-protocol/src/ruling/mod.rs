@@ -4,7 +4,9 @@
 //!  arbiter:   Case ──sequencer::Batch::file──▶ statement + leaf ──close──▶ one atomic commit ──issue──▶ Receipt
 //!  stranger:  Receipt ──verify──▶ Proven
 //! ```
-//! The two halves are inverse: what [`sequencer`] plans, [`receipt`] recomputes.
+//! The two halves are inverse: what [`sequencer`] plans, [`receipt`] recomputes. [`chain`] says what the public leaves must be
+//! to each other.
 
+pub mod chain;
 pub mod receipt;
 pub mod sequencer;
