@@ -169,7 +169,18 @@ pub fn one(bytes: &[u8], index: LeafIndex) -> Result<Leaf, LeafFault> {
         None => leaf.sequence == 0,
         Some(previous) => leaf.sequence > 0 && previous < index,
     };
-    if linked { Ok(leaf) } else { Err(LeafFault::Chain) }
+    if !linked {
+        return Err(LeafFault::Chain);
+    }
+    let needed = match (leaf.event, leaf.reason) {
+        (Event::PaymentPosted | Event::PaymentVoided, _) if leaf.sequence == 0 => {
+            return Err(LeafFault::BeforeVerdict);
+        }
+        (Event::VerdictReplaced, "R-406" | "R-416") => 1,
+        (Event::VerdictReplaced, "R-421" | "R-426") => 2,
+        _ => 0,
+    };
+    if leaf.sequence >= needed { Ok(leaf) } else { Err(unfit) }
 }
 
 /// Judges two leaves of one log, the earlier one first, each of which is good by itself: what no honest log holds
@@ -181,20 +192,37 @@ pub fn two(earlier: &Leaf, later: &Leaf) -> Option<LeafFault> {
     if later.issuer != earlier.issuer || later.policy != earlier.policy {
         return Some(LeafFault::Issuer);
     }
-    let same = earlier.exchange == later.exchange && earlier.event != Event::Genesis;
+    if !is_of_an_exchange(later) {
+        return None;
+    }
     let linked = later.previous == Some(earlier.index);
-    if !same {
+    if earlier.exchange != later.exchange {
         return linked.then_some(LeafFault::Chain);
     }
-    if later.event.is_verdict() && earlier.event.is_verdict() {
-        return Some(LeafFault::Again { what: "verdict" });
-    }
-    if later.event == Event::DepositAccepted && earlier.event.is_verdict() {
-        return Some(LeafFault::AfterVerdict);
+    let unfit = LeafFault::Reason { event: later.event.name(), reason: later.reason };
+    let deposits = Deposits::of(earlier.reason).filter(|_| earlier.event == Event::DepositAccepted);
+    match (later.event, deposits) {
+        (Event::DepositAccepted, None) if earlier.event.is_verdict() => return Some(LeafFault::AfterVerdict),
+        (Event::DepositAccepted, Some(_)) if later.reason != earlier.reason => return Some(unfit),
+        (Event::DepositAccepted, Some(rule)) if rule.depositors() == 1 => {
+            return Some(LeafFault::Again { what: "attestation" });
+        }
+        (Event::PaymentPosted | Event::PaymentVoided, _) => {
+            let answers = matches!(earlier.event, Event::PaymentPosted | Event::PaymentVoided);
+            if linked && earlier.event != Event::VerdictRevoked && !answers {
+                return Some(LeafFault::BeforeVerdict);
+            }
+        }
+        (event, _) if event.is_verdict() && earlier.event.is_verdict() => {
+            return Some(LeafFault::Again { what: "verdict" });
+        }
+        (event, Some(rule)) if event.is_verdict() && !rule.verdicts(2).contains(&later.reason) => {
+            return Some(unfit);
+        }
+        _ => {}
     }
     // Of leaves of one exchange the later one links to the earlier one, or to one between them.
     let follows = match later.previous {
-        _ if !is_of_an_exchange(later) => true,
         Some(previous) if previous == earlier.index => {
             earlier.sequence.checked_add(1) == Some(later.sequence)
         }
@@ -395,9 +423,9 @@ fn after(chain: Option<Chain>, leaf: &Leaf) -> Result<Chain, LeafFault> {
     Ok(next)
 }
 
-/// Events of operation belong to no exchange: their pseudonym is zero.
+/// The beginning and events of operation belong to no exchange: their pseudonym is zero.
 fn is_of_an_exchange(leaf: &Leaf) -> bool {
-    leaf.exchange.0 != [0; 16] || leaf.event.is_verdict() || leaf.event == Event::DepositAccepted
+    leaf.exchange.0 != [0; 16]
 }
 
 /// Whether the first line names another version of the same format.

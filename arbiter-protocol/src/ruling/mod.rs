@@ -5,8 +5,9 @@
 //!  stranger:  Receipt ──verify──▶ Proven
 //! ```
 //! The two halves are inverse: what [`sequencer`] plans, [`receipt`] recomputes. [`chain`] says what the public leaves must be
-//! to each other.
+//! to each other; a [`charge`] convicts an arbiter that broke a rule.
 
 pub mod chain;
+pub mod charge;
 pub mod receipt;
 pub mod sequencer;
