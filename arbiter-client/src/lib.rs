@@ -57,6 +57,7 @@
 pub mod arbiter;
 pub mod builder;
 pub mod bundle;
+pub mod charge;
 pub mod client;
 pub mod clock;
 pub mod consent;

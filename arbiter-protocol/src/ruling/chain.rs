@@ -94,6 +94,25 @@ impl Chain {
     }
 }
 
+/// How many of what the leaves tell of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Deposits attested.
+    pub deposits: u64,
+    /// Exchanges without a verdict.
+    pub open: u64,
+    /// Abort tokens.
+    pub aborted: u64,
+    /// Affidavits.
+    pub affidavits: u64,
+    /// Verdicts that replace.
+    pub replaced: u64,
+    /// Verdicts that revoke.
+    pub revoked: u64,
+    /// Answers of ledgers.
+    pub answers: u64,
+}
+
 /// The rules that accept deposits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Deposits {
@@ -266,6 +285,24 @@ impl Walk {
     /// How many exchanges there are.
     pub fn exchanges(&self) -> usize {
         self.chains.len()
+    }
+
+    /// What happened in all of them.
+    pub fn tally(&self) -> Tally {
+        let mut tally = Tally::default();
+        for chain in self.chains.values() {
+            let place = match chain.verdict {
+                None => &mut tally.open,
+                Some(Event::VerdictAborted) => &mut tally.aborted,
+                Some(Event::VerdictAffidavit) => &mut tally.affidavits,
+                Some(Event::VerdictRevoked) => &mut tally.revoked,
+                Some(_) => &mut tally.replaced,
+            };
+            *place = place.saturating_add(1);
+            tally.deposits = tally.deposits.saturating_add(chain.deposits.into());
+            tally.answers = tally.answers.saturating_add(chain.answers.into());
+        }
+        tally
     }
 
     /// The leaves of an exchange.

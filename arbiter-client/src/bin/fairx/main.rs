@@ -7,10 +7,11 @@
 //! ```
 //!
 //! Exit codes: 0 done and good · 1 bad, refused or failed · 2 wrong usage · 3 ended without items (aborted) ·
-//! 4 the arbiter is out of reach, resume later.
+//! 4 the arbiter is out of reach, resume later · 10 the file convicts the arbiter (`verify`). `audit` has codes of its own.
 
 mod approval;
 mod args;
+mod charges;
 mod escrow;
 mod events;
 mod exchange;

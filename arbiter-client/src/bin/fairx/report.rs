@@ -5,10 +5,11 @@ use std::path::Path;
 
 use arbiter_client::bundle::Bundle;
 use arbiter_client::identity::ArbiterPin;
-use arbiter_client::verify::{FileFacts, Report, Status, Trust, statements};
+use arbiter_client::verify::{Check, FileFacts, Report, Status, Trust, statements};
 use arbiter_client::{explain as words, items, plain, verify as verification};
 
 use crate::args::Verify;
+use crate::charges;
 use crate::failure::Failure;
 use crate::home::Home;
 use crate::out::say;
@@ -16,6 +17,9 @@ use crate::out::say;
 /// `fairx verify`.
 pub fn verify(home: &Home, arguments: &Verify) -> Result<u8, Failure> {
     let pin = pinned(home, arguments.arbiter.as_deref())?;
+    if let Some(charge) = charges::read(&arguments.file)? {
+        return charges::verify(&charge, pin.as_ref(), arguments.json);
+    }
     let mut files = Vec::new();
     for path in &arguments.files {
         let read =
@@ -30,8 +34,7 @@ pub fn verify(home: &Home, arguments: &Verify) -> Result<u8, Failure> {
     } else {
         shown(&report)
     };
-    // A reader that closes the pipe early has seen enough; the exit code still counts.
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    print(&text);
     Ok(u8::from(!report.good))
 }
 
@@ -79,6 +82,33 @@ fn trust<'a>(bundle: &Bundle, pin: Option<&'a (ArbiterPin, bool)>) -> Trust<'a> 
     }
 }
 
+/// Prints a report. A reader that closes the pipe early has seen enough; the exit code still counts.
+pub fn print(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+/// A check as a line.
+pub fn line(check: &Check) -> String {
+    let mark = match check.status {
+        Status::Passed => "ok  ",
+        Status::Failed => "BAD ",
+        Status::Skipped => "--  ",
+    };
+    format!(" {mark} {:<22} {}", check.name, check.detail)
+}
+
+/// A list under a title, wrapped for a screen.
+pub fn list(title: &str, list: &[String], lines: &mut Vec<String>) {
+    if !list.is_empty() {
+        lines.push(title.to_owned());
+        for text in list {
+            let mut wrapped = plain::wrap(text, 90).into_iter();
+            lines.push(format!("  - {}", wrapped.next().unwrap_or_default()));
+            lines.extend(wrapped.map(|line| format!("    {line}")));
+        }
+    }
+}
+
 fn shown(report: &Report) -> String {
     let mut lines = Vec::new();
     if let Some(id) = &report.exchange_id {
@@ -87,27 +117,10 @@ fn shown(report: &Report) -> String {
     if let Some(fingerprint) = &report.fingerprint {
         lines.push(format!("         {fingerprint}"));
     }
-    for check in &report.checks {
-        let mark = match check.status {
-            Status::Passed => "ok  ",
-            Status::Failed => "BAD ",
-            Status::Skipped => "--  ",
-        };
-        lines.push(format!(" {mark} {:<22} {}", check.name, check.detail));
-    }
+    lines.extend(report.checks.iter().map(line));
     for warning in &report.warnings {
         lines.push(format!(" !!   {warning}"));
     }
-    let list = |title: &str, list: &[String], lines: &mut Vec<String>| {
-        if !list.is_empty() {
-            lines.push(title.to_owned());
-            for text in list {
-                let mut wrapped = plain::wrap(text, 90).into_iter();
-                lines.push(format!("  - {}", wrapped.next().unwrap_or_default()));
-                lines.extend(wrapped.map(|line| format!("    {line}")));
-            }
-        }
-    };
     list("This proves", &report.proves, &mut lines);
     list("This does not prove", &report.does_not_prove, &mut lines);
     lines.push(match (report.good, report.outcome) {
