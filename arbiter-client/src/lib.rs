@@ -55,6 +55,8 @@
 //! ```
 
 pub mod arbiter;
+#[cfg(feature = "audit")]
+pub mod audit;
 pub mod builder;
 pub mod bundle;
 pub mod charge;

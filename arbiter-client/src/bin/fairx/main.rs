@@ -3,6 +3,7 @@
 //! ```text
 //!  purse ─▶ purses.toml, ledgers
 //!  init, id, pin ─▶ home folder   offer, accept, resume, complain ─▶ Client ─▶ events, outcome, evidence bundle
+//!  audit ───▶ tiles of a log       (HTTP or a folder)
 //!  status ──▶ journal             verify, explain, describe, document, escrow ─▶ files only: no network
 //! ```
 //!
@@ -11,6 +12,7 @@
 
 mod approval;
 mod args;
+mod audit;
 mod charges;
 mod escrow;
 mod events;
@@ -80,6 +82,8 @@ async fn run(arguments: Arguments) -> Result<u8, Failure> {
         }
         Command::Purse { command } => purses::run(&home, command).await,
         Command::Verify(verify) => report::verify(&home, &verify),
+        // Blocking for as long as the log is long: not on a thread that others wait for.
+        Command::Audit(arguments) => tokio::task::block_in_place(|| audit::audit(&home, &arguments)),
         Command::Escrow { command } => escrow::run(&command),
         Command::Explain { file, arbiter } => report::explain(&home, &file, arbiter.as_deref()),
     }
