@@ -6,7 +6,7 @@
 //!                                    not as signed                 Charge: rewritten     Charge: leaf, or two
 //! ```
 //! Reading order: [`run`], [`source`] (where tiles come from), `tree` (from the root down), `pages` (leaves, by several threads),
-//! `state` (what is remembered), [`report`].
+//! `state` (what is remembered), `records` (bundles that were handed over), [`report`].
 //!
 //! Invariants
 //! - Nothing served is judged before it is known to be what the log signed (R-564).
@@ -14,6 +14,7 @@
 //! - Memory: bundles in flight (8 MB), the state, and less than 64 bytes for each exchange in the log.
 
 mod pages;
+mod records;
 pub mod report;
 pub mod source;
 mod state;
@@ -56,6 +57,8 @@ pub struct Settings<'a> {
     pub state: Option<&'a Path>,
     /// Where a proof of misbehaviour is written, if there is one to write.
     pub proofs: &'a Path,
+    /// A folder with evidence bundles that were handed over: their rulings are made again, and found in the log.
+    pub records: Option<&'a Path>,
 }
 
 /// How far an audit has come.
@@ -77,6 +80,14 @@ pub enum AuditError {
     /// The file that remembers.
     #[error(transparent)]
     State(#[from] StateError),
+    /// The folder with records.
+    #[error("{path}: {source}")]
+    Records {
+        /// The folder or file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
     /// A proof of misbehaviour could not be written; nothing of it is remembered, so the next audit finds it again.
     #[error("the proof of misbehaviour cannot be written: {0}")]
     Proof(#[from] ChargeError),
@@ -194,6 +205,7 @@ impl Audit<'_> {
         self.report.pass("checkpoint", words);
         self.quorum(&signed)?;
         self.never_two_roots(&signed)?;
+        self.never_smaller(&signed)?;
 
         let mut tree = Tree::open(self.source, &checkpoint)?;
         self.report.pass("tree", "the tiles at the right edge give the signed root".to_owned());
@@ -210,7 +222,7 @@ impl Audit<'_> {
         }
         self.state.audited = self.state.audited.max(checkpoint.size);
         self.save()?;
-        Ok(())
+        self.records(&signed, &mut tree)
     }
 
     fn bad_checkpoint(&mut self, why: &CheckpointError) -> Stop {
@@ -244,33 +256,36 @@ impl Audit<'_> {
         Err(self.violation(None, words, None, Some(charge))?)
     }
 
-    /// R-560, R-563: the larger of the tree seen before and the one shown now begins with the smaller.
-    fn same_log(&mut self, signed: &SignedCheckpoint, tree: &mut Tree<'_>) -> Result<(), Stop> {
+    /// R-560: an older tree is a copy that lags, or a log that was set back. The tiles of the larger tree tell, if they are there.
+    fn never_smaller(&mut self, signed: &SignedCheckpoint) -> Result<(), Stop> {
         let Some(seen) = self.seen.clone() else { return Ok(()) };
-        let (now, before) = (signed.checkpoint(), seen.checkpoint());
-        if now.size == before.size {
-            self.report
-                .pass("history", format!("it is the tree of {} leaves that was seen before", now.size));
+        let (now, before) = (signed.checkpoint().size, seen.checkpoint().size);
+        if now >= before {
             return Ok(());
         }
-        if now.size > before.size {
-            self.joined(&seen, signed, tree)?;
-            self.report
-                .pass("history", format!("it begins with the {} leaves that were seen before", before.size));
-            return Ok(());
-        }
-        // An older tree: a copy that lags, or a log that went back. The tiles of the larger tree tell, if they are there.
-        let words = format!(
-            "{} leaves are shown, {} were seen before: a copy that lags, or a log that was set back",
-            now.size, before.size
-        );
-        match Tree::open(self.source, before) {
+        match Tree::open(self.source, seen.checkpoint()) {
             Ok(mut larger) => self.joined(signed, &seen, &mut larger)?,
             Err(TreeFault::Fetch(error)) if !error.is_refusal() => return Err(error.into()),
             Err(_) => {}
         }
+        let words = format!(
+            "{now} leaves are shown, {before} were seen before: a copy that lags, or a log that was set back"
+        );
         self.report.fail("history", words.clone());
         Err(Stop::Served(Box::new(finding(None, Some(self.source.place("checkpoint")), &words))))
+    }
+
+    /// R-560, R-563: the tree shown begins with the tree seen before.
+    fn same_log(&mut self, signed: &SignedCheckpoint, tree: &mut Tree<'_>) -> Result<(), Stop> {
+        let Some(seen) = self.seen.clone() else { return Ok(()) };
+        let (now, before) = (signed.checkpoint().size, seen.checkpoint().size);
+        if now > before {
+            self.joined(&seen, signed, tree)?;
+            self.report.pass("history", format!("it begins with the {before} leaves that were seen before"));
+        } else if self.state.audited > 0 {
+            self.report.pass("history", format!("it is the tree of {now} leaves that was seen before"));
+        }
+        Ok(())
     }
 
     /// The path between the trees of two checkpoints; if it begins with another tree, that is the proof.
@@ -312,8 +327,7 @@ impl Audit<'_> {
     /// Leaf 0 against the arbiter that is pinned: also if it was read before anybody was.
     fn beginning(&mut self, tree: &mut Tree<'_>) -> Result<(), Stop> {
         let Some(arbiter) = self.settings.arbiter.filter(|_| tree.size() > 0) else { return Ok(()) };
-        let page = Page::read(self.source, 0, tree.size())?.check(self.source, tree)?;
-        let bytes = page.leaves().next().unwrap_or_default().to_vec();
+        let bytes = self.leaf_at(0, tree)?;
         let words = format!("leaf 0 names the arbiter that is pinned, and its rules {}", arbiter.rules);
         match Walk::new(Some(arbiter.clone())).read(&bytes) {
             Ok(_) => self.report.pass("arbiter", words),
@@ -367,6 +381,13 @@ impl Audit<'_> {
             None => Ok(()),
             Some(stop) => Err(stop),
         }
+    }
+
+    /// The leaf at a place, as the log signed it.
+    fn leaf_at(&self, index: u64, tree: &mut Tree<'_>) -> Result<Vec<u8>, Stop> {
+        let page = Page::read(self.source, index / 256, tree.size())?.check(self.source, tree)?;
+        let place = usize::try_from(index % 256).unwrap_or_default();
+        Ok(page.leaves().nth(place).unwrap_or_default().to_vec())
     }
 
     fn page(&mut self, page: &Signed, signed: &SignedCheckpoint, tree: &mut Tree<'_>) -> Result<(), Stop> {
@@ -428,14 +449,12 @@ impl Audit<'_> {
             {
                 continue;
             }
-            let page = Page::read(self.source, index / 256, tree.size())?.check(self.source, tree)?;
-            let place = usize::try_from(index % 256).unwrap_or_default();
-            let Some(bytes) = page.leaves().nth(place) else { continue };
-            if let Ok(other) = one(bytes, LeafIndex(index)) {
+            let bytes = self.leaf_at(index, tree)?;
+            if let Ok(other) = one(&bytes, LeafIndex(index)) {
                 if other.exchange == leaf.exchange {
                     wanted.extend(other.previous.map(|it| it.0));
                 }
-                found.push((bytes.to_vec(), other));
+                found.push((bytes, other));
             }
         }
         Ok(found)

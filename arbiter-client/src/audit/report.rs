@@ -27,6 +27,8 @@ pub enum Outcome {
     NotAsSigned,
     /// Good up to a leaf that only a newer program knows.
     LaterVersion,
+    /// The log is good; a record that was handed over is not, or is not in it.
+    RecordBad,
 }
 
 impl Outcome {
@@ -39,6 +41,7 @@ impl Outcome {
             Self::QuorumMissing => 4,
             Self::NotAsSigned => 5,
             Self::LaterVersion => 6,
+            Self::RecordBad => 7,
         }
     }
 
@@ -136,11 +139,15 @@ impl Report {
     }
 
     pub(super) fn pass(&mut self, name: &str, detail: String) {
-        self.checks.push(Check { name: name.to_owned(), status: Status::Passed, detail });
+        self.add(name, Status::Passed, detail);
     }
 
     pub(super) fn fail(&mut self, name: &str, detail: String) {
-        self.checks.push(Check { name: name.to_owned(), status: Status::Failed, detail });
+        self.add(name, Status::Failed, detail);
+    }
+
+    pub(super) fn add(&mut self, name: &str, status: Status, detail: String) {
+        self.checks.push(Check { name: name.to_owned(), status, detail });
     }
 }
 

@@ -182,8 +182,8 @@ fn get(agent: &Agent, url: &str, most: u64) -> Result<Vec<u8>, FetchProblem> {
         status => return Err(unreachable(format!("status {status}"))),
     }
     let encoding = response.headers().get("content-encoding").map(|value| value.as_bytes().to_vec());
-    // Also of what is compressed no more is read than it may have uncompressed: it is never longer.
-    let body = response.body_mut().as_reader().take(most.saturating_add(1));
+    // What does not compress, such as hashes, is a little longer when it is.
+    let body = response.body_mut().as_reader().take(most.saturating_add(most / 64).saturating_add(1_024));
     let read = match encoding.as_deref() {
         None | Some(b"" | b"identity") => bounded(body, most),
         Some(b"gzip" | b"x-gzip") => bounded(MultiGzDecoder::new(body), most),

@@ -123,7 +123,7 @@ pub enum Command {
         command: PurseCommand,
     },
     /// Check the log of an arbiter from its tiles, as a stranger. Exit 0 good, 1 the log is at fault, 2 usage or policy, 3 out of
-    /// reach, 4 too few witnesses, 5 what is served is not what was signed, 6 a newer fairx is needed.
+    /// reach, 4 too few witnesses, 5 what is served is not what was signed, 6 a newer fairx is needed, 7 a record is bad.
     Audit(Audit),
     /// Verify an evidence bundle or a proof of misbehaviour, without any network. Exit 0 good, 1 bad, 2 usage,
     /// 10 the file convicts the arbiter.
@@ -583,6 +583,9 @@ pub struct Audit {
     /// Write the report there as JSON, and as text beside it (.txt).
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
+    /// A folder with evidence bundles (.fxe) of chosen exchanges: every ruling in them is made again, and found in the log.
+    #[arg(long, value_name = "DIR")]
+    pub records: Option<PathBuf>,
     /// Where a proof of misbehaviour (.fxp) goes, if there is one to write. Default: here.
     #[arg(long, value_name = "DIR")]
     pub proofs: Option<PathBuf>,

@@ -32,6 +32,7 @@ pub fn audit(home: &Home, arguments: &Audit) -> Result<u8, Failure> {
         arbiter: pin.as_ref(),
         state: arguments.state.as_deref(),
         proofs: arguments.proofs.as_ref().unwrap_or(&here),
+        records: arguments.records.as_deref(),
     };
     let source = Source::open(&arguments.place);
     let mut teller = Teller::new();
@@ -97,6 +98,9 @@ impl From<AuditError> for Failure {
                 "check the URL, and the vkey in the policy with the arbiter's operator"
             }
             AuditError::Policy(_) => "check the pin with the arbiter's operator",
+            AuditError::Records { .. } => {
+                "name the folder with the bundles that you were handed with --records"
+            }
             AuditError::State(_) => "nothing was changed; name another file with --state to begin at leaf 0",
             _ => "name a folder that can be written with --proofs, and audit again",
         };
