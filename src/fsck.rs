@@ -8,7 +8,8 @@
 //!
 //! Nothing is written and nothing is signed. Invariants
 //! - The fault reported is the one with the lowest leaf index; faults without an index come last.
-//! - Every leaf but the first belongs to exactly one statement of one record, and the other way round.
+//! - Every leaf but those about the log itself belongs to exactly one statement of one record, and the other way round;
+//!   leaves of exchanges that were erased are counted and have no record.
 //! - A check of what is stored never trusts another stored value that the tree does not commit to.
 
 mod log;
@@ -36,6 +37,8 @@ pub struct Report {
     pub attestations: u64,
     /// Answers of ledgers to orders.
     pub answers: u64,
+    /// Exchanges that were erased.
+    pub erased: u64,
     /// Verdicts checked and good.
     pub verdicts: u64,
     /// The first fault.
@@ -102,6 +105,9 @@ pub enum Problem {
     /// A statement of a party does not verify.
     #[error("a party's statement in the record: {0}")]
     Evidence(Rejected),
+    /// The list of erased exchanges is not what the leaves give, or one of them still has a record.
+    #[error("the erased exchanges are not those that the leaves name, or one still has a record (R-533)")]
+    Erased,
     /// Leaf 0 is not the beginning of this arbiter's log, or the beginning is elsewhere.
     #[error("the log does not begin, or begins again, for this arbiter here (R-502)")]
     Genesis,
@@ -111,6 +117,9 @@ pub enum Problem {
         /// `a root` or `a time`.
         what: &'static str,
     },
+    /// The policy kept is not the one that the newest such leaf names.
+    #[error("the policy declared last is not the one that the leaves give (R-535)")]
+    Policy,
     /// A leaf breaks a rule of the log.
     #[error(transparent)]
     Leaf(#[from] LeafFault),
@@ -151,7 +160,7 @@ pub enum Problem {
     Unclaimed,
 }
 
-/// Checks everything. With `veil`, pseudonyms and the commitments to sealed records too.
+/// Checks everything. With `veil`, pseudonyms too.
 pub fn check(
     store: &dyn Store,
     arbiter: &ArbiterIdentity,

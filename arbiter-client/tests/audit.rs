@@ -3,6 +3,7 @@
 #![cfg(feature = "audit")]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // A test may stop where it likes.
 
+mod fixture;
 mod published;
 
 use std::fs;
@@ -14,13 +15,17 @@ use std::process::Command;
 use std::thread;
 
 use arbiter_client::audit::{AuditError, Outcome, PolicyFault, Report, Settings, Source, StateError, run};
+use arbiter_client::bundle::Bundle;
 use arbiter_client::charge::{ChargeFile, Finding, Offence};
 use arbiter_client::pin::ArbiterPin;
 use arbiter_protocol::evidence::checkpoint::{Checkpoint, Origin};
 use arbiter_protocol::evidence::leaf::{Event, Leaf};
+use arbiter_protocol::evidence::note::VerifierKey;
 use arbiter_protocol::evidence::policy::Policy;
 use arbiter_protocol::evidence::tile::{TileKind, TilePath, entries};
+use arbiter_protocol::exchange::selection::Role;
 use arbiter_protocol::ids::{Digest, LeafIndex};
+use arbiter_protocol::message::request::Action;
 use arbiter_protocol::time::UnixMillis;
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -136,6 +141,7 @@ fn an_honest_log_is_good_at_every_size() {
     assert_eq!(number(counts.replaced), is(Event::VerdictReplaced));
     assert_eq!(number(counts.revoked), is(Event::VerdictRevoked));
     assert_eq!(number(counts.affidavits), is(Event::VerdictAffidavit));
+    assert_eq!(number(counts.erased), is(Event::Erasure));
     assert_eq!(number(counts.answers), is(Event::PaymentPosted) + is(Event::PaymentVoided));
     let state = fs::metadata(grown.state()).unwrap().len();
     assert!(state < 32 * counts.exchanges + 1_000, "32 bytes an exchange: {state}");
@@ -184,8 +190,23 @@ fn every_violation_is_found_with_its_index_and_convicts() {
     let verdict = honest.find(300, |leaf| leaf.event.is_verdict() && leaf.sequence == 1);
     let later = honest.find(verdict + 20, |leaf| leaf.sequence == 0 && leaf.event == Event::VerdictAborted);
     let ruled = honest.leaf(verdict);
+    let erased = honest.find(200, |leaf| leaf.event == Event::Erasure);
+    let own = honest.find(later, |leaf| leaf.event == Event::PolicyChange);
+    let gone = honest.leaf(erased);
+    let after = honest.find(erased + 1, |leaf| leaf.sequence == 0 && leaf.event == Event::VerdictAborted);
     type Change<'a> = (&'a str, usize, Box<dyn Fn(&mut Leaf)>);
-    let changes: [Change<'_>; 10] = [
+    let changes: [Change<'_>; 14] = [
+        ("after the erasure", after, {
+            Box::new(move |it| {
+                (it.event, it.reason, it.exchange) = (Event::DepositAccepted, "R-407", gone.exchange);
+                (it.sequence, it.previous) = (gone.sequence + 1, Some(gone.index));
+            })
+        }),
+        ("erasure for no reason", erased, Box::new(|it| it.token = Digest::of(&[b"x"]))),
+        ("a policy about an exchange", own, Box::new(|it| it.exchange.0[0] = 1)),
+        ("a verdict that hides in no exchange", own, {
+            Box::new(|it| (it.event, it.reason) = (Event::VerdictAborted, "R-406"))
+        }),
         ("second verdict", later, {
             let ruled = ruled.clone();
             Box::new(move |it| {
@@ -226,7 +247,8 @@ fn every_violation_is_found_with_its_index_and_convicts() {
     // No leaf at all: still a leaf of the log, and its fault.
     let mut log = honest.clone();
     log.leaves[500] = b"anything".to_vec();
-    let report = Scene::new(&log).audit();
+    let scene = Scene::new(&log);
+    let report = scene.audit();
     assert_eq!((report.outcome, report.finding.clone().unwrap().index), (Outcome::Violation, Some(500)));
     assert!(matches!(convicts(&report), Offence::BadLog(_)));
 }
@@ -382,8 +404,7 @@ fn what_is_not_served_as_signed_is_named() {
     fs::write(export(&scene, "checkpoint"), note(&origin, &[])).unwrap();
     assert!(matches!(other(&scene), Err(AuditError::Policy(PolicyFault::OtherLog))));
     let text = policy(0).to_string();
-    let key =
-        arbiter_protocol::evidence::note::VerifierKey::new("arbiter.test/evidence", signer(9).public_key());
+    let key = VerifierKey::new("arbiter.test/evidence", signer(9).public_key());
     let mut scene = Scene::new(&log);
     scene.policy = Policy::parse(&format!("log {}\nquorum none\n", key.unwrap())).unwrap();
     assert!(matches!(other(&scene), Err(AuditError::Policy(PolicyFault::OtherLog))));
@@ -433,6 +454,77 @@ fn a_later_version_is_named_and_the_rest_waits_for_a_newer_program() {
     let report = Scene::new(&log).audit_again();
     assert_eq!((report.outcome, report.leaves), (Outcome::LaterVersion, 400));
     assert_eq!(report.finding.unwrap().index, Some(400));
+}
+
+/// F13, issue 5 part 7: records that are handed over are decided again, and found in the log by their leaves.
+#[test]
+fn records_that_are_handed_over_are_found_in_the_log() {
+    let (log, bundles) = recorded();
+    let mut scene = Scene::new(&log);
+    scene.policy = fixture_policy();
+    log.publish_as(&scene.export(), &fixture::arbiter(), &fixture::key(4));
+    let handed = scene.folder.path().join("handed");
+    fs::create_dir(&handed).unwrap();
+    for (name, bundle) in &bundles {
+        bundle.write(&handed.join(format!("{name}.fxe"))).unwrap();
+    }
+    let arbiter = fixture::arbiter();
+    let audit = |scene: &Scene| {
+        let settings = Settings {
+            policy: &scene.policy,
+            arbiter: Some(&arbiter),
+            state: None,
+            proofs: scene.folder.path(),
+            records: Some(&handed),
+        };
+        let place = scene.export();
+        run(&Source::open(place.to_str().unwrap()), &settings, &mut |_| ControlFlow::Continue(())).unwrap()
+    };
+    let report = audit(&scene);
+    assert_eq!(report.outcome, Outcome::Good, "{report}");
+    let count = |name: &str| report.checks.iter().filter(|check| check.name == name).count();
+    assert_eq!((count("record-leaf"), count("record-tree")), (2, 2), "{report}");
+    assert_eq!(count("verdict-rule"), 2, "the rules were applied again: {report}");
+
+    // One bundle damaged: said so, with its name; the others are judged all the same.
+    let damaged = handed.join("aborted.fxe");
+    let text = fs::read_to_string(&damaged).unwrap();
+    fs::write(&damaged, text.replacen("\"outcome\": \"aborted\"", "\"outcome\": \"resolved\"", 1)).unwrap();
+    let report = audit(&scene);
+    assert_eq!(report.outcome, Outcome::RecordBad, "{report}");
+    assert!(
+        report.checks.iter().any(|check| check.detail.starts_with("aborted.fxe") && check.name == "outcome")
+    );
+    fs::write(&damaged, text).unwrap();
+
+    // The log holds another leaf where the arbiter proved this one: that convicts it.
+    let mut other = log.clone();
+    other.change(6, |leaf| leaf.clock_uncertainty.0 += 1);
+    other.publish_as(&scene.export(), &arbiter, &fixture::key(4));
+    let report = audit(&scene);
+    assert_eq!(report.outcome, Outcome::Violation, "{report}");
+    let file = ChargeFile::read(Path::new(report.finding.unwrap().proof.as_ref().unwrap())).unwrap();
+    assert!(matches!(file.charge.judge(&arbiter).finding, Finding::Guilty(Offence::TwoLeaves(LeafIndex(6)))));
+}
+
+/// Two exchanges that an arbiter ruled, as bundles, and its log.
+fn recorded() -> (Log, Vec<(&'static str, Bundle)>) {
+    let mut arbiter = fixture::Arbiter::new();
+    let mut bundles = Vec::new();
+    for (name, action) in [("aborted", Action::Abort), ("resolved", Action::Resolve)] {
+        let items = (fixture::signature(name), fixture::signature("counterpart"));
+        let deal = fixture::Deal::new(fixture::offer(items.0, items.1));
+        let case = deal.case(Role::Originator, action, true);
+        let receipt = arbiter.rule(&case, UnixMillis(1_000_002));
+        bundles.push((name, deal.bundle(true, [false, false], vec![receipt])));
+    }
+    (Log { leaves: arbiter.leaves() }, bundles)
+}
+
+fn fixture_policy() -> Policy {
+    let arbiter = fixture::arbiter();
+    let key = VerifierKey::new(arbiter.log_origin.as_str(), arbiter.log_key).unwrap();
+    Policy::parse(&format!("log {key}\nquorum none\n")).unwrap()
 }
 
 /// a state that is damaged or of another log is refused, and not overwritten.

@@ -147,7 +147,7 @@ async fn a_verdict_that_was_only_asked_for_is_kept_and_convicts() {
     assert_eq!(alice.misbehaviours().await.unwrap(), [*proof]);
 }
 
-/// S34, S36: the log is begun anew under the same keys: the newest checkpoint seen gives it away, in another exchange
+/// S34, S36, R-563: the log is begun anew under the same keys: the newest checkpoint seen gives it away, in another exchange
 /// too.
 #[tokio::test(start_paused = true)]
 async fn a_rewritten_log_convicts() {

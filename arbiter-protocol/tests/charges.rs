@@ -329,7 +329,7 @@ fn every_violation_is_found_where_it_is_and_convicts() {
     planted(next, after(Event::DepositAccepted, "R-407"), LeafFault::AfterVerdict, index(verdict));
     planted(next, after(Event::PaymentVoided, "R-423"), LeafFault::BeforeVerdict, index(verdict));
     let unknown = LeafFault::Leaf(Invalid::FieldValue { field: "reason" });
-    planted(next, after(Event::VerdictReplaced, "R-999"), unknown, None);
+    planted(next, after(Event::VerdictReplaced, "R-401"), unknown, None);
 }
 
 /// a leaf of a later version is named as such; it convicts nobody, and what is no version is no leaf.

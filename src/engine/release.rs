@@ -6,13 +6,15 @@
 //!                                            └─ the same ─▶ sign, prove ─▶ Receipt
 //! ```
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use arbiter_protocol::error::Refused;
 use arbiter_protocol::evidence::checkpoint::Checkpoint;
 use arbiter_protocol::evidence::merkle;
 use arbiter_protocol::ids::{Digest, ExchangeId, LeafIndex};
 use arbiter_protocol::message::payment::PaymentOrder;
-use arbiter_protocol::ruling::sequencer::{ContentId, Logged, Record, Reply, Seals};
+use arbiter_protocol::ruling::receipt::Receipt;
+use arbiter_protocol::ruling::sequencer::{ContentId, Logged, Record, Reply, Seals, Veil as _};
 use arbiter_protocol::statement::{Payload, Verified};
 use tokio::sync::watch;
 
@@ -51,6 +53,24 @@ impl Shared {
                 )
             }
         }
+    }
+
+    /// What was stated about an exchange, each as the receipt for the request that caused it: attestations, then the verdict.
+    pub(super) fn receipts(&self, exchange: &ExchangeId) -> Result<Vec<Receipt>, EngineError> {
+        let record = Arc::new(self.record(exchange)?);
+        let attested = record
+            .attestations
+            .iter()
+            .filter_map(|(role, it)| it.as_ref().map(|it| (Reply::Attestation(role), it.request.digest())));
+        let ruled = record.verdict.as_ref().map(|it| (Reply::Verdict, it.request.digest()));
+        let mut receipts = Vec::new();
+        for (reply, request) in attested.chain(ruled) {
+            let granted = Granted { reply, record: Arc::clone(&record) };
+            if let Filed::Receipt(receipt) = self.release(&granted, request)? {
+                receipts.push(*receipt);
+            }
+        }
+        Ok(receipts)
     }
 
     fn receipt<T: Payload + Clone>(
@@ -117,10 +137,21 @@ impl Shared {
         let arbiter = StatementGuard::new(self.keys.arbiter(), durable);
         let log = CheckpointGuard::new(self.keys.log(), durable);
         let log = Remembering::new(&log, &self.checkpoints);
-        make(Seals { arbiter: &arbiter, log: &log, veil: self.keys.veil() }).map_err(|error| {
+        make(Seals { arbiter: &arbiter, log: &log }).map_err(|error| {
             tracing::error!(%error, "a receipt could not be made");
             EngineError::Damaged
         })
+    }
+
+    /// What is kept about an exchange, to decide a case; nothing is decided about one that was erased (R-533).
+    pub(super) fn record(&self, exchange: &ExchangeId) -> Result<Record, EngineError> {
+        let record = self.read(self.store.record(exchange))?;
+        if record.key.is_none()
+            && self.read(self.store.erased(&self.keys.veil().pseudonym(exchange)))?.is_some()
+        {
+            return Err(Refused::Erased.into());
+        }
+        Ok(record)
     }
 
     /// Removes content that no record names, and frees its room.

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use arbiter_protocol::evidence::leaf::Event;
+use arbiter_protocol::evidence::leaf::{Event, Leaf};
 use arbiter_protocol::evidence::merkle::{Frontier, leaf_hash};
+use arbiter_protocol::ids::{Digest, LeafIndex};
 use arbiter_protocol::message::agreement::ArbiterIdentity;
 use arbiter_protocol::ruling::chain::Walk;
 
@@ -16,8 +17,26 @@ pub(super) struct Good {
     pub(super) leaves: u64,
     /// How many leaves the head says there are.
     pub(super) stored: u64,
-    /// The first leaf of each exchange, by its pseudonym.
-    pub(super) exchanges: BTreeMap<[u8; 16], u64>,
+    /// What is known of each exchange, by its pseudonym.
+    pub(super) exchanges: BTreeMap<[u8; 16], Chain>,
+    /// The policy that the newest such leaf names.
+    policy: Option<Digest>,
+}
+
+impl Good {
+    /// Whether no record has to hold the statement of this leaf: it is about the log itself, or its exchange was erased.
+    pub(super) fn needs_no_record(&self, leaf: &Leaf) -> bool {
+        let erased = |chain: &Chain| chain.erased.is_some();
+        leaf.event.is_of_the_log() || self.exchanges.get(&leaf.exchange.0).is_some_and(erased)
+    }
+}
+
+/// The leaves of one exchange.
+pub(super) struct Chain {
+    /// The first of them.
+    pub(super) first: u64,
+    /// The leaf that erases it.
+    pub(super) erased: Option<LeafIndex>,
 }
 
 struct Reading {
@@ -36,7 +55,7 @@ pub(super) fn check(
     report: &mut Report,
     progress: &mut dyn FnMut(Progress),
 ) -> Good {
-    let good = Good { leaves: 0, stored: head.size, exchanges: BTreeMap::new() };
+    let good = Good { leaves: 0, stored: head.size, exchanges: BTreeMap::new(), policy: None };
     let walk = Walk::new(Some(arbiter.clone()));
     let mut reading = Reading { walk, frontier: Frontier::new(), good };
     while reading.good.leaves < head.size {
@@ -67,6 +86,11 @@ pub(super) fn check(
     if root != head.root {
         report.found(None, None, Problem::Head { what: "a root" });
     }
+    match store.declared_policy() {
+        Ok(declared) if declared == reading.good.policy => {}
+        Ok(_) => report.found(None, None, Problem::Policy),
+        Err(error) => report.found(None, None, error.into()),
+    }
     if reading.walk.time() > head.time {
         report.found(None, None, Problem::Head { what: "a time" });
     }
@@ -81,8 +105,13 @@ impl Reading {
                 return Err(Problem::Node { level: node.level, index: node.index });
             }
         }
-        if leaf.event != Event::Genesis {
-            self.good.exchanges.entry(leaf.exchange.0).or_insert(leaf.index.0);
+        if leaf.event == Event::PolicyChange {
+            self.good.policy = Some(leaf.token);
+        }
+        if !leaf.event.is_of_the_log() {
+            let new = Chain { first: leaf.index.0, erased: None };
+            let chain = self.good.exchanges.entry(leaf.exchange.0).or_insert(new);
+            chain.erased = Some(leaf.index).filter(|_| leaf.event == Event::Erasure);
         }
         Ok(())
     }

@@ -530,6 +530,7 @@ impl Audit<'_> {
             replaced: tally.replaced,
             revoked: tally.revoked,
             answers: tally.answers,
+            erased: tally.erased,
         };
         (report.shows, report.does_not_show) = words(outcome, self.settings);
         Ok(self.report)

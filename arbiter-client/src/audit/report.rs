@@ -56,6 +56,9 @@ impl Outcome {
             Self::NotAsSigned => {
                 "NOT AS SIGNED: what was served is not what the log signed; try another copy of it"
             }
+            Self::RecordBad => {
+                "RECORD BAD: the log is good, but a record that was handed over does not verify or is not in it"
+            }
             Self::LaterVersion => {
                 "NOT KNOWN: good up to a leaf that this program is too old for; get a newer one"
             }
@@ -97,6 +100,8 @@ pub struct Counts {
     pub revoked: u64,
     /// Answers of ledgers to orders.
     pub answers: u64,
+    /// Exchanges whose records were erased.
+    pub erased: u64,
 }
 
 /// A whole report. The same log and the same memory give the same report, however often the audit was interrupted.
@@ -173,7 +178,7 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             f,
-            "exchanges {}: {} open, {} aborted, {} replaced, {} revoked, {} with an affidavit; {} deposits, {} answers of ledgers",
+            "exchanges {}: {} open, {} aborted, {} replaced, {} revoked, {} with an affidavit; {} deposits, {} answers of ledgers, {} erased",
             it.exchanges,
             it.open,
             it.aborted,
@@ -181,7 +186,8 @@ impl fmt::Display for Report {
             it.revoked,
             it.affidavits,
             it.deposits,
-            it.answers
+            it.answers,
+            it.erased
         )?;
         if let Some(finding) = &self.finding {
             let index = finding.index.map_or_else(String::new, |index| format!("leaf {index}: "));

@@ -9,20 +9,22 @@ use std::path::Path;
 use arbiter_protocol::crypto::{MemorySigner, Signer as _};
 use arbiter_protocol::evidence::checkpoint::{Checkpoint, Origin};
 use arbiter_protocol::evidence::cosignature::{self, PosixSeconds};
-use arbiter_protocol::evidence::leaf::{Event, Leaf, Pseudonym, issuer_id, record_root};
+use arbiter_protocol::evidence::leaf::{Event, Leaf, Pseudonym, issuer_id};
 use arbiter_protocol::evidence::merkle::{Frontier, NodeId, leaf_hash};
 use arbiter_protocol::evidence::note::{Note, VerifierKey, signature_line};
 use arbiter_protocol::evidence::policy::Policy;
+use arbiter_protocol::evidence::record::record_root;
 use arbiter_protocol::evidence::tile::{TileKind, TilePath, encode_entries, grown};
 use arbiter_protocol::ids::{Digest, LeafIndex};
 use arbiter_protocol::message::agreement::ArbiterIdentity;
 use arbiter_protocol::role::arbiter::RULES;
+use arbiter_protocol::ruling::notice::ErasureReason;
 use arbiter_protocol::ruling::sequencer::genesis_token;
 use arbiter_protocol::time::{DurationMillis, UnixMillis};
 use zeroize::Zeroizing;
 
 /// What an exchange can leave in the log.
-const STORIES: [&[(Event, &str)]; 9] = [
+const STORIES: [&[(Event, &str)]; 10] = [
     &[(Event::VerdictAborted, "R-403")],
     &[(Event::VerdictReplaced, "R-404")],
     &[(Event::DepositAccepted, "R-407"), (Event::VerdictReplaced, "R-406")],
@@ -36,6 +38,7 @@ const STORIES: [&[(Event, &str)]; 9] = [
     ],
     &[(Event::DepositAccepted, "R-425"), (Event::VerdictAffidavit, "R-426")],
     &[(Event::DepositAccepted, "R-420")],
+    &[(Event::VerdictReplaced, "R-404"), (Event::Erasure, "R-533")],
 ];
 
 pub fn signer(byte: u8) -> MemorySigner {
@@ -127,6 +130,13 @@ impl Log {
                 leaves.push(base.encode());
                 continue;
             }
+            if chooser.below(50) == 0 {
+                let own = [(Event::PolicyChange, "R-535"), (Event::Anchor, "R-536")];
+                let (event, reason) = own[chooser.below(2)];
+                let token = Digest::of(&[b"declared", &index.0.to_be_bytes()]);
+                leaves.push(Leaf { event, reason, token, ..base }.encode());
+                continue;
+            }
             if running.is_empty() || chooser.below(3) > 0 {
                 let id = Digest::of(&[&seed.to_be_bytes(), &index.0.to_be_bytes()]);
                 let exchange = Pseudonym(id.as_bytes()[..16].try_into().unwrap());
@@ -142,8 +152,14 @@ impl Log {
                 exchange: it.exchange,
                 sequence: it.sequence,
                 previous: it.previous,
-                token: Digest::of(&[b"token", &index.0.to_be_bytes()]),
-                record: Digest::of(&[b"record", &index.0.to_be_bytes()]),
+                token: match event {
+                    Event::Erasure => ErasureReason::Retention.token(&it.exchange),
+                    _ => Digest::of(&[b"token", &index.0.to_be_bytes()]),
+                },
+                record: match event {
+                    Event::Erasure => record_root(&[]),
+                    _ => Digest::of(&[b"record", &index.0.to_be_bytes()]),
+                },
                 ..base
             };
             leaves.push(leaf.encode());
@@ -186,6 +202,21 @@ impl Log {
 
     /// Writes everything that a tile server would serve at this size, beside what is there.
     pub fn publish(&self, folder: &Path, cosigned_by: &[u8]) {
+        self.publish_tiles(folder);
+        fs::write(folder.join("checkpoint"), note(&self.checkpoint(), cosigned_by)).unwrap();
+    }
+
+    /// The same for the log of another arbiter.
+    pub fn publish_as(&self, folder: &Path, arbiter: &ArbiterIdentity, log_signer: &MemorySigner) {
+        self.publish_tiles(folder);
+        let checkpoint = Checkpoint { origin: arbiter.log_origin.clone(), ..self.checkpoint() };
+        let key = VerifierKey::new(arbiter.log_origin.as_str(), arbiter.log_key).unwrap();
+        let line = signature_line(&key, log_signer.sign(checkpoint.text().as_bytes()));
+        let note = Note::new(checkpoint.text(), vec![line]).unwrap().to_string();
+        fs::write(folder.join("checkpoint"), note).unwrap();
+    }
+
+    fn publish_tiles(&self, folder: &Path) {
         let (frontier, nodes) = self.tree();
         for path in grown(0, frontier.size()) {
             let range = path.nodes();
@@ -200,7 +231,6 @@ impl Log {
             };
             write(folder, &path, &bytes);
         }
-        fs::write(folder.join("checkpoint"), note(&self.checkpoint(), cosigned_by)).unwrap();
     }
 }
 

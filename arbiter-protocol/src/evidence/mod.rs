@@ -26,6 +26,7 @@ pub mod leaf;
 pub mod merkle;
 pub mod note;
 pub mod policy;
+pub mod record;
 mod text;
 pub mod tile;
 pub mod tlog_proof;

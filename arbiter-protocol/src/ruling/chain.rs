@@ -19,9 +19,11 @@ use std::collections::BTreeMap;
 use thiserror::Error;
 
 use crate::error::Invalid;
-use crate::evidence::leaf::{Event, Leaf, issuer_id};
+use crate::evidence::leaf::{Event, Leaf, Pseudonym, issuer_id};
+use crate::evidence::record::record_root;
 use crate::ids::{Digest, LeafIndex};
 use crate::message::agreement::ArbiterIdentity;
+use crate::ruling::notice::ErasureReason;
 use crate::ruling::sequencer::genesis_token;
 use crate::time::UnixMillis;
 
@@ -35,6 +37,11 @@ pub enum LeafFault {
         /// `verdict`, `attestation` or `answer of a ledger`.
         what: &'static str,
     },
+    /// A leaf of an exchange comes after its erasure, or nothing before it; or the erasure names no reason.
+    #[error(
+        "it comes after the erasure of its exchange, or is no erasure of an exchange with leaves (R-533)"
+    )]
+    AfterErasure,
     /// A deposit was attested for an exchange that was ruled.
     #[error("it attests a deposit for an exchange that was ruled already (R-407)")]
     AfterVerdict,
@@ -56,6 +63,11 @@ pub enum LeafFault {
     /// A leaf of a later version: no violation, but nothing about it can be said.
     #[error("it is of a version that is not known to this program: a newer one is needed (R-562)")]
     NotKnown,
+    /// A leaf about the log itself names an exchange, another rule than its own, or a record.
+    #[error(
+        "it is about the log itself, and names an exchange, a record or a rule that is not its own (R-534)"
+    )]
+    OfTheLog,
     /// A leaf says that it is elsewhere.
     #[error("it says that it is leaf {says}")]
     Place {
@@ -82,12 +94,21 @@ pub struct Chain {
     count: u32,
     verdict: Option<Event>,
     deposits: u8,
+    /// Answers of ledgers, and whether the exchange was erased: [`ERASED`].
     answers: u8,
     /// By which rule deposits are taken: it tells the protocol.
     deposited_by: Option<Deposits>,
 }
 
 impl Chain {
+    const fn is_erased(&self) -> bool {
+        self.answers & ERASED != 0
+    }
+
+    const fn answers(&self) -> u8 {
+        self.answers & !ERASED
+    }
+
     /// The newest leaf of the exchange.
     pub const fn last(&self) -> LeafIndex {
         LeafIndex(self.last)
@@ -111,6 +132,8 @@ pub struct Tally {
     pub revoked: u64,
     /// Answers of ledgers.
     pub answers: u64,
+    /// Exchanges of which only the leaves are left.
+    pub erased: u64,
 }
 
 /// The rules that accept deposits.
@@ -152,9 +175,13 @@ impl Deposits {
 /// the reasons that an event can have. Events of operation, which concern no ruling, have their own rules.
 const fn reasons(event: Event) -> Option<&'static [&'static str]> {
     Some(match event {
+        Event::Anchor => &["R-536"],
         Event::DepositAccepted => &["R-407", "R-415", "R-420", "R-425"],
+        Event::Erasure => &["R-533"],
         Event::Genesis => &["R-502"],
+        Event::KeyRotation => &["R-537"],
         Event::PaymentPosted | Event::PaymentVoided => &["R-423"],
+        Event::PolicyChange => &["R-535"],
         Event::VerdictAborted => &["R-403", "R-405", "R-413", "R-419", "R-422", "R-427"],
         Event::VerdictAffidavit => &["R-426"],
         Event::VerdictReplaced => &["R-404", "R-406", "R-416", "R-421", "R-426"],
@@ -177,11 +204,24 @@ pub fn one(bytes: &[u8], index: LeafIndex) -> Result<Leaf, LeafFault> {
         return Err(LeafFault::Place { says: leaf.index.0 });
     }
     let unfit = LeafFault::Reason { event: leaf.event.name(), reason: leaf.reason };
-    if reasons(leaf.event).is_some_and(|reasons| !reasons.contains(&leaf.reason)) {
-        return Err(unfit);
-    }
+    let fits = reasons(leaf.event).is_none_or(|reasons| reasons.contains(&leaf.reason));
     if (leaf.event == Event::Genesis) != (index.0 == 0) {
         return Err(LeafFault::Genesis);
+    }
+    if leaf.event.is_of_the_log() {
+        let bare = leaf.exchange == Pseudonym([0; 16]) && leaf.sequence == 0 && leaf.previous.is_none();
+        let good = fits && bare && leaf.record == record_root(&[]);
+        return if good { Ok(leaf) } else { Err(LeafFault::OfTheLog) };
+    }
+    if !fits {
+        return Err(unfit);
+    }
+    if leaf.event == Event::Erasure {
+        let names = |reason: ErasureReason| reason.token(&leaf.exchange) == leaf.token;
+        let named = ErasureReason::ALL.into_iter().any(names) && leaf.record == record_root(&[]);
+        if !named || leaf.sequence == 0 {
+            return Err(LeafFault::AfterErasure);
+        }
     }
     // A first leaf has no leaf before it, and every other one has an earlier one.
     let linked = match leaf.previous {
@@ -211,12 +251,15 @@ pub fn two(earlier: &Leaf, later: &Leaf) -> Option<LeafFault> {
     if later.issuer != earlier.issuer || later.policy != earlier.policy {
         return Some(LeafFault::Issuer);
     }
-    if !is_of_an_exchange(later) {
+    if later.event.is_of_the_log() {
         return None;
     }
     let linked = later.previous == Some(earlier.index);
     if earlier.exchange != later.exchange {
         return linked.then_some(LeafFault::Chain);
+    }
+    if earlier.event == Event::Erasure {
+        return Some(LeafFault::AfterErasure);
     }
     let unfit = LeafFault::Reason { event: later.event.name(), reason: later.reason };
     let deposits = Deposits::of(earlier.reason).filter(|_| earlier.event == Event::DepositAccepted);
@@ -300,7 +343,8 @@ impl Walk {
             };
             *place = place.saturating_add(1);
             tally.deposits = tally.deposits.saturating_add(chain.deposits.into());
-            tally.answers = tally.answers.saturating_add(chain.answers.into());
+            tally.answers = tally.answers.saturating_add(chain.answers().into());
+            tally.erased = tally.erased.saturating_add(chain.is_erased().into());
         }
         tally
     }
@@ -320,7 +364,7 @@ impl Walk {
             self.begin(&leaf)?;
         } else if leaf.issuer != self.issuer || leaf.policy != self.policy {
             return Err(LeafFault::Issuer);
-        } else if is_of_an_exchange(&leaf) {
+        } else if !leaf.event.is_of_the_log() {
             let chain = after(self.chains.get(&leaf.exchange.0).copied(), &leaf)?;
             self.chains.insert(leaf.exchange.0, chain);
         }
@@ -413,8 +457,12 @@ fn after(chain: Option<Chain>, leaf: &Leaf) -> Result<Chain, LeafFault> {
     if leaf.sequence != next.count || leaf.previous != chain.map(|chain| LeafIndex(chain.last)) {
         return Err(LeafFault::Chain);
     }
+    if next.is_erased() {
+        return Err(LeafFault::AfterErasure);
+    }
     let unfit = LeafFault::Reason { event: leaf.event.name(), reason: leaf.reason };
     match leaf.event {
+        Event::Erasure => next.answers |= ERASED,
         Event::DepositAccepted => {
             if next.verdict.is_some() {
                 return Err(LeafFault::AfterVerdict);
@@ -460,11 +508,6 @@ fn after(chain: Option<Chain>, leaf: &Leaf) -> Result<Chain, LeafFault> {
     Ok(next)
 }
 
-/// The beginning and events of operation belong to no exchange: their pseudonym is zero.
-fn is_of_an_exchange(leaf: &Leaf) -> bool {
-    leaf.exchange.0 != [0; 16]
-}
-
 /// Whether the first line names another version of the same format.
 fn is_later_version(bytes: &[u8]) -> bool {
     let version =
@@ -497,6 +540,8 @@ impl Fields<'_> {
     }
 }
 
+/// The bit that tells an exchange that was erased.
+const ERASED: u8 = 0x80;
 const VERDICTS: [Event; 4] =
     [Event::VerdictAborted, Event::VerdictAffidavit, Event::VerdictReplaced, Event::VerdictRevoked];
 const HEAD_BYTES: usize = 56;

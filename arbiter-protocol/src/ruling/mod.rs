@@ -9,5 +9,7 @@
 
 pub mod chain;
 pub mod charge;
+pub mod notice;
+pub mod opening;
 pub mod receipt;
 pub mod sequencer;
