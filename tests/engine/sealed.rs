@@ -322,9 +322,9 @@ async fn a_lie_about_an_erasure_is_found() {
         );
     }
     store.replace(Family::Erased, &key, Some(value));
-    for write in schema::seal_record(keys().vault(), &exchange.id(), &before) {
-        let schema::Write::Put { family, key, value } = write else { panic!("not kept") };
-        store.replace(family, &key, Some(value));
+    let (id, sealed) = (exchange.id(), schema::seal_record(keys().vault(), &exchange.id(), &before));
+    for (family, value) in [(Family::Keys, &sealed.key), (Family::Records, &sealed.record)] {
+        store.replace(family, id.as_bytes(), Some(schema::protect(family, id.as_bytes(), value)));
     }
     assert!(matches!(find(&store).problem, Problem::Erased));
 }
