@@ -86,7 +86,8 @@ async fn serve_until_stopped(
     let policy = policy::declared(engine.desk(), &settings.terms, None);
     let declared = engine.declare(Digest::of(&[policy.as_bytes()])).await.map_err(|_| CliError::Engine)?;
     if let Some(leaf) = declared {
-        tracing::info!(leaf = leaf.0, rule = "R-535", "what is declared is new or has changed");
+        //
+        tracing::info!(leaf = leaf.0, "what is declared is new or has changed");
     }
     let size = engine.log_size();
     let outbox = tokio::spawn(Outbox::new(engine.clone(), modules.all(), Pause::default()).run());
