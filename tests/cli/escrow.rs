@@ -327,7 +327,9 @@ async fn an_opened_signature_is_nowhere_in_the_clear() {
     assert!(!seen.iter().any(|(_, bytes)| holds(bytes, &escrow)));
     // The search finds what is there: the exchange in a file of the data folder, and in the log.
     let id = agreements[0].exchange_id();
-    let in_data = |(path, bytes): &(PathBuf, Vec<u8>)| path.starts_with(home.path("data")) && holds(bytes, id.as_bytes());
+    let in_data = |(path, bytes): &(PathBuf, Vec<u8>)| {
+        path.starts_with(home.path("data")) && holds(bytes, id.as_bytes())
+    };
     assert!(seen.iter().any(in_data));
     let id = id.to_string();
     assert!(seen.iter().any(|(path, bytes)| *path == log && holds(bytes, id.as_bytes())));
