@@ -31,3 +31,4 @@ mod text;
 pub mod tile;
 pub mod tlog_proof;
 pub mod witness;
+pub mod record;

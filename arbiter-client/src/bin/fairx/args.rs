@@ -10,7 +10,7 @@ use arbiter_client::pin::DEFAULT_URL;
 use arbiter_client::signing::Algorithm;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub use money::{FromPurse, LedgerCa, MoneyDeadlines, PurseCommand};
+pub use money::{FromPurse, LedgerCa, MoneyDeadlines, PurseCommand, Weak};
 
 /// Fair exchange between two parties: both get what was agreed, or neither does.
 #[derive(Parser)]
@@ -259,6 +259,8 @@ pub enum Template {
         #[command(flatten)]
         purse: FromPurse,
         #[command(flatten)]
+        weak: Weak,
+        #[command(flatten)]
         deadline: MoneyDeadlines,
         #[command(flatten)]
         deal: Deal,
@@ -276,6 +278,8 @@ pub enum Template {
         to_account: String,
         #[command(flatten)]
         purse: FromPurse,
+        #[command(flatten)]
+        weak: Weak,
         #[command(flatten)]
         deadline: MoneyDeadlines,
         #[command(flatten)]
