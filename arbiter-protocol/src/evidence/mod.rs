@@ -31,4 +31,3 @@ mod text;
 pub mod tile;
 pub mod tlog_proof;
 pub mod witness;
-pub mod record;
