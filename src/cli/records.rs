@@ -52,7 +52,7 @@ impl Desktop {
         }
         let desk =
             Desk { arbiter, build: program_digest()?, clock_uncertainty: settings.clock_uncertainty() };
-        let as_store: Arc<dyn Store> = Arc::clone(&store) as _;
+        let as_store: Arc<dyn Store> = store.clone();
         let engine = Engine::start(desk, keys, as_store, Box::new(SystemClock)).map_err(start)?;
         Ok(Self { engine, store, erased })
     }

@@ -81,9 +81,13 @@ async fn a_record_is_opened_handed_over_and_erased() {
     assert_eq!(done.status.code(), Some(0), "{}", text(&done.stderr));
     assert_eq!(text(&done.stdout), format!("erased   {id}\nleaf     4\n"));
     for bytes in &sealed {
-        assert_eq!(files_with(&data, bytes), [PathBuf::new(); 0]);
+        assert_eq!(files_with(&data, bytes), Vec::<PathBuf>::new());
     }
-    assert_eq!(files_with(&data, erased.exchange_id().as_bytes()), [PathBuf::new(); 0], "not even its name");
+    assert_eq!(
+        files_with(&data, erased.exchange_id().as_bytes()),
+        Vec::<PathBuf>::new(),
+        "not even its name"
+    );
     let again = home.run(&["erase", "--exchange", &id]);
     assert_eq!(text(&again.stdout), format!("erased   {id}\nleaf     4\n"), "again is the same");
     assert_fails(&home.run(&["open", "--exchange", &id]), 1, "was erased");

@@ -76,7 +76,7 @@ impl SignedSuccession {
         Ok(Self { by_old, by_new })
     }
 
-    /// Verifies both envelopes: each under the key that it names itself. Whoever relies on it compares [`Succession::from`]
+    /// Verifies both envelopes: each under the key that it names itself. Whoever relies on it compares `from`
     /// with what it pinned; [`SignedSuccession::after`] does.
     pub fn verify(by_old: Envelope, by_new: Envelope) -> Result<Self, Invalid> {
         let (old, new) = (Signed::<Succession>::parse(by_old)?, Signed::<Succession>::parse(by_new)?);
