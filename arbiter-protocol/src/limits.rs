@@ -52,6 +52,8 @@ pub const EVIDENCE_HASHES: usize = 6;
 pub const PROOF_HASHES: usize = 64;
 /// Largest leaf of the log: well below the 65,535 of tlog-tiles.
 pub const LEAF_BYTES: usize = 1024;
+/// Hashes or leaves in a full tile (tlog-tiles).
+pub const TILE_WIDTH: u16 = 256;
 /// Longest text of a signed note; a checkpoint has less than 200 bytes.
 pub const NOTE_TEXT_BYTES: usize = 4096;
 /// Signatures on one note: the number that signed-note asks every verifier to accept.

@@ -361,6 +361,7 @@ fn the_limits_in_the_specification_are_those_of_the_code() {
         ("EVIDENCE_HASHES", number(limits::EVIDENCE_HASHES)),
         ("PROOF_HASHES", number(limits::PROOF_HASHES)),
         ("LEAF_BYTES", number(limits::LEAF_BYTES)),
+        ("TILE_WIDTH", limits::TILE_WIDTH.to_string()),
         ("NOTE_TEXT_BYTES", number(limits::NOTE_TEXT_BYTES)),
         ("NOTE_SIGNATURES", number(limits::NOTE_SIGNATURES)),
         ("NOTE_KEY_NAME_BYTES", number(limits::NOTE_KEY_NAME_BYTES)),
