@@ -80,6 +80,7 @@ mod random;
 pub mod signing;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod timestamp;
 pub mod transport;
 pub mod verify;
 
