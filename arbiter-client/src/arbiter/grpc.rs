@@ -130,7 +130,7 @@ impl GrpcArbiter {
                 .map_err(PortError::Malformed)?,
             identity: ArbiterIdentity {
                 key,
-                log_key: log.public_key(),
+                log_key: log.public_key().ok_or_else(|| field("log_key"))?,
                 log_origin: Origin::parse(&wire.log_origin).map_err(|_| field("log_origin"))?,
                 rules: wire.rules,
             },

@@ -30,7 +30,8 @@ use std::{fmt, slice};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use thiserror::Error;
 
-use crate::evidence::note::{Note, NoteError, VerifierKey};
+use crate::evidence::cosignature::Cosignature;
+use crate::evidence::note::{KeyKind, Note, NoteError, NoteSignature, VerifierKey};
 use crate::ids::Digest;
 use crate::limits;
 
@@ -112,6 +113,35 @@ impl SignedCheckpoint {
         } else {
             Err(CheckpointError::OtherOrigin)
         }
+    }
+
+    /// Who of these cosigners, such as witnesses, signed this checkpoint and when, in the order of the lines
+    /// . Lines of other keys are ignored; a line of one of these that does not verify rejects the
+    /// whole note. Keys of type 1 cosign nothing and are passed over.
+    pub fn cosignatures(&self, cosigners: &[VerifierKey]) -> Result<Vec<Cosignature>, CheckpointError> {
+        let mut found = Vec::new();
+        for line in self.note.signatures() {
+            let known = |key: &&VerifierKey| key.kind() != KeyKind::Note && key.made(line);
+            let mut known = cosigners.iter().filter(known).peekable();
+            if known.peek().is_some() {
+                let good = known.find_map(|key| Cosignature::verify(key, &self.checkpoint, line).ok());
+                found.push(good.ok_or(CheckpointError::Note(NoteError::SignatureInvalid))?);
+            }
+        }
+        Ok(found)
+    }
+
+    /// The checkpoint with these lines added to its note, each at most once. Lines that would be more than a
+    /// note may have are an error.
+    pub fn with_lines(&self, lines: &[NoteSignature]) -> Result<Self, CheckpointError> {
+        let mut signatures = self.note.signatures().to_vec();
+        for line in lines {
+            if !signatures.contains(line) {
+                signatures.push(line.clone());
+            }
+        }
+        let note = Note::new(self.note.text().to_owned(), signatures)?;
+        Ok(Self { checkpoint: self.checkpoint.clone(), note })
     }
 
     /// What the log signed.

@@ -7,6 +7,8 @@
 //! Formats are C2SP's (signed-note, tlog-checkpoint) and RFC 6962's; `SPEC.md` section 7.
 
 pub mod checkpoint;
+pub mod cosignature;
+mod key;
 pub mod leaf;
 pub mod merkle;
 pub mod note;

@@ -1,0 +1,116 @@
+//! What a log, its witnesses and its verifiers tell each other, against the vectors that were made with other
+//! implementations (Go's `crypto/mldsa` and torchwood's litewitness, `proofbundle`).
+
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test may fail by panicking"
+)]
+
+use arbiter_protocol::evidence::checkpoint::SignedCheckpoint;
+use arbiter_protocol::evidence::cosignature::{self, Cosignature, PosixSeconds};
+use arbiter_protocol::evidence::note::{KeyKind, VerifierKey};
+use arbiter_protocol::evidence::tile::{TileKind, TilePath, grown};
+use arbiter_protocol::ids::{Digest, PublicKey};
+use ed25519_dalek::{Signer as _, SigningKey};
+use serde_json::Value;
+
+fn vectors() -> Value {
+    serde_json::from_str(include_str!("vectors/evidence-log.json")).expect("the vectors are JSON")
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().expect("a string")
+}
+
+fn seed(value: &Value) -> [u8; 32] {
+    *Digest::parse_hex(text(value), "seed").expect("a seed").as_bytes()
+}
+
+/// The checkpoint of the vectors, size 8, with the cosignature of the witness.
+fn cosigned() -> SignedCheckpoint {
+    let note = &vectors()["note"];
+    let log = VerifierKey::parse(text(&note["log_vkey"])).unwrap();
+    SignedCheckpoint::verify(text(&note["cosigned_checkpoint"]), &log).unwrap()
+}
+
+///
+#[test]
+fn tile_paths_are_those_of_the_vectors() {
+    let vectors = &vectors()["tiles"];
+    for (index, path) in vectors["index_paths"].as_object().unwrap() {
+        let index: u64 = index.parse().unwrap();
+        let tile = TilePath::new(TileKind::Hashes(3), index, 256).unwrap();
+        assert_eq!(tile.to_string(), format!("tile/3/{}", text(path)));
+        assert_eq!(TilePath::parse(&tile.to_string()), Ok(tile));
+    }
+    for (size, paths) in vectors["rightmost_tiles_for_size"].as_object().unwrap() {
+        let size = size.parse().unwrap();
+        let published: Vec<_> = grown(0, size).collect();
+        for path in paths.as_array().unwrap() {
+            let path = TilePath::parse(text(path)).unwrap();
+            assert!(published.contains(&path), "{path} of {size}");
+            let TileKind::Hashes(level) = path.kind() else { panic!("{path}") };
+            let next = TilePath::at(TileKind::Hashes(level), path.index() + 1, size);
+            assert!(next.is_none_or(|next| paths.as_array().unwrap().contains(&next.to_string().into())));
+        }
+    }
+}
+
+///
+#[test]
+fn the_witness_key_cosigns_the_checkpoint_of_the_vector_byte_for_byte() {
+    let (note, cosigned) = (&vectors()["note"], cosigned());
+    let secret = SigningKey::from_bytes(&seed(&note["witness_seed_hex"]));
+    let public = PublicKey::from_bytes(secret.verifying_key().to_bytes());
+    let key = VerifierKey::cosigner("witness.example/w1", public).unwrap();
+    assert_eq!(key.to_string(), text(&note["witness_vkey"]));
+    assert_eq!(VerifierKey::parse(text(&note["witness_vkey"])), Ok(key.clone()));
+    assert_eq!((key.kind(), key.key_id(), key.public_key()), (KeyKind::Cosigner, 0x2032_4abe, None));
+
+    let [found] = &cosigned.cosignatures(std::slice::from_ref(&key)).unwrap()[..] else { panic!("one") };
+    assert_eq!((found.key(), found.time().seconds()), (&key, 1_700_000_000));
+    let message = cosignature::message(&key, found.time(), cosigned.checkpoint()).unwrap();
+    assert_eq!(String::from_utf8(message.clone()).unwrap(), text(&note["cosigned_message"]));
+    let line = cosignature::line(&key, found.time(), &secret.sign(&message).to_bytes()).unwrap();
+    let log = VerifierKey::parse(text(&note["log_vkey"])).unwrap();
+    let alone = SignedCheckpoint::verify(text(&note["checkpoint"]), &log).unwrap();
+    assert_eq!(alone.cosignatures(std::slice::from_ref(&key)), Ok(vec![]));
+    let rebuilt = alone.with_lines(&[line]).unwrap();
+    assert_eq!(rebuilt.note().to_string(), text(&note["cosigned_checkpoint"]));
+}
+
+///
+#[cfg(feature = "ml-dsa")]
+#[test]
+fn the_ml_dsa_key_cosigns_as_that_of_go_byte_for_byte() {
+    let (vectors, cosigned) = (&vectors()["mldsa44"], cosigned());
+    let secret = zeroize::Zeroizing::new(seed(&vectors["seed_hex"]));
+    let signer = cosignature::MlDsaSigner::from_seed(&secret);
+    let key = signer.verifier_key(text(&vectors["name"])).unwrap();
+    assert_eq!(format!("{:08x}", key.key_id()), text(&vectors["key_id"]));
+    assert_eq!(Digest::of(&[key.key_bytes()]).to_string(), text(&vectors["pk_sha256"]));
+    assert_eq!(VerifierKey::parse(&key.to_string()), Ok(key.clone()));
+
+    let time = PosixSeconds::new(vectors["timestamp"].as_u64().unwrap()).unwrap();
+    let message = cosignature::message(&key, time, cosigned.checkpoint()).unwrap();
+    assert_eq!(hex::encode(&message), text(&vectors["cosigned_message_hex"]));
+    let signature = signer.sign(&message).unwrap();
+    assert_eq!(Digest::of(&[&signature]).to_string(), text(&vectors["deterministic_sig_sha256"]));
+    let line = cosignature::line(&key, time, &signature).unwrap();
+    // The vector counts the key id.
+    let length = u64::try_from(line.signature().len() + 4).unwrap();
+    assert_eq!(length, vectors["note_signature_bytes"].as_u64().unwrap());
+    assert_eq!(Cosignature::verify(&key, cosigned.checkpoint(), &line).unwrap().time(), time);
+}
+
+/// Without the feature such a key is one of an unknown type.
+#[cfg(not(feature = "ml-dsa"))]
+#[test]
+fn without_the_feature_ml_dsa_keys_are_not_supported() {
+    use arbiter_protocol::evidence::note::NoteError;
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    let text = format!("w+00000000+{}", STANDARD.encode([[6].as_slice(), &[0; 1312]].concat()));
+    assert_eq!(VerifierKey::parse(&text), Err(NoteError::KeyUnsupported));
+}
