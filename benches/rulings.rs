@@ -175,7 +175,7 @@ fn escrowed_filings(rulings: usize) -> Arc<Vec<Filing>> {
 async fn run(folder: &Path, way: Way, callers: usize, cases: Arc<Vec<Filing>>) -> Row {
     let (keys, arbiter) = (keys(), arbiter());
     let data = tempfile::tempdir_in(folder).unwrap();
-    let store = Arc::new(RocksStore::open(&data.path().join("data"), &arbiter).unwrap());
+    let store = Arc::new(RocksStore::open(&data.path().join("data"), &arbiter, keys.vault()).unwrap());
     let desk = Desk {
         arbiter: arbiter.clone(),
         build: Digest::of(&[b"bench"]),

@@ -35,6 +35,7 @@ use arbiter_protocol::exchange::selection::{ByRole, Role};
 use arbiter_protocol::ids::{Digest, ExchangeId, LeafIndex};
 use arbiter_protocol::message::payment::{PaymentOrder, PaymentReceipt};
 use arbiter_protocol::role::arbiter::{Case, Decision, decide};
+use arbiter_protocol::ruling::notice::{ErasureReason, NotErasable, Notice};
 use arbiter_protocol::ruling::receipt::Receipt;
 use arbiter_protocol::ruling::sequencer::{ContentId, Desk, Record, Reply};
 use arbiter_protocol::statement::Verified;
@@ -82,7 +83,7 @@ impl Engine {
     /// let seed = |byte| zeroize::Zeroizing::new([byte; 32]);
     /// let keys = Keys::from_seeds(&Seeds { arbiter: seed(1), log: seed(2), veil: seed(3) });
     /// let arbiter = keys.identity(Origin::parse("arbiter.example/evidence")?);
-    /// let store = Arc::new(MemStore::new(&arbiter)?);
+    /// let store = Arc::new(MemStore::new(&arbiter, keys.vault())?);
     /// let desk = Desk { arbiter, build: Digest::of(&[b"build"]), clock_uncertainty: DurationMillis(500) };
     ///
     /// let engine = Engine::start(desk, keys, store, Box::new(SystemClock))?;
@@ -142,6 +143,9 @@ pub enum EngineError {
     /// read the log and run `fsck`.
     #[error("a stored entry cannot be read or a key is damaged; the operator has been told")]
     Damaged,
+    /// An exchange cannot be erased.
+    #[error(transparent)]
+    NotErasable(#[from] NotErasable),
     /// Everything that is held for parties takes the room that there is. Nothing was received or opened.
     #[error(
         "the item has {size_bytes} bytes, and what is held for parties takes {held} of {maximum} bytes already: choose \
@@ -167,8 +171,9 @@ pub enum EngineError {
     /// A rule forbids it.
     #[error(transparent)]
     Refused(#[from] Refused),
-    /// A signature out of escrow could not be sealed. Nothing was decided; the operator has been told.
-    #[error("the arbiter cannot seal what it opened; the operator has been told")]
+    /// A signature out of escrow could not be sealed, or a new exchange could not be given a key. Nothing was decided; the
+    /// operator has been told.
+    #[error("the arbiter cannot seal what it would keep; the operator has been told")]
     Unsealed,
     /// The engine has stopped. Whether the case was decided is known after the next start: ask again.
     #[error("the arbiter is stopping; ask again")]
@@ -193,6 +198,8 @@ pub struct Counters {
     pub attestations: u64,
     /// Commits, the one at the start included.
     pub commits: u64,
+    /// Exchanges erased.
+    pub erased: u64,
     /// Escrows found to be false.
     pub escrows_false: u64,
     /// Signatures taken out of escrow.
@@ -256,6 +263,7 @@ struct Tally {
     affidavits: AtomicU64,
     attestations: AtomicU64,
     commits: AtomicU64,
+    erased: AtomicU64,
     escrows_false: AtomicU64,
     escrows_opened: AtomicU64,
     orders_answered: AtomicU64,
@@ -269,7 +277,20 @@ struct Tally {
 enum Message {
     File(Box<Job>),
     Hear(Box<Heard>),
+    Log(Entry),
     Stop,
+}
+
+/// What the operator has logged.
+struct Entry {
+    what: Wanted,
+    reply: oneshot::Sender<Result<LeafIndex, EngineError>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Wanted {
+    Erase(ExchangeId, ErasureReason),
+    Note(Notice),
 }
 
 /// What a ledger said.
@@ -320,6 +341,38 @@ impl Handle {
         heard.await.map_err(|_| EngineError::Stopped)
     }
 
+    /// Logs that somebody else confirmed a time or a state of the log (R-536): `token` is the digest of what they signed,
+    /// such as the bytes of an RFC 3161 token over a checkpoint. Durable on return.
+    pub async fn anchor(&self, token: Digest) -> Result<LeafIndex, EngineError> {
+        self.log(Wanted::Note(Notice::Anchor(token))).await
+    }
+
+    /// Logs the digest of what the operator declares, if it is another than the one logged last (R-535). Durable on return.
+    pub async fn declare(&self, policy: Digest) -> Result<Option<LeafIndex>, EngineError> {
+        if self.shared.read(self.shared.store.declared_policy())? == Some(policy) {
+            return Ok(None);
+        }
+        self.log(Wanted::Note(Notice::PolicyChange(policy))).await.map(Some)
+    }
+
+    /// Logs the digest of the statement that names the successor (R-537). Durable on return.
+    pub async fn rotate(&self, succession: Digest) -> Result<LeafIndex, EngineError> {
+        self.log(Wanted::Note(Notice::KeyRotation(succession))).await
+    }
+
+    /// Destroys what is kept about an exchange that is over (R-533), and logs that. On return it is gone from every read;
+    /// [`Store::forget_history`] has it gone from the files.
+    pub async fn erase(&self, exchange: ExchangeId, reason: ErasureReason) -> Result<LeafIndex, EngineError> {
+        self.log(Wanted::Erase(exchange, reason)).await
+    }
+
+    async fn log(&self, what: Wanted) -> Result<LeafIndex, EngineError> {
+        let (reply, logged) = oneshot::channel();
+        let message = Message::Log(Entry { what, reply });
+        self.queue.send(message).await.map_err(|_| EngineError::Stopped)?;
+        logged.await.map_err(|_| EngineError::Stopped)?
+    }
+
     /// Orders to ledgers that are open, in the order of their ledgers, from the one after `after`; at most `count`.
     pub fn open_orders(
         &self,
@@ -365,7 +418,7 @@ impl Handle {
     /// opened, before any is. Not a promise.
     pub fn precheck(&self, case: &Case) -> Result<Precheck, EngineError> {
         let shared = &self.shared;
-        let record = shared.read(shared.store.record(&case.exchange_id()))?;
+        let record = shared.record(&case.exchange_id())?;
         let next = LeafIndex(self.log_size());
         match decide(case, record.known(), self.now(), next, ByRole::default())? {
             Decision::Attest(_) => Ok(Precheck::ContentWanted),
@@ -480,6 +533,7 @@ impl Handle {
             affidavits: read(&tally.affidavits),
             attestations: read(&tally.attestations),
             commits: read(&tally.commits),
+            erased: read(&tally.erased),
             escrows_false: read(&tally.escrows_false),
             escrows_opened: read(&tally.escrows_opened),
             leaves: self.log_size(),

@@ -8,7 +8,8 @@
 //!
 //! Nothing is written and nothing is signed. Invariants
 //! - The fault reported is the one with the lowest leaf index; faults without an index come last.
-//! - Every leaf but the first belongs to exactly one statement of one record, and the other way round.
+//! - Every leaf but those about the log itself belongs to exactly one statement of one record, and the other way round;
+//!   leaves of exchanges that were erased are counted and have no record.
 //! - A check of what is stored never trusts another stored value that the tree does not commit to.
 
 mod log;
@@ -35,6 +36,8 @@ pub struct Report {
     pub attestations: u64,
     /// Answers of ledgers to orders.
     pub answers: u64,
+    /// Exchanges that were erased.
+    pub erased: u64,
     /// Verdicts checked and good.
     pub verdicts: u64,
     /// The first fault.
@@ -95,6 +98,9 @@ pub enum Problem {
     /// A deposit was attested for an exchange that was ruled.
     #[error("it attests a deposit for an exchange that was ruled already (R-407)")]
     AfterVerdict,
+    /// A leaf of an exchange comes after its erasure, or nothing before it.
+    #[error("it comes after the erasure of its exchange, or erases an exchange without leaves (R-533)")]
+    AfterErasure,
     /// A ledger answers an order that no verdict gave.
     #[error("a ledger answers an order that no verdict before it gives (R-423)")]
     BeforeVerdict,
@@ -116,6 +122,9 @@ pub enum Problem {
     /// A statement of a party does not verify.
     #[error("a party's statement in the record: {0}")]
     Evidence(Rejected),
+    /// The list of erased exchanges is not what the leaves give, or one of them still has a record.
+    #[error("the erased exchanges are not those that the leaves name, or one still has a record (R-533)")]
+    Erased,
     /// Leaf 0 is not the beginning of this arbiter's log, or the beginning is elsewhere.
     #[error("the log does not begin, or begins again, for this arbiter here (R-502)")]
     Genesis,
@@ -125,6 +134,14 @@ pub enum Problem {
         /// `a root` or `a time`.
         what: &'static str,
     },
+    /// A leaf about the log itself names an exchange, another rule than its own, or a record.
+    #[error(
+        "it is about the log itself, and names an exchange, a record or a rule that is not its own (R-534)"
+    )]
+    OfTheLog,
+    /// The policy kept is not the one that the newest such leaf names.
+    #[error("the policy declared last is not the one that the leaves give (R-535)")]
+    Policy,
     /// A leaf names another key or rule version than this arbiter's.
     #[error("it names another key or rule version than this arbiter's")]
     Issuer,
@@ -177,7 +194,7 @@ pub enum Problem {
     Unclaimed,
 }
 
-/// Checks everything. With `veil`, pseudonyms and the commitments to sealed records too.
+/// Checks everything. With `veil`, pseudonyms too.
 pub fn check(
     store: &dyn Store,
     arbiter: &ArbiterIdentity,

@@ -697,7 +697,8 @@ async fn fsck_tells_clean_from_damaged_from_unchecked() {
     let never = "this arbiter has never served: there is no log to check in ";
     assert_fails(&home.run(&["fsck"]), 2, never);
     // Cut off before the first commit.
-    drop(RocksStore::open(&home.path("data"), &home.identity()).unwrap());
+    let keys = arbiter::keys::file::load(&home.path("arbiter.key")).unwrap();
+    drop(RocksStore::open(&home.path("data"), &home.identity(), keys.vault()).unwrap());
     assert_fails(&home.run(&["fsck"]), 2, never);
     assert_fails(&home.run(&["fsck", "--data", "nowhere"]), 2, "nowhere");
     assert!(!home.path("nowhere").exists(), "fsck makes nothing");

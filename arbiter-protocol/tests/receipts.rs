@@ -13,8 +13,9 @@ mod common;
 use arbiter_protocol::crypto::{MemorySigner, Signer as _};
 use arbiter_protocol::error::Refused;
 use arbiter_protocol::evidence::checkpoint::Checkpoint;
-use arbiter_protocol::evidence::leaf::{Event, Leaf, Pseudonym, RecordField, issuer_id, record_root};
+use arbiter_protocol::evidence::leaf::{Event, Leaf, Pseudonym, issuer_id};
 use arbiter_protocol::evidence::merkle::{leaf_hash, node_hash};
+use arbiter_protocol::evidence::record::{RecordField, record_root};
 use arbiter_protocol::exchange::selection::ByRole;
 use arbiter_protocol::exchange::selection::Role::{self, Originator, Responder};
 use arbiter_protocol::ids::{AgreementId, Digest, LeafIndex};
@@ -26,7 +27,7 @@ use arbiter_protocol::ruling::receipt::{Evidence, Receipt, Ruled, Unproven, cont
 use arbiter_protocol::ruling::sequencer::Seals;
 use arbiter_protocol::statement::{Envelope, Payload, Signed, Verified};
 use arbiter_protocol::time::{DurationMillis, UnixMillis};
-use common::{COMPLAIN_BY, Cast, EARLY, Kind, Notary, TestVeil, signature};
+use common::{COMPLAIN_BY, Cast, EARLY, Kind, Notary, signature};
 
 /// Every statement that an arbiter can make, with its receipt, as (name, agreement, request digest, receipt).
 fn honest() -> Vec<(&'static str, Agreement, Digest, Receipt)> {
@@ -288,7 +289,7 @@ impl Forger<'_> {
             tree_size: 2,
             root,
         };
-        let seals = Seals { arbiter: &self.cast.arbiter, log: &self.cast.log, veil: &TestVeil };
+        let seals = Seals { arbiter: &self.cast.arbiter, log: &self.cast.log };
         let checkpoint = Checkpoint { origin: self.offer.arbiter.log_origin.clone(), size: 2, root };
         Receipt {
             statement: statement.envelope().clone(),

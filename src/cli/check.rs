@@ -14,7 +14,7 @@ pub(super) fn check_data(settings: &Settings, out: &mut dyn Write) -> Result<(),
     telemetry::start(settings.log_format, &settings.log_filter)?;
     let (keys, arbiter) = load_identity(settings)?;
     let path = &settings.data;
-    let store = RocksStore::open_existing(path, &arbiter).map_err(|source| match source {
+    let store = RocksStore::open_existing(path, &arbiter, keys.vault()).map_err(|source| match source {
         StoreError::Damaged { .. } => CliError::Fault(source.to_string()),
         StoreError::Empty => CliError::NeverServed { path: path.clone() },
         source => CliError::Unchecked { path: path.clone(), source },

@@ -67,7 +67,7 @@ async fn serve_until_stopped(
     let mut hangup = Hangup::catch().map_err(refused)?;
 
     let Prepared { keys, arbiter, tls, modules } = prepared;
-    let store = RocksStore::open(&settings.data, &arbiter)
+    let store = RocksStore::open(&settings.data, &arbiter, keys.vault())
         .map_err(|source| CliError::Store { path: settings.data.clone(), source })?;
     let store = Arc::new(store);
     let desk = Desk {

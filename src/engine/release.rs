@@ -8,11 +8,12 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use arbiter_protocol::error::Refused;
 use arbiter_protocol::evidence::checkpoint::Checkpoint;
 use arbiter_protocol::evidence::merkle;
 use arbiter_protocol::ids::{Digest, ExchangeId, LeafIndex};
 use arbiter_protocol::message::payment::PaymentOrder;
-use arbiter_protocol::ruling::sequencer::{ContentId, Logged, Record, Reply, Seals};
+use arbiter_protocol::ruling::sequencer::{ContentId, Logged, Record, Reply, Seals, Veil as _};
 use arbiter_protocol::statement::{Payload, Verified};
 use tokio::sync::watch;
 
@@ -117,10 +118,21 @@ impl Shared {
         let arbiter = StatementGuard::new(self.keys.arbiter(), durable);
         let log = CheckpointGuard::new(self.keys.log(), durable);
         let log = Remembering::new(&log, &self.checkpoints);
-        make(Seals { arbiter: &arbiter, log: &log, veil: self.keys.veil() }).map_err(|error| {
+        make(Seals { arbiter: &arbiter, log: &log }).map_err(|error| {
             tracing::error!(%error, "a receipt could not be made");
             EngineError::Damaged
         })
+    }
+
+    /// What is kept about an exchange, to decide a case; nothing is decided about one that was erased.
+    pub(super) fn record(&self, exchange: &ExchangeId) -> Result<Record, EngineError> {
+        let record = self.read(self.store.record(exchange))?;
+        if record.key.is_none()
+            && self.read(self.store.erased(&self.keys.veil().pseudonym(exchange)))?.is_some()
+        {
+            return Err(Refused::Erased.into());
+        }
+        Ok(record)
     }
 
     /// Removes content that no record names, and frees its room.

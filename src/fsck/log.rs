@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use arbiter_protocol::evidence::leaf::{Event, Leaf, issuer_id};
+use arbiter_protocol::evidence::leaf::{Event, Leaf, Pseudonym, issuer_id};
 use arbiter_protocol::evidence::merkle::{Frontier, leaf_hash};
+use arbiter_protocol::evidence::record::record_root;
 use arbiter_protocol::ids::{Digest, LeafIndex};
 use arbiter_protocol::message::agreement::ArbiterIdentity;
 use arbiter_protocol::role::arbiter::RULES;
+use arbiter_protocol::ruling::notice::ErasureReason;
 use arbiter_protocol::ruling::sequencer::genesis_token;
 use arbiter_protocol::time::UnixMillis;
 
@@ -21,6 +23,16 @@ pub(super) struct Good {
     pub(super) stored: u64,
     /// The leaves of each exchange, by its pseudonym.
     pub(super) exchanges: BTreeMap<[u8; 16], Chain>,
+    /// The policy that the newest such leaf names.
+    policy: Option<Digest>,
+}
+
+impl Good {
+    /// Whether no record has to hold the statement of this leaf: it is about the log itself, or its exchange was erased.
+    pub(super) fn needs_no_record(&self, leaf: &Leaf) -> bool {
+        let erased = |chain: &Chain| chain.erased.is_some();
+        leaf.event.is_of_the_log() || self.exchanges.get(&leaf.exchange.0).is_some_and(erased)
+    }
 }
 
 /// The leaves of one exchange.
@@ -28,6 +40,8 @@ pub(super) struct Good {
 pub(super) struct Chain {
     /// The first of them.
     pub(super) first: u64,
+    /// The leaf that erases it.
+    pub(super) erased: Option<LeafIndex>,
     last: Option<LeafIndex>,
     count: u32,
     verdict: Option<Event>,
@@ -52,7 +66,7 @@ pub(super) fn check(
     report: &mut Report,
     progress: &mut dyn FnMut(Progress),
 ) -> Good {
-    let good = Good { leaves: 0, stored: head.size, exchanges: BTreeMap::new() };
+    let good = Good { leaves: 0, stored: head.size, exchanges: BTreeMap::new(), policy: None };
     let mut walk = Walk { arbiter, frontier: Frontier::new(), time: UnixMillis(0), good };
     while walk.good.leaves < head.size {
         let first = walk.good.leaves;
@@ -81,6 +95,11 @@ pub(super) fn check(
     }
     if root != head.root {
         report.found(None, None, Problem::Head { what: "a root" });
+    }
+    match store.declared_policy() {
+        Ok(declared) if declared == walk.good.policy => {}
+        Ok(_) => report.found(None, None, Problem::Policy),
+        Err(error) => report.found(None, None, error.into()),
     }
     if walk.time > head.time {
         report.found(None, None, Problem::Head { what: "a time" });
@@ -112,7 +131,25 @@ impl Walk<'_> {
         if begins != (index == 0) || (begins && leaf.token != genesis_token(self.arbiter)) {
             return Err(Problem::Genesis);
         }
-        if begins { Ok(()) } else { self.chain(&leaf) }
+        if leaf.event.is_of_the_log() { self.of_the_log(&leaf) } else { self.chain(&leaf) }
+    }
+
+    /// a leaf about the log itself is in no chain and commits to no record.
+    fn of_the_log(&mut self, leaf: &Leaf) -> Result<(), Problem> {
+        let rule = match leaf.event {
+            Event::Anchor => "R-536",
+            Event::KeyRotation => "R-537",
+            Event::PolicyChange => "R-535",
+            _ => "R-502",
+        };
+        let bare = leaf.exchange == Pseudonym([0; 16]) && leaf.sequence == 0 && leaf.previous.is_none();
+        if !bare || leaf.reason != rule || leaf.record != record_root(&[]) {
+            return Err(Problem::OfTheLog);
+        }
+        if leaf.event == Event::PolicyChange {
+            self.good.policy = Some(leaf.token);
+        }
+        Ok(())
     }
 
     /// at most one verdict, and one attestation of each who may deposit, linked to each other; R-423: answers of
@@ -123,7 +160,20 @@ impl Walk<'_> {
         if leaf.sequence != chain.count || leaf.previous != chain.last {
             return Err(Problem::Chain);
         }
+        if chain.erased.is_some() || (leaf.event == Event::Erasure && chain.count == 0) {
+            return Err(Problem::AfterErasure);
+        }
+        if leaf.event == Event::Erasure {
+            let reason = ErasureReason::ALL.into_iter().find(|it| it.token(&leaf.exchange) == leaf.token);
+            if leaf.reason != "R-533" || reason.is_none() || leaf.record != record_root(&[]) {
+                return Err(Problem::LeafMismatch);
+            }
+            chain.erased = Some(leaf.index);
+        }
         let answers = matches!(leaf.event, Event::PaymentPosted | Event::PaymentVoided);
+        if chain.erased.is_some() {
+            return Ok(());
+        }
         if chain.verdict.is_some() && !leaf.event.is_verdict() && !answers {
             return Err(Problem::AfterVerdict);
         }

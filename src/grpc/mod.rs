@@ -317,7 +317,7 @@ impl Server {
     /// let seed = |byte| zeroize::Zeroizing::new([byte; 32]);
     /// let keys = Keys::from_seeds(&Seeds { arbiter: seed(1), log: seed(2), veil: seed(3) });
     /// let arbiter = keys.identity(Origin::parse("arbiter.example/evidence")?);
-    /// let store = Arc::new(MemStore::new(&arbiter)?);
+    /// let store = Arc::new(MemStore::new(&arbiter, keys.vault())?);
     /// let desk = Desk { arbiter, build: Digest::of(&[b"build"]), clock_uncertainty: DurationMillis(1000) };
     /// let engine = Engine::start(desk, keys, store, Box::new(SystemClock))?;
     ///

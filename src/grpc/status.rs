@@ -312,6 +312,8 @@ pub fn engine(error: &EngineError) -> Status {
             let message = "the arbiter cannot read what it stored or holds; its operator must look at the log and run fsck";
             Problem::new(Code::Internal, reason::STORE_FAILED, message).status()
         }
+        // The API has no way to ask for an erasure.
+        EngineError::NotErasable(_) => unexpected("erase"),
         EngineError::Full { size_bytes, held, maximum } => full(error, *size_bytes, *held, *maximum),
         EngineError::OutOfRange { size } => {
             Problem::new(Code::OutOfRange, reason::RANGE_INVALID, error.to_string())

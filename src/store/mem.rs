@@ -14,12 +14,13 @@ use arbiter_protocol::message::agreement::ArbiterIdentity;
 use super::StoreError;
 use super::raw::{Durability, Expect, Pair, Raw, Turn, prepare};
 use super::schema::{Family, Write};
+use crate::keys::vault::Vault;
 
 /// A store in memory.
-#[derive(Debug)]
 pub struct MemStore {
     disk: Disk,
     turn: Turn,
+    vault: Arc<Vault>,
 }
 
 /// What is left of a [`MemStore`] when its process ends. Clones are the same disk.
@@ -67,13 +68,13 @@ impl Disk {
 
 impl MemStore {
     /// An empty store of this arbiter.
-    pub fn new(arbiter: &ArbiterIdentity) -> Result<Self, StoreError> {
-        Self::open(&Disk::default(), arbiter)
+    pub fn new(arbiter: &ArbiterIdentity, vault: &Arc<Vault>) -> Result<Self, StoreError> {
+        Self::open(&Disk::default(), arbiter, vault)
     }
 
     /// Opens what a disk holds, as after a restart.
-    pub fn open(disk: &Disk, arbiter: &ArbiterIdentity) -> Result<Self, StoreError> {
-        let store = Self { disk: disk.clone(), turn: Turn::default() };
+    pub fn open(disk: &Disk, arbiter: &ArbiterIdentity, vault: &Arc<Vault>) -> Result<Self, StoreError> {
+        let store = Self { disk: disk.clone(), turn: Turn::default(), vault: Arc::clone(vault) };
         prepare(&store, arbiter, Expect::NewOrExisting)?;
         Ok(store)
     }
@@ -139,6 +140,10 @@ impl Raw for MemStore {
 
     fn turn(&self) -> &Turn {
         &self.turn
+    }
+
+    fn vault(&self) -> &Vault {
+        &self.vault
     }
 }
 

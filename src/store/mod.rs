@@ -11,9 +11,10 @@
 //!
 //! # What each part is trusted for
 //! Records, leaves, nodes and head are trusted for availability only: at start the root is rebuilt and a
-//! mismatch refuses to sign; `fsck` recomputes everything. Contents are sealed to their recipient: whoever
-//! reads the store learns the statements and escrows that parties filed, never a deposited item or a signature that
-//! was in escrow.
+//! mismatch refuses to sign; `fsck` recomputes everything. Contents are sealed to their recipient, records under a key of
+//! each exchange that opens with the key file only: whoever reads the store without it learns how many exchanges there
+//! are, their ids, sizes and times. With it one learns the statements and escrows that parties filed, never a deposited
+//! item or a signature that was in escrow.
 
 pub mod mem;
 pub mod raw;
@@ -24,9 +25,11 @@ pub mod suite;
 
 use std::collections::BTreeMap;
 
+use arbiter_protocol::evidence::leaf::Pseudonym;
 use arbiter_protocol::evidence::merkle::NodeId;
 use arbiter_protocol::exchange::selection::Role;
-use arbiter_protocol::ids::{Digest, ExchangeId, PublicKey};
+use arbiter_protocol::ids::{Digest, ExchangeId, LeafIndex, PublicKey};
+use arbiter_protocol::ruling::notice::Erased;
 use arbiter_protocol::ruling::sequencer::{ContentId, Record};
 use arbiter_protocol::time::UnixMillis;
 use thiserror::Error;
@@ -55,6 +58,10 @@ pub struct Commit {
     pub records: BTreeMap<ExchangeId, Record>,
     /// Requests that stood and are decided now.
     pub decided: Vec<Due>,
+    /// Exchanges that are erased now; none of them is in `records`.
+    pub erased: Vec<Erased>,
+    /// The policy that is declared from now on, if it changed.
+    pub policy: Option<Digest>,
     /// New leaves: their indices end at `head.size - 1`.
     pub leaves: Vec<Vec<u8>>,
     /// Tree nodes that became complete.
@@ -129,6 +136,9 @@ pub enum StoreError {
         /// Identity configured.
         expected: String,
     },
+    /// The folder was made with another veil seed: no record would open, and pseudonyms would not be the same.
+    #[error("it was made with another key file: veil_seed is another; use the key file that belongs to it")]
+    OtherVault,
     /// The engine below failed: full disk, read-only, IO error.
     #[error("storage failed: {0}")]
     Io(String),
@@ -163,6 +173,21 @@ pub trait Store: Send + Sync + 'static {
     /// Every exchange with a record, in id order, from the one after `after`; at most `count`. For fsck,
     /// which reads each record by itself, so that a damaged one does not hide the others.
     fn exchanges(&self, after: Option<ExchangeId>, count: usize) -> Result<Vec<ExchangeId>, StoreError>;
+
+    /// Where the log says that an exchange was erased, if it was.
+    fn erased(&self, pseudonym: &Pseudonym) -> Result<Option<LeafIndex>, StoreError>;
+    /// Every exchange that was erased and its erasure leaf, in the order of pseudonyms, from the one after `after`; at most
+    /// `count`.
+    fn erasures(
+        &self,
+        after: Option<Pseudonym>,
+        count: usize,
+    ) -> Result<Vec<(Pseudonym, LeafIndex)>, StoreError>;
+    /// The policy declared last.
+    fn declared_policy(&self) -> Result<Option<Digest>, StoreError>;
+    /// Lets go of every byte that commits have removed or written over, here and in every journal: after it no file holds
+    /// what was erased. Takes as long as rewriting all records. Nothing else changes.
+    fn forget_history(&self) -> Result<(), StoreError>;
 
     /// Orders to ledgers that are open, in the order of their ledgers, from the one after `after`; at most `count`.
     fn open_orders(&self, after: Option<&OpenOrder>, count: usize) -> Result<Vec<OpenOrder>, StoreError>;

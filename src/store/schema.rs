@@ -5,7 +5,11 @@
 //! | `meta` | `format` | version, 4 bytes, never protected so that every version can read it | refusing to guess |
 //! | `meta` | `identity` | fingerprint of the arbiter, hexadecimal text | refusing another arbiter's folder |
 //! | `meta` | `head` | commits, size, root, time | availability: the root is rebuilt at start |
-//! | `records` | exchange id | [`Record`] as protobuf | availability: `fsck` decides it again |
+//! | `meta` | `vault` | fingerprint of what wraps the keys | refusing another key file |
+//! | `meta` | `policy` | SHA-256 of the policy declared last; absent before the first | knowing a change: `fsck` compares |
+//! | `records` | exchange id | nonce and [`Record`] as protobuf, sealed under the exchange's key | availability: `fsck` decides it again |
+//! | `keys` | exchange id | nonce and the exchange's key, wrapped (`crate::keys::vault`) | confidentiality: gone, the record and its salts are |
+//! | `erased` | pseudonym | index of the erasure leaf, 8 bytes | refusing a second verdict: `fsck` compares |
 //! | `leaves` | index | the leaf exactly as hashed | availability: the root commits to it |
 //! | `nodes` | level, index | 32-byte hash | availability: the root commits to it |
 //! | `contents` | content id | encapsulated key, number of chunks | availability: sealed to the recipient |
@@ -18,24 +22,30 @@
 //! that was altered or moved is noticed when it is read, before anything is signed. They stop accidents;
 //! against an attacker with write access stand the signed tree and `fsck`.
 //!
+//! A record and its key are written, and removed, in one commit.
+//!
 //! Invariants: one encoding a value (decode-then-encode gives the same bytes); a damaged value is an error
 //! that names the entry, never a default.
 
 use arbiter_protocol::escrow::Escrow;
+use arbiter_protocol::evidence::leaf::Pseudonym;
 use arbiter_protocol::evidence::merkle::NodeId;
 use arbiter_protocol::exchange::selection::{ByRole, Role};
 use arbiter_protocol::ids::{Digest, ExchangeId, LeafIndex, PublicKey};
 use arbiter_protocol::message::agreement::ArbiterIdentity;
 use arbiter_protocol::message::wire;
+use arbiter_protocol::ruling::notice::Erased;
 use arbiter_protocol::ruling::sequencer::{ContentId, LedgerAnswer, Logged, Record, Standing, genesis_token};
 use arbiter_protocol::statement::{Envelope, Payload, Signed};
 use arbiter_protocol::time::UnixMillis;
 use prost::Message as _;
+use zeroize::Zeroizing;
 
 use super::{Commit, ContentHead, Due, OpenOrder, StoreError, StoredHead};
+use crate::keys::vault::{self, Place, Vault};
 
-/// The version of everything in this module. 1 had no escrows, 2 no payments.
-pub const FORMAT: u32 = 3;
+/// The version of everything in this module. 1 had no escrows, 2 no payments, 3 kept records in the clear.
+pub const FORMAT: u32 = 4;
 
 /// A column family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,6 +54,10 @@ pub enum Family {
     Chunks,
     /// What opens sealed bytes.
     Contents,
+    /// Exchanges that were erased.
+    Erased,
+    /// Keys of exchanges, wrapped.
+    Keys,
     /// Leaves as hashed.
     Leaves,
     /// Version, identity, head.
@@ -62,9 +76,11 @@ pub enum Family {
 
 impl Family {
     /// Every family of this version.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Chunks,
         Self::Contents,
+        Self::Erased,
+        Self::Keys,
         Self::Leaves,
         Self::Meta,
         Self::Nodes,
@@ -79,6 +95,8 @@ impl Family {
         match self {
             Self::Chunks => "chunks",
             Self::Contents => "contents",
+            Self::Erased => "erased",
+            Self::Keys => "keys",
             Self::Leaves => "leaves",
             Self::Meta => "meta",
             Self::Nodes => "nodes",
@@ -94,6 +112,10 @@ impl Family {
 pub const FORMAT_KEY: &[u8] = b"format";
 /// The key of the arbiter's fingerprint.
 pub const IDENTITY_KEY: &[u8] = b"identity";
+/// The key of the fingerprint of the vault.
+pub const VAULT_KEY: &[u8] = b"vault";
+/// The key of the policy declared last.
+pub const POLICY_KEY: &[u8] = b"policy";
 /// The key of the head.
 pub const HEAD_KEY: &[u8] = b"head";
 
@@ -193,7 +215,9 @@ pub fn damaged(family: Family, key: &[u8], how: &str) -> StoreError {
             let (level, index) = key.split_at_checked(1).unwrap_or_default();
             format!("{} of level {}", number(index), level.first().copied().unwrap_or_default())
         }
-        Family::Orders | Family::Records | Family::Standing => hex::encode(key),
+        Family::Erased | Family::Keys | Family::Orders | Family::Records | Family::Standing => {
+            hex::encode(key)
+        }
     };
     StoreError::Damaged { what: family.one(), detail: format!("{entry}: {how}") }
 }
@@ -204,6 +228,8 @@ impl Family {
         match self {
             Self::Chunks => "chunk",
             Self::Contents => "content",
+            Self::Erased => "erasure",
+            Self::Keys => "key of an exchange",
             Self::Leaves => "leaf",
             Self::Meta => "entry",
             Self::Nodes => "node",
@@ -253,7 +279,7 @@ impl Write {
 
 /// Everything that a commit writes, at once. The tree comes first and the head last: if a file system breaks its word and
 /// only the beginning is there, the tree is longer than the head says, and the next start refuses.
-pub fn writes(commit: &Commit) -> Vec<Write> {
+pub fn writes(commit: &Commit, vault: &Vault) -> Vec<Write> {
     let count = u64::try_from(commit.leaves.len()).expect("invariant: a batch has few leaves");
     let first = commit.head.size.checked_sub(count).expect("invariant: new leaves end at the new size");
     let mut writes = Vec::new();
@@ -264,10 +290,10 @@ pub fn writes(commit: &Commit) -> Vec<Write> {
         writes.push(Write::put(Family::Leaves, leaf_key(index), leaf));
     }
     for (exchange, record) in &commit.records {
-        writes.push(match *record == Record::default() {
+        writes.extend(match record.is_blank() {
             // A request stood, and was let go.
-            true => Write::Remove { family: Family::Records, key: exchange.to_vec() },
-            false => Write::put(Family::Records, exchange.to_vec(), &encode_record(record)),
+            true => forgotten(exchange),
+            false => seal_record(vault, exchange, record),
         });
         writes.extend(named(record));
         writes.extend(orders(exchange, record));
@@ -276,8 +302,70 @@ pub fn writes(commit: &Commit) -> Vec<Write> {
     for due in &commit.decided {
         writes.push(Write::Remove { family: Family::Standing, key: standing_key(due) });
     }
+    for erased in &commit.erased {
+        writes.extend(erasure(erased));
+    }
+    if let Some(policy) = &commit.policy {
+        writes.push(Write::put(Family::Meta, POLICY_KEY.to_vec(), policy.as_bytes()));
+    }
     writes.push(Write::put(Family::Meta, HEAD_KEY.to_vec(), &encode_head(&commit.head)));
     writes
+}
+
+/// A record and its key, each sealed: everything that keeps it.
+pub fn seal_record(vault: &Vault, exchange: &ExchangeId, record: &Record) -> [Write; 2] {
+    let key = record.key.as_ref().expect("invariant R-530: a record that is kept has its key");
+    let plain = Zeroizing::new(encode_record(record));
+    let sealed = vault::seal_record(key, place(Family::Records, exchange), &plain);
+    [
+        Write::put(Family::Keys, exchange.to_vec(), &vault.wrap(place(Family::Keys, exchange), key)),
+        Write::put(Family::Records, exchange.to_vec(), &sealed),
+    ]
+}
+
+/// Reads what [`seal_record`] wrote: the values of the two entries.
+pub fn open_record(
+    vault: &Vault,
+    exchange: &ExchangeId,
+    wrapped: &[u8],
+    sealed: &[u8],
+) -> Result<Record, StoreError> {
+    let closed = |family| damaged(family, exchange.as_bytes(), "does not open with this key file");
+    let key = vault.unwrap(place(Family::Keys, exchange), wrapped).ok_or_else(|| closed(Family::Keys))?;
+    let plain = vault::open_record(&key, place(Family::Records, exchange), sealed);
+    let record = decode_record(exchange, &plain.ok_or_else(|| closed(Family::Records))?)?;
+    Ok(Record { key: Some(key), ..record })
+}
+
+const fn place(family: Family, exchange: &ExchangeId) -> Place<'_> {
+    Place { family: family.name(), key: exchange.as_bytes() }
+}
+
+fn forgotten(exchange: &ExchangeId) -> [Write; 2] {
+    [Family::Keys, Family::Records].map(|family| Write::Remove { family, key: exchange.to_vec() })
+}
+
+/// key, record and contents go; what is left says that there was something, and when it went.
+fn erasure(erased: &Erased) -> impl Iterator<Item = Write> {
+    let mark = Write::put(Family::Erased, erased.pseudonym.0.to_vec(), &erased.leaf.0.to_be_bytes());
+    let contents = erased.contents.iter().flat_map(|content| removal(*content));
+    forgotten(&erased.exchange).into_iter().chain(contents).chain([mark])
+}
+
+/// Reads an entry of [`Family::Erased`].
+pub fn decode_erased(key: &[u8], value: &[u8]) -> Option<(Pseudonym, LeafIndex)> {
+    let leaf = u64::from_be_bytes(value.try_into().ok()?);
+    Some((Pseudonym(key.try_into().ok()?), LeafIndex(leaf)))
+}
+
+/// Removes a content with its chunks.
+pub fn removal(content: ContentId) -> [Write; 3] {
+    let key = content_key(content);
+    [
+        Write::RemoveAll { family: Family::Chunks, start: key.clone() },
+        Write::Remove { family: Family::Contents, key: key.clone() },
+        Write::Remove { family: Family::Unnamed, key },
+    ]
 }
 
 /// A content that a record names is no garbage any more.
@@ -344,7 +432,7 @@ pub fn decode_content(bytes: &[u8]) -> Option<ContentHead> {
     Some(ContentHead { encapsulated: *encapsulated, chunks: u64::from_be_bytes(chunks.try_into().ok()?) })
 }
 
-/// The value of a record.
+/// A record before it is sealed; its key is not in it.
 pub fn encode_record(record: &Record) -> Vec<u8> {
     StoredRecord {
         version: FORMAT,
@@ -374,6 +462,7 @@ pub fn decode_record(exchange: &ExchangeId, bytes: &[u8]) -> Result<Record, Stor
     let attestation = |it: Option<StoredStatement>| it.map(load_logged).transpose().map_err(damaged);
     let answer = |it: Option<StoredAnswer>| it.map(load_answer).transpose().map_err(damaged);
     Ok(Record {
+        key: None,
         verdict,
         attestations: ByRole {
             originator: attestation(stored.originator_attestation)?,

@@ -9,10 +9,12 @@
 use std::collections::BTreeMap;
 
 use arbiter_protocol::evidence::merkle::NodeId;
+use arbiter_protocol::evidence::record::ExchangeKey;
 use arbiter_protocol::exchange::selection::ByRole;
 use arbiter_protocol::ids::{Digest, ExchangeId, LeafIndex};
 use arbiter_protocol::ruling::sequencer::{ContentId, Record};
 use arbiter_protocol::time::UnixMillis;
+use zeroize::Zeroizing;
 
 use super::{Commit, ContentHead, Store, StoreError, StoredHead};
 
@@ -46,6 +48,8 @@ pub fn commit(before: Option<&StoredHead>, leaves: &[&[u8]]) -> Commit {
     let nodes = (size..).zip(leaves).map(|(index, leaf)| (NodeId { level: 0, index }, Digest::of(&[leaf])));
     Commit {
         decided: Vec::new(),
+        erased: Vec::new(),
+        policy: None,
         expected: before.cloned(),
         head: StoredHead {
             commits: commits + 1,
@@ -65,7 +69,8 @@ fn exchange(byte: u8) -> ExchangeId {
 
 fn record(content: Option<ContentId>) -> Record {
     let held = ByRole { originator: content, responder: None };
-    Record { held, leaves: 2, last_leaf: Some(LeafIndex(0)), ..Record::default() }
+    let key = ExchangeKey::new(Zeroizing::new([9; 32]));
+    Record { held, leaves: 2, last_leaf: Some(LeafIndex(0)), ..Record::new(key) }
 }
 
 fn a_new_store_is_empty(bench: &impl Bench) {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use arbiter::fsck::{self, Fault, Problem};
 use arbiter::store::Store;
 use arbiter::store::raw::Tamper;
-use arbiter::store::schema::{self, Family};
+use arbiter::store::schema::{self, Family, Write};
 use arbiter_protocol::evidence::merkle::NodeId;
 use arbiter_protocol::exchange::selection::Role::{Originator, Responder};
 use arbiter_protocol::ids::{Digest, ExchangeId, LeafIndex};
@@ -39,6 +39,16 @@ fn find(store: &dyn Store) -> Option<Fault> {
     fsck::check(store, &arbiter(), Some(keys().veil()), &mut |_| {}).fault
 }
 
+/// A record as its own key seals it: only who has the key file can lie so.
+fn resealed(exchange: &ExchangeId, record: &Record) -> Vec<u8> {
+    let writes = schema::seal_record(keys().vault(), exchange, record);
+    let record = writes.into_iter().find_map(|write| match write {
+        Write::Put { family: Family::Records, value, .. } => Some(value),
+        _ => None,
+    });
+    record.unwrap()
+}
+
 /// The leaf that a fault in this entry concerns.
 fn leaf_of(store: &dyn Store, family: Family, key: &[u8]) -> Option<u64> {
     let number = |bytes: &[u8]| u64::from_be_bytes(bytes.try_into().unwrap());
@@ -51,7 +61,9 @@ fn leaf_of(store: &dyn Store, family: Family, key: &[u8]) -> Option<u64> {
         Family::Leaves => Some(number(key)),
         // The leaf that completed the node.
         Family::Nodes => Some(((number(&key[1..]) + 1) << key[0]) - 1),
-        Family::Records => of_record(&store.record(&ExchangeId::parse(key, "key").unwrap()).unwrap()),
+        Family::Keys | Family::Records => {
+            of_record(&store.record(&ExchangeId::parse(key, "key").unwrap()).unwrap())
+        }
         Family::Contents | Family::Chunks => {
             let ids = store.exchanges(None, 1000).unwrap();
             let records = ids.iter().map(|id| store.record(id).unwrap());
@@ -60,7 +72,7 @@ fn leaf_of(store: &dyn Store, family: Family, key: &[u8]) -> Option<u64> {
                 .filter(|record| record.held.iter().any(|(_, held)| *held == named))
                 .find_map(|record| of_record(&record))
         }
-        Family::Meta | Family::Orders | Family::Standing | Family::Unnamed => None,
+        Family::Erased | Family::Meta | Family::Orders | Family::Standing | Family::Unnamed => None,
     }
 }
 
@@ -82,7 +94,8 @@ async fn single_bytes(place: &impl Place<Store: Tamper>, rounds: usize) {
     fill(place).await;
     let store = place.open();
     assert!(find(&store).is_none());
-    let families = [Family::Chunks, Family::Contents, Family::Leaves, Family::Nodes, Family::Records];
+    let families =
+        [Family::Chunks, Family::Contents, Family::Keys, Family::Leaves, Family::Nodes, Family::Records];
     let mut entries = Vec::new();
     for family in families {
         let found = store.entries(family);
@@ -106,7 +119,7 @@ async fn single_bytes(place: &impl Place<Store: Tamper>, rounds: usize) {
         store.replace(*family, key, Some(value.clone()));
         *hit.entry(*family).or_insert(0) += 1;
     }
-    assert_eq!(hit.len(), 6, "every family is hit: {hit:?}");
+    assert_eq!(hit.len(), 7, "every family is hit: {hit:?}");
     assert!(find(&store).is_none(), "all was put back");
 }
 
@@ -128,7 +141,9 @@ async fn a_missing_entry_is_found() {
     let place = memory();
     fill(&place).await;
     let store = place.open();
-    for family in [Family::Chunks, Family::Contents, Family::Leaves, Family::Nodes, Family::Records] {
+    for family in
+        [Family::Chunks, Family::Contents, Family::Keys, Family::Leaves, Family::Nodes, Family::Records]
+    {
         for (key, value) in store.entries(family) {
             let leaf = leaf_of(&store, family, &key);
             store.replace(family, &key, None);
@@ -147,7 +162,7 @@ async fn changed_values_with_good_check_bytes_are_found_by_the_evidence() {
     fill(&place).await;
     let store = place.open();
     let mut random = Random(7);
-    for family in [Family::Leaves, Family::Nodes, Family::Records] {
+    for family in [Family::Keys, Family::Leaves, Family::Nodes, Family::Records] {
         let entries = store.entries(family);
         for _ in 0..150 {
             let (key, stored) = &entries[random.below(entries.len())];
@@ -158,7 +173,8 @@ async fn changed_values_with_good_check_bytes_are_found_by_the_evidence() {
             store.replace(family, key, Some(schema::protect(family, key, &value)));
             let fault = find(&store).unwrap_or_else(|| panic!("{family:?} byte {position} not found"));
             // In a record with two statements either can be hit.
-            let near = fault.index == leaf || (family == Family::Records && fault.index > leaf);
+            let near = fault.index == leaf
+                || ([Family::Keys, Family::Records].contains(&family) && fault.index > leaf);
             assert!(near, "{family:?} byte {position}, leaf {leaf:?}: {fault}");
             store.replace(family, key, Some(stored.clone()));
         }
@@ -227,7 +243,7 @@ async fn a_lie_in_a_record_is_called_by_its_name() {
         let mut record = truth.clone();
         lie(&mut record);
         assert_ne!(record, truth, "{name}");
-        let value = schema::protect(Family::Records, &key, &schema::encode_record(&record));
+        let value = resealed(&exchange, &record);
         store.replace(Family::Records, &key, Some(value));
         let fault = find(&store).unwrap_or_else(|| panic!("{name} not found"));
         assert!(expected(&fault.problem), "{name}: {fault}");
@@ -236,10 +252,14 @@ async fn a_lie_in_a_record_is_called_by_its_name() {
     }
     // Under another exchange.
     let other = [9; 32];
-    let bytes = schema::encode_record(&truth);
-    store.replace(Family::Records, &other, Some(schema::protect(Family::Records, &other, &bytes)));
+    for write in schema::seal_record(keys().vault(), &ExchangeId::from_bytes(other), &truth) {
+        let Write::Put { family, key, value } = write else { panic!("not kept") };
+        store.replace(family, &key, Some(value));
+    }
     assert!(matches!(find(&store).unwrap().problem, Problem::OtherExchange));
-    store.replace(Family::Records, &other, None);
+    for family in [Family::Keys, Family::Records] {
+        store.replace(family, &other, None);
+    }
     assert!(find(&store).is_none());
 }
 
@@ -326,7 +346,7 @@ async fn a_lie_about_an_escrow_is_called_by_its_name() {
         let stored = store.entries(Family::Records).into_iter().find(|(found, _)| *found == key).unwrap().1;
         let mut record = store.record(&exchange).unwrap();
         lie(&mut record);
-        let value = schema::protect(Family::Records, &key, &schema::encode_record(&record));
+        let value = resealed(&exchange, &record);
         assert_ne!(value, stored, "{name}");
         store.replace(Family::Records, &key, Some(value));
         let fault = find(&store).unwrap_or_else(|| panic!("{name} not found"));

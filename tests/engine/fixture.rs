@@ -72,7 +72,7 @@ impl Place for Memory {
     type Store = MemStore;
     fn open(&self) -> MemStore {
         self.0.crash();
-        MemStore::open(&self.0, &arbiter()).unwrap()
+        MemStore::open(&self.0, &arbiter(), keys().vault()).unwrap()
     }
 }
 
@@ -83,7 +83,7 @@ impl Place for Folder {
     fn open(&self) -> RocksStore {
         // A task that was ended lets go of its store a moment after whoever ended it goes on.
         for _ in 0..400 {
-            match RocksStore::open(self.0.path(), &arbiter()) {
+            match RocksStore::open(self.0.path(), &arbiter(), keys().vault()) {
                 Err(StoreError::InUse) => std::thread::sleep(Duration::from_millis(5)),
                 other => return other.unwrap(),
             }

@@ -11,8 +11,9 @@ use arbiter::store::mem::MemStore;
 use arbiter::store::raw::Tamper;
 use arbiter::store::schema::Family;
 use arbiter::store::{Commit, ContentHead, Due, OpenOrder, Store, StoreError, StoredHead};
+use arbiter_protocol::evidence::leaf::Pseudonym;
 use arbiter_protocol::evidence::merkle::NodeId;
-use arbiter_protocol::ids::{Digest, ExchangeId};
+use arbiter_protocol::ids::{Digest, ExchangeId, LeafIndex};
 use arbiter_protocol::ruling::sequencer::{ContentId, Record};
 
 /// What happens to a commit.
@@ -190,6 +191,26 @@ impl Store for Faulty {
 
     fn exchanges(&self, after: Option<ExchangeId>, count: usize) -> Result<Vec<ExchangeId>, StoreError> {
         self.works()?.exchanges(after, count)
+    }
+
+    fn erased(&self, pseudonym: &Pseudonym) -> Result<Option<LeafIndex>, StoreError> {
+        self.works()?.erased(pseudonym)
+    }
+
+    fn erasures(
+        &self,
+        after: Option<Pseudonym>,
+        count: usize,
+    ) -> Result<Vec<(Pseudonym, LeafIndex)>, StoreError> {
+        self.works()?.erasures(after, count)
+    }
+
+    fn declared_policy(&self) -> Result<Option<Digest>, StoreError> {
+        self.works()?.declared_policy()
+    }
+
+    fn forget_history(&self) -> Result<(), StoreError> {
+        self.works()?.forget_history()
     }
 
     fn open_orders(&self, after: Option<&OpenOrder>, count: usize) -> Result<Vec<OpenOrder>, StoreError> {

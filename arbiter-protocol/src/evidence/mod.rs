@@ -12,4 +12,5 @@ mod key;
 pub mod leaf;
 pub mod merkle;
 pub mod note;
+pub mod record;
 pub mod tile;

@@ -6,5 +6,7 @@
 //! ```
 //! The two halves are inverse: what [`sequencer`] plans, [`receipt`] recomputes.
 
+pub mod notice;
+pub mod opening;
 pub mod receipt;
 pub mod sequencer;
