@@ -56,6 +56,10 @@ pub const RECORD_FIELDS: usize = 9;
 pub const LEAF_BYTES: usize = 1024;
 /// Hashes or leaves in a full tile (tlog-tiles).
 pub const TILE_WIDTH: u16 = 256;
+/// Hashes in a consistency proof for a witness (tlog-witness).
+pub const WITNESS_PROOF_HASHES: usize = 63;
+/// Longest request to a witness, and answer: the proof and a note of [`NOTE_SIGNATURES`] ML-DSA signatures.
+pub const ADD_CHECKPOINT_BYTES: usize = 64 * 1024;
 /// Longest text of a signed note; a checkpoint has less than 200 bytes.
 pub const NOTE_TEXT_BYTES: usize = 4096;
 /// Signatures on one note: the number that signed-note asks every verifier to accept.

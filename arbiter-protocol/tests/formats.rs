@@ -12,6 +12,7 @@ use arbiter_protocol::evidence::checkpoint::SignedCheckpoint;
 use arbiter_protocol::evidence::cosignature::{self, Cosignature, PosixSeconds};
 use arbiter_protocol::evidence::note::{KeyKind, VerifierKey};
 use arbiter_protocol::evidence::tile::{TileKind, TilePath, grown};
+use arbiter_protocol::evidence::witness::{self, AddCheckpoint};
 use arbiter_protocol::ids::{Digest, PublicKey};
 use ed25519_dalek::{Signer as _, SigningKey};
 use serde_json::Value;
@@ -113,4 +114,26 @@ fn without_the_feature_ml_dsa_keys_are_not_supported() {
     use base64::{Engine as _, engine::general_purpose::STANDARD};
     let text = format!("w+00000000+{}", STANDARD.encode([[6].as_slice(), &[0; 1312]].concat()));
     assert_eq!(VerifierKey::parse(&text), Err(NoteError::KeyUnsupported));
+}
+
+///
+#[test]
+fn the_request_to_a_witness_of_the_vector_is_accepted() {
+    let vectors = vectors();
+    let body = text(&vectors["add_checkpoint"]["request_3_to_8"]);
+    let request = AddCheckpoint::parse(body).unwrap();
+    assert_eq!((request.old(), request.to_string().as_str()), (3, body));
+    let log = VerifierKey::parse(text(&vectors["note"]["log_vkey"])).unwrap();
+    let signed = SignedCheckpoint::verify(text(&vectors["note"]["checkpoint"]), &log).unwrap();
+    let built = AddCheckpoint::new(3, request.proof().to_vec(), &signed).unwrap();
+    assert_eq!(built.to_string(), body);
+    let root = |size: &str| Digest::parse_hex(text(&vectors["rfc6962"]["roots"][size]), "root").unwrap();
+    let keys = [log];
+    let accepted = witness::judge(Some((3, root("3"))), &request, &keys).unwrap();
+    assert!(accepted.grows() && accepted.checkpoint() == &signed);
+    for (latest, status) in
+        [(Some((3, root("4"))), 422), (Some((4, root("4"))), 409), (Some((8, root("8"))), 409), (None, 409)]
+    {
+        assert_eq!(witness::judge(latest, &request, &keys).unwrap_err().status(), status);
+    }
 }

@@ -362,6 +362,8 @@ fn the_limits_in_the_specification_are_those_of_the_code() {
         ("PROOF_HASHES", number(limits::PROOF_HASHES)),
         ("LEAF_BYTES", number(limits::LEAF_BYTES)),
         ("TILE_WIDTH", limits::TILE_WIDTH.to_string()),
+        ("WITNESS_PROOF_HASHES", number(limits::WITNESS_PROOF_HASHES)),
+        ("ADD_CHECKPOINT_BYTES", number(limits::ADD_CHECKPOINT_BYTES)),
         ("NOTE_TEXT_BYTES", number(limits::NOTE_TEXT_BYTES)),
         ("NOTE_SIGNATURES", number(limits::NOTE_SIGNATURES)),
         ("NOTE_KEY_NAME_BYTES", number(limits::NOTE_KEY_NAME_BYTES)),

@@ -189,7 +189,7 @@ async fn the_program_serves_with_the_modules_that_are_there() {
 
     let arbiter = ArbiterIdentity {
         key: PublicKey::parse(&said.key, "key").unwrap(),
-        log_key: VerifierKey::parse(&said.log_key).unwrap().public_key(),
+        log_key: VerifierKey::parse(&said.log_key).unwrap().public_key().expect("a key of type 1"),
         log_origin: Origin::parse(&said.log_origin).unwrap(),
         rules: said.rules.clone(),
     };

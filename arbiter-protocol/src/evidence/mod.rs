@@ -13,4 +13,6 @@ pub mod leaf;
 pub mod merkle;
 pub mod note;
 pub mod record;
+mod text;
 pub mod tile;
+pub mod witness;
