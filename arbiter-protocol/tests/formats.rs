@@ -11,7 +11,9 @@
 use arbiter_protocol::evidence::checkpoint::SignedCheckpoint;
 use arbiter_protocol::evidence::cosignature::{self, Cosignature, PosixSeconds};
 use arbiter_protocol::evidence::note::{KeyKind, VerifierKey};
+use arbiter_protocol::evidence::policy::Policy;
 use arbiter_protocol::evidence::tile::{TileKind, TilePath, grown};
+use arbiter_protocol::evidence::tlog_proof::{TlogProof, TlogProofError};
 use arbiter_protocol::evidence::witness::{self, AddCheckpoint};
 use arbiter_protocol::ids::{Digest, PublicKey};
 use ed25519_dalek::{Signer as _, SigningKey};
@@ -136,4 +138,30 @@ fn the_request_to_a_witness_of_the_vector_is_accepted() {
     {
         assert_eq!(witness::judge(latest, &request, &keys).unwrap_err().status(), status);
     }
+}
+
+/// the proof that `proofbundle` accepted.
+#[test]
+fn the_tlog_proof_of_the_vector_holds_for_its_leaf() {
+    let note = &vectors()["note"];
+    let proof = TlogProof::parse(text(&note["tlog_proof_leaf5"])).unwrap();
+    assert_eq!(proof.to_string(), text(&note["tlog_proof_leaf5"]));
+    let leaf = hex::decode(text(&note["leaf5_hex"])).unwrap();
+    let (log, witness) = (text(&note["log_vkey"]), text(&note["witness_vkey"]));
+    let policy =
+        |quorum: &str| Policy::parse(&format!("log {log}\nwitness w1 {witness}\nquorum {quorum}\n")).unwrap();
+    let proved = proof.verify(&leaf, &policy("w1")).unwrap();
+    assert_eq!((proved.index.0, proved.checkpoint.checkpoint().size), (5, 8));
+    let time = PosixSeconds::new(1_700_000_000).unwrap();
+    assert_eq!(proved.quorum.seen, [("w1".to_owned(), time)]);
+    assert!(proof.verify(b"another leaf", &policy("w1")).is_err());
+
+    // Without the line of the witness only a policy that asks for none is satisfied.
+    let [own, _] = proof.note().signatures() else { panic!("two lines") };
+    let alone =
+        SignedCheckpoint::verify(text(&note["checkpoint"]), &VerifierKey::parse(log).unwrap()).unwrap();
+    assert_eq!(alone.note().signatures(), std::slice::from_ref(own));
+    let alone = proof.with_checkpoint(&alone).unwrap();
+    assert_eq!(alone.verify(&leaf, &policy("w1")), Err(TlogProofError::Quorum));
+    assert!(alone.verify(&leaf, &policy("none")).is_ok());
 }
