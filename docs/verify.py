@@ -201,8 +201,8 @@ class Policy:
     def __init__(self, text):
         self.logs, self.witnesses, self.groups, self.quorum = [], {}, {}, None
         for line in text.splitlines():
-            words = line.split("#")[0].split()
-            if not words:
+            words = line.split()
+            if not words or words[0].startswith("#"):
                 continue
             if words[0] == "log":
                 self.logs.append(vkey(words[1]))
@@ -231,7 +231,7 @@ class Policy:
 
 def tlog_proof(text):
     """index, path, checkpoint"""
-    match = re.fullmatch("c2sp.org/tlog-proof@v1\n(?:extra ([A-Za-z0-9+/=]*)\n)?index (0|[1-9][0-9]*)\n((?:[A-Za-z0-9+/=]+\n)*)\n(.*)", text, re.S)
+    match = re.fullmatch(r"c2sp\.org/tlog-proof@v1\n(?:extra ([A-Za-z0-9+/=]*)\n)?index (0|[1-9][0-9]*)\n((?:[A-Za-z0-9+/=]+\n)*)\n(.*)", text, re.S)
     need(match, "not a tlog-proof")
     path = [b64(line) for line in match[3].split()]
     need(all(len(it) == 32 for it in path) and len(path) <= 64, "not a tlog-proof")

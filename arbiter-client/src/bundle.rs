@@ -21,6 +21,7 @@
 //!   after an abort, it must not be shown to anybody.
 
 mod receipt;
+pub mod upgrade;
 
 use std::fmt;
 use std::io::Read as _;
@@ -43,14 +44,15 @@ use thiserror::Error;
 use crate::durable;
 
 use receipt::ReceiptFile;
-pub use receipt::{BundledReceipt, TIMESTAMP_BYTES, TIMESTAMPS, TLOG_PROOF_BYTES};
+pub use receipt::{BundledReceipt, TIMESTAMP_BYTES, TIMESTAMPS};
+pub(crate) use receipt::{CHECKPOINT_BYTES, timestamps, tlog_proof};
 
 /// The media type of a bundle, also its `format` field.
 pub const MEDIA_TYPE: &str = "application/vnd.arbiter.evidence-bundle.v1+json";
 /// The extension of bundle files.
 pub const EXTENSION: &str = "fxe";
 /// Largest bundle file: 18 envelopes of at most 43.4 KB in base64, six escrows of at most 98.3 KB in base64, two
-/// signatures, proofs, tokens and the small parts make 1.8 MB (computed below); the rest is room for the white space of
+/// signatures, proofs, tokens and the small parts make 1.9 MB (computed below); the rest is room for the white space of
 /// other tools.
 pub const BUNDLE_BYTES: usize = 2 * 1024 * 1024;
 /// Most receipts in a bundle: one attestation, one verdict.
@@ -283,13 +285,7 @@ impl Bundle {
 
     /// Reads the JSON form.
     pub fn parse(bytes: &[u8]) -> Result<Self, BundleError> {
-        if bytes.len() > BUNDLE_BYTES {
-            return Err(BundleError::TooLarge);
-        }
-        let file: File = serde_json::from_slice(bytes).map_err(|error| match error.classify() {
-            serde_json::error::Category::Eof => BundleError::CutOff { line: error.line() },
-            _ => BundleError::Json(error),
-        })?;
+        let file: File = from_json(bytes)?;
         if file.format != MEDIA_TYPE {
             return Err(BundleError::Format);
         }
@@ -337,19 +333,12 @@ impl Bundle {
             payments: Pair::of(self.payments.map(|_, it| it.as_ref().map(text))),
             receipts: self.receipts.iter().map(ReceiptFile::from).collect(),
         };
-        let mut json =
-            serde_json::to_vec_pretty(&file).expect("invariant: strings and lists always serialize");
-        json.push(b'\n');
-        json
+        json(&file)
     }
 
     /// Reads a bundle file, never more than [`BUNDLE_BYTES`] of it.
     pub fn read(path: &Path) -> Result<Self, BundleError> {
-        let io = |source| BundleError::Io { path: path.to_owned(), source };
-        let mut bytes = Vec::new();
-        let limit = u64::try_from(BUNDLE_BYTES).unwrap_or(u64::MAX).saturating_add(1);
-        std::fs::File::open(path).map_err(io)?.take(limit).read_to_end(&mut bytes).map_err(io)?;
-        Self::parse(&bytes)
+        Self::parse(&read_file(path)?)
     }
 
     /// Writes the bundle: after a crash there is the old file or the new one, never half of one.
@@ -357,6 +346,42 @@ impl Bundle {
         let io = |source| BundleError::Io { path: path.to_owned(), source };
         durable::replace(path, &self.to_json(), 0o666).map_err(io)
     }
+}
+
+/// A file of evidence of whatever kind, never more than [`BUNDLE_BYTES`] and one byte of it.
+pub fn read_file(path: &Path) -> Result<Vec<u8>, BundleError> {
+    let io = |source| BundleError::Io { path: path.to_owned(), source };
+    let mut bytes = Vec::new();
+    let limit = u64::try_from(BUNDLE_BYTES).unwrap_or(u64::MAX).saturating_add(1);
+    std::fs::File::open(path).map_err(io)?.take(limit).read_to_end(&mut bytes).map_err(io)?;
+    Ok(bytes)
+}
+
+/// The `format` that a file of evidence names, whatever else is in it.
+pub fn format_of(bytes: &[u8]) -> Result<String, BundleError> {
+    #[derive(Deserialize)]
+    struct Named {
+        format: String,
+    }
+    from_json(bytes).map(|it: Named| it.format)
+}
+
+/// Reads JSON of bounded size, and says what is wrong with it.
+pub(crate) fn from_json<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, BundleError> {
+    if bytes.len() > BUNDLE_BYTES {
+        return Err(BundleError::TooLarge);
+    }
+    serde_json::from_slice(bytes).map_err(|error| match error.classify() {
+        serde_json::error::Category::Eof => BundleError::CutOff { line: error.line() },
+        _ => BundleError::Json(error),
+    })
+}
+
+/// Writes JSON as people can read it.
+pub(crate) fn json(file: &impl Serialize) -> Vec<u8> {
+    let mut json = serde_json::to_vec_pretty(file).expect("invariant: strings and lists always serialize");
+    json.push(b'\n');
+    json
 }
 
 /// The JSON form. Field order is the order in the file.
@@ -432,7 +457,7 @@ fn signature(text: &str, place: &'static str) -> Result<Vec<u8>, BundleError> {
 }
 
 /// At most `most` bytes, and no work for more.
-fn decoded(text: &str, most: usize, place: &'static str) -> Result<Vec<u8>, BundleError> {
+pub(crate) fn decoded(text: &str, most: usize, place: &'static str) -> Result<Vec<u8>, BundleError> {
     if text.len() > base64_bytes(most) {
         return Err(BundleError::Field(place));
     }
@@ -441,11 +466,11 @@ fn decoded(text: &str, most: usize, place: &'static str) -> Result<Vec<u8>, Bund
     if bytes.len() > most { Err(BundleError::Field(place)) } else { Ok(bytes) }
 }
 
-fn optional(text: Option<&str>, place: &'static str) -> Result<Option<Envelope>, BundleError> {
+pub(crate) fn optional(text: Option<&str>, place: &'static str) -> Result<Option<Envelope>, BundleError> {
     text.map(|text| envelope(text, place)).transpose()
 }
 
-fn lower_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+pub(crate) fn lower_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
     let bytes: [u8; N] = hex::decode(text).ok()?.try_into().ok()?;
     (hex::encode(bytes) == text).then_some(bytes)
 }

@@ -60,6 +60,7 @@ pub mod bundle;
 pub mod client;
 pub mod clock;
 pub mod consent;
+pub mod disclosure;
 mod driver;
 mod durable;
 mod endpoint;
@@ -83,6 +84,8 @@ pub mod testing;
 pub mod timestamp;
 pub mod transport;
 pub mod verify;
+#[cfg(feature = "audit")]
+pub mod web;
 
 /// The protocol's types that this library speaks in. The generated wire types are not among them: they change
 /// with the tools that generate them.

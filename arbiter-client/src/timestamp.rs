@@ -27,7 +27,9 @@ use std::path::Path;
 use arbiter_protocol::time::UnixMillis;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, TrustAnchor};
-use thiserror::Error;
+
+use crate::error::Error;
+use crate::random;
 
 pub use request::{QUERY, REPLY, REPLY_BYTES, granted, query};
 pub use token::Token;
@@ -36,6 +38,12 @@ pub use token::Token;
 const CA_BYTES: u64 = 2 * 1024 * 1024;
 /// id-sha256.
 const SHA256: &[u8] = &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01];
+
+/// A fresh nonce for [`query`]: from the operating system, which is at fault if there is none.
+pub fn nonce() -> Result<u64, Error> {
+    let random = random::bytes()?;
+    Ok(random.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes)))
+}
 
 /// The certificate authorities whose time-stamps are believed.
 #[derive(Clone, Debug)]
@@ -75,7 +83,7 @@ pub struct Stamped {
 }
 
 /// Why a token is not accepted, or not to be had.
-#[derive(Debug, Error)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TimestampError {
     /// The file of trusted certificates. Its owner's fault.

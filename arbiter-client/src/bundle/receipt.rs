@@ -22,8 +22,6 @@ use serde::{Deserialize, Serialize};
 
 use super::{BundleError, Pair, base64_bytes, decoded, envelope, escrow, escrows_text, lower_hex, optional};
 
-/// Longest tlog-proof: 64 hashes, a checkpoint, and the 16 signatures that a note may have at most.
-pub const TLOG_PROOF_BYTES: usize = 64 * 1024;
 /// Most time-stamp tokens of one receipt: several authorities, or newer ones before an algorithm ages.
 pub const TIMESTAMPS: usize = 4;
 /// Longest time-stamp token: a signature and its chain of certificates.
@@ -34,7 +32,7 @@ pub const TIMESTAMP_BYTES: usize = 16 * 1024;
 pub struct BundledReceipt {
     /// What the arbiter answered.
     pub receipt: Receipt,
-    /// The leaf in a newer, cosigned checkpoint: C2SP tlog-proof, exactly as it came, at most [`TLOG_PROOF_BYTES`].
+    /// The leaf in a newer, cosigned checkpoint: C2SP tlog-proof, exactly as it came, at most [`limits::TLOG_PROOF_BYTES`].
     pub tlog_proof: Option<String>,
     /// RFC 3161 time-stamp tokens (DER), at most [`TIMESTAMPS`] of at most [`TIMESTAMP_BYTES`] each.
     pub timestamps: Vec<Vec<u8>>,
@@ -105,7 +103,7 @@ impl TryFrom<ReceiptFile> for BundledReceipt {
         if file.inclusion_proof.len() > limits::PROOF_HASHES {
             return Err(BundleError::Field("receipts.inclusion_proof"));
         }
-        if file.record_salts.len() > RECORD_FIELDS {
+        if file.record_salts.len() > limits::RECORD_FIELDS {
             return Err(BundleError::Field("receipts.record_salts"));
         }
         if file.leaf.len() > limits::LEAF_BYTES {
@@ -114,14 +112,8 @@ impl TryFrom<ReceiptFile> for BundledReceipt {
         if file.checkpoint.len() > CHECKPOINT_BYTES {
             return Err(BundleError::Field("receipts.checkpoint"));
         }
-        if file.tlog_proof.as_ref().is_some_and(|it| it.len() > TLOG_PROOF_BYTES) {
-            return Err(BundleError::Field("receipts.tlog_proof"));
-        }
-        if file.timestamps.len() > TIMESTAMPS {
-            return Err(BundleError::Field("receipts.timestamps"));
-        }
-        let token = |text: &String| decoded(text, TIMESTAMP_BYTES, "receipts.timestamps");
-        let timestamps = file.timestamps.iter().map(token).collect::<Result<_, _>>()?;
+        let tlog_proof = tlog_proof(file.tlog_proof, "receipts.tlog_proof")?;
+        let timestamps = timestamps(&file.timestamps, "receipts.timestamps")?;
         let receipt = Receipt {
             statement: envelope(&file.statement, "receipts.statement")?,
             answer: envelope(&file.answer, "receipts.answer")?,
@@ -151,14 +143,27 @@ impl TryFrom<ReceiptFile> for BundledReceipt {
                 .collect::<Option<_>>()
                 .ok_or(BundleError::Field("receipts.record_salts"))?,
         };
-        Ok(Self { receipt, tlog_proof: file.tlog_proof, timestamps })
+        Ok(Self { receipt, tlog_proof, timestamps })
     }
 }
 
+/// Bounded; read by who verifies it.
+pub(crate) fn tlog_proof(text: Option<String>, place: &'static str) -> Result<Option<String>, BundleError> {
+    if text.as_ref().is_some_and(|it| it.len() > limits::TLOG_PROOF_BYTES) {
+        return Err(BundleError::Field(place));
+    }
+    Ok(text)
+}
+
+pub(crate) fn timestamps(texts: &[String], place: &'static str) -> Result<Vec<Vec<u8>>, BundleError> {
+    if texts.len() > TIMESTAMPS {
+        return Err(BundleError::Field(place));
+    }
+    texts.iter().map(|text| decoded(text, TIMESTAMP_BYTES, place)).collect()
+}
+
 /// Longest checkpoint note: three lines and a few signatures.
-const CHECKPOINT_BYTES: usize = 8 * 1024;
-/// Fields of a sealed record: request, offer, acceptance, two attestations, two escrows, statement.
-const RECORD_FIELDS: usize = 8;
+pub(crate) const CHECKPOINT_BYTES: usize = 8 * 1024;
 /// The most that one receipt needs in a file: six statements, two escrows, leaf, proof, checkpoint and salts, and what others add.
 /// A line of a tlog-proof ends with two bytes in JSON.
 pub(super) const RECEIPT_BYTES: usize = 6 * base64_bytes(limits::ENVELOPE_BYTES)
@@ -166,7 +171,7 @@ pub(super) const RECEIPT_BYTES: usize = 6 * base64_bytes(limits::ENVELOPE_BYTES)
     + limits::LEAF_BYTES
     + limits::PROOF_HASHES * 80
     + CHECKPOINT_BYTES
-    + RECORD_FIELDS * 48
-    + TLOG_PROOF_BYTES
+    + limits::RECORD_FIELDS * 48
+    + limits::TLOG_PROOF_BYTES
     + 1024
     + TIMESTAMPS * base64_bytes(TIMESTAMP_BYTES);

@@ -152,6 +152,11 @@ impl<'a> Token<'a> {
         self.info.imprint == self.info.hash.of(text)
     }
 
+    /// The time that it states. Nothing is verified.
+    pub const fn claimed_time(&self) -> UnixMillis {
+        self.info.time
+    }
+
     /// The nonce of the request, if it fits 64 bits as ours do.
     pub(super) const fn nonce(&self) -> Option<u64> {
         self.info.nonce

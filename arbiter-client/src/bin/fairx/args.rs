@@ -1,5 +1,6 @@
 //! The command line.
 
+mod evidence;
 mod money;
 
 use std::net::SocketAddr;
@@ -10,6 +11,7 @@ use arbiter_client::pin::DEFAULT_URL;
 use arbiter_client::signing::Algorithm;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use evidence::{BundleCommand, Disclose, RulingKind};
 pub use money::{FromPurse, LedgerCa, MoneyDeadlines, PurseCommand};
 
 /// Fair exchange between two parties: both get what was agreed, or neither does.
@@ -48,7 +50,13 @@ Sign with a key of your own, or elsewhere (by a token, or with OpenSSL):
   fairx offer contract --file contract.pdf --signature-from statement.sig --public key.pub --to ... --connect ...
 
 Check what somebody shows you:
-  fairx verify evidence.fxe --arbiter arbiter.pin --file contract.pdf"
+  fairx verify evidence.fxe --arbiter arbiter.pin --file contract.pdf
+
+Make it stand without the arbiter, and show a court only a part:
+  fairx bundle upgrade evidence.fxe --from https://log.example/
+  fairx bundle timestamp evidence.fxe --tsa https://tsa.example/
+  fairx verify evidence.fxe --arbiter arbiter.pin --policy policy.txt --tsa-ca tsa.pem
+  fairx disclose evidence.fxe --field statement --out verdict.fxd"
     )
 }
 
@@ -122,8 +130,17 @@ pub enum Command {
         #[command(subcommand)]
         command: PurseCommand,
     },
-    /// Verify an evidence bundle, without any network. Exit 0 good, 1 bad, 2 usage.
+    /// Verify an evidence bundle or a disclosure, without any network. Exit 0 good, 1 bad, 2 usage, 5 not bad, but without the
+    /// cosignatures or time-stamps that --policy and --tsa-ca ask for.
     Verify(Verify),
+    /// Add proofs from outside to an evidence bundle: cosignatures of witnesses, time-stamps.
+    Bundle {
+        /// What to do.
+        #[command(subcommand)]
+        command: BundleCommand,
+    },
+    /// Write a file that shows single fields of what the arbiter recorded, and proves them, without the rest.
+    Disclose(Disclose),
     /// Tell in plain words what an evidence bundle or an offer says.
     Explain {
         /// The bundle.
@@ -573,6 +590,15 @@ pub struct Verify {
     /// A file to compare with the agreement: what it describes, a signature file, or the text that one signs.
     #[arg(long = "file", value_name = "FILE", id = "content")]
     pub files: Vec<PathBuf>,
+    /// The logs and witnesses to trust (C2SP tlog-policy): every ruling must have cosignatures that make its quorum.
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+    /// The certificates (PEM) of time-stamping authorities to trust: every ruling must have a time-stamp by one of them.
+    #[arg(long, value_name = "FILE")]
+    pub tsa_ca: Option<PathBuf>,
+    /// Apply the rules to the evidence again and compare. This is always done; the flag only says so.
+    #[arg(long)]
+    pub rerun: bool,
     /// Print the report as JSON.
     #[arg(long)]
     pub json: bool,
