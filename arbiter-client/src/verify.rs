@@ -156,6 +156,7 @@ impl<'a> Desk<'a> {
         Self { verifier, checks: Vec::new(), times: Vec::new(), proves: Vec::new(), warnings: Vec::new() }
     }
 
+    ///
     fn finding(&self) -> Finding {
         let any = |status| self.checks.iter().any(|check| check.status == status);
         match (any(Status::Failed) || any(Status::Skipped), any(Status::Missing)) {
