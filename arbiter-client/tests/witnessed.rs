@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // A test may stop where it likes.
 
 mod authority;
+mod cosigned;
 mod fixture;
-mod published;
 mod reader;
 
 use std::convert::Infallible;
@@ -23,8 +23,8 @@ use arbiter_protocol::message::request::Action;
 use arbiter_protocol::time::UnixMillis;
 use authority::{Authority, Kind};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use cosigned::{Published, SEEN, policy};
 use fixture::*;
-use published::{Published, SEEN, policy};
 
 /// A delivery that the arbiter resolved: an attestation and a verdict; and the arbiter.
 fn delivered() -> (Arbiter, Bundle) {

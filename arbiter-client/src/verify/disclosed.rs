@@ -212,10 +212,7 @@ fn signed(
     arbiter: &ArbiterIdentity,
     shown: &Shown,
 ) -> Result<Signer, Invalid> {
-    fn check<T: Payload>(envelope: &Envelope, key: Option<PublicKey>) -> Result<T, Invalid>
-    where
-        T: Clone,
-    {
+    fn check<T: Payload + Clone>(envelope: &Envelope, key: Option<PublicKey>) -> Result<T, Invalid> {
         let signed = Signed::<T>::parse(envelope.clone())?.verify(&key.unwrap_or_else(|| envelope.key()))?;
         Ok((*signed).clone())
     }
