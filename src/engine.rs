@@ -366,6 +366,11 @@ impl Handle {
         self.log(Wanted::Erase(exchange, reason)).await
     }
 
+    /// What was stated about an exchange, each as the receipt for the request that caused it: attestations, then the verdict.
+    pub fn receipts(&self, exchange: &ExchangeId) -> Result<Vec<Receipt>, EngineError> {
+        self.shared.receipts(exchange)
+    }
+
     async fn log(&self, what: Wanted) -> Result<LeafIndex, EngineError> {
         let (reply, logged) = oneshot::channel();
         let message = Message::Log(Entry { what, reply });

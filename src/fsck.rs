@@ -17,9 +17,10 @@ mod records;
 
 use std::fmt;
 
-use arbiter_protocol::error::{Invalid, Rejected};
+use arbiter_protocol::error::Rejected;
 use arbiter_protocol::ids::{Digest, ExchangeId};
 use arbiter_protocol::message::agreement::ArbiterIdentity;
+use arbiter_protocol::ruling::chain::LeafFault;
 use arbiter_protocol::ruling::sequencer::Veil;
 use thiserror::Error;
 
@@ -89,24 +90,6 @@ pub enum Progress {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Problem {
-    /// A statement that there can be only once is there twice.
-    #[error("it is the second {what} of its exchange (R-401)")]
-    Again {
-        /// `verdict` or `attestation`.
-        what: &'static str,
-    },
-    /// A deposit was attested for an exchange that was ruled.
-    #[error("it attests a deposit for an exchange that was ruled already (R-407)")]
-    AfterVerdict,
-    /// A leaf of an exchange comes after its erasure, or nothing before it.
-    #[error("it comes after the erasure of its exchange, or erases an exchange without leaves (R-533)")]
-    AfterErasure,
-    /// A ledger answers an order that no verdict gave.
-    #[error("a ledger answers an order that no verdict before it gives (R-423)")]
-    BeforeVerdict,
-    /// A leaf does not follow the leaf of the same exchange that it must follow.
-    #[error("its sequence number or link does not follow the previous leaf of its exchange")]
-    Chain,
     /// A deposit, or a signature out of escrow, is not whole.
     #[error("the content held for a party is not whole: {problem}")]
     Content {
@@ -134,20 +117,12 @@ pub enum Problem {
         /// `a root` or `a time`.
         what: &'static str,
     },
-    /// A leaf about the log itself names an exchange, another rule than its own, or a record.
-    #[error(
-        "it is about the log itself, and names an exchange, a record or a rule that is not its own (R-534)"
-    )]
-    OfTheLog,
     /// The policy kept is not the one that the newest such leaf names.
     #[error("the policy declared last is not the one that the leaves give (R-535)")]
     Policy,
-    /// A leaf names another key or rule version than this arbiter's.
-    #[error("it names another key or rule version than this arbiter's")]
-    Issuer,
-    /// A leaf does not decode.
-    #[error("it is not a leaf: {0}")]
-    Leaf(Invalid),
+    /// A leaf breaks a rule of the log.
+    #[error(transparent)]
+    Leaf(#[from] LeafFault),
     /// A record's copy of a leaf is not the logged leaf, or the leaf does not describe the statement.
     #[error("the leaf does not describe the statement in the record")]
     LeafMismatch,
@@ -165,12 +140,6 @@ pub enum Problem {
     /// A record is kept under another exchange than it is about.
     #[error("the record is kept under another exchange than it is about")]
     OtherExchange,
-    /// A leaf says that it is elsewhere.
-    #[error("it says that it is leaf {says}")]
-    Place {
-        /// What it says.
-        says: u64,
-    },
     /// A record without any statement.
     #[error("the record holds no statement")]
     RecordEmpty,
@@ -183,9 +152,6 @@ pub enum Problem {
     /// The store could not give an entry.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A leaf is older than the one before it.
-    #[error("it is older than the leaf before it (R-409)")]
-    Time,
     /// The tree named in a record is not a tree of this log that holds the leaf.
     #[error("the tree that the record names is not one of this log that holds the leaf")]
     Tree,

@@ -11,12 +11,14 @@
 //! | --- | --- |
 //! | [`cli`], [`config`], [`telemetry`] | how the process is started, set up and watched |
 //! | [`clock`] | the only place that reads the clock of the machine |
+//! | [`disclosure`] | what an operator hands to an auditor: bundles, openings |
 //! | [`engine`] | the single writer: decide, commit, release |
 //! | [`fsck`] | checks a whole store again from its evidence |
 //! | [`grpc`] | the API of `proto/arbiter/v1` |
 //! | [`keys`] | secret keys, those of escrow epochs, and a guard that signs only what is durable |
 //! | [`ledger`] | accounts and payments: a service of its own, `arbiter ledger serve` |
 //! | [`modules`] | payment rails: ledgers and adapters, each within its bounds |
+//! | [`policy`] | what the operator declares, as one text whose hash is in the log |
 //! | [`store`] | durable state: a contract and two stores that keep it |
 //!
 //! # Invariants
@@ -33,6 +35,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod deadlines;
+pub mod disclosure;
 pub mod engine;
 pub mod fsck;
 pub mod grpc;
@@ -40,5 +43,6 @@ pub mod keys;
 pub mod ledger;
 pub mod modules;
 pub mod outbox;
+pub mod policy;
 pub mod store;
 pub mod telemetry;

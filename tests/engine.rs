@@ -1,6 +1,8 @@
 //! The engine over both stores: one durable verdict, replayed for ever, whatever fails in between.
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+#[path = "engine/canary.rs"]
+mod canary;
 #[path = "engine/damage.rs"]
 mod damage;
 #[path = "engine/escrow.rs"]

@@ -55,8 +55,11 @@
 //! ```
 
 pub mod arbiter;
+#[cfg(feature = "audit")]
+pub mod audit;
 pub mod builder;
 pub mod bundle;
+pub mod charge;
 pub mod client;
 pub mod clock;
 pub mod consent;
@@ -84,8 +87,6 @@ pub mod testing;
 pub mod timestamp;
 pub mod transport;
 pub mod verify;
-#[cfg(feature = "audit")]
-pub mod web;
 
 /// The protocol's types that this library speaks in. The generated wire types are not among them: they change
 /// with the tools that generate them.

@@ -18,6 +18,8 @@
 //!
 //! Source: RFC 3161, RFC 5816, RFC 5652. X.509 paths are built and checked by `rustls-webpki`.
 
+#[cfg(feature = "audit")]
+mod ask;
 mod der;
 mod request;
 mod token;
@@ -28,9 +30,8 @@ use arbiter_protocol::time::UnixMillis;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, TrustAnchor};
 
-use crate::error::Error;
-use crate::random;
-
+#[cfg(feature = "audit")]
+pub use ask::{AskError, ask};
 pub use request::{QUERY, REPLY, REPLY_BYTES, granted, query};
 pub use token::Token;
 
@@ -38,12 +39,6 @@ pub use token::Token;
 const CA_BYTES: u64 = 2 * 1024 * 1024;
 /// id-sha256.
 const SHA256: &[u8] = &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01];
-
-/// A fresh nonce for [`query`]: from the operating system, which is at fault if there is none.
-pub fn nonce() -> Result<u64, Error> {
-    let random = random::bytes()?;
-    Ok(random.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes)))
-}
 
 /// The certificate authorities whose time-stamps are believed.
 #[derive(Clone, Debug)]

@@ -67,6 +67,7 @@ fn every_folder_has_a_target() {
     let client = [
         "bundle",
         "certificate",
+        "charge",
         "disclosure",
         "fairx-arbiter",
         "fairx-id",

@@ -23,6 +23,7 @@ use arbiter_protocol::message::agreement::{Acceptance, Agreement, Offer};
 use arbiter_protocol::message::request::{Action, Request};
 use arbiter_protocol::message::verdict::{Answer, Attestation, Replacement, Ruling, Verdict};
 use arbiter_protocol::role::arbiter::RULES;
+use arbiter_protocol::ruling::charge::Charge;
 use arbiter_protocol::ruling::receipt::{Evidence, Receipt, Ruled, Unproven, contradict, record_values};
 use arbiter_protocol::ruling::sequencer::Seals;
 use arbiter_protocol::statement::{Envelope, Payload, Signed, Verified};
@@ -314,7 +315,8 @@ struct Lie {
 }
 
 impl Lie {
-    fn told(&self, cast: &Cast) -> Result<(), Unproven> {
+    /// What a verifier says, and whether what is signed convicts the liar.
+    fn told(&self, cast: &Cast) -> (Result<(), Unproven>, bool) {
         let offer = cast.offer(self.kind, 21);
         let acceptance = cast.acceptance(&offer, 22);
         let id = AgreementId::from_bytes(*acceptance.digest().as_bytes());
@@ -381,7 +383,12 @@ impl Lie {
             escrows: Default::default(),
         };
         let forger = Forger { cast, offer: &offer, evidence, event, reason };
-        forger.receipt(verdict, time).verify(&offer, None).map(drop)
+        let receipt = forger.receipt(verdict, time);
+        let charge = Charge::of_receipt(&receipt, &offer);
+        (
+            receipt.verify(&offer, None).map(drop),
+            charge.is_some_and(|it| it.judge(&cast.identity()).is_guilty()),
+        )
     }
 }
 
@@ -462,13 +469,19 @@ fn an_arbiter_that_lies_is_refused() {
         p2(Some(kept), |v| v.evidence.truncate(2), "rule"),
         p2(Some(kept), other_item, "rule"),
     ];
+    let mut not_convicted = 0;
     for (number, lie) in lies.iter().enumerate() {
-        let told = match lie.told(&cast) {
+        let (told, convicted) = lie.told(&cast);
+        let told = match told {
             Ok(()) => "ok",
             Err(error) => check(&error),
         };
         assert_eq!(told, lie.expected, "lie {number}");
+        assert!(told != "ok" || !convicted, "R-563: an honest statement convicts nobody");
+        not_convicted += usize::from(told != "ok" && !convicted);
     }
+    // a verdict that names other evidence than is here could rest on that. All other lies convict.
+    assert_eq!(not_convicted, 5);
 }
 
 fn keep_one(verdict: &mut Verdict) {

@@ -80,7 +80,26 @@ fn statements(cast: &Cast, put: &mut impl FnMut(&str, &[u8])) {
     }
 }
 
+/// Two receipts of two arbiters with the same keys, and a statement about other evidence.
+fn charges(cast: &Cast, put: &mut impl FnMut(&str, &[u8])) {
+    use arbiter_client::charge::{Accused, Charge, ChargeFile, TreeHead};
+    let receipts = crate::fuzz::wire::receipts();
+    let mut file = |charge| put("charge", &ChargeFile::new(Accused::from(&cast.identity()), charge).to_json());
+    for ((offer, one), (_, other)) in receipts.iter().zip(receipts.iter().skip(1)) {
+        file(Charge::Statements { first: one.statement.clone(), second: other.statement.clone() });
+        let head = |note: &str| TreeHead::Checkpoint(note.to_owned());
+        let (first, second) = (head(&one.checkpoint), head(&other.checkpoint));
+        file(Charge::Unjoined { older: first.clone(), newer: second.clone(), shown: Vec::new() });
+        file(Charge::Rewritten { older: first, newer: second, path: one.inclusion_proof.clone() });
+        if one.evidence.escrows.iter().all(|(_, it)| it.is_none()) {
+            let (offer, evidence) = (offer.envelope().clone(), Box::new(one.evidence.clone()));
+            file(Charge::Ruling { offer, statement: other.statement.clone(), evidence });
+        }
+    }
+}
+
 fn rulings(cast: &Cast, put: &mut impl FnMut(&str, &[u8])) {
+    charges(cast, put);
     for (offer, receipt) in crate::fuzz::wire::receipts() {
         put("receipt", &proto::Receipt::from(receipt).encode_to_vec());
         put("leaf", &receipt.leaf);

@@ -30,7 +30,7 @@ pub(super) fn check_data(settings: &Settings, out: &mut dyn Write) -> Result<(),
             tracing::info!("{line}");
         }
     });
-    let Report { leaves, attestations, verdicts, .. } = report;
+    let Report { leaves, attestations, verdicts, erased, .. } = report;
     match (report.fault, report.root) {
         (Some(fault), _) => Err(CliError::Fault(fault.to_string())),
         (None, root) => {
@@ -38,7 +38,7 @@ pub(super) fn check_data(settings: &Settings, out: &mut dyn Write) -> Result<(),
             print(
                 out,
                 &format!(
-                    "clean: {leaves} leaves, {verdicts} verdicts, {attestations} attestations, root {root}\n"
+                    "clean: {leaves} leaves, {verdicts} verdicts, {attestations} attestations, {erased} erased, root {root}\n"
                 ),
             )
         }

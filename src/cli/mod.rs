@@ -15,7 +15,9 @@ mod identity;
 mod init;
 mod ledger;
 mod modules;
+mod records;
 mod serve;
+mod succeed;
 
 use std::fs;
 use std::io::{self, Write};
@@ -23,14 +25,17 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use arbiter_protocol::evidence::record::FIELDS;
+use arbiter_protocol::ids::ExchangeId;
 use arbiter_protocol::message::agreement::ArbiterIdentity;
+use arbiter_protocol::ruling::notice::ErasureReason;
 use arbiter_protocol::time::DurationMillis;
 use clap::{Args, Parser, Subcommand};
 use thiserror::Error;
 
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{ConfigError, FILE_NAME, Overrides, Settings};
-use crate::engine::StartError;
+use crate::engine::{EngineError, StartError};
 use crate::grpc::{ServeError, Tls};
 use crate::keys::file::{self as key_file, KeyFileError};
 use crate::keys::{Keys, epoch_file};
@@ -108,6 +113,51 @@ enum Command {
     /// 1: a fault was found; the first one is named. 2: nothing was checked, because the folder cannot be read or
     /// holds no log: a folder that is lost must not look clean. Stop `serve` first.
     Fsck(Files),
+    /// Destroy what is kept about an exchange that is over, and log that
+    ///
+    /// Removes its record, its key and what is held for its parties, appends the leaf `erasure`, and rewrites the files of
+    /// the data folder so that the bytes are gone from them. Whatever is asked about the exchange from then on is refused:
+    /// there is no second verdict. Parties keep what they have. Copies of the data folder, snapshots and old blocks of the
+    /// disk are not reached: destroy them by hand. Stop `serve` first.
+    Erase {
+        #[command(flatten)]
+        files: Files,
+        /// Which exchange: 64 hexadecimal digits
+        #[arg(long, value_name = "ID", value_parser = parse_exchange)]
+        exchange: ExchangeId,
+        /// Why: order (of a court or authority), request (of a person whose data it is) or retention (time is over)
+        #[arg(long, value_name = "CODE", default_value = "retention", value_parser = parse_reason)]
+        reason: ErasureReason,
+    },
+    /// Name the arbiter that goes on for this one, with a signature of both
+    ///
+    /// Make the new one with `init` first: it has other keys and another origin. The log of this arbiter gets the leaf
+    /// `key-rotation`; both serve the statement from then on, and whoever has pinned this arbiter can pin the new one by it.
+    /// This one goes on serving the agreements that name it: keep it running until the last of them is over. Writes
+    /// KEY_FILE.successor here and KEY_FILE.predecessor there. Stop `serve` first.
+    Succeed {
+        #[command(flatten)]
+        files: Files,
+        /// Folder or configuration file of the new arbiter
+        #[arg(long, value_name = "DIR")]
+        to: PathBuf,
+    },
+    /// Print the record of an exchange for an auditor or a court
+    ///
+    /// Without --field the whole record, as an evidence bundle that `fairx verify` checks and decides again. With --field only
+    /// these fields, each with its salt and its path to the commitment in the public leaf: nothing else of the record is
+    /// shown. What is printed is confidential. Stop `serve` first.
+    Open {
+        #[command(flatten)]
+        files: Files,
+        /// Which exchange: 64 hexadecimal digits
+        #[arg(long, value_name = "ID", value_parser = parse_exchange)]
+        exchange: ExchangeId,
+        /// Only this field: request, offer, acceptance, originator-attestation, responder-attestation, originator-escrow,
+        /// responder-escrow, statement or receipt; may be given again
+        #[arg(long = "field", value_name = "NAME", value_parser = clap::builder::PossibleValuesParser::new(FIELDS))]
+        fields: Vec<String>,
+    },
     /// The keys that open escrows: one for each epoch, in files beside the key file
     #[command(subcommand)]
     EscrowKey(EscrowKey),
@@ -162,6 +212,15 @@ impl Source {
         let file = config_file(self.config.as_deref(), FILE_NAME);
         Settings::load(file.as_deref(), &self.overrides)
     }
+}
+
+fn parse_exchange(text: &str) -> Result<ExchangeId, String> {
+    ExchangeId::parse_hex(text, "exchange").map_err(|_| String::from("it must be 64 hexadecimal digits"))
+}
+
+fn parse_reason(text: &str) -> Result<ErasureReason, String> {
+    let reason = ErasureReason::ALL.into_iter().find(|reason| reason.name() == text);
+    reason.ok_or_else(|| String::from("it must be order, request or retention"))
 }
 
 /// The file, where a folder is named.
@@ -246,6 +305,14 @@ pub enum CliError {
         "the engine stopped: a commit failed, see the log line above. Restore the data folder's disk and start again"
     )]
     Engine,
+    /// Something cannot be done with an exchange.
+    #[error("exchange {exchange}: {source}")]
+    Exchange {
+        /// Which.
+        exchange: ExchangeId,
+        /// Why not.
+        source: EngineError,
+    },
     /// `init` found something.
     #[error("{} exists already: nothing is overwritten; name another folder, or move it away", path.display())]
     Exists {
@@ -268,6 +335,21 @@ pub enum CliError {
     /// The key file.
     #[error("setting key_file: {0}")]
     Keys(#[from] KeyFileError),
+    /// An arbiter cannot succeed itself.
+    #[error(
+        "the arbiter in {} shares a key or its origin with this one: make another with `arbiter init --origin NAME`",
+        path.display()
+    )]
+    SameArbiter {
+        /// Where it is.
+        path: PathBuf,
+    },
+    /// A file with a succession is damaged or of another arbiter.
+    #[error("{} does not hold a succession of this arbiter that both have signed: restore it, or move it away", path.display())]
+    Succession {
+        /// The file.
+        path: PathBuf,
+    },
     /// Serving.
     #[error(transparent)]
     Serve(#[from] ServeError),
@@ -314,6 +396,8 @@ impl CliError {
             | Self::Exists { .. }
             | Self::Keys(_)
             | Self::NeverServed { .. }
+            | Self::SameArbiter { .. }
+            | Self::Succession { .. }
             | Self::Unchecked { .. } => 2,
             _ => 1,
         }
@@ -334,6 +418,13 @@ impl Cli {
             Command::EscrowKey(EscrowKey::List(files)) => escrow_key::list(&files.source().load()?, out),
             Command::EscrowKey(EscrowKey::Retire(files)) => escrow_key::retire(&files.source().load()?, out),
             Command::Ledger(command) => ledger::run(command, out),
+            Command::Erase { files, exchange, reason } => {
+                records::erase(&files.source().load()?, exchange, reason, out)
+            }
+            Command::Succeed { files, to } => succeed::succeed(&files.source().load()?, &to, out),
+            Command::Open { files, exchange, fields } => {
+                records::open(&files.source().load()?, exchange, &fields, out)
+            }
             Command::Fsck(files) => check::check_data(&files.source().load()?, out),
         }
     }

@@ -15,7 +15,7 @@ use arbiter_protocol::ids::Digest;
 use arbiter_protocol::ruling::sequencer::Desk;
 use sha2::{Digest as _, Sha256};
 
-use super::{CliError, Prepared, epochs, prepare, print};
+use super::{CliError, Prepared, epochs, prepare, print, succeed};
 use crate::clock::SystemClock;
 use crate::config::Settings;
 use crate::deadlines;
@@ -24,6 +24,7 @@ use crate::grpc::shutdown::{Hangup, Signals};
 use crate::grpc::{Api, Server, Tls};
 use crate::modules::Modules;
 use crate::outbox::{Outbox, Pause};
+use crate::policy;
 use crate::store::rocks::RocksStore;
 use crate::telemetry;
 
@@ -79,13 +80,21 @@ async fn serve_until_stopped(
     if !settings.accept_clock {
         Engine::check_clock(&*store, &SystemClock).map_err(failed)?;
     }
+    let successions = succeed::published(&settings.key_file, &arbiter)?;
     let engine = Engine::start(desk, keys, store, Box::new(SystemClock)).map_err(failed)?;
     epochs::begin(settings, &engine);
+    let policy = policy::declared(engine.desk(), &settings.terms, None);
+    let declared = engine.declare(Digest::of(&[policy.as_bytes()])).await.map_err(|_| CliError::Engine)?;
+    if let Some(leaf) = declared {
+        //
+        tracing::info!(leaf = leaf.0, "what is declared is new or has changed");
+    }
     let size = engine.log_size();
     let outbox = tokio::spawn(Outbox::new(engine.clone(), modules.all(), Pause::default()).run());
     let watch = tokio::spawn(Arc::clone(&modules).watch());
     let deadlines = tokio::spawn(deadlines::run(engine.clone()));
-    let mut server = Server::start(api(settings, tls, modules), listener, engine.clone()).await?;
+    let api = Api { policy, successions, ..api(settings, tls, modules) };
+    let mut server = Server::start(api, listener, engine.clone()).await?;
 
     let address = server.address();
     let (origin, key) = (&arbiter.log_origin, arbiter.key);
@@ -129,6 +138,8 @@ async fn serve_until_stopped(
 fn api(settings: &Settings, tls: Option<Tls>, modules: Arc<Modules>) -> Api {
     Api {
         terms: settings.terms.clone(),
+        policy: String::new(),
+        successions: Vec::new(),
         max_deposit_bytes: settings.max_deposit_bytes,
         max_total_deposit_bytes: settings.max_total_deposit_bytes,
         max_connections: settings.max_connections,
@@ -145,7 +156,7 @@ fn api(settings: &Settings, tls: Option<Tls>, modules: Arc<Modules>) -> Api {
 }
 
 /// SHA-256 of the running program: leaves name the build that decided.
-fn program_digest() -> Result<Digest, CliError> {
+pub(super) fn program_digest() -> Result<Digest, CliError> {
     let failed = |source| CliError::Io { verb: "read", path: PathBuf::from("/proc/self/exe"), source };
     let mut program = std::env::current_exe().and_then(File::open).map_err(failed)?;
     let mut hasher = Sha256::new();

@@ -6,13 +6,14 @@
 //!                                            └─ the same ─▶ sign, prove ─▶ Receipt
 //! ```
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arbiter_protocol::error::Refused;
 use arbiter_protocol::evidence::checkpoint::Checkpoint;
 use arbiter_protocol::evidence::merkle;
 use arbiter_protocol::ids::{Digest, ExchangeId, LeafIndex};
 use arbiter_protocol::message::payment::PaymentOrder;
+use arbiter_protocol::ruling::receipt::Receipt;
 use arbiter_protocol::ruling::sequencer::{ContentId, Logged, Record, Reply, Seals, Veil as _};
 use arbiter_protocol::statement::{Payload, Verified};
 use tokio::sync::watch;
@@ -52,6 +53,24 @@ impl Shared {
                 )
             }
         }
+    }
+
+    /// What was stated about an exchange, each as the receipt for the request that caused it: attestations, then the verdict.
+    pub(super) fn receipts(&self, exchange: &ExchangeId) -> Result<Vec<Receipt>, EngineError> {
+        let record = Arc::new(self.record(exchange)?);
+        let attested = record
+            .attestations
+            .iter()
+            .filter_map(|(role, it)| it.as_ref().map(|it| (Reply::Attestation(role), it.request.digest())));
+        let ruled = record.verdict.as_ref().map(|it| (Reply::Verdict, it.request.digest()));
+        let mut receipts = Vec::new();
+        for (reply, request) in attested.chain(ruled) {
+            let granted = Granted { reply, record: Arc::clone(&record) };
+            if let Filed::Receipt(receipt) = self.release(&granted, request)? {
+                receipts.push(*receipt);
+            }
+        }
+        Ok(receipts)
     }
 
     fn receipt<T: Payload + Clone>(

@@ -15,6 +15,7 @@ use arbiter_protocol::message::payment::{PaymentReceipt, PaymentState};
 use arbiter_protocol::message::request::Request;
 use arbiter_protocol::message::verdict::{Attestation, Ruling, Verdict};
 use arbiter_protocol::role::arbiter::{Case, Decision, Known, decide};
+use arbiter_protocol::ruling::chain::LeafFault;
 use arbiter_protocol::ruling::receipt::{Evidence, Ruled, deposit_rule, record_values};
 use arbiter_protocol::ruling::sequencer::{ContentId, LedgerAnswer, Logged, Record, Veil};
 use arbiter_protocol::statement::{Envelope, Payload, Signed, digest_of};
@@ -251,7 +252,7 @@ impl Walk<'_> {
         role: Role,
         answer: &LedgerAnswer,
     ) -> Result<(), Problem> {
-        let leaf = Leaf::decode(&answer.leaf).map_err(Problem::Leaf)?;
+        let leaf = Leaf::decode(&answer.leaf).map_err(LeafFault::from)?;
         if self.store.leaves(leaf.index.0, 1)?.first() != Some(&answer.leaf) {
             return Err(Problem::LeafMismatch);
         }
@@ -280,7 +281,7 @@ impl Walk<'_> {
         }
         match self.claimed.insert(leaf.index.0) {
             true => Ok(()),
-            false => Err(Problem::Again { what: "statement of this leaf" }),
+            false => Err(LeafFault::Again { what: "statement of this leaf" }.into()),
         }
     }
 
@@ -342,7 +343,7 @@ impl Walk<'_> {
         if stored.first() != Some(&logged.leaf) {
             return Err(Problem::LeafMismatch);
         }
-        let leaf = Leaf::decode(&logged.leaf).map_err(Problem::Leaf)?;
+        let leaf = Leaf::decode(&logged.leaf).map_err(LeafFault::from)?;
         let token = digest_of(&logged.statement);
         let fits = leaf.index == expected.index
             && leaf.event == expected.event
@@ -365,7 +366,7 @@ impl Walk<'_> {
         if self.claimed.insert(index) {
             Ok(())
         } else {
-            Err(Problem::Again { what: "statement of this leaf" })
+            Err(LeafFault::Again { what: "statement of this leaf" }.into())
         }
     }
 

@@ -34,6 +34,7 @@ use std::time::Duration;
 
 use arbiter_protocol::evidence::note::VerifierKey;
 use arbiter_protocol::limits;
+use arbiter_protocol::message::succession::SignedSuccession;
 use arbiter_protocol::message::wire;
 use arbiter_protocol::wire::DESCRIPTORS;
 use arbiter_protocol::wire::arbiter as proto;
@@ -73,6 +74,10 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Api {
     /// What the operator promises, in words.
     pub terms: String,
+    /// What is declared, as the log has its hash.
+    pub policy: String,
+    /// Who this arbiter was before, and who goes on for it.
+    pub successions: Vec<SignedSuccession>,
     /// Largest item that is taken as a deposit.
     pub max_deposit_bytes: u64,
     /// Room for all deposits and signatures out of escrow together, in bytes.
@@ -104,6 +109,8 @@ impl Default for Api {
     fn default() -> Self {
         Self {
             terms: String::new(),
+            policy: String::new(),
+            successions: Vec::new(),
             max_deposit_bytes: 1 << 30,
             max_total_deposit_bytes: 64 << 30,
             max_connections: 384,
@@ -253,6 +260,8 @@ impl Service {
             log_origin: arbiter.log_origin.to_string(),
             rules: arbiter.rules.clone(),
             terms: api.terms.clone(),
+            policy: api.policy.clone(),
+            successions: api.successions.iter().map(succession).collect(),
             limits: Some(proto::Limits {
                 deposit_bytes: api.max_deposit_bytes.min(api.max_total_deposit_bytes),
                 chunk_bytes: u32::try_from(limits::CHUNK_BYTES).unwrap_or(u32::MAX),
@@ -287,6 +296,10 @@ impl Service {
         let counters = self.0.gate.counters().into_iter().chain(more);
         counters.map(|(name, value)| proto::Counter { name, value }).collect()
     }
+}
+
+fn succession(it: &SignedSuccession) -> proto::Succession {
+    proto::Succession { by_old: Some(it.by_old().to_wire()), by_new: Some(it.by_new().to_wire()) }
 }
 
 /// A running server.

@@ -15,7 +15,7 @@ use arbiter_protocol::ids::{Digest, ExchangeId, LeafIndex};
 use arbiter_protocol::message::agreement::ArbiterIdentity;
 use arbiter_protocol::ruling::sequencer::{ContentId, Record};
 
-use super::schema::{self, Family, Write, damaged};
+use super::schema::{self, Family, SealedRecord, Write, damaged};
 use super::{Commit, ContentHead, Due, OpenOrder, Store, StoreError, StoredHead};
 use crate::keys::vault::Vault;
 
@@ -151,7 +151,9 @@ impl<R: Raw> Store for R {
         let missing = |family| Err(damaged(family, exchange.as_bytes(), "missing"));
         match (part(Family::Keys)?, part(Family::Records)?) {
             (None, None) => Ok(Record::default()),
-            (Some(wrapped), Some(sealed)) => schema::open_record(self.vault(), exchange, &wrapped, &sealed),
+            (Some(key), Some(record)) => {
+                schema::open_record(self.vault(), exchange, &SealedRecord { key, record })
+            }
             (None, Some(_)) => missing(Family::Keys),
             (Some(_), None) => missing(Family::Records),
         }

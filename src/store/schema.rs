@@ -293,7 +293,7 @@ pub fn writes(commit: &Commit, vault: &Vault) -> Vec<Write> {
         writes.extend(match record.is_blank() {
             // A request stood, and was let go.
             true => forgotten(exchange),
-            false => seal_record(vault, exchange, record),
+            false => kept(vault, exchange, record),
         });
         writes.extend(named(record));
         writes.extend(orders(exchange, record));
@@ -312,27 +312,40 @@ pub fn writes(commit: &Commit, vault: &Vault) -> Vec<Write> {
     writes
 }
 
-/// A record and its key, each sealed: everything that keeps it.
-pub fn seal_record(vault: &Vault, exchange: &ExchangeId, record: &Record) -> [Write; 2] {
+/// A record as it is kept, here and in every journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SealedRecord {
+    /// The key of the exchange, wrapped: the value in family `keys`.
+    pub key: Vec<u8>,
+    /// The record, sealed under it: the value in family `records`.
+    pub record: Vec<u8>,
+}
+
+/// Seals a record that is not blank.
+pub fn seal_record(vault: &Vault, exchange: &ExchangeId, record: &Record) -> SealedRecord {
     let key = record.key.as_ref().expect("invariant R-530: a record that is kept has its key");
     let plain = Zeroizing::new(encode_record(record));
     let sealed = vault::seal_record(key, place(Family::Records, exchange), &plain);
+    SealedRecord { key: vault.wrap(place(Family::Keys, exchange), key), record: sealed }
+}
+
+fn kept(vault: &Vault, exchange: &ExchangeId, record: &Record) -> [Write; 2] {
+    let SealedRecord { key, record } = seal_record(vault, exchange, record);
     [
-        Write::put(Family::Keys, exchange.to_vec(), &vault.wrap(place(Family::Keys, exchange), key)),
-        Write::put(Family::Records, exchange.to_vec(), &sealed),
+        Write::put(Family::Keys, exchange.to_vec(), &key),
+        Write::put(Family::Records, exchange.to_vec(), &record),
     ]
 }
 
-/// Reads what [`seal_record`] wrote: the values of the two entries.
+/// Opens what [`seal_record`] sealed.
 pub fn open_record(
     vault: &Vault,
     exchange: &ExchangeId,
-    wrapped: &[u8],
-    sealed: &[u8],
+    sealed: &SealedRecord,
 ) -> Result<Record, StoreError> {
     let closed = |family| damaged(family, exchange.as_bytes(), "does not open with this key file");
-    let key = vault.unwrap(place(Family::Keys, exchange), wrapped).ok_or_else(|| closed(Family::Keys))?;
-    let plain = vault::open_record(&key, place(Family::Records, exchange), sealed);
+    let key = vault.unwrap(place(Family::Keys, exchange), &sealed.key).ok_or_else(|| closed(Family::Keys))?;
+    let plain = vault::open_record(&key, place(Family::Records, exchange), &sealed.record);
     let record = decode_record(exchange, &plain.ok_or_else(|| closed(Family::Records))?)?;
     Ok(Record { key: Some(key), ..record })
 }

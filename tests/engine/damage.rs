@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use arbiter::fsck::{self, Fault, Problem};
 use arbiter::store::Store;
 use arbiter::store::raw::Tamper;
-use arbiter::store::schema::{self, Family, Write};
+use arbiter::store::schema::{self, Family};
 use arbiter_protocol::evidence::merkle::NodeId;
 use arbiter_protocol::exchange::selection::Role::{Originator, Responder};
 use arbiter_protocol::ids::{Digest, ExchangeId, LeafIndex};
@@ -41,12 +41,8 @@ fn find(store: &dyn Store) -> Option<Fault> {
 
 /// A record as its own key seals it: only who has the key file can lie so.
 fn resealed(exchange: &ExchangeId, record: &Record) -> Vec<u8> {
-    let writes = schema::seal_record(keys().vault(), exchange, record);
-    let record = writes.into_iter().find_map(|write| match write {
-        Write::Put { family: Family::Records, value, .. } => Some(value),
-        _ => None,
-    });
-    record.unwrap()
+    let sealed = schema::seal_record(keys().vault(), exchange, record);
+    schema::protect(Family::Records, exchange.as_bytes(), &sealed.record)
 }
 
 /// The leaf that a fault in this entry concerns.
@@ -252,9 +248,9 @@ async fn a_lie_in_a_record_is_called_by_its_name() {
     }
     // Under another exchange.
     let other = [9; 32];
-    for write in schema::seal_record(keys().vault(), &ExchangeId::from_bytes(other), &truth) {
-        let Write::Put { family, key, value } = write else { panic!("not kept") };
-        store.replace(family, &key, Some(value));
+    let sealed = schema::seal_record(keys().vault(), &ExchangeId::from_bytes(other), &truth);
+    for (family, value) in [(Family::Keys, &sealed.key), (Family::Records, &sealed.record)] {
+        store.replace(family, &other, Some(schema::protect(family, &other, value)));
     }
     assert!(matches!(find(&store).unwrap().problem, Problem::OtherExchange));
     for family in [Family::Keys, Family::Records] {

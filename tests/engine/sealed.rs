@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use arbiter::disclosure;
 use arbiter::engine::{EngineError, Held};
 use arbiter::fsck::{self, Problem};
 use arbiter::keys::vault::Vault;
@@ -23,7 +24,9 @@ use arbiter_protocol::ruling::sequencer::{Record, Veil as _};
 use arbiter_protocol::time::UnixMillis;
 use zeroize::Zeroizing;
 
-use crate::fixture::{DEADLINE, Exchange, Kind, Place, START, arbiter, folder, keys, memory, receipt, start};
+use crate::fixture::{
+    DEADLINE, Exchange, Kind, Place, START, arbiter, folder, keys, memory, receipt as receipt_of, start,
+};
 use crate::{clean, end};
 
 fn holds(bytes: &[u8], part: &[u8]) -> bool {
@@ -137,6 +140,45 @@ async fn every_field_of_every_record_opens_against_the_log() {
     end(world).await;
 }
 
+/// R-532, R17: the whole record, as the operator hands it over, is a bundle that a stranger's program decides again.
+#[tokio::test]
+async fn a_record_is_handed_over_as_a_bundle_that_verifies() {
+    use arbiter_client::bundle::Bundle;
+    use arbiter_client::verify::{Trust, verify};
+    let place = memory();
+    let world = start(&place);
+    let outcomes = [
+        (Kind::P1Escrow, Action::Resolve, "resolved"),
+        (Kind::P2, Action::Resolve, "resolved"),
+        (Kind::P1, Action::Abort, "aborted"),
+        (Kind::P4, Action::Revoke, "revoked"),
+        (Kind::P2Swapped, Action::Deposit, "open"),
+    ];
+    for (n, (kind, action, outcome)) in (1..).zip(outcomes) {
+        let exchange = Exchange::new(kind, n);
+        let first = exchange.first();
+        if kind == Kind::P2 {
+            exchange.file(&world.engine, first, Action::Deposit).await.unwrap();
+        }
+        let receipt = exchange.file(&world.engine, first, action).await.unwrap();
+        if kind == Kind::P4 {
+            let terms = PaymentTerms::of(exchange.agreement.offer(), first).unwrap();
+            let voided = receipt_of(terms, PaymentState::Voided);
+            assert_eq!(world.engine.hear(exchange.id(), first, voided).await, Ok(true));
+        }
+        let receipts = world.engine.receipts(&exchange.id()).unwrap();
+        assert_eq!(receipts.last(), Some(&receipt), "what the party got, byte for byte");
+        let record = place.open().record(&exchange.id()).unwrap();
+        let bytes = disclosure::bundle(&record, &receipts).unwrap();
+        let bundle = Bundle::parse(&bytes).unwrap();
+        let report = verify(&bundle, Trust::Pinned(&arbiter()), &[]);
+        assert!(report.good, "{kind:?}: {:#?}", report.checks);
+        assert_eq!(bundle.outcome.to_string(), outcome);
+    }
+    assert_eq!(disclosure::bundle(&Record::default(), &[]), None);
+    end(world).await;
+}
+
 /// what is erased is gone from every read and every file, is logged, and stays erased: no second verdict.
 #[tokio::test]
 async fn an_erased_exchange_is_gone_and_never_ruled_again() {
@@ -245,7 +287,10 @@ async fn what_is_not_over_cannot_be_erased() {
     assert_eq!(world.engine.erase(paid.id(), ErasureReason::Order).await, not(NotErasable::OrderOpen));
     for role in [Originator, Responder] {
         let terms = PaymentTerms::of(paid.agreement.offer(), role).unwrap();
-        assert_eq!(world.engine.hear(paid.id(), role, receipt(terms, PaymentState::Voided)).await, Ok(true));
+        assert_eq!(
+            world.engine.hear(paid.id(), role, receipt_of(terms, PaymentState::Voided)).await,
+            Ok(true)
+        );
     }
     assert_eq!(world.engine.erase(paid.id(), ErasureReason::Order).await.map(|leaf| leaf.0), Ok(4));
     end(world).await;
@@ -322,9 +367,9 @@ async fn a_lie_about_an_erasure_is_found() {
         );
     }
     store.replace(Family::Erased, &key, Some(value));
-    for write in schema::seal_record(keys().vault(), &exchange.id(), &before) {
-        let schema::Write::Put { family, key, value } = write else { panic!("not kept") };
-        store.replace(family, &key, Some(value));
+    let (id, sealed) = (exchange.id(), schema::seal_record(keys().vault(), &exchange.id(), &before));
+    for (family, value) in [(Family::Keys, &sealed.key), (Family::Records, &sealed.record)] {
+        store.replace(family, id.as_bytes(), Some(schema::protect(family, id.as_bytes(), value)));
     }
     assert!(matches!(find(&store).problem, Problem::Erased));
 }

@@ -37,6 +37,18 @@ pub enum Status {
     Unchecked,
 }
 
+impl Status {
+    /// Four characters for the beginning of a line.
+    pub const fn mark(self) -> &'static str {
+        match self {
+            Self::Failed => "BAD ",
+            Self::Missing => "??  ",
+            Self::Passed => "ok  ",
+            Self::Skipped | Self::Unchecked => "--  ",
+        }
+    }
+}
+
 /// Whose clock a time comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use arbiter_client::bundle::{BUNDLE_BYTES, Bundle};
+use arbiter_client::charge::{CHARGE_BYTES, ChargeFile, Finding};
 use arbiter_client::consent::Screen;
 use arbiter_client::disclosure::Disclosure;
 use arbiter_client::identity::{KeyFile, PublicIdentity};
@@ -13,12 +14,12 @@ use arbiter_client::pin::ArbiterPin;
 use arbiter_client::protocol::escrow::SignatureKey;
 use arbiter_client::protocol::evidence::policy::Policy;
 use arbiter_client::protocol::exchange::selection::Role;
-use arbiter_client::protocol::message::agreement::Offer;
+use arbiter_client::protocol::message::agreement::{ArbiterIdentity, Offer};
 use arbiter_client::protocol::statement::Payload;
 use arbiter_client::protocol::time::UnixMillis;
 use arbiter_client::signing::{Algorithm, Certificate, PrivateKey, Public, public_der, public_pem};
 use arbiter_client::timestamp::{Authorities, Token};
-use arbiter_client::verify::{Finding, Report, Trust, Verifier};
+use arbiter_client::verify::{self, Report, Trust, Verifier};
 use arbiter_client::{explain, plain};
 use prost::Message as _;
 
@@ -26,9 +27,10 @@ use prost::Message as _;
 pub type Target = fn(&[u8]) -> bool;
 
 /// All targets by name; each has a folder in `fuzz/corpus`.
-pub const ALL: [(&str, Target); 11] = [
+pub const ALL: [(&str, Target); 12] = [
     ("bundle", bundle),
     ("certificate", certificate),
+    ("charge", charge),
     ("disclosure", disclosure),
     ("fairx-arbiter", fairx_arbiter),
     ("fairx-id", fairx_id),
@@ -64,7 +66,7 @@ fn disclosure(bytes: &[u8]) -> bool {
 fn reported(judge: impl Fn(Verifier<'_>) -> Report) -> Report {
     let report = judge(Verifier::new(Trust::BundleOnly));
     assert!(!report.arbiter_pinned);
-    assert_eq!(report.good, report.finding == Finding::Good);
+    assert_eq!(report.good, report.finding == verify::Finding::Good);
     let lines = report.checks.iter().map(|it| &it.detail).chain(&report.proves).chain(&report.does_not_prove);
     lines.for_each(|line| shown(line));
     let policy = Policy::parse(POLICY).unwrap();
@@ -92,6 +94,27 @@ const STAMPED: &str = "arbiter.example/evidence\n8\nXcnaeacGWamtVZy3Ad7Zoqudgjqt
 const AUTHORITY: &str = include_str!("authority.pem");
 /// A log and a witness that are in the corpus of bundles.
 const POLICY: &str = include_str!("policy.txt");
+
+/// A proof of misbehaviour: what is read is written again, and can be judged against whom it names. Accepted if it convicts.
+fn charge(bytes: &[u8]) -> bool {
+    let Ok(file) = ChargeFile::parse(bytes) else { return false };
+    assert!(bytes.len() <= CHARGE_BYTES && ChargeFile::is_one(bytes));
+    assert_eq!(
+        ChargeFile::parse(&file.to_json()).ok().as_ref(),
+        Some(&file),
+        "a charge survives the round trip"
+    );
+    let Some(arbiter) = file.accused.identity() else { return false };
+    let judgement = file.charge.judge(&arbiter);
+    let failed = judgement.steps.iter().filter(|step| !step.passed).count();
+    assert_eq!(failed, usize::from(judgement.finding == Finding::NotProven), "it ends where a check fails");
+    explain::judgement(&judgement).iter().for_each(|line| shown(line));
+    // Keys that signed none of it are not convicted by it.
+    let (key, log_key) = (arbiter.log_key, arbiter.key);
+    let turned = ArbiterIdentity { key, log_key, ..arbiter.clone() };
+    assert!(key == log_key || !file.charge.judge(&turned).is_guilty());
+    judgement.is_guilty()
+}
 
 /// A line of ours on a screen: nothing that moves the cursor or turns text around.
 fn shown(line: &str) {

@@ -130,8 +130,11 @@ pub enum Command {
         #[command(subcommand)]
         command: PurseCommand,
     },
-    /// Verify an evidence bundle or a disclosure, without any network. Exit 0 good, 1 bad, 2 usage, 5 not bad, but without the
-    /// cosignatures or time-stamps that --policy and --tsa-ca ask for.
+    /// Check the log of an arbiter from its tiles, as a stranger. Exit 0 good, 1 the log is at fault, 2 usage or policy, 3 out of
+    /// reach, 4 too few witnesses, 5 what is served is not what was signed, 6 a newer fairx is needed, 7 a record is bad.
+    Audit(Audit),
+    /// Verify an evidence bundle, a disclosure or a proof of misbehaviour, without any network. Exit 0 good, 1 bad, 2 usage,
+    /// 5 not bad, but without the cosignatures or time-stamps that --policy and --tsa-ca ask for, 10 the file convicts the arbiter.
     Verify(Verify),
     /// Add proofs from outside to an evidence bundle: cosignatures of witnesses, time-stamps.
     Bundle {
@@ -574,6 +577,37 @@ pub struct Init {
     /// PEM certificates that an https arbiter's certificate must come from.
     #[arg(long, value_name = "FILE")]
     pub arbiter_ca: Option<PathBuf>,
+}
+
+/// Which log to audit, against what.
+#[derive(Args)]
+pub struct Audit {
+    /// Where its tiles are: the URL of a tile server, or a folder with the same files.
+    #[arg(value_name = "URL|DIR")]
+    pub place: String,
+    /// The log's key and whose cosignatures it needs, as a C2SP tlog-policy. Without it: the log of the arbiter that is
+    /// pinned, and no witness.
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+    /// The arbiter whose log it must be: a pin file or a fairx-arbiter line. Default: the one pinned in the home folder, if the
+    /// policy names its log.
+    #[arg(long, value_name = "FILE|LINE")]
+    pub arbiter: Option<String>,
+    /// What is remembered between two audits, made if it is not there. Without it nothing is compared with earlier ones.
+    #[arg(long, value_name = "FILE")]
+    pub state: Option<PathBuf>,
+    /// Write the report there as JSON, and as text beside it (.txt).
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+    /// A folder with evidence bundles (.fxe) of chosen exchanges: every ruling in them is made again, and found in the log.
+    #[arg(long, value_name = "DIR")]
+    pub records: Option<PathBuf>,
+    /// Where a proof of misbehaviour (.fxp) goes, if there is one to write. Default: here.
+    #[arg(long, value_name = "DIR")]
+    pub proofs: Option<PathBuf>,
+    /// Print the report as JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// What to verify, against what.

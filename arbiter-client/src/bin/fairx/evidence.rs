@@ -6,23 +6,19 @@
 
 use std::path::{Path, PathBuf};
 
+use arbiter_client::audit::Source;
 use arbiter_client::bundle::upgrade::{Upgrade, UpgradeError, upgrade};
 use arbiter_client::bundle::{Bundle, TIMESTAMPS};
 use arbiter_client::disclosure::Disclosure;
 use arbiter_client::protocol::evidence::note::Note;
-use arbiter_client::protocol::evidence::tile::{ReadError, TilePath};
+use arbiter_client::protocol::evidence::tile::ReadError;
 use arbiter_client::protocol::ids::Digest;
-use arbiter_client::protocol::limits::TLOG_PROOF_BYTES;
 use arbiter_client::protocol::message::verdict::Verdict;
-use arbiter_client::timestamp::{self, QUERY, REPLY_BYTES};
-use arbiter_client::web::{self, WebError};
+use arbiter_client::timestamp::{self, AskError};
 
 use crate::args::{BundleCommand, Disclose, RulingKind};
 use crate::failure::Failure;
 use crate::out::say;
-
-/// A tile of hashes.
-const TILE_BYTES: usize = 256 * 32;
 
 /// `fairx bundle`.
 pub fn run(command: BundleCommand) -> Result<u8, Failure> {
@@ -32,46 +28,12 @@ pub fn run(command: BundleCommand) -> Result<u8, Failure> {
     }
 }
 
-/// Reads files of a log that is published somewhere.
-struct Published {
-    place: String,
-    agent: Option<web::Agent>,
-}
-
-impl Published {
-    fn at(place: &str) -> Self {
-        let over_http = place.starts_with("http://") || place.starts_with("https://");
-        let place = place.trim_end_matches('/').to_owned();
-        Self { place, agent: over_http.then(web::agent) }
-    }
-
-    fn get(&self, path: &str, most: usize) -> Result<Vec<u8>, WebError> {
-        let url = format!("{}/{path}", self.place);
-        match &self.agent {
-            Some(agent) => web::get(agent, &url, most),
-            None => std::fs::read(&url).map_err(|error| WebError { url, why: error.to_string() }),
-        }
-    }
-
-    /// A partial tile that is not there any more is cut from the full one.
-    fn tile(&self, path: TilePath) -> Result<Vec<u8>, WebError> {
-        let exact = self.get(&path.to_string(), TILE_BYTES);
-        if exact.is_ok() || path.is_full() {
-            return exact;
-        }
-        let bytes = self.get(&path.full().to_string(), TILE_BYTES)?;
-        let cut = path.cut(&bytes).map(<[u8]>::to_vec);
-        cut.map_err(|error| WebError { url: path.full().to_string(), why: error.to_string() })
-    }
-}
-
 fn upgraded(path: &Path, from: &str, out: Option<PathBuf>) -> Result<u8, Failure> {
     let mut bundle = with_rulings(path)?;
-    let published = Published::at(from);
-    let note = published.get("checkpoint", TLOG_PROOF_BYTES).map_err(away)?;
-    let note = String::from_utf8(note).map_err(|_| Failure::bad("the checkpoint is not text"))?;
-    let told = upgrade(&mut bundle, &note, |tile| published.tile(tile)).map_err(|error| match error {
-        UpgradeError::Tiles(ReadError::Fetch(error)) => away(error),
+    let log = Source::open(from);
+    let note = log.checkpoint().map_err(|error| Failure::later(error.to_string()))?;
+    let told = upgrade(&mut bundle, &note, |tile| log.tile(&tile)).map_err(|error| match error {
+        UpgradeError::Tiles(ReadError::Fetch(error)) => Failure::later(error.to_string()),
         UpgradeError::TooEarly { .. } => Failure::later(error.to_string()),
         _ => Failure::bad(error.to_string()),
     })?;
@@ -91,7 +53,6 @@ fn upgraded(path: &Path, from: &str, out: Option<PathBuf>) -> Result<u8, Failure
 
 fn stamped(path: &Path, tsa: &str, out: Option<PathBuf>) -> Result<u8, Failure> {
     let mut bundle = with_rulings(path)?;
-    let agent = web::agent();
     let mut last: Option<(Digest, Vec<u8>)> = None;
     for receipt in &mut bundle.receipts {
         let note = Note::parse(&receipt.checkpoint).map_err(|error| Failure::bad(error.to_string()))?;
@@ -102,13 +63,10 @@ fn stamped(path: &Path, tsa: &str, out: Option<PathBuf>) -> Result<u8, Failure> 
         // Two rulings of one batch have one checkpoint.
         let token = match &last {
             Some((same, token)) if *same == digest => token.clone(),
-            _ => {
-                let nonce = timestamp::nonce()?;
-                let query = timestamp::query(&digest, nonce);
-                let reply = web::post(&agent, tsa, QUERY, &query, REPLY_BYTES).map_err(away)?;
-                let granted = timestamp::granted(&reply, &digest, nonce);
-                granted.map_err(|error| Failure::bad(format!("{tsa}: {error}")))?
-            }
+            _ => timestamp::ask(tsa, &digest).map_err(|error| match error {
+                AskError::Away { .. } => Failure::later(error.to_string()),
+                _ => Failure::bad(error.to_string()),
+            })?,
         };
         receipt.timestamps.push(token.clone());
         last = Some((digest, token));
@@ -151,8 +109,4 @@ fn with_rulings(path: &Path) -> Result<Bundle, Failure> {
         ));
     }
     Ok(bundle)
-}
-
-fn away(error: WebError) -> Failure {
-    Failure::later(error.to_string())
 }

@@ -9,10 +9,11 @@ use arbiter_client::identity::ArbiterPin;
 use arbiter_client::protocol::evidence::policy::Policy;
 use arbiter_client::protocol::message::agreement::ArbiterIdentity;
 use arbiter_client::timestamp::Authorities;
-use arbiter_client::verify::{Clock, FileFacts, Finding, Report, Status, Trust, Verifier, statements};
+use arbiter_client::verify::{Check, Clock, FileFacts, Finding, Report, Trust, Verifier, statements};
 use arbiter_client::{explain as words, items, plain, verify as verification};
 
 use crate::args::Verify;
+use crate::charges;
 use crate::failure::Failure;
 use crate::home::Home;
 use crate::out::say;
@@ -20,6 +21,9 @@ use crate::out::say;
 /// `fairx verify`.
 pub fn verify(home: &Home, arguments: &Verify) -> Result<u8, Failure> {
     let pin = pinned(home, arguments.arbiter.as_deref())?;
+    if let Some(charge) = charges::read(&arguments.file)? {
+        return charges::verify(&charge, pin.as_ref(), arguments.json);
+    }
     let mut files = Vec::new();
     for path in &arguments.files {
         let read =
@@ -50,8 +54,7 @@ pub fn verify(home: &Home, arguments: &Verify) -> Result<u8, Failure> {
     } else {
         shown(&report)
     };
-    // A reader that closes the pipe early has seen enough; the exit code still counts.
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    print(&text);
     Ok(match report.finding {
         Finding::Good => 0,
         Finding::Incomplete => INCOMPLETE,
@@ -115,6 +118,28 @@ fn authorities(path: &Path) -> Result<Authorities, Failure> {
     Authorities::read(path).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))
 }
 
+/// Prints a report. A reader that closes the pipe early has seen enough; the exit code still counts.
+pub fn print(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+/// A check as a line.
+pub fn line(check: &Check) -> String {
+    format!(" {} {:<22} {}", check.status.mark(), check.name, check.detail)
+}
+
+/// A list under a title, wrapped for a screen.
+pub fn list(title: &str, list: &[String], lines: &mut Vec<String>) {
+    if !list.is_empty() {
+        lines.push(title.to_owned());
+        for text in list {
+            let mut wrapped = plain::wrap(text, 90).into_iter();
+            lines.push(format!("  - {}", wrapped.next().unwrap_or_default()));
+            lines.extend(wrapped.map(|line| format!("    {line}")));
+        }
+    }
+}
+
 fn shown(report: &Report) -> String {
     let mut lines = Vec::new();
     if let Some(id) = &report.exchange_id {
@@ -123,15 +148,7 @@ fn shown(report: &Report) -> String {
     if let Some(fingerprint) = &report.fingerprint {
         lines.push(format!("         {fingerprint}"));
     }
-    for check in &report.checks {
-        let mark = match check.status {
-            Status::Passed => "ok  ",
-            Status::Failed => "BAD ",
-            Status::Skipped | Status::Unchecked => "--  ",
-            Status::Missing => "??  ",
-        };
-        lines.push(format!(" {mark} {:<22} {}", check.name, check.detail));
-    }
+    lines.extend(report.checks.iter().map(line));
     for warning in &report.warnings {
         lines.push(format!(" !!   {warning}"));
     }
@@ -150,16 +167,6 @@ fn shown(report: &Report) -> String {
         let off = time.uncertainty_millis.map_or_else(String::new, |it| format!(", +-{it} ms by its word"));
         lines.push(format!("  - {} {}: {clock}, {}{off}", time.time, time.of, plain::clip(&time.who, 60)));
     }
-    let list = |title: &str, list: &[String], lines: &mut Vec<String>| {
-        if !list.is_empty() {
-            lines.push(title.to_owned());
-            for text in list {
-                let mut wrapped = plain::wrap(text, 90).into_iter();
-                lines.push(format!("  - {}", wrapped.next().unwrap_or_default()));
-                lines.extend(wrapped.map(|line| format!("    {line}")));
-            }
-        }
-    };
     list("This proves", &report.proves, &mut lines);
     list("This does not prove", &report.does_not_prove, &mut lines);
     let what = report.outcome.map_or_else(|| "the fields shown".to_owned(), |it| it.to_string());

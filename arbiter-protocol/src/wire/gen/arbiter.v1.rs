@@ -80,6 +80,20 @@ pub struct GetArbiterInfoResponse {
     /// The same ledgers, in the same order, with what stands behind each key, as far as the arbiter was told.
     #[prost(message, repeated, tag = "11")]
     pub modules: ::prost::alloc::vec::Vec<Module>,
+    /// What the operator declares: `key value` lines. The log holds SHA-256 of every text that was ever declared.
+    #[prost(string, tag = "12")]
+    pub policy: ::prost::alloc::string::String,
+    /// The signed Succession statements that name this arbiter: who it was before, and who it is from now on.
+    #[prost(message, repeated, tag = "13")]
+    pub successions: ::prost::alloc::vec::Vec<Succession>,
+}
+/// Succession: the same statement, signed by the old key and by the new one.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Succession {
+    #[prost(message, optional, tag = "1")]
+    pub by_old: ::core::option::Option<crate::message::wire::Envelope>,
+    #[prost(message, optional, tag = "2")]
+    pub by_new: ::core::option::Option<crate::message::wire::Envelope>,
 }
 /// Module is one payment rail that the arbiter reaches: a ledger, or an adapter before some other rail. What it says about
 /// itself is verified by nobody; its receipts are.
