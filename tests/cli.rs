@@ -5,6 +5,8 @@
 mod common;
 #[path = "cli/escrow.rs"]
 mod escrow;
+#[path = "cli/records.rs"]
+mod records;
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -551,7 +553,7 @@ fn the_data_of_a_newer_version_is_refused_and_left_alone() {
     db.create_cf("escrows", &options).unwrap();
     db.put_cf(db.cf_handle("escrows").unwrap(), b"key", b"value").unwrap();
     drop(db);
-    let part = "it has format version 4, this program reads version 3: upgrade arbiter";
+    let part = "it has format version 5, this program reads version 4: upgrade arbiter";
     for _ in 0..2 {
         assert_fails(&home.run(&["serve", "--listen", "127.0.0.1:0"]), 1, part);
         assert_fails(&home.run(&["fsck"]), 2, part);

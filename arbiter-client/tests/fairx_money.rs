@@ -271,12 +271,19 @@ struct Accepting {
     address: String,
 }
 
+/// A test that fails leaves no process behind.
+impl Drop for Accepting {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+    }
+}
+
 impl Accepting {
     fn end(mut self) -> (Option<i32>, String) {
         self.output.read_to_string(&mut self.said).unwrap();
         let mut errors = String::new();
         self.child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
-        (self.child.wait().unwrap().code(), self.said + &errors)
+        (self.child.wait().unwrap().code(), std::mem::take(&mut self.said) + &errors)
     }
 }
 
@@ -362,6 +369,36 @@ fn a_purchase_and_a_payment_with_real_files() {
     assert_eq!((offered.status.code(), code), (Some(0), Some(0)), "{}\n{said}", text(&offered));
     assert_eq!((cents(&bank, &payer), cents(&bank, &shop)), (0, 2000));
     payer.proves("20.00 EUR paid for good");
+}
+
+/// R-314, P6: weak only by name. The screens of both say so, and an honest exchange needs no arbiter.
+#[test]
+fn a_purchase_paid_at_once_is_weak_and_only_by_name() {
+    let bank = Bank::open();
+    let (buyer, seller) = (Party::new("Bert", &bank), Party::new("Sally", &bank));
+    bank.ledger.issue(buyer.account, "50.00 EUR").unwrap();
+    let song = seller.file("song.pdf", SONG);
+    let want = seller.good(&["describe", song.to_str().unwrap()]).trim().to_owned();
+    let accepting = seller.accept(&["--give", song.to_str().unwrap()]);
+    let purchase = ["purchase", "--want", &want, "--price", "9.00 EUR", "--to-account", &seller.line];
+    let weak = [purchase.as_slice(), &["--affidavit"]].concat();
+    let offered = buyer.offer(&seller, &accepting, &weak);
+    let (code, said) = accepting.end();
+    assert_eq!((offered.status.code(), code), (Some(0), Some(0)), "{}\n{said}", text(&offered));
+    assert_eq!((cents(&bank, &seller), cents(&bank, &buyer)), (900, 4100));
+    assert_eq!(buyer.received("song.pdf"), SONG);
+    for screen in [text(&offered), said] {
+        let words: Vec<_> = screen.split_whitespace().collect();
+        assert!(words.join(" ").contains("IT CANNOT RESTORE FAIRNESS"), "{screen}");
+    }
+    buyer.proves("9.00 EUR");
+
+    // Two deadlines are for money that is held.
+    let both =
+        [weak.as_slice(), &["--deliver-by", "1m", "--to", &seller.id, "--connect", "127.0.0.1:9", "--yes"]];
+    let refused = buyer.run(&[&["offer"], both.concat().as_slice()].concat());
+    assert_eq!(refused.status.code(), Some(2), "{}", text(&refused));
+    assert!(text(&refused).contains("leave out --deliver-by"), "{}", text(&refused));
 }
 
 /// What cannot be paid is refused before anything is signed, and says what to do.

@@ -12,11 +12,13 @@ use arbiter_protocol::evidence::checkpoint::SignedCheckpoint;
 use arbiter_protocol::evidence::cosignature::{self, Cosignature, PosixSeconds};
 use arbiter_protocol::evidence::note::{KeyKind, VerifierKey};
 use arbiter_protocol::evidence::policy::Policy;
-use arbiter_protocol::evidence::tile::{TileKind, TilePath, grown};
+use arbiter_protocol::evidence::tile::{self, TileKind, TilePath, grown};
 use arbiter_protocol::evidence::tlog_proof::{TlogProof, TlogProofError};
 use arbiter_protocol::evidence::witness::{self, AddCheckpoint};
-use arbiter_protocol::ids::{Digest, PublicKey};
+use arbiter_protocol::ids::{Digest, LeafIndex, PublicKey};
 use ed25519_dalek::{Signer as _, SigningKey};
+use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 use serde_json::Value;
 
 fn vectors() -> Value {
@@ -164,4 +166,30 @@ fn the_tlog_proof_of_the_vector_holds_for_its_leaf() {
     let alone = proof.with_checkpoint(&alone).unwrap();
     assert_eq!(alone.verify(&leaf, &policy("w1")), Err(TlogProofError::Quorum));
     assert!(alone.verify(&leaf, &policy("none")).is_ok());
+}
+
+fn cases() -> ProptestConfig {
+    ProptestConfig { rng_seed: RngSeed::Fixed(5), failure_persistence: None, ..ProptestConfig::default() }
+}
+
+/// what is printed is read again as the same, whatever is in it.
+#[test]
+fn every_value_survives_printing() {
+    let hashes = prop::collection::vec(any::<[u8; 32]>().prop_map(Digest::from_bytes), 0..=63);
+    let level = prop_oneof![Just(TileKind::Entries), (0..=63_u8).prop_map(TileKind::Hashes)];
+    let bundle = prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 1..=256);
+    let extra = prop::option::of(prop::collection::vec(any::<u8>(), 1..100));
+    let signed = cosigned();
+    let strategy = (level, 0..1_u64 << 56, 1..=256_u16, hashes, any::<u64>(), bundle, extra);
+    proptest!(cases(), |((kind, index, width, hashes, number, leaves, extra) in strategy)| {
+        let path = TilePath::new(kind, index, width).unwrap();
+        prop_assert_eq!(TilePath::parse(&path.to_string()), Ok(path));
+        let request = AddCheckpoint::new(number, hashes.clone(), &signed).unwrap();
+        prop_assert_eq!(AddCheckpoint::parse(&request.to_string()), Ok(request));
+        let proof = TlogProof::new(LeafIndex(number), hashes, &signed, extra).unwrap();
+        prop_assert_eq!(TlogProof::parse(&proof.to_string()), Ok(proof));
+        let bytes = tile::encode_entries(leaves.iter().map(Vec::as_slice)).unwrap();
+        let path = TilePath::new(TileKind::Entries, index, u16::try_from(leaves.len()).unwrap()).unwrap();
+        prop_assert_eq!(tile::entries(&path, &bytes).unwrap(), leaves);
+    });
 }

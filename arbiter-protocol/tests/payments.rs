@@ -23,7 +23,7 @@ use arbiter_protocol::message::payment::{
     PaymentAction, PaymentOrder, PaymentReceipt, PaymentState, PaymentTerms,
 };
 use arbiter_protocol::message::wire;
-use arbiter_protocol::role::{Ask, Output, Phase, Session, Timing};
+use arbiter_protocol::role::{Ask, Fit, Input, Outcome, Output, Phase, Session, Timing};
 use arbiter_protocol::statement::{Envelope, Payload, Signed, Verified};
 use arbiter_protocol::time::{DurationMillis, UnixMillis};
 use common::money::{HOLD_END, SEND_BY, account, bytes, check, effective, hold, paid, receipt};
@@ -402,7 +402,7 @@ fn nothing_is_paid_that_there_is_no_time_to_revoke() {
             let now = UnixMillis(EARLY);
             let accepted = Session::accept(agreement.clone(), None, now, timing);
             let opened = Session::open(agreement.offer().clone(), timing);
-            let input = arbiter_protocol::role::Input::Accepted(agreement.clone(), None);
+            let input = Input::Accepted(agreement.clone(), None);
             let offered = opened.next.handle(now, input);
             if kind.first() == Responder {
                 assert_eq!(accepted.is_ok(), enough, "{kind:?}");
@@ -414,5 +414,24 @@ fn nothing_is_paid_that_there_is_no_time_to_revoke() {
                 assert_eq!(offered.outputs.contains(&Output::SendItem), enough);
             }
         }
+    }
+}
+
+/// an item crosses once. Money that becomes final ends the exchange, and is no reason to send a file again.
+#[test]
+fn an_item_is_not_sent_again_when_the_money_is_final() {
+    let cast = Cast::new();
+    for kind in [Kind::P3OriginatorPays, Kind::P3ResponderPays, Kind::P3Payments, Kind::P4] {
+        let (offer, second) = (cast.offer(kind, 1), kind.first().peer());
+        let acceptance = Some(cast.acceptance(&offer, 2));
+        let timing = Timing { complain_margin: DurationMillis(60_000) };
+        let session =
+            Session::restore(second, offer.clone(), acceptance, false, Phase::Waiting, timing).unwrap();
+        let paid = Input::Received(Fit::Content(cast.fits(&offer, kind.first()).unwrap()));
+        let sent = session.handle(UnixMillis(EARLY), paid);
+        assert_eq!(sent.outputs.iter().filter(|it| **it == Output::SendItem).count(), 1, "{kind:?}");
+        let ended = sent.next.handle(UnixMillis(EARLY), Input::Settled);
+        assert!(!ended.outputs.contains(&Output::SendItem), "{kind:?}: {:?}", ended.outputs);
+        assert_eq!(ended.outputs.last(), Some(&Output::Done(Outcome::Completed)), "{kind:?}");
     }
 }

@@ -34,6 +34,7 @@ pub fn write(folder: &Path) {
     escrows(&mut put);
     streams(&mut put);
     client(&cast, &mut put);
+    formats(&mut put);
     for seed in 0..24 {
         let mut chooser = Chooser::new(seed);
         let bytes = |chooser: &mut Chooser, count: usize| -> Vec<u8> {
@@ -268,4 +269,28 @@ fn keys(folder: &Path, put: &mut impl FnMut(&str, &[u8])) {
             put("certificate", &run(&format!("{request} -outform DER")));
         }
     }
+}
+
+/// What logs, witnesses and verifiers exchange, from the vectors.
+fn formats(put: &mut impl FnMut(&str, &[u8])) {
+    let vectors = include_str!("../../arbiter-protocol/tests/vectors/evidence-log.json");
+    let vectors: serde_json::Value = serde_json::from_str(vectors).expect("JSON");
+    let text = |value: &serde_json::Value| value.as_str().expect("a text").to_owned();
+    let note = &vectors["note"];
+    put("add-checkpoint", text(&vectors["add_checkpoint"]["request_3_to_8"]).as_bytes());
+    put("add-checkpoint", format!("old 0\n\n{}", text(&note["cosigned_checkpoint"])).as_bytes());
+    put("tlog-proof", text(&note["tlog_proof_leaf5"]).as_bytes());
+    let (log, witness) = (text(&note["log_vkey"]), text(&note["witness_vkey"]));
+    let policy =
+        format!("# who\nlog {log} https://a.example\nwitness w {witness}\ngroup g any w\nquorum g\n");
+    put("policy", policy.as_bytes());
+    let cosigned = text(&note["cosigned_checkpoint"]);
+    let (checkpoint, _) = cosigned.split_once("\n\n").expect("a note");
+    put("cosigned", &[&1_700_000_000_u64.to_be_bytes(), checkpoint.as_bytes(), b"\n"].concat());
+    put("cosigned", &[&5_u64.to_be_bytes(), cosigned.as_bytes()].concat());
+    for path in ["tile/0/x001/x234/067.p/17", "tile/entries/000", "tile/63/999.p/255"] {
+        put("tile-path", path.as_bytes());
+    }
+    put("entry-bundle", b"\x01\0\x01a\0\0");
+    put("entry-bundle", &[[255].as_slice(), &[0; 512]].concat());
 }

@@ -7,6 +7,7 @@
 
 use std::io::Write;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arbiter_protocol::error::Refused;
 use arbiter_protocol::ids::{ExchangeId, LeafIndex};
@@ -75,8 +76,23 @@ pub(super) fn erase(
         desktop.engine.stop().await;
         let store = |source| CliError::Store { path: settings.data.clone(), source };
         desktop.store.forget_history().map_err(store)?;
+        drop(desktop);
+        open_again(settings).await.map_err(store)?;
         print(out, &format!("erased   {exchange}\nleaf     {}\n", leaf.0))
     })
+}
+
+/// The list of files that a database keeps names keys that are gone, until it is opened again.
+async fn open_again(settings: &Settings) -> Result<(), StoreError> {
+    let (keys, arbiter) = load_identity(settings).map_err(|error| StoreError::Io(error.to_string()))?;
+    for _ in 0..500 {
+        match RocksStore::open_existing(&settings.data, &arbiter, keys.vault()) {
+            // The writer's thread lets go of the store a moment after it has ended.
+            Err(StoreError::InUse) => tokio::time::sleep(Duration::from_millis(10)).await,
+            other => return other.map(drop),
+        }
+    }
+    Err(StoreError::InUse)
 }
 
 /// prints the whole record as an evidence bundle, or the openings of these fields.

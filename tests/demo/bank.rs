@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use arbiter_client::ledger::LedgerPort as _;
 use arbiter_client::ledger::grpc::GrpcLedger;
 use arbiter_client::protocol::ids::PublicKey;
-use arbiter_client::protocol::message::payment::{PaymentReceipt, PaymentTerms};
+use arbiter_client::protocol::message::payment::{PaymentReceipt, PaymentState, PaymentTerms};
 use arbiter_client::protocol::statement::{Signed, Verified};
 use arbiter_client::purse::AccountLine;
 use tokio::time::sleep;
@@ -17,8 +17,6 @@ use crate::process::{self, Process};
 
 /// The ledger in event lines.
 pub const LEDGER: Actor = Actor { name: "ledger", short: "ledger", cheats: false };
-/// What the payer has at the beginning.
-const BEGIN: &str = "1000.00 EUR";
 /// How long the ledger may take to hear the arbiter and to come to an end: longer than the holds of every run.
 const FINAL_WITHIN: Duration = Duration::from_secs(30);
 
@@ -37,8 +35,10 @@ impl Bank {
     pub async fn open(folder: &Path, program: &Path, paper: &Paper) -> Result<Self> {
         let home = folder.join("ledger");
         let place = home.display().to_string();
-        let init = ["ledger", "init", "--dir", &place, "--name", "Demo bank", "--currency", "EUR/2"];
-        process::run_well(program, &init.map(std::ffi::OsStr::new)).await?;
+        let name = ["ledger", "init", "--dir", &place, "--name", "Demo bank"];
+        let init = [name.as_slice(), &["--currency", "EUR/2", "--currency", "USD/2"]].concat();
+        let init: Vec<_> = init.into_iter().map(std::ffi::OsStr::new).collect();
+        process::run_well(program, &init).await?;
         let mut bank = Self {
             home,
             log: folder.join("ledger.log"),
@@ -96,34 +96,37 @@ impl Bank {
     }
 
     /// Makes a party's purse, and gives the line of its account.
-    pub async fn purse(&self, fairx: &Path, home: &Path) -> Result<String> {
+    pub async fn purse(&self, fairx: &Path, home: &Path, name: &str, currency: &str) -> Result<String> {
         let home = home.display().to_string();
         let (url, key) = (self.url(), &self.key);
-        let create = ["--home", &home, "purse", "create", "main", "--ledger", &url, "--ledger-key", key];
-        process::run_well(fairx, &create.map(std::ffi::OsStr::new)).await?;
-        let account = ["--home", &home, "purse", "account", "main"];
+        let create = ["--home", &home, "purse", "create", name, "--currency", currency, "--ledger", &url];
+        let create = [create.as_slice(), &["--ledger-key", key]].concat();
+        let create: Vec<_> = create.into_iter().map(std::ffi::OsStr::new).collect();
+        process::run_well(fairx, &create).await?;
+        let account = ["--home", &home, "purse", "account", name];
         Ok(process::run_well(fairx, &account.map(std::ffi::OsStr::new)).await?.trim().to_owned())
     }
 
     /// Puts money into an account.
-    pub async fn issue(&self, program: &Path, account: &str) -> Result<()> {
+    pub async fn issue(&self, program: &Path, account: &str, amount: &str) -> Result<()> {
         let home = self.home.display().to_string();
         let to = account.parse::<AccountLine>()?.account.to_string();
         let address = self.url();
         let issue =
-            ["ledger", "issue", "--config", &home, "--to", &to, "--amount", BEGIN, "--address", &address];
+            ["ledger", "issue", "--config", &home, "--to", &to, "--amount", amount, "--address", &address];
         process::run_well(program, &issue.map(std::ffi::OsStr::new)).await?;
         Ok(())
     }
 
-    /// How a payment stands once it is final, by the ledger's signed word. One that was never made is not.
+    /// How a payment stands once it is final, by the ledger's signed word. One that was never made stays so: nobody is left
+    /// who could make it.
     pub async fn stands(&self, terms: &PaymentTerms) -> Result<Verified<PaymentReceipt>> {
         let ledger = GrpcLedger::new(&self.url(), None)?;
         let key = PublicKey::parse_hex(&self.key, "key")?;
         let begun = tokio::time::Instant::now();
         loop {
             let receipt = Signed::<PaymentReceipt>::parse(ledger.payment(terms).await?)?.verify(&key)?;
-            if receipt.is_final() || begun.elapsed() > FINAL_WITHIN {
+            if receipt.state != PaymentState::Reserved || begun.elapsed() > FINAL_WITHIN {
                 return Ok(receipt);
             }
             sleep(Duration::from_millis(100)).await;

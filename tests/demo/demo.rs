@@ -44,7 +44,7 @@ struct Arguments {
     /// List the runs.
     #[arg(long)]
     list: bool,
-    /// contract, delivery, payment, purchase or all.
+    /// change, contract, delivery, payment, purchase, swap or all.
     #[arg(long, default_value = "all")]
     story: String,
     /// A run of the story, or all.

@@ -329,7 +329,7 @@ fn short(calls: &Calls) -> String {
 
 /// `fairx verify --offline` of one bundle, a process of its own.
 async fn verified(stage: &Stage, bundle: &Path, findings: &mut Findings) -> Result<()> {
-    let (code, line) = stage.tools.verify(bundle, &stage.pin_file(), &stage.document).await?;
+    let (code, line) = stage.tools.verify(bundle, &stage.pin_file(), stage.agreed_file()).await?;
     let file = bundle.file_name().unwrap_or_default().to_string_lossy().into_owned();
     // The word and the exit code are two answers to one question.
     let good = code == Some(0) && line.starts_with("GOOD");

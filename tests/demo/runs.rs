@@ -129,6 +129,18 @@ pub const RUNS: &[Run] = &[
         Ends::Both,
         "Adler is killed right after the notice left. Started again, it gets its receipt.",
     ),
+    run(
+        "swap",
+        "honest",
+        Ends::Both,
+        "Two files change hands. By agreement both go through the arbiter, which gives them out when it has both.",
+    ),
+    run(
+        "swap",
+        "partner-vanishes",
+        Ends::Nobody,
+        "Trey leaves its file with the arbiter, Woodgrove does not. Nobody gets anything.",
+    ),
     honest(
         "purchase",
         "honest",
@@ -173,5 +185,16 @@ pub const RUNS: &[Run] = &[
         "receipt-withheld",
         Ends::Both,
         "Adatum takes the money and withholds the receipt. The ledger's word is enough for the arbiter to open its escrow.",
+    ),
+    honest(
+        "change",
+        "honest",
+        "Trey changes euros for dollars with Woodgrove: one payment held, one made at once. Nobody asks the arbiter.",
+    ),
+    run(
+        "change",
+        "partner-vanishes",
+        Ends::Nobody,
+        "Woodgrove sees the euros held and pays nothing. The arbiter has all of them returned.",
     ),
 ];

@@ -99,16 +99,22 @@ impl Tools {
     }
 
     /// `fairx verify --offline`: the exit code and the last line.
-    pub async fn verify(&self, bundle: &Path, pin: &Path, file: &Path) -> Result<(Option<i32>, String)> {
-        let arguments: [&std::ffi::OsStr; 7] = [
+    pub async fn verify(
+        &self,
+        bundle: &Path,
+        pin: &Path,
+        file: Option<&Path>,
+    ) -> Result<(Option<i32>, String)> {
+        let mut arguments: Vec<&std::ffi::OsStr> = vec![
             "verify".as_ref(),
             bundle.as_ref(),
             "--offline".as_ref(),
             "--arbiter".as_ref(),
             pin.as_ref(),
-            "--file".as_ref(),
-            file.as_ref(),
         ];
+        if let Some(file) = file {
+            arguments.extend(["--file".as_ref(), file.as_os_str()]);
+        }
         let (code, output) = process::run(&self.fairx, &arguments).await?;
         Ok((code, output.lines().last().unwrap_or("it said nothing").to_owned()))
     }
@@ -127,6 +133,8 @@ pub struct Player {
     pub id: String,
     /// The line of its account, where there is money.
     pub account: String,
+    /// The same for other money.
+    pub foreign_account: String,
 }
 
 /// A run's folder, arbiter and parties.
@@ -141,6 +149,7 @@ pub struct Stage {
     pub players: [Player; 2],
     /// The document.
     pub document: PathBuf,
+    only_money: bool,
     arbiter: Option<Process>,
     address: String,
     before: Calls,
@@ -167,6 +176,7 @@ impl Stage {
             "contract" => [("Northwind Machines", "Northwind"), ("Tailspin Tooling", "Tailspin")],
             "payment" => [("Humongous Retail", "Humongous"), ("Adatum Power", "Adatum")],
             "purchase" => [("Wide World Maps", "WideWorld"), ("Fabrikam Data", "Fabrikam")],
+            "change" | "swap" => [("Trey Research", "Trey"), ("Woodgrove Bank", "Woodgrove")],
             _ => [("Adler & Partner", "Adler"), ("Contoso Logistics", "Contoso")],
         };
         let file = match run.story {
@@ -180,6 +190,7 @@ impl Stage {
             home: folder.join(short.to_lowercase()),
             id: String::new(),
             account: String::new(),
+            foreign_account: String::new(),
         });
         let home = folder.join("arbiter");
         let init = [
@@ -196,6 +207,7 @@ impl Stage {
             tools: tools.clone(),
             players,
             document: document(file),
+            only_money: run.story == "change",
             arbiter: None,
             address: "127.0.0.1:0".to_owned(),
             before: Calls::new(),
@@ -203,7 +215,7 @@ impl Stage {
             bank: None,
             payments: BTreeMap::new(),
         };
-        if matches!(run.story, "payment" | "purchase") {
+        if matches!(run.story, "change" | "payment" | "purchase") {
             let bank = Bank::open(&stage.folder, &tools.arbiter, &stage.paper).await?;
             bank.introduce_to(&home)?;
             stage.bank = Some(bank);
@@ -227,9 +239,11 @@ impl Stage {
         }
         if let Some(bank) = &stage.bank {
             for player in &mut stage.players {
-                player.account = bank.purse(&tools.fairx, &player.home).await?;
+                player.account = bank.purse(&tools.fairx, &player.home, "main", "EUR/2").await?;
+                player.foreign_account = bank.purse(&tools.fairx, &player.home, "foreign", "USD/2").await?;
             }
-            bank.issue(&tools.arbiter, &stage.player(0)?.account).await?;
+            bank.issue(&tools.arbiter, &stage.player(0)?.account, "1000.00 EUR").await?;
+            bank.issue(&tools.arbiter, &stage.player(1)?.foreign_account, "1000.00 USD").await?;
         }
         // Pinning asks the arbiter who it is. What counts is what comes after.
         stage.before = stage.counters().await?;
@@ -315,6 +329,11 @@ impl Stage {
             process::run(&self.tools.arbiter, &["fsck".as_ref(), "--config".as_ref(), home.as_os_str()])
                 .await?;
         Ok((code, output.lines().last().unwrap_or("it said nothing").to_owned()))
+    }
+
+    /// The file that every agreement of the run is about; none where money is changed for money.
+    pub fn agreed_file(&self) -> Option<&Path> {
+        (!self.only_money).then_some(&self.document)
     }
 
     /// Whether both know the document before.

@@ -3,12 +3,15 @@
 //! Times are short so that all runs together take less than a minute. In real use patience is minutes and a
 //! complaint deadline is hours or days away.
 
+mod money;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use tokio::time::sleep;
 
+use crate::document;
 use crate::judge::{Deal, Findings, judge};
 use crate::paper::Paper;
 use crate::process::Process;
@@ -61,14 +64,18 @@ async fn stage_and_judge(run: &Run, tools: &Arc<Tools>, paper: &Paper) -> Result
         ("delivery", "late-taker") => sender_cheats(&mut stage, "late", DONE).await,
         ("delivery", "arbiter-killed") => receipt_withheld(&mut stage, true).await,
         ("delivery", "peer-killed") => peer_killed(&mut stage, Kind::Delivery).await,
-        ("purchase", "honest") => purchase_honest(&mut stage).await,
-        ("purchase", "honest-sale") => sale_honest(&mut stage).await,
-        ("purchase", "seller-vanishes") => seller_cheats(&mut stage, "quiet", false).await,
-        ("purchase", "wrong-file") => seller_cheats(&mut stage, "alter", false).await,
-        ("purchase", "ledger-killed") => seller_cheats(&mut stage, "quiet", true).await,
-        ("purchase", "buyer-killed") => buyer_killed(&mut stage).await,
-        ("payment", "honest") => payment_honest(&mut stage).await,
-        ("payment", "receipt-withheld") => payment_withheld(&mut stage).await,
+        ("swap", "honest") => swap_honest(&mut stage).await,
+        ("swap", "partner-vanishes") => swap_alone(&mut stage).await,
+        ("purchase", "honest") => money::purchase_honest(&mut stage).await,
+        ("purchase", "honest-sale") => money::sale_honest(&mut stage).await,
+        ("purchase", "seller-vanishes") => money::seller_cheats(&mut stage, "quiet", false).await,
+        ("purchase", "wrong-file") => money::seller_cheats(&mut stage, "alter", false).await,
+        ("purchase", "ledger-killed") => money::seller_cheats(&mut stage, "quiet", true).await,
+        ("purchase", "buyer-killed") => money::buyer_killed(&mut stage).await,
+        ("payment", "honest") => money::payment_honest(&mut stage).await,
+        ("payment", "receipt-withheld") => money::payment_withheld(&mut stage).await,
+        ("change", "honest") => money::change_honest(&mut stage).await,
+        ("change", "partner-vanishes") => money::change_alone(&mut stage).await,
         (story, cheat) => bail!("the run {story} {cheat} is not written"),
     }?;
     // What a story makes of itself must be what was announced.
@@ -239,6 +246,38 @@ async fn sender_cheats(stage: &mut Stage, play: &str, code: i32) -> Result<Vec<D
     Ok(vec![deal(stage, ends)?])
 }
 
+/// Both files go through the arbiter: that is agreed, and no sign of a quarrel.
+async fn swap_honest(stage: &mut Stage) -> Result<Vec<Deal>> {
+    let file = document(SWAPPED).display().to_string();
+    let give = [&["--give", file.as_str()], PATIENT.as_slice()].concat();
+    let (mut accepting, address) = accept_about(stage, SECOND, &give, "").await?;
+    let mut offering = offer_swap(stage, &address, "60s", &PATIENT).await?;
+    offering.end_with(DONE).await?;
+    accepting.end_with(DONE).await?;
+    Ok(vec![deal(stage, Ends::Both)?])
+}
+
+async fn swap_alone(stage: &mut Stage) -> Result<Vec<Deal>> {
+    let (mut quiet, address) = cheater_listens(stage, "quiet").await?;
+    let mut offering = offer_swap(stage, &address, "5s", &HASTY).await?;
+    offering.end_with(ABORTED).await?;
+    quiet.end_with(DONE).await?;
+    Ok(vec![deal(stage, Ends::Nobody)?])
+}
+
+/// What the second party gives in a swap.
+const SWAPPED: &str = "invoice.pdf";
+
+async fn offer_swap(stage: &Stage, address: &str, complain_by: &str, words: &[&str]) -> Result<Process> {
+    let file = stage.document.display().to_string();
+    let want = stage.tools.describe(&document(SWAPPED)).await?;
+    let bundle = stage.bundle(FIRST, "")?.display().to_string();
+    let to = stage.player(SECOND)?.id.clone();
+    let offer = ["offer", "swap", "--file", &file, "--want", &want, "--complain-by", complain_by];
+    let deal = ["--to", &to, "--connect", address, "--bundle", &bundle];
+    stage.fairx(FIRST, &[offer.as_slice(), &deal, words].concat()).await
+}
+
 /// The party that sends first is killed right after its item left, and goes on.
 async fn peer_killed(stage: &mut Stage, kind: Kind) -> Result<Vec<Deal>> {
     for _ in 0..ATTEMPTS {
@@ -275,123 +314,6 @@ async fn peer_killed_once(stage: &mut Stage, kind: Kind) -> Result<Option<Vec<De
     resumed.end_with(DONE).await?;
     accepting.end_with(DONE).await?;
     Ok(Some(vec![deal(stage, Ends::Both)?]))
-}
-
-/// What the data file costs.
-const PRICE: &str = "12.50 EUR";
-/// What the invoice says.
-const INVOICE: &str = "212.50 EUR";
-/// When the file is due, and until when money can be returned; the hold ends a second later.
-const SOON: [&str; 4] = ["--deliver-by", "4s", "--complain-by", "9s"];
-
-async fn purchase_honest(stage: &mut Stage) -> Result<Vec<Deal>> {
-    let (mut selling, address) = sell(stage, &PATIENT).await?;
-    let mut buying = offer_purchase(stage, &address, &["--complain-by", "60s"], &PATIENT).await?;
-    buying.end_with(DONE).await?;
-    selling.end_with(DONE).await?;
-    Ok(vec![deal(stage, Ends::Both)?])
-}
-
-async fn sale_honest(stage: &mut Stage) -> Result<Vec<Deal>> {
-    let (file, bundle) =
-        (stage.document.display().to_string(), stage.bundle(SECOND, "")?.display().to_string());
-    let purse = [&["--purse", "main"], PATIENT.as_slice()].concat();
-    let (mut buying, address) = accept_about(stage, FIRST, &purse, "").await?;
-    let (to, from) = (stage.player(FIRST)?.id.clone(), stage.player(FIRST)?.account.clone());
-    let sale = ["offer", "sale", "--file", &file, "--type", TAB, "--price", PRICE, "--from-account", &from];
-    let deal_words = ["--complain-by", "60s", "--to", &to, "--connect", &address, "--bundle", &bundle];
-    let mut selling =
-        stage.fairx(SECOND, &[&sale, deal_words.as_slice(), PATIENT.as_slice()].concat()).await?;
-    selling.end_with(DONE).await?;
-    buying.end_with(DONE).await?;
-    Ok(vec![deal(stage, Ends::Both)?])
-}
-
-/// The seller sees the money held and sends nothing that counts; the ledger may be dead when the arbiter rules.
-async fn seller_cheats(stage: &mut Stage, play: &str, kill: bool) -> Result<Vec<Deal>> {
-    let file = stage.document.display().to_string();
-    let (mut cheating, address) = cheater_listens_with(stage, play, &["--file", &file]).await?;
-    let mut buying = offer_purchase(stage, &address, &SOON, &HASTY).await?;
-    let program = stage.tools.arbiter_program();
-    if kill {
-        buying.until("transfer of").await?;
-        // The receipt is out. What is told to the ledger from now on waits.
-        stage.bank.as_mut().context("no ledger")?.kill().await?;
-    }
-    buying.end_with(ABORTED).await?;
-    cheating.end_with(DONE).await?;
-    if kill {
-        stage.bank.as_mut().context("no ledger")?.start_again(&program).await?;
-    }
-    Ok(vec![deal(stage, Ends::Nobody)?])
-}
-
-/// The buyer dies when the file has left: the seller protects itself, and the buyer, started again, still gets the file.
-async fn buyer_killed(stage: &mut Stage) -> Result<Vec<Deal>> {
-    let (mut selling, address) = sell(stage, &HASTY).await?;
-    let mut buying = offer_purchase(stage, &address, &SOON, &PATIENT).await?;
-    let signed = buying.until("offer signed: exchange ").await?;
-    let id = signed.rsplit(' ').next().context("no exchange id")?.to_owned();
-    // The seller has seen the money held, and its file is leaving.
-    selling.until("transfer of the file").await?;
-    let actor = stage.player(FIRST)?.actor.clone();
-    if !buying.kill()? {
-        stage.paper.act(&actor, "was finished before it could be killed");
-        selling.end_with(DONE).await?;
-        return Ok(vec![deal(stage, Ends::Both)?]);
-    }
-    stage.paper.act(&actor, "KILLED (SIGKILL) with the file on its way");
-    buying.gone().await?;
-    selling.end_with(DONE).await?;
-    stage.paper.act(&actor, &format!("started again: fairx resume {}", id.get(..16).unwrap_or(&id)));
-    let bundle = stage.bundle(FIRST, "")?.display().to_string();
-    let resume = ["resume", &id, "--connect", &address, "--bundle", &bundle];
-    let mut resumed = stage.fairx(FIRST, &[resume.as_slice(), HASTY.as_slice()].concat()).await?;
-    resumed.end_with(DONE).await?;
-    Ok(vec![deal(stage, Ends::Both)?])
-}
-
-async fn payment_honest(stage: &mut Stage) -> Result<Vec<Deal>> {
-    let (mut accepting, address) = accept(stage, SECOND, &PATIENT, "").await?;
-    let mut paying = offer_payment(stage, &address, "60s", &PATIENT).await?;
-    paying.end_with(DONE).await?;
-    accepting.end_with(DONE).await?;
-    Ok(vec![deal(stage, Ends::Both)?])
-}
-
-async fn payment_withheld(stage: &mut Stage) -> Result<Vec<Deal>> {
-    let (mut quiet, address) = cheater_listens(stage, "quiet").await?;
-    let mut paying = offer_payment(stage, &address, "15s", &HASTY).await?;
-    paying.end_with(DONE).await?;
-    quiet.end_with(DONE).await?;
-    Ok(vec![deal(stage, Ends::Both)?])
-}
-
-/// The media type of the data file: its first bytes do not show it.
-const TAB: &str = "text/tab-separated-values";
-
-/// The seller waits for a buyer.
-async fn sell(stage: &Stage, words: &[&str]) -> Result<(Process, String)> {
-    let file = stage.document.display().to_string();
-    accept_about(stage, SECOND, &[&["--give", file.as_str()], words].concat(), "").await
-}
-
-async fn offer_purchase(stage: &Stage, address: &str, times: &[&str], words: &[&str]) -> Result<Process> {
-    let want = stage.tools.describe_as(&stage.document, TAB).await?;
-    let bundle = stage.bundle(FIRST, "")?.display().to_string();
-    let (to, account) = (stage.player(SECOND)?.id.clone(), stage.player(SECOND)?.account.clone());
-    let offer = ["offer", "purchase", "--want", &want, "--price", PRICE, "--to-account", &account];
-    let deal = ["--to", &to, "--connect", address, "--bundle", &bundle];
-    stage.fairx(FIRST, &[offer.as_slice(), &deal, times, words].concat()).await
-}
-
-async fn offer_payment(stage: &Stage, address: &str, complain_by: &str, words: &[&str]) -> Result<Process> {
-    let file = stage.document.display().to_string();
-    let bundle = stage.bundle(FIRST, "")?.display().to_string();
-    let (to, account) = (stage.player(SECOND)?.id.clone(), stage.player(SECOND)?.account.clone());
-    let offer = ["offer", "payment", "--file", &file, "--amount", INVOICE, "--to-account", &account];
-    let deal = ["--complain-by", complain_by, "--to", &to, "--connect", address, "--bundle", &bundle];
-    stage.fairx(FIRST, &[offer.as_slice(), &deal, words].concat()).await
 }
 
 /// Kills the arbiter each time the honest party asks it, while there are kills left; the client asks again.

@@ -327,10 +327,9 @@ impl Session {
             Phase::Asking(Ask::Deposit) => vec![Output::Observe, Output::Ask(Ask::Deposit)],
             Phase::Asking(ask) => vec![Output::Ask(ask)],
             Phase::Done(outcome) => {
+                // The peer may have missed it: nobody knows what was sent before the restart.
                 let item = outcome == Outcome::Completed && !self.is_first();
-                let item = item.then_some(Output::SendItem);
-                let release = (outcome != Outcome::Aborted && self.may_release()).then_some(Output::Release);
-                item.into_iter().chain(release).chain([Output::Done(outcome)]).collect()
+                item.then_some(Output::SendItem).into_iter().chain(self.last_words(outcome)).collect()
             }
         }
     }
@@ -383,7 +382,9 @@ impl Session {
             }
             (Protocol::MutualRollback | Protocol::RevokeOnSilence, _) => self.stay([]),
             (Protocol::Affidavit | Protocol::ContractSigning | Protocol::VerifyThenGenerate, _) => {
-                Self { sent: true, ..self.clone() }.done(Outcome::Completed)
+                let Step { next, outputs } = Self { sent: true, ..self.clone() }.done(Outcome::Completed);
+                let item = (!first).then_some(Output::SendItem);
+                Step { next, outputs: item.into_iter().chain(outputs).collect() }
             }
         }
     }
@@ -515,8 +516,14 @@ impl Session {
 
     fn done(&self, outcome: Outcome) -> Step {
         let next = Self { phase: Phase::Done(outcome), ..self.clone() };
-        let outputs = next.resume();
+        let outputs = next.last_words(outcome).collect();
         Step { next, outputs }
+    }
+
+    /// What is left to do at the end.
+    fn last_words(&self, outcome: Outcome) -> impl Iterator<Item = Output> + use<> {
+        let release = (outcome != Outcome::Aborted && self.may_release()).then_some(Output::Release);
+        release.into_iter().chain([Output::Done(outcome)])
     }
 
     pub(super) fn stay(&self, outputs: impl IntoIterator<Item = Output>) -> Step {

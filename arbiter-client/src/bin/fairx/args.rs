@@ -12,7 +12,7 @@ use arbiter_client::signing::Algorithm;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use evidence::{BundleCommand, Disclose, RulingKind};
-pub use money::{FromPurse, LedgerCa, MoneyDeadlines, PurseCommand};
+pub use money::{FromPurse, LedgerCa, MoneyDeadlines, PurseCommand, Weak};
 
 /// Fair exchange between two parties: both get what was agreed, or neither does.
 #[derive(Parser)]
@@ -275,6 +275,8 @@ pub enum Template {
         #[command(flatten)]
         purse: FromPurse,
         #[command(flatten)]
+        weak: Weak,
+        #[command(flatten)]
         deadline: MoneyDeadlines,
         #[command(flatten)]
         deal: Deal,
@@ -292,6 +294,8 @@ pub enum Template {
         to_account: String,
         #[command(flatten)]
         purse: FromPurse,
+        #[command(flatten)]
+        weak: Weak,
         #[command(flatten)]
         deadline: MoneyDeadlines,
         #[command(flatten)]

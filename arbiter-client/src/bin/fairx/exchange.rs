@@ -39,7 +39,10 @@ pub async fn offer(home: &Home, template: Template) -> Result<u8, Failure> {
     let wallet = Wallet { book: home.purses()?, hold_allowance: allowance };
     let proposed = terms::propose(&template, identity, to.party(), &wallet).await?;
     let party = Party::open(home, conduct, facts(&proposed.read)?).await?;
-    let id = party.client.offer(proposed.terms, proposed.give).await?;
+    let id = match proposed.weak {
+        false => party.client.offer(proposed.terms, proposed.give).await?,
+        true => party.client.offer_with_affidavit(proposed.terms, proposed.give).await?,
+    };
     party.teller.own(&format!("offer signed: exchange {id}"));
     party.run(id, Box::new(dial(connect)?)).await
 }

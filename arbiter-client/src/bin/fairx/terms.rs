@@ -23,7 +23,7 @@ use arbiter_client::protocol::message::agreement::Party;
 use arbiter_client::protocol::time::{DurationMillis, UnixMillis};
 use arbiter_client::{Give, OfferTerms, items};
 
-use crate::args::{Document, DocumentKind, Seal, SigningKey, SuiteName, Template, TheirKey, Words};
+use crate::args::{Document, DocumentKind, Seal, SigningKey, SuiteName, Template, TheirKey, Weak, Words};
 use crate::failure::Failure;
 use crate::files;
 use crate::keys::{self, Named};
@@ -36,6 +36,8 @@ pub struct Proposed {
     pub terms: OfferTerms,
     /// What we give to it.
     pub give: Give,
+    /// Whether it is weak, by name (P6).
+    pub weak: bool,
     /// Files that we have here, for the screen.
     pub read: Vec<PathBuf>,
 }
@@ -49,12 +51,13 @@ pub async fn propose(
 ) -> Result<Proposed, Failure> {
     match template {
         Template::Change { amount, want, to_account, from_account, purse, into, deadline, .. } => {
-            let times = wallet.times(deadline)?;
-            let given = wallet.we_pay(amount, to_account, purse.purse.as_deref(), Some(times.hold))?;
+            let times = wallet.times(deadline, &Weak::default())?;
+            let given = wallet.we_pay(amount, to_account, purse.purse.as_deref(), times.hold)?;
             let got = wallet.they_pay(want, from_account, into.as_deref(), None)?;
             Ok(Proposed {
                 terms: money::terms(to, [given, got], times),
                 give: Give::Nothing,
+                weak: false,
                 read: Vec::new(),
             })
         }
@@ -66,24 +69,26 @@ pub async fn propose(
             let given = wallet.we_pay(amount, to_account, purse.purse.as_deref(), None)?;
             let by = Some(later(deadline.complain_by)?);
             let terms = terms(to, [given, got], by, sealed);
-            Ok(Proposed { terms, give: Give::Nothing, read: vec![file.clone()] })
+            Ok(Proposed { terms, give: Give::Nothing, weak: false, read: vec![file.clone()] })
         }
-        Template::Purchase { want, price, to_account, purse, deadline, .. } => {
-            let times = wallet.times(deadline)?;
-            let given = wallet.we_pay(price, to_account, purse.purse.as_deref(), Some(times.hold))?;
+        Template::Purchase { want, price, to_account, purse, weak, deadline, .. } => {
+            let times = wallet.times(deadline, weak)?;
+            let given = wallet.we_pay(price, to_account, purse.purse.as_deref(), times.hold)?;
             let got = items::file(wanted(want)?);
             Ok(Proposed {
                 terms: money::terms(to, [given, got], times),
                 give: Give::Nothing,
+                weak: weak.affidavit,
                 read: Vec::new(),
             })
         }
-        Template::Sale { file, media_type, price, from_account, purse, deadline, .. } => {
-            let times = wallet.times(deadline)?;
+        Template::Sale { file, media_type, price, from_account, purse, weak, deadline, .. } => {
+            let times = wallet.times(deadline, weak)?;
             let given = items::file(items::describe(file, media_type.as_deref()).await?);
-            let got = wallet.they_pay(price, from_account, purse.purse.as_deref(), Some(times.hold))?;
+            let got = wallet.they_pay(price, from_account, purse.purse.as_deref(), times.hold)?;
             let terms = money::terms(to, [given, got], times);
-            Ok(Proposed { terms, give: Give::File(file.clone()), read: vec![file.clone()] })
+            let (give, read) = (Give::File(file.clone()), vec![file.clone()]);
+            Ok(Proposed { terms, give, weak: weak.affidavit, read })
         }
         Template::Swap { file, media_type, want, deadline, .. } => {
             let given = items::file(items::describe(file, media_type.as_deref()).await?);
@@ -91,7 +96,7 @@ pub async fn propose(
             let by = Some(later(deadline.complain_by)?);
             let sealed = Sealed { replacement: false, suite: Suite::DEFAULT };
             let terms = terms(to, [given, got], by, sealed);
-            Ok(Proposed { terms, give: Give::File(file.clone()), read: vec![file.clone()] })
+            Ok(Proposed { terms, give: Give::File(file.clone()), weak: false, read: vec![file.clone()] })
         }
         Template::Contract { file, words, ours, theirs, seal, .. } => {
             let subject = items::describe(file, words.media_type.as_deref()).await?;
@@ -100,7 +105,7 @@ pub async fn propose(
             let (originator_item, give) = sealed.our_signature(statement.clone(), ours, identity)?;
             let responder_item = sealed.their_signature(statement, theirs, to)?;
             let terms = terms(to, [originator_item, responder_item], None, sealed);
-            Ok(Proposed { terms, give, read: vec![file.clone()] })
+            Ok(Proposed { terms, give, weak: false, read: vec![file.clone()] })
         }
         Template::Delivery { file, words, deadline, theirs, seal, .. } => {
             let subject = items::describe(file, words.media_type.as_deref()).await?;
@@ -109,7 +114,7 @@ pub async fn propose(
             let responder_item = sealed.their_signature(receipt, theirs, to)?;
             let by = Some(later(deadline.complain_by)?);
             let terms = terms(to, [items::file(subject), responder_item], by, sealed);
-            Ok(Proposed { terms, give: Give::File(file.clone()), read: vec![file.clone()] })
+            Ok(Proposed { terms, give: Give::File(file.clone()), weak: false, read: vec![file.clone()] })
         }
         Template::Request { want, words, deadline, ours, seal, .. } => {
             let subject = wanted(want)?;
@@ -118,7 +123,7 @@ pub async fn propose(
             let (originator_item, give) = sealed.our_signature(receipt, ours, identity)?;
             let by = Some(later(deadline.complain_by)?);
             let terms = terms(to, [originator_item, items::file(subject)], by, sealed);
-            Ok(Proposed { terms, give, read: Vec::new() })
+            Ok(Proposed { terms, give, weak: false, read: Vec::new() })
         }
     }
 }

@@ -121,3 +121,12 @@ pub struct FromPurse {
     #[arg(long, value_name = "NAME")]
     pub purse: Option<String>,
 }
+
+/// Less than fair, asked for by name.
+#[derive(Args, Default)]
+pub struct Weak {
+    /// WEAK. The money is paid at once instead of held, and can never be returned: if somebody stops, the arbiter only
+    /// signs, at --complain-by, whose item it had. For payees who take no held money.
+    #[arg(long)]
+    pub affidavit: bool,
+}

@@ -9,7 +9,7 @@ use arbiter_client::purse::{AccountLine, Choice, Purse, PurseBook};
 use arbiter_client::{OfferTerms, items};
 
 use super::later;
-use crate::args::MoneyDeadlines;
+use crate::args::{MoneyDeadlines, Weak};
 use crate::failure::Failure;
 
 /// Our purses, and how long the arbiter wants holds to last.
@@ -25,7 +25,8 @@ pub struct Wallet {
 pub struct Times {
     pub send_by: Option<UnixMillis>,
     pub complain_by: UnixMillis,
-    pub hold: Hold,
+    /// None: paid at once.
+    pub hold: Option<Hold>,
 }
 
 /// Beside what the arbiter asks for: clocks differ.
@@ -33,14 +34,22 @@ const SPARE: DurationMillis = DurationMillis(60_000);
 
 impl Wallet {
     /// Deadlines from now on, and a hold that outlasts them.
-    pub fn times(&self, deadline: &MoneyDeadlines) -> Result<Times, Failure> {
+    pub fn times(&self, deadline: &MoneyDeadlines, weak: &Weak) -> Result<Times, Failure> {
         let complain_by = later(deadline.complain_by)?;
+        if weak.affidavit {
+            return match deadline.deliver_by {
+                None => Ok(Times { send_by: None, complain_by, hold: None }),
+                Some(_) => {
+                    Err(Failure::usage("--affidavit has one deadline, --complain-by: leave out --deliver-by"))
+                }
+            };
+        }
         let send_by = deadline.deliver_by.map(later).transpose()?;
         if send_by.is_some_and(|by| by >= complain_by) {
             return Err(Failure::usage("--deliver-by must come before --complain-by"));
         }
         let until = complain_by.after(self.hold_allowance).after(SPARE);
-        Ok(Times { send_by, complain_by, hold: Hold { until, timeout: Timeout::Post } })
+        Ok(Times { send_by, complain_by, hold: Some(Hold { until, timeout: Timeout::Post }) })
     }
 
     /// What we pay to `to`, and from which purse.
