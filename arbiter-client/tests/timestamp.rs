@@ -42,12 +42,17 @@ fn tokens_that_prove_nothing_are_refused_for_what_they_are() {
     let authority = Authority::new(Kind::P256);
     let good = token(&authority);
     let parsed = Token::parse(&good).unwrap();
-    let of = |kind| {
+    let of_year = |kind, year| {
         let other = Authority::new(kind);
-        let token = other.sign_again(&authority, &good);
+        let token = other.sign_again(&authority, &good, year);
         Token::parse(&token).unwrap().verify(TEXT.as_bytes(), &trusted(&other))
     };
+    let of = |kind| of_year(kind, None);
     assert!(of(Kind::P256).is_ok());
+    // The chain must hold at the time stated: before it began, and after it ended.
+    for year in ["2001", "2099"] {
+        assert!(matches!(of_year(Kind::P256, Some(year)), Err(TimestampError::Chain(_))), "{year}");
+    }
     let other = format!("{TEXT}x");
     assert!(matches!(parsed.verify(other.as_bytes(), &trusted(&authority)), Err(TimestampError::OtherText)));
     let stranger = trusted(&Authority::new(Kind::P256));

@@ -120,12 +120,18 @@ impl Authority {
         std::fs::read(self.file("reply")).unwrap()
     }
 
-    /// A token with the statement of another one, signed by this authority: for certificates with which OpenSSL itself signs
+    /// A token with the statement of another one, in this year if one is given, signed by this authority: for certificates with which OpenSSL itself signs
     /// no time-stamp.
-    pub fn sign_again(&self, other: &Self, token: &[u8]) -> Vec<u8> {
+    pub fn sign_again(&self, other: &Self, token: &[u8], year: Option<&str>) -> Vec<u8> {
         std::fs::write(other.file("token"), token).unwrap();
         openssl(other.folder.path(), "cms -verify -noverify -inform DER -in token -out info");
-        std::fs::copy(other.file("info"), self.file("info")).unwrap();
+        let mut info = std::fs::read(other.file("info")).unwrap();
+        if let Some(year) = year {
+            // GeneralizedTime of 15 characters.
+            let at = info.windows(2).position(|it| it == [0x18, 15]).unwrap() + 2;
+            info[at..at + 4].copy_from_slice(year.as_bytes());
+        }
+        std::fs::write(self.file("info"), info).unwrap();
         openssl(
             self.folder.path(),
             "cms -sign -in info -binary -econtent_type 1.2.840.113549.1.9.16.1.4 -nodetach -cades -md sha256 -signer \
