@@ -41,7 +41,7 @@ fn check(bundle: &Bundle, policy: Option<&str>) -> Report {
     Verifier { policy: policy.as_ref(), ..Verifier::new(Trust::Pinned(&identity)) }.verify(bundle)
 }
 
-fn named<'a>(report: &'a Report, status: Status) -> Vec<&'a str> {
+fn named(report: &Report, status: Status) -> Vec<&str> {
     report.checks.iter().filter(|it| it.status == status).map(|it| it.name.as_str()).collect()
 }
 
