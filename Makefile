@@ -57,7 +57,7 @@ doc:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(FLAGS) --no-deps
 
 bench: system ## Run the benchmarks and print their tables.
-	$(CARGO) bench $(FLAGS) --profile dev --bench rulings --bench exchange --bench ledger --bench escrow
+	$(CARGO) bench $(FLAGS) --profile dev --bench audit --bench log --bench rulings --bench exchange --bench ledger --bench escrow
 	$(COMPARE)
 	$(COMPARE) --features parallel
 

@@ -6,7 +6,8 @@
 //! The bound counts only what no implementation could leave out: the Ed25519 operations of both sides, spread
 //! over all cores, and one fsync per commit that each caller has to wait for. Rows `+ escrow` resolve contracts whose
 //! two signatures are taken out of escrow (Ed25519, suite 132/64): their bound counts two openings and two sealings more,
-//! each as long as it takes alone on one core.
+//! each as long as it takes alone on one core. Rows `journal` are the engine with a side journal beside the store, whose fsync
+//! runs at the same time.
 
 #![allow(
     clippy::as_conversions,
@@ -27,6 +28,8 @@ use arbiter::engine::{Engine, Filed, Handle};
 use arbiter::grpc::{Api, Server};
 use arbiter::keys::escrow::{EpochSeed, EscrowKeys};
 use arbiter::keys::{Keys, Seeds};
+use arbiter::store::Store;
+use arbiter::store::journal::Journaled;
 use arbiter::store::rocks::RocksStore;
 use arbiter_protocol::crypto::{self, MemorySigner, Sealer, SealingSecret, Signer as _};
 use arbiter_protocol::escrow::{SignatureKey, Suite};
@@ -118,6 +121,7 @@ fn main() {
     for callers in CALLERS.into_iter().filter(|callers| asked.is_none_or(|asked| asked == *callers)) {
         let rulings = if quick { callers } else { (callers * 250).clamp(1000, 12_000) };
         rows.push(runtime.block_on(run(folder.path(), Way::Engine, callers, filings(rulings))));
+        rows.push(runtime.block_on(run(folder.path(), Way::Journal, callers, filings(rulings))));
         rows.push(runtime.block_on(run(folder.path(), Way::Grpc, callers, filings(rulings))));
     }
     let escrowed = escrowed_filings(if quick { 64 } else { 2000 });
@@ -133,6 +137,8 @@ fn main() {
 enum Way {
     Engine,
     Grpc,
+    /// The engine over a store with a side journal, on the same disk.
+    Journal,
 }
 
 /// Before the clock runs.
@@ -175,7 +181,11 @@ fn escrowed_filings(rulings: usize) -> Arc<Vec<Filing>> {
 async fn run(folder: &Path, way: Way, callers: usize, cases: Arc<Vec<Filing>>) -> Row {
     let (keys, arbiter) = (keys(), arbiter());
     let data = tempfile::tempdir_in(folder).unwrap();
-    let store = Arc::new(RocksStore::open(&data.path().join("data"), &arbiter).unwrap());
+    let store = RocksStore::open_unswept(&data.path().join("data"), &arbiter, keys.vault()).unwrap();
+    let store: Arc<dyn Store> = match way {
+        Way::Engine | Way::Grpc => Arc::new(store),
+        Way::Journal => Arc::new(Journaled::open(store, &data.path().join("journal"), &arbiter).unwrap()),
+    };
     let desk = Desk {
         arbiter: arbiter.clone(),
         build: Digest::of(&[b"bench"]),
@@ -219,6 +229,7 @@ async fn run(folder: &Path, way: Way, callers: usize, cases: Arc<Vec<Filing>>) -
         way: match way {
             Way::Engine => "engine",
             Way::Grpc => "gRPC",
+            Way::Journal => "journal",
         },
         escrow: cases[0].escrows.originator.is_some(),
         callers,
@@ -322,7 +333,7 @@ enum Caller {
 impl Caller {
     async fn new(way: Way, engine: &Handle, address: &str) -> Self {
         match way {
-            Way::Engine => Self::Engine(engine.clone()),
+            Way::Engine | Way::Journal => Self::Engine(engine.clone()),
             Way::Grpc => {
                 let channel = tonic::transport::Endpoint::from_shared(address.to_owned()).unwrap();
                 let channel = channel.connect().await.unwrap();

@@ -30,8 +30,10 @@ use thiserror::Error;
 mod adapters;
 mod flags;
 pub mod ledger;
+pub mod witness;
 
 pub use adapters::{AdapterSettings, SecretRef};
+pub(crate) use flags::path_or_none;
 pub use flags::{CommonOverrides, Overrides};
 
 use flags::Defaults;
@@ -45,8 +47,29 @@ pub const FILE_NAME: &str = "arbiter.toml";
 pub struct Settings {
     /// Address and port to listen on.
     pub listen: SocketAddr,
+    /// Address and port of the tile API: the evidence log over HTTP, for everybody. Off if it is not set. Public and
+    /// verified by who reads it, but TLS and `allow_plaintext` count as for `listen`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listen_log: Option<SocketAddr>,
+    /// At least this long, in milliseconds, from one published checkpoint to the next.
+    pub publish_interval_ms: u64,
+    /// Folder of a static copy of the log, brought up to date after each published checkpoint. Off if it is not set. On
+    /// another disk it survives this one, and tells at the next start whether the log was rolled back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub export: Option<PathBuf>,
+    /// File with the witnesses that cosign each published checkpoint, and which of them are enough: a C2SP tlog-policy with
+    /// the addresses of the witnesses. Off if it is not set. Publish the same file: who verifies needs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub witness_policy: Option<PathBuf>,
+    /// The authority of the witnesses' certificates (PEM), if it is not a public one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub witness_ca: Option<PathBuf>,
     /// Folder of the evidence log, the records and the deposits.
     pub data: PathBuf,
+    /// Folder of the side journal: every commit a second time, ideally on another disk. Without it a data folder that loses
+    /// its newest part is noticed only from outside. Empty: none. `journal` beside `data` if it is not set.
+    #[serde(default)]
+    pub journal: Option<PathBuf>,
     /// File with the secret keys, mode 0600. The keys that open escrows are beside it, one file for each epoch: its name
     /// with `.escrow-1`, `.escrow-2` and so on.
     pub key_file: PathBuf,
@@ -89,6 +112,8 @@ pub struct Settings {
     /// The adapters that this arbiter gives orders to, as to ledgers: each stands before a payment rail of another kind.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub adapters: Vec<AdapterSettings>,
+    /// How many leaves a second are hashed again in the background; 0: none.
+    pub scrub_leaves_per_second: u64,
     /// After SIGTERM requests in flight may last this long.
     pub drain_seconds: u64,
     /// Certificate chain (PEM). With `tls_key` it turns TLS on.
@@ -233,10 +258,12 @@ pub enum ConfigError {
     },
     /// Plaintext beyond loopback.
     #[error(
-        "setting listen is {listen}, which is not loopback, and TLS is not configured: set tls_cert and \
+        "setting {setting} is {listen}, which is not loopback, and TLS is not configured: set tls_cert and \
          tls_key, or allow_plaintext if a proxy in front speaks TLS"
     )]
     Plaintext {
+        /// The setting.
+        setting: &'static str,
         /// The address.
         listen: SocketAddr,
     },
@@ -272,6 +299,9 @@ impl Settings {
         for (name, path) in settings.paths() {
             resolve_path(&figment, name, path);
         }
+        if settings.journal.is_none() {
+            settings.journal = Some(settings.data.with_file_name("journal"));
+        }
         settings.max_uploads.get_or_insert((settings.max_requests / 4).max(1));
         settings.check()?;
         Ok(settings)
@@ -292,9 +322,19 @@ impl Settings {
         Duration::from_secs(self.request_timeout_seconds)
     }
 
+    /// The folder of the side journal, if there is to be one.
+    pub fn journal(&self) -> Option<&Path> {
+        self.journal.as_deref().filter(|path| !path.as_os_str().is_empty())
+    }
+
     /// Deposits on their way in, and as many on their way out.
     pub fn max_uploads(&self) -> u32 {
         self.max_uploads.unwrap_or(self.max_requests)
+    }
+
+    /// At least this long from one published checkpoint to the next.
+    pub const fn publish_interval(&self) -> Duration {
+        Duration::from_millis(self.publish_interval_ms)
     }
 
     /// How long draining may last.
@@ -312,16 +352,23 @@ impl Settings {
 
     fn paths(&mut self) -> impl Iterator<Item = (&'static str, &mut PathBuf)> {
         let always = [("data", &mut self.data), ("key_file", &mut self.key_file)];
+        // Empty means none, and is no path.
+        let journal = self.journal.as_mut().filter(|path| !path.as_os_str().is_empty());
+        let journal = journal.map(|path| ("journal", path));
         let tls = [
             ("tls_cert", &mut self.tls_cert),
             ("tls_key", &mut self.tls_key),
             ("tls_client_ca", &mut self.tls_client_ca),
         ];
+        let export = self.export.iter_mut().map(|path| ("export", path));
+        let policy = self.witness_policy.iter_mut().map(|path| ("witness_policy", path));
+        let ca = self.witness_ca.iter_mut().map(|path| ("witness_ca", path));
         let ledgers = self.ledgers.iter_mut().filter_map(|ledger| Some(("ledgers", ledger.ca.as_mut()?)));
         let adapters = self.adapters.iter_mut().flat_map(AdapterSettings::paths);
         let adapters = adapters.map(|path| ("adapters", path));
         let tls = tls.into_iter().filter_map(|(name, path)| Some((name, path.as_mut()?)));
-        always.into_iter().chain(tls).chain(ledgers).chain(adapters)
+        let beside = export.chain(journal).chain(policy).chain(ca);
+        always.into_iter().chain(beside).chain(tls).chain(ledgers).chain(adapters)
     }
 
     fn check(&self) -> Result<(), ConfigError> {
@@ -342,11 +389,21 @@ impl Settings {
             ("min_bytes_per_second", self.min_bytes_per_second, 1 << 40, "it must be 1 to 2^40"),
             ("drain_seconds", self.drain_seconds, 3600, "it must be 1 to 3600"),
             ("hold_allowance_ms", self.hold_allowance_ms, 31 * 86_400_000, "it must be 1 to 2678400000"),
+            ("publish_interval_ms", self.publish_interval_ms, 60_000, "it must be 1 to 60000"),
             ("clock_uncertainty_ms", self.clock_uncertainty_ms, 3_600_000, "it must be 1 to 3600000"),
         ])?;
+        if self.scrub_leaves_per_second > 1 << 30 {
+            let found = self.scrub_leaves_per_second.to_string();
+            let expected = "it must be 0 to 1073741824";
+            return Err(ConfigError::Value { setting: "scrub_leaves_per_second", found, expected });
+        }
         self.check_modules()?;
         let files = [&self.tls_cert, &self.tls_key, &self.tls_client_ca];
-        check_tls(files.map(Option::is_some), self.listen, self.allow_plaintext)
+        let files = files.map(Option::is_some);
+        check_tls(files, ("listen", self.listen), self.allow_plaintext)?;
+        let log =
+            self.listen_log.map(|listen| check_tls(files, ("listen_log", listen), self.allow_plaintext));
+        log.unwrap_or(Ok(()))
     }
 }
 
@@ -407,13 +464,17 @@ fn check_ranges(numbers: &[(&'static str, u64, u64, &'static str)]) -> Result<()
 }
 
 /// TLS whole or not at all, and plaintext only where nobody listens in. `files`: certificate, key, client authority.
-fn check_tls(files: [bool; 3], listen: SocketAddr, allow_plaintext: bool) -> Result<(), ConfigError> {
+fn check_tls(
+    files: [bool; 3],
+    (setting, listen): (&'static str, SocketAddr),
+    allow_plaintext: bool,
+) -> Result<(), ConfigError> {
     let (given, missing) = match files {
         [true, false, _] => ("tls_cert", "tls_key"),
         [false, true, _] => ("tls_key", "tls_cert"),
         [false, false, true] => ("tls_client_ca", "tls_cert"),
         [false, false, false] if !listen.ip().is_loopback() && !allow_plaintext => {
-            return Err(ConfigError::Plaintext { listen });
+            return Err(ConfigError::Plaintext { setting, listen });
         }
         _ => return Ok(()),
     };
@@ -430,11 +491,13 @@ fn check_syntax(path: &Path, text: &str) -> Result<(), ConfigError> {
 }
 
 /// `ARBITER_*` without what is not a setting: `ARBITER_CONFIG` names the file, and orchestrators announce a
-/// service called `arbiter` as `ARBITER_SERVICE_…` and `ARBITER_PORT…`. `ARBITER_LEDGER_…` is for a ledger.
+/// service called `arbiter` as `ARBITER_SERVICE_…` and `ARBITER_PORT…`. `ARBITER_LEDGER_…` is for a ledger,
+/// `ARBITER_WITNESS_…` but `ARBITER_WITNESS_POLICY` for a witness.
 fn environment() -> Env {
     Env::prefixed("ARBITER_").filter(|key| {
         let key = key.as_str().to_ascii_lowercase();
         let other = ["ledger_", "port", "service_"];
-        key != "config" && !other.iter().any(|start| key.starts_with(start))
+        let witness = key.starts_with("witness_") && key != "witness_policy";
+        key != "config" && !witness && !other.iter().any(|start| key.starts_with(start))
     })
 }

@@ -28,7 +28,7 @@ pub async fn run(engine: Handle) {
         changed.mark_unchanged();
         let wait = match pass(&engine).await {
             Ok(wait) => wait,
-            Err(EngineError::Stopped) => return,
+            Err(EngineError::ReadOnly | EngineError::Stopped) => return,
             Err(error) => {
                 tracing::error!(%error, "requests that wait for their time cannot be decided");
                 AGAIN
@@ -76,7 +76,7 @@ async fn decide(engine: &Handle, due: Due) -> Result<bool, EngineError> {
             tracing::info!(%exchange, requested_by = %role, rule = "R-424", "a request was decided in its time");
             Ok(true)
         }
-        Err(EngineError::Stopped) => Err(EngineError::Stopped),
+        Err(error @ (EngineError::ReadOnly | EngineError::Stopped)) => Err(error),
         Err(error) => {
             tracing::warn!(%exchange, requested_by = %role, %error, "a request that stood cannot be decided");
             Ok(false)

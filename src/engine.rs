@@ -19,22 +19,26 @@
 mod by_hand;
 mod contents;
 mod draft;
+mod marks;
 mod opening;
+mod read_only;
 mod release;
 mod start;
 mod writer;
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use arbiter_protocol::error::Refused;
 use arbiter_protocol::evidence::checkpoint::Checkpoint;
 use arbiter_protocol::evidence::merkle;
+use arbiter_protocol::evidence::tile::TilePath;
 use arbiter_protocol::exchange::kind::content::FitContent;
 use arbiter_protocol::exchange::selection::{ByRole, Role};
 use arbiter_protocol::ids::{Digest, ExchangeId, LeafIndex};
 use arbiter_protocol::message::payment::{PaymentOrder, PaymentReceipt};
 use arbiter_protocol::role::arbiter::{Case, Decision, decide};
+use arbiter_protocol::ruling::notice::{ErasureReason, NotErasable, Notice};
 use arbiter_protocol::ruling::receipt::Receipt;
 use arbiter_protocol::ruling::sequencer::{ContentId, Desk, Record, Reply};
 use arbiter_protocol::statement::Verified;
@@ -45,8 +49,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::clock::{Clock, NeverBack};
 use crate::keys::Keys;
 use crate::keys::escrow::EscrowKeys;
-use crate::keys::guard::Tree;
-use crate::store::{ContentHead, Due, OpenOrder, Store};
+use crate::keys::guard::{Tree, durable_root};
+use crate::store::{By, ContentHead, Due, OpenOrder, Store, tiles};
 use contents::Contents;
 use opening::Benches;
 use release::lock;
@@ -54,6 +58,8 @@ use release::lock;
 #[cfg(any(test, feature = "testing"))]
 pub use by_hand::Turner;
 pub use draft::Draft;
+pub use marks::{HighWater, Mark, MarkError};
+pub use read_only::{ReadOnly, Why};
 pub use start::StartError;
 
 /// What is held for parties with a case, by the role whose item it is: the proof that it fits, and where its sealed
@@ -82,7 +88,7 @@ impl Engine {
     /// let seed = |byte| zeroize::Zeroizing::new([byte; 32]);
     /// let keys = Keys::from_seeds(&Seeds { arbiter: seed(1), log: seed(2), veil: seed(3) });
     /// let arbiter = keys.identity(Origin::parse("arbiter.example/evidence")?);
-    /// let store = Arc::new(MemStore::new(&arbiter)?);
+    /// let store = Arc::new(MemStore::new(&arbiter, keys.vault())?);
     /// let desk = Desk { arbiter, build: Digest::of(&[b"build"]), clock_uncertainty: DurationMillis(500) };
     ///
     /// let engine = Engine::start(desk, keys, store, Box::new(SystemClock))?;
@@ -98,7 +104,20 @@ impl Engine {
         store: Arc<dyn Store>,
         clock: Box<dyn Clock>,
     ) -> Result<Handle, StartError> {
-        start::start(desk, keys, store, clock)
+        Self::start_below(desk, keys, store, clock, &[])
+    }
+
+    /// The same, after a comparison with what is known elsewhere of how far this log was. If the store is older than a
+    /// mark, or holds another history, nothing is signed: the engine can only be read, and [`Handle::read_only`] says
+    /// why (R-522, R-523).
+    pub fn start_below(
+        desk: Desk,
+        keys: Keys,
+        store: Arc<dyn Store>,
+        clock: Box<dyn Clock>,
+        marks: &[&dyn HighWater],
+    ) -> Result<Handle, StartError> {
+        start::start(desk, keys, store, clock, marks)
     }
 
     /// Refuses a clock that is more than a year ahead of the newest time in the log: once used, that time
@@ -142,6 +161,9 @@ pub enum EngineError {
     /// read the log and run `fsck`.
     #[error("a stored entry cannot be read or a key is damaged; the operator has been told")]
     Damaged,
+    /// An exchange cannot be erased.
+    #[error(transparent)]
+    NotErasable(#[from] NotErasable),
     /// Everything that is held for parties takes the room that there is. Nothing was received or opened.
     #[error(
         "the item has {size_bytes} bytes, and what is held for parties takes {held} of {maximum} bytes already: choose \
@@ -161,14 +183,31 @@ pub enum EngineError {
         /// The current size of the log.
         size: u64,
     },
+    /// The store is damaged, or older than what was signed before. Nothing is decided and nothing is signed (R-523).
+    #[error(
+        "the arbiter can only be read: its data folder is damaged or older than what it has published; its operator has \
+         been told"
+    )]
+    ReadOnly,
     /// Too many cases wait. Nothing was decided; ask again later.
     #[error("too many cases are waiting; ask again later")]
     Overloaded,
     /// A rule forbids it.
     #[error(transparent)]
     Refused(#[from] Refused),
-    /// A signature out of escrow could not be sealed. Nothing was decided; the operator has been told.
-    #[error("the arbiter cannot seal what it opened; the operator has been told")]
+    /// The record of the exchange was lost, and only the leaf that tells of its ruling came back (R-526). Nothing can be
+    /// decided again; the operator is at fault.
+    #[error(
+        "the arbiter lost what it held about this exchange: leaf {leaf} of its log shows that it ruled, and when. It must \
+         not rule again; ask its operator, who is at fault"
+    )]
+    RulingLost {
+        /// The leaf that tells of the ruling.
+        leaf: u64,
+    },
+    /// A signature out of escrow could not be sealed, or a new exchange could not be given a key. Nothing was decided; the
+    /// operator has been told.
+    #[error("the arbiter cannot seal what it would keep; the operator has been told")]
     Unsealed,
     /// The engine has stopped. Whether the case was decided is known after the next start: ask again.
     #[error("the arbiter is stopping; ask again")]
@@ -193,6 +232,8 @@ pub struct Counters {
     pub attestations: u64,
     /// Commits, the one at the start included.
     pub commits: u64,
+    /// Exchanges erased.
+    pub erased: u64,
     /// Escrows found to be false.
     pub escrows_false: u64,
     /// Signatures taken out of escrow.
@@ -201,8 +242,12 @@ pub struct Counters {
     pub leaves: u64,
     /// Cases refused by a rule.
     pub refused: u64,
+    /// Requests refused because the engine can only be read.
+    pub refused_read_only: u64,
     /// Cases answered with a statement that was there already.
     pub replays: u64,
+    /// Leaves hashed again by the scrub.
+    pub scrubbed: u64,
     /// Final answers of ledgers to orders.
     pub orders_answered: u64,
     /// New verdicts that abort.
@@ -220,6 +265,12 @@ struct Shared {
     store: Arc<dyn Store>,
     clock: NeverBack,
     state: watch::Sender<State>,
+    /// Why only reads are served; set before the state says so.
+    read_only: OnceLock<ReadOnly>,
+    /// Whether there are exchanges whose records were lost.
+    has_lost: bool,
+    /// Only reads were served from the start on.
+    writerless: bool,
     tally: Tally,
     /// Owns the newest tree that a returned commit holds: what the log shows to the world.
     published: Mutex<Published>,
@@ -231,6 +282,8 @@ struct Shared {
     orders: watch::Sender<u64>,
     /// Wakes who decides requests when their time has come.
     standing: watch::Sender<u64>,
+    /// The size of the log. Wakes who publishes it.
+    grown: watch::Sender<u64>,
     benches: Benches,
     /// The newest signed checkpoint, so that a batch signs one only once.
     checkpoints: Mutex<Option<(Vec<u8>, [u8; 64])>>,
@@ -241,6 +294,8 @@ struct Shared {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Running,
+    /// Reads are served; nothing is decided, committed or signed (R-523).
+    ReadOnly,
     Ended(Ended),
 }
 
@@ -256,11 +311,14 @@ struct Tally {
     affidavits: AtomicU64,
     attestations: AtomicU64,
     commits: AtomicU64,
+    erased: AtomicU64,
     escrows_false: AtomicU64,
     escrows_opened: AtomicU64,
     orders_answered: AtomicU64,
     refused: AtomicU64,
+    refused_read_only: AtomicU64,
     replays: AtomicU64,
+    scrubbed: AtomicU64,
     verdicts_aborted: AtomicU64,
     verdicts_replaced: AtomicU64,
     verdicts_revoked: AtomicU64,
@@ -269,7 +327,20 @@ struct Tally {
 enum Message {
     File(Box<Job>),
     Hear(Box<Heard>),
+    Log(Entry),
     Stop,
+}
+
+/// What the operator has logged.
+struct Entry {
+    what: Wanted,
+    reply: oneshot::Sender<Result<LeafIndex, EngineError>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Wanted {
+    Erase(ExchangeId, ErasureReason),
+    Note(Notice),
 }
 
 /// What a ledger said.
@@ -296,6 +367,7 @@ impl Handle {
     /// Files a case and waits for the durable answer. `held` is a deposit, or what was in escrow. The engine removes
     /// the contents if no record names them, except after [`EngineError::Overloaded`]: then it never saw the case.
     pub async fn file(&self, case: Case, held: Held) -> Result<Filed, EngineError> {
+        self.shared.writable()?;
         let request = case.request().digest();
         let (reply, granted) = oneshot::channel();
         let job = Box::new(Job { case, held, reply });
@@ -314,10 +386,49 @@ impl Handle {
         role: Role,
         receipt: Verified<PaymentReceipt>,
     ) -> Result<bool, EngineError> {
+        self.shared.writable()?;
         let (reply, heard) = oneshot::channel();
         let message = Message::Hear(Box::new(Heard { exchange, role, receipt, reply }));
         self.queue.send(message).await.map_err(|_| EngineError::Stopped)?;
         heard.await.map_err(|_| EngineError::Stopped)
+    }
+
+    /// Logs that somebody else confirmed a time or a state of the log (R-536): `token` is the digest of what they signed,
+    /// such as the bytes of an RFC 3161 token over a checkpoint. Durable on return.
+    pub async fn anchor(&self, token: Digest) -> Result<LeafIndex, EngineError> {
+        self.log(Wanted::Note(Notice::Anchor(token))).await
+    }
+
+    /// Logs the digest of what the operator declares, if it is another than the one logged last (R-535). Durable on return.
+    pub async fn declare(&self, policy: Digest) -> Result<Option<LeafIndex>, EngineError> {
+        if self.shared.read(self.shared.store.declared_policy())? == Some(policy) {
+            return Ok(None);
+        }
+        self.log(Wanted::Note(Notice::PolicyChange(policy))).await.map(Some)
+    }
+
+    /// Logs the digest of the statement that names the successor (R-537). Durable on return.
+    pub async fn rotate(&self, succession: Digest) -> Result<LeafIndex, EngineError> {
+        self.log(Wanted::Note(Notice::KeyRotation(succession))).await
+    }
+
+    /// Destroys what is kept about an exchange that is over (R-533), and logs that. On return it is gone from every read;
+    /// [`Store::forget_history`] has it gone from the files.
+    pub async fn erase(&self, exchange: ExchangeId, reason: ErasureReason) -> Result<LeafIndex, EngineError> {
+        self.log(Wanted::Erase(exchange, reason)).await
+    }
+
+    /// What was stated about an exchange, each as the receipt for the request that caused it: attestations, then the verdict.
+    pub fn receipts(&self, exchange: &ExchangeId) -> Result<Vec<Receipt>, EngineError> {
+        let receipts = self.shared.receipts(exchange, None)?;
+        Ok(receipts.into_iter().map(|(_, receipt)| receipt).collect())
+    }
+
+    async fn log(&self, what: Wanted) -> Result<LeafIndex, EngineError> {
+        let (reply, logged) = oneshot::channel();
+        let message = Message::Log(Entry { what, reply });
+        self.queue.send(message).await.map_err(|_| EngineError::Stopped)?;
+        logged.await.map_err(|_| EngineError::Stopped)?
     }
 
     /// Orders to ledgers that are open, in the order of their ledgers, from the one after `after`; at most `count`.
@@ -338,6 +449,11 @@ impl Handle {
     /// Changes whenever a verdict has given new orders to ledgers.
     pub fn new_orders(&self) -> watch::Receiver<u64> {
         self.shared.orders.subscribe()
+    }
+
+    /// The size of the log; changes whenever it has grown.
+    pub fn grown(&self) -> watch::Receiver<u64> {
+        self.shared.grown.subscribe()
     }
 
     /// Changes whenever a request was kept that waits for its time.
@@ -365,13 +481,20 @@ impl Handle {
     /// opened, before any is. Not a promise.
     pub fn precheck(&self, case: &Case) -> Result<Precheck, EngineError> {
         let shared = &self.shared;
-        let record = shared.read(shared.store.record(&case.exchange_id()))?;
+        shared.writable()?;
+        let record = shared.record(&case.exchange_id())?;
         let next = LeafIndex(self.log_size());
         match decide(case, record.known(), self.now(), next, ByRole::default())? {
             Decision::Attest(_) => Ok(Precheck::ContentWanted),
             Decision::Rule(_) if !case.to_open().is_empty() => Ok(Precheck::EscrowsWanted),
             _ => Ok(Precheck::Answered),
         }
+    }
+
+    /// Every receipt of an exchange, in the order of the log, as the answer to this query of a party. Nothing is decided.
+    pub fn evidence(&self, case: &Case) -> Result<Vec<(LeafIndex, Receipt)>, EngineError> {
+        let receipts = self.shared.receipts(&case.exchange_id(), Some(case.request().digest()))?;
+        if receipts.is_empty() { Err(Refused::VerdictNotFound.into()) } else { Ok(receipts) }
     }
 
     /// The arbiter's time; never goes back.
@@ -397,6 +520,7 @@ impl Handle {
     /// A name for a new content that no other content has or had, and room for its `size_bytes`, if all
     /// deposits together take at most `most_bytes` then. [`Handle::remove_content`] gives the room back.
     pub fn new_content_id(&self, size_bytes: u64, most_bytes: u64) -> Result<ContentId, EngineError> {
+        self.shared.writable()?;
         let commits = self.shared.published().commits;
         lock(&self.shared.contents).begin(commits, size_bytes, most_bytes)
     }
@@ -433,11 +557,43 @@ impl Handle {
         self.shared.published().size
     }
 
-    /// The newest checkpoint as a signed note.
+    /// The newest checkpoint as a signed note. Where only reads are served it is the newest one that is known, which may be
+    /// of a larger tree than the store has.
     pub fn checkpoint(&self) -> Result<String, EngineError> {
+        if let Some(read_only) = self.read_only() {
+            return read_only.note.clone().ok_or(EngineError::ReadOnly);
+        }
         let Published { size, root, .. } = self.shared.published();
         let origin = self.desk().arbiter.log_origin.clone();
         self.shared.checkpoint(&Checkpoint { origin, size, root })
+    }
+
+    /// The newest published checkpoint as it was kept, a note; `None` if none was published.
+    pub fn published(&self) -> Result<Option<String>, EngineError> {
+        self.shared.read(self.shared.store.published())
+    }
+
+    /// Keeps the newest published checkpoint, durable on return (R-540). If that fails the next commit fails too (R-505).
+    pub fn publish(&self, note: &str) -> Result<(), EngineError> {
+        self.shared.writable()?;
+        self.shared.read(self.shared.store.publish(note))
+    }
+
+    /// The root of the first `size` leaves, from stored nodes.
+    pub fn root(&self, size: u64) -> Result<Digest, EngineError> {
+        let root = self.shared.read(durable_root(&*self.shared.store, size))?;
+        root.ok_or(EngineError::OutOfRange { size: self.log_size() })
+    }
+
+    /// The bytes of a tile (R-542). All of it must be in the log: that is the caller's affair, what is missing counts as
+    /// damage.
+    pub fn tile(&self, path: TilePath) -> Result<Vec<u8>, EngineError> {
+        self.shared.read(tiles::read(&*self.shared.store, path))
+    }
+
+    /// Indices of leaves that are found `by` something, from `first` on, ascending; at most `count` (R-544).
+    pub fn indexed(&self, by: By, first: u64, count: usize) -> Result<Vec<u64>, EngineError> {
+        self.shared.read(self.shared.store.indexed(by, first, count))
     }
 
     /// One leaf.
@@ -480,12 +636,15 @@ impl Handle {
             affidavits: read(&tally.affidavits),
             attestations: read(&tally.attestations),
             commits: read(&tally.commits),
+            erased: read(&tally.erased),
             escrows_false: read(&tally.escrows_false),
             escrows_opened: read(&tally.escrows_opened),
             leaves: self.log_size(),
             refused: read(&tally.refused),
+            refused_read_only: read(&tally.refused_read_only),
             orders_answered: read(&tally.orders_answered),
             replays: read(&tally.replays),
+            scrubbed: read(&tally.scrubbed),
             verdicts_aborted: read(&tally.verdicts_aborted),
             verdicts_replaced: read(&tally.verdicts_replaced),
             verdicts_revoked: read(&tally.verdicts_revoked),
@@ -494,8 +653,9 @@ impl Handle {
 
     /// Takes no more cases, finishes those that wait, and returns when the writer has ended.
     pub async fn stop(&self) -> Ended {
-        // An error means that the writer has ended already.
+        // An error means that the writer has ended already, or never was.
         let _ = self.queue.send(Message::Stop).await;
+        self.shared.end_without_writer();
         self.ended().await
     }
 

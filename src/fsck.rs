@@ -4,24 +4,36 @@
 //!  leaves ─▶ form, place, time, chain of each exchange ─▶ tree ─▶ every node, root, head       (fsck::log)
 //!  records ─▶ party signatures ─▶ rules decide again ─▶ same statement ─▶ same leaf, same tree
 //!          └▶ held contents are whole                                                        (fsck::records)
+//!  published checkpoint ─▶ our signature, root of the first leaves                          (fsck::published)
+//!  leaves ─▶ found by event and by exchange, and nothing else is                             (fsck::indices)
+//!  journal, export ─▶ every file, compared with the store                                     (fsck::beside)
 //! ```
 //!
 //! Nothing is written and nothing is signed. Invariants
 //! - The fault reported is the one with the lowest leaf index; faults without an index come last.
-//! - Every leaf but the first belongs to exactly one statement of one record, and the other way round.
+//! - Every leaf but those about the log itself belongs to exactly one statement of one record, and the other way round;
+//!   but for exchanges that were erased (R-533) or whose records were lost (R-526), which are counted.
 //! - A check of what is stored never trusts another stored value that the tree does not commit to.
 
+mod beside;
+mod indices;
 mod log;
+mod published;
 mod records;
 
 use std::fmt;
 
-use arbiter_protocol::error::{Invalid, Rejected};
+pub use beside::{check_export, check_journal};
+pub(crate) use log::Rehash;
+
+use arbiter_protocol::error::Rejected;
 use arbiter_protocol::ids::{Digest, ExchangeId};
 use arbiter_protocol::message::agreement::ArbiterIdentity;
+use arbiter_protocol::ruling::chain::LeafFault;
 use arbiter_protocol::ruling::sequencer::Veil;
 use thiserror::Error;
 
+use crate::export_folder::ExportError;
 use crate::store::{Store, StoreError};
 
 /// What a check found.
@@ -35,8 +47,12 @@ pub struct Report {
     pub attestations: u64,
     /// Answers of ledgers to orders.
     pub answers: u64,
+    /// Exchanges that were erased.
+    pub erased: u64,
     /// Verdicts checked and good.
     pub verdicts: u64,
+    /// Exchanges whose leaves came back, but not their records (R-526).
+    pub lost: u64,
     /// The first fault.
     pub fault: Option<Fault>,
 }
@@ -86,21 +102,6 @@ pub enum Progress {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Problem {
-    /// A statement that there can be only once is there twice.
-    #[error("it is the second {what} of its exchange (R-401)")]
-    Again {
-        /// `verdict` or `attestation`.
-        what: &'static str,
-    },
-    /// A deposit was attested for an exchange that was ruled.
-    #[error("it attests a deposit for an exchange that was ruled already (R-407)")]
-    AfterVerdict,
-    /// A ledger answers an order that no verdict gave.
-    #[error("a ledger answers an order that no verdict before it gives (R-423)")]
-    BeforeVerdict,
-    /// A leaf does not follow the leaf of the same exchange that it must follow.
-    #[error("its sequence number or link does not follow the previous leaf of its exchange")]
-    Chain,
     /// A deposit, or a signature out of escrow, is not whole.
     #[error("the content held for a party is not whole: {problem}")]
     Content {
@@ -110,27 +111,42 @@ pub enum Problem {
     /// A record counts other leaves than it has.
     #[error("the record counts other leaves than it has statements")]
     Count,
+    /// The journal or the export has another leaf.
+    #[error("the {place} has another leaf here")]
+    Beside {
+        /// `journal` or `export`.
+        place: &'static str,
+    },
     /// The rules decide otherwise.
     #[error("the rules give another decision for this evidence (F13)")]
     Decision,
     /// A statement of a party does not verify.
     #[error("a party's statement in the record: {0}")]
     Evidence(Rejected),
+    /// The list of erased exchanges is not what the leaves give, or one of them still has a record.
+    #[error("the erased exchanges are not those that the leaves name, or one still has a record (R-533)")]
+    Erased,
     /// Leaf 0 is not the beginning of this arbiter's log, or the beginning is elsewhere.
     #[error("the log does not begin, or begins again, for this arbiter here (R-502)")]
     Genesis,
+    /// The export cannot be read.
+    #[error("export: {0}")]
+    Export(#[from] ExportError),
     /// The head cannot be right.
     #[error("the head says {what} that the leaves do not give")]
     Head {
         /// `a root` or `a time`.
         what: &'static str,
     },
-    /// A leaf names another key or rule version than this arbiter's.
-    #[error("it names another key or rule version than this arbiter's")]
-    Issuer,
-    /// A leaf does not decode.
-    #[error("it is not a leaf: {0}")]
-    Leaf(Invalid),
+    /// The policy kept is not the one that the newest such leaf names.
+    #[error("the policy declared last is not the one that the leaves give (R-535)")]
+    Policy,
+    /// The indices of the log are not what the leaves give.
+    #[error("the indices of the log, by event and by exchange, are not what the leaves give (R-544)")]
+    Indices,
+    /// A leaf breaks a rule of the log.
+    #[error(transparent)]
+    Leaf(#[from] LeafFault),
     /// A record's copy of a leaf is not the logged leaf, or the leaf does not describe the statement.
     #[error("the leaf does not describe the statement in the record")]
     LeafMismatch,
@@ -142,21 +158,24 @@ pub enum Problem {
         /// Position.
         index: u64,
     },
+    /// A mark of a lost ruling that the log does not explain.
+    #[error("an exchange is marked as one whose ruling was lost, and the log does not say so (R-526)")]
+    Lost,
     /// The list of open orders to ledgers is not what the records give.
     #[error("the open orders to ledgers are not those that the records give (R-423)")]
     Orders,
     /// A record is kept under another exchange than it is about.
     #[error("the record is kept under another exchange than it is about")]
     OtherExchange,
-    /// A leaf says that it is elsewhere.
-    #[error("it says that it is leaf {says}")]
-    Place {
-        /// What it says.
-        says: u64,
-    },
+    /// The published checkpoint is not one of this log.
+    #[error("the published checkpoint is not one of this log (R-540)")]
+    Published,
     /// A record without any statement.
     #[error("the record holds no statement")]
     RecordEmpty,
+    /// A restore leaf does not commit to the leaves before it.
+    #[error("it does not name the checkpoint of the leaves before it (R-525)")]
+    Restore,
     /// The salted record does not give the commitment in the leaf.
     #[error("the record does not give the commitment in the leaf")]
     SealedRecord,
@@ -166,9 +185,20 @@ pub enum Problem {
     /// The store could not give an entry.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A leaf is older than the one before it.
-    #[error("it is older than the leaf before it (R-409)")]
-    Time,
+    /// The journal or the export knows more than the store.
+    #[error("the {place} knows {known} leaves: the data folder is older; do not serve from it (R-522)")]
+    RolledBack {
+        /// `journal` or `export`.
+        place: &'static str,
+        /// How many.
+        known: u64,
+    },
+    /// A tile of the export is not what the store gives.
+    #[error("the export's file {file} is not what the leaves give")]
+    Tile {
+        /// The tile.
+        file: String,
+    },
     /// The tree named in a record is not a tree of this log that holds the leaf.
     #[error("the tree that the record names is not one of this log that holds the leaf")]
     Tree,
@@ -177,7 +207,7 @@ pub enum Problem {
     Unclaimed,
 }
 
-/// Checks everything. With `veil`, pseudonyms and the commitments to sealed records too.
+/// Checks everything. With `veil`, pseudonyms too.
 pub fn check(
     store: &dyn Store,
     arbiter: &ArbiterIdentity,
@@ -192,6 +222,8 @@ pub fn check(
             report.leaves = head.size;
             let good = log::check(store, &head, arbiter, &mut report, progress);
             records::check(store, arbiter, veil, &good, &mut report, progress);
+            indices::check(store, &good, &mut report);
+            published::check(store, arbiter, &good, &mut report);
         }
     }
     report

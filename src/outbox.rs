@@ -135,10 +135,13 @@ impl Teller {
         let mut changed = self.engine.new_orders();
         let mut wait = self.pause.first;
         loop {
+            if self.engine.read_only().is_some() {
+                return;
+            }
             changed.mark_unchanged();
             let unheard = match Arc::clone(&self).pass().await {
                 Ok(unheard) => unheard,
-                Err(EngineError::Stopped) => return,
+                Err(EngineError::ReadOnly | EngineError::Stopped) => return,
                 Err(error) => {
                     tracing::error!(ledger = %self.key, %error, "an order to a ledger cannot be given");
                     1

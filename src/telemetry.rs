@@ -1,7 +1,7 @@
 //! Logs: `tracing` events to stderr, as text or JSON. stdout belongs to results.
 //!
 //! What is logged: one line a ruling with exchange id, rule, leaf and role; refusals; start and stop; what an
-//! operator must act on. Never items, keys, statements or names of parties.
+//! operator must act on. Never items, keys, statements or names of parties.
 
 use std::io::IsTerminal as _;
 

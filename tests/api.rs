@@ -60,7 +60,7 @@ async fn info_names_keys_origin_rules_limits_and_clock() {
     let info = parties.get_arbiter_info(proto::GetArbiterInfoRequest {}).await.unwrap().into_inner();
     assert_eq!(info.key, world.arbiter.key.to_vec());
     let log_key = VerifierKey::parse(&info.log_key).unwrap();
-    assert_eq!(log_key.public_key(), world.arbiter.log_key);
+    assert_eq!(log_key.public_key(), Some(world.arbiter.log_key));
     assert_eq!(log_key.name(), info.log_origin);
     assert_eq!(info.log_origin, "arbiter.example/evidence");
     assert_eq!(info.rules, "arbiter/rules/v1");
@@ -856,7 +856,11 @@ async fn listing_is_paged() {
         resolve(&mut parties, world.case(&agreement, Originator, Resolve)).await.unwrap();
     }
     let mut list = async |page_size, page_token: &str| {
-        let request = proto::ListEntriesRequest { page_size, page_token: page_token.to_owned() };
+        let request = proto::ListEntriesRequest {
+            page_size,
+            page_token: page_token.to_owned(),
+            ..proto::ListEntriesRequest::default()
+        };
         auditors.list_entries(request).await.map(tonic::Response::into_inner)
     };
     // By default 100 at most; the pages together are the log.

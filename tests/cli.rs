@@ -3,8 +3,14 @@
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test may fail")]
 
 mod common;
+#[path = "cli/durability.rs"]
+mod durability;
 #[path = "cli/escrow.rs"]
 mod escrow;
+#[path = "common/export.rs"]
+mod export;
+#[path = "cli/records.rs"]
+mod records;
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -64,7 +70,7 @@ impl Home {
     }
 
     fn serve(&self, arguments: &[&str]) -> Running {
-        let all = [&["serve", "--listen", "127.0.0.1:0"], arguments].concat();
+        let all = [&["serve", "--listen", "127.0.0.1:0", "--listen-log", "127.0.0.1:0"], arguments].concat();
         Running::start(self.command(&all))
     }
 
@@ -73,7 +79,7 @@ impl Home {
         let field = |name: &str| info[name].as_str().unwrap().to_owned();
         ArbiterIdentity {
             key: PublicKey::parse_hex(&field("key"), "key").unwrap(),
-            log_key: VerifierKey::parse(&field("log_key")).unwrap().public_key(),
+            log_key: VerifierKey::parse(&field("log_key")).unwrap().public_key().unwrap(),
             log_origin: Origin::parse(&field("log_origin")).unwrap(),
             rules: field("rules"),
         }
@@ -372,7 +378,7 @@ fn wrong_settings_are_refused_by_name() {
         ("max_requests = \"many\"\n", "max_requests"),
         ("log_format = \"xml\"\n", "log_format"),
         ("[api]\nlisten = \"127.0.0.1:7373\"\n", "api"),
-        ("\nthis is not toml\n", "arbiter.toml line 16 is not TOML"),
+        ("\nthis is not toml\n", "arbiter.toml line 23 is not TOML"),
     ] {
         fs::write(home.path("arbiter.toml"), format!("{good}{line}")).unwrap();
         assert_fails(&home.run(&["check-config"]), 2, part);
@@ -409,7 +415,7 @@ async fn it_serves_until_a_signal_and_goes_on_where_it_was() {
     assert!(running.ready.starts_with("arbiter ready "));
     assert_eq!(running.value("origin"), identity.log_origin.as_str());
     assert_eq!(running.value("key"), identity.key.to_string());
-    assert_eq!(running.value("log_size"), "1");
+    assert_eq!(running.value("log_size"), "2", "the beginning, and what is declared");
 
     let cast = Cast::new(identity);
     let agreement = cast.contract();
@@ -421,7 +427,7 @@ async fn it_serves_until_a_signal_and_goes_on_where_it_was() {
     let id = agreement.exchange_id().to_string();
     let rulings: Vec<_> = log.lines().filter(|line| line.contains(&id)).collect();
     assert_eq!(rulings.len(), 1, "one line a ruling: {log}");
-    for part in ["R-404", "leaf=1", "requested_by=originator"] {
+    for part in ["R-404", "leaf=2", "requested_by=originator"] {
         assert!(rulings[0].contains(part), "{part} in {log}");
     }
     for private in ["Alice", "Bob", "We sell.", "file"] {
@@ -429,7 +435,7 @@ async fn it_serves_until_a_signal_and_goes_on_where_it_was() {
     }
 
     let running = home.serve(&["--log-format", "json"]);
-    assert_eq!(running.value("log_size"), "2");
+    assert_eq!(running.value("log_size"), "3");
     let again = resolve(&mut running.parties().await, case).await.unwrap();
     assert_eq!(again, receipt, "byte for byte, over a restart");
     running.signal(Signal::SIGINT);
@@ -551,7 +557,7 @@ fn the_data_of_a_newer_version_is_refused_and_left_alone() {
     db.create_cf("escrows", &options).unwrap();
     db.put_cf(db.cf_handle("escrows").unwrap(), b"key", b"value").unwrap();
     drop(db);
-    let part = "it has format version 4, this program reads version 3: upgrade arbiter";
+    let part = "it has format version 5, this program reads version 4: upgrade arbiter";
     for _ in 0..2 {
         assert_fails(&home.run(&["serve", "--listen", "127.0.0.1:0"]), 1, part);
         assert_fails(&home.run(&["fsck"]), 2, part);
@@ -576,6 +582,10 @@ fn a_clock_far_ahead_of_the_log_needs_the_operators_word() {
         head.time.0 = 1_000_000_000_000;
         schema::protect(Family::Meta, schema::HEAD_KEY, &schema::encode_head(&head))
     });
+    // The journal knows better.
+    let output = home.run(&["serve", "--listen", "127.0.0.1:0"]);
+    assert_fails(&output, 1, "its commit 2 is another than that of the data folder");
+    fs::remove_dir_all(home.path("journal")).unwrap();
     let output = home.run(&["serve", "--listen", "127.0.0.1:0"]);
     assert_fails(&output, 1, "more than a year after the newest time in the log");
     assert_eq!(home.serve(&["--accept-clock"]).stop().0, Some(0));
@@ -697,7 +707,8 @@ async fn fsck_tells_clean_from_damaged_from_unchecked() {
     let never = "this arbiter has never served: there is no log to check in ";
     assert_fails(&home.run(&["fsck"]), 2, never);
     // Cut off before the first commit.
-    drop(RocksStore::open(&home.path("data"), &home.identity()).unwrap());
+    let keys = arbiter::keys::file::load(&home.path("arbiter.key")).unwrap();
+    drop(RocksStore::open(&home.path("data"), &home.identity(), keys.vault()).unwrap());
     assert_fails(&home.run(&["fsck"]), 2, never);
     assert_fails(&home.run(&["fsck", "--data", "nowhere"]), 2, "nowhere");
     assert!(!home.path("nowhere").exists(), "fsck makes nothing");
@@ -712,7 +723,7 @@ async fn fsck_tells_clean_from_damaged_from_unchecked() {
     assert_eq!(running.stop().0, Some(0));
     let clean = home.run(&["fsck"]);
     assert_eq!(clean.status.code(), Some(0), "{}", text(&clean.stderr));
-    assert!(text(&clean.stdout).starts_with("clean: 4 leaves, 3 verdicts, 0 attestations, root "));
+    assert!(text(&clean.stdout).starts_with("clean: 5 leaves, 3 verdicts, 0 attestations, 0 erased, root "));
 
     // One bit in leaf 2.
     let data = home.path("data");

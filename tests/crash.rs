@@ -315,8 +315,20 @@ fn program(folder: &Path, arguments: &[&str]) -> Command {
 }
 
 fn spawn(folder: &Path, address: &str) -> Child {
-    let mut command =
-        program(folder, &["serve", "--config", ".", "--listen", address, "--log-filter", "error"]);
+    let mut command = program(
+        folder,
+        &[
+            "serve",
+            "--config",
+            ".",
+            "--listen",
+            address,
+            "--listen-log",
+            "127.0.0.1:0",
+            "--log-filter",
+            "error",
+        ],
+    );
     command.stdout(Stdio::piped()).spawn().unwrap()
 }
 
@@ -335,7 +347,7 @@ async fn identity(folder: &Path) -> ArbiterIdentity {
     let log_key = VerifierKey::parse(&field("log_key")).unwrap();
     ArbiterIdentity {
         key: PublicKey::parse_hex(&field("key"), "key").unwrap(),
-        log_key: log_key.public_key(),
+        log_key: log_key.public_key().unwrap(),
         log_origin: Origin::parse(&field("log_origin")).unwrap(),
         rules: field("rules"),
     }

@@ -1,16 +1,28 @@
 //! The engine over both stores: one durable verdict, replayed for ever, whatever fails in between.
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+#[path = "engine/canary.rs"]
+mod canary;
 #[path = "engine/damage.rs"]
 mod damage;
 #[path = "engine/escrow.rs"]
 mod escrow;
+#[path = "common/export.rs"]
+mod export;
 #[path = "engine/fixture.rs"]
 mod fixture;
 #[path = "engine/gate.rs"]
 mod gate;
+#[path = "engine/journal.rs"]
+mod journal;
 #[path = "engine/money.rs"]
 mod money;
+#[path = "engine/restore.rs"]
+mod restore;
+#[path = "engine/sealed.rs"]
+mod sealed;
+#[path = "engine/wal.rs"]
+mod wal;
 
 use std::sync::Arc;
 
@@ -486,15 +498,21 @@ async fn keys_or_logs_of_another_arbiter_are_refused() {
     let clock = || Box::new(ManualClock::new(UnixMillis(START)));
     let started = Engine::start(desk(), others(), Arc::new(place.open()), clock());
     assert!(matches!(started, Err(StartError::OtherKeys)));
-    assert!(matches!(RocksStore::open(place.0.path(), &other), Err(StoreError::OtherArbiter { .. })));
+    assert!(matches!(
+        RocksStore::open(place.0.path(), &other, others().vault()),
+        Err(StoreError::OtherArbiter { .. })
+    ));
     let renamed = keys().identity(Origin::parse("another.test/log").unwrap());
-    assert!(matches!(RocksStore::open(place.0.path(), &renamed), Err(StoreError::OtherArbiter { .. })));
+    assert!(matches!(
+        RocksStore::open(place.0.path(), &renamed, keys().vault()),
+        Err(StoreError::OtherArbiter { .. })
+    ));
     // Even if the folder's fingerprint was forged, the first leaf tells.
     let store = place.open();
     let forged = schema::protect(Family::Meta, schema::IDENTITY_KEY, schema::fingerprint(&other).as_bytes());
     store.replace(Family::Meta, schema::IDENTITY_KEY, Some(forged));
     drop(store);
-    let store = Arc::new(RocksStore::open(place.0.path(), &other).unwrap());
+    let store = Arc::new(RocksStore::open(place.0.path(), &other, others().vault()).unwrap());
     let desk = arbiter_protocol::ruling::sequencer::Desk { arbiter: other, ..desk() };
     let started = Engine::start(desk, others(), store, clock());
     assert!(matches!(started, Err(StartError::OtherArbiter)));
@@ -603,7 +621,7 @@ async fn a_clock_that_is_a_year_ahead_is_refused() {
 /// The clock's declared uncertainty and the build are in every leaf.
 #[tokio::test]
 async fn leaves_say_what_the_desk_declares() {
-    let world = try_start(MemStore::new(&arbiter()).unwrap(), START).unwrap();
+    let world = try_start(MemStore::new(&arbiter(), keys().vault()).unwrap(), START).unwrap();
     let leaf = arbiter_protocol::evidence::leaf::Leaf::decode(&world.engine.entry(0).unwrap()).unwrap();
     assert_eq!((leaf.clock_uncertainty, leaf.build), (DurationMillis(500), desk().build));
     assert_eq!(leaf.time, UnixMillis(START));

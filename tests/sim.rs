@@ -407,7 +407,15 @@ fn a_commit_that_is_cut_is_refused_or_all_or_nothing() {
     assert_eq!(prefixes.unseen, []);
     assert_eq!(
         unseen.into_iter().copied().collect::<Vec<_>>(),
-        [Family::Nodes, Family::Records, Family::Standing, Family::Unnamed]
+        [
+            Family::ByEvent,
+            Family::ByExchange,
+            Family::Keys,
+            Family::Nodes,
+            Family::Records,
+            Family::Standing,
+            Family::Unnamed
+        ]
     );
 }
 

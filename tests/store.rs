@@ -5,7 +5,9 @@ use std::cell::{Cell, RefCell};
 use std::fs;
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::Arc;
 
+use arbiter::keys::vault::Vault;
 use arbiter::store::mem::{Fault, MemStore};
 use arbiter::store::raw::Tamper;
 use arbiter::store::rocks::RocksStore;
@@ -17,6 +19,7 @@ use arbiter_protocol::ids::PublicKey;
 use arbiter_protocol::message::agreement::ArbiterIdentity;
 use arbiter_protocol::role::arbiter::RULES;
 use arbiter_protocol::ruling::sequencer::ContentId;
+use zeroize::Zeroizing;
 
 fn arbiter(byte: u8) -> ArbiterIdentity {
     ArbiterIdentity {
@@ -27,6 +30,10 @@ fn arbiter(byte: u8) -> ArbiterIdentity {
     }
 }
 
+fn vault() -> Arc<Vault> {
+    Arc::new(Vault::new(&Zeroizing::new([7; 32])))
+}
+
 /// Power loss: what no commit covers is gone.
 struct Memory;
 
@@ -34,12 +41,12 @@ impl Bench for Memory {
     type Store = MemStore;
 
     fn open(&self) -> MemStore {
-        MemStore::new(&arbiter(1)).unwrap()
+        MemStore::new(&arbiter(1), &vault()).unwrap()
     }
 
     fn reopen(&self, store: MemStore) -> MemStore {
         store.disk().crash();
-        MemStore::open(store.disk(), &arbiter(1)).unwrap()
+        MemStore::open(store.disk(), &arbiter(1), &vault()).unwrap()
     }
 }
 
@@ -54,7 +61,7 @@ impl Bench for Restarted {
     }
 
     fn reopen(&self, store: MemStore) -> MemStore {
-        MemStore::open(store.disk(), &arbiter(1)).unwrap()
+        MemStore::open(store.disk(), &arbiter(1), &vault()).unwrap()
     }
 }
 
@@ -71,13 +78,13 @@ impl Bench for Rocks {
         self.count.set(self.count.get() + 1);
         let path = self.folders.path().join(self.count.get().to_string());
         *self.newest.borrow_mut() = Some(path.clone());
-        RocksStore::open(&path, &arbiter(1)).unwrap()
+        RocksStore::open(&path, &arbiter(1), &vault()).unwrap()
     }
 
     fn reopen(&self, store: RocksStore) -> RocksStore {
         drop(store);
         let path = self.newest.borrow().clone().unwrap();
-        RocksStore::open(&path, &arbiter(1)).unwrap()
+        RocksStore::open(&path, &arbiter(1), &vault()).unwrap()
     }
 }
 
@@ -94,13 +101,13 @@ fn rocksdb_keeps_the_contract() {
 }
 
 fn open(path: &Path) -> Result<RocksStore, StoreError> {
-    RocksStore::open(path, &arbiter(1))
+    RocksStore::open(path, &arbiter(1), &vault())
 }
 
 /// The model loses exactly what no commit covers.
 #[test]
 fn a_crash_of_the_model_drops_pending_chunks_only() {
-    let store = MemStore::new(&arbiter(1)).unwrap();
+    let store = MemStore::new(&arbiter(1), &vault()).unwrap();
     store.put_chunk(ContentId(1), 0, b"covered").unwrap();
     store.commit(&suite::commit(None, &[b"leaf"])).unwrap();
     store.put_chunk(ContentId(2), 0, b"not covered").unwrap();
@@ -116,14 +123,14 @@ fn a_crash_of_the_model_drops_pending_chunks_only() {
 #[test]
 fn after_a_failed_commit_the_store_takes_no_more() {
     for (fault, stored) in [(Fault::Lost, false), (Fault::Unheard, true)] {
-        let store = MemStore::new(&arbiter(1)).unwrap();
+        let store = MemStore::new(&arbiter(1), &vault()).unwrap();
         let first = suite::commit(None, &[b"leaf"]);
         store.disk().fail_next_commit(fault);
         assert!(matches!(store.commit(&first), Err(StoreError::Io(_))));
         let next = if stored { suite::commit(Some(&first.head), &[]) } else { first.clone() };
         assert!(matches!(store.commit(&next), Err(StoreError::Io(_))));
         store.disk().crash();
-        let store = MemStore::open(store.disk(), &arbiter(1)).unwrap();
+        let store = MemStore::open(store.disk(), &arbiter(1), &vault()).unwrap();
         assert_eq!(store.head().unwrap().is_some(), stored);
         store.commit(&next).unwrap();
     }
@@ -135,7 +142,10 @@ fn a_folder_in_use_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path()).unwrap();
     assert!(matches!(open(folder.path()), Err(StoreError::InUse)));
-    assert!(matches!(RocksStore::open_existing(folder.path(), &arbiter(1)), Err(StoreError::InUse)));
+    assert!(matches!(
+        RocksStore::open_existing(folder.path(), &arbiter(1), &vault()),
+        Err(StoreError::InUse)
+    ));
     drop(store);
     assert!(open(folder.path()).is_ok());
 }
@@ -144,30 +154,30 @@ fn a_folder_in_use_is_refused() {
 fn a_folder_of_another_arbiter_or_version_is_refused_and_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     drop(open(folder.path()).unwrap());
-    let error = RocksStore::open(folder.path(), &arbiter(2)).err().unwrap();
+    let error = RocksStore::open(folder.path(), &arbiter(2), &vault()).err().unwrap();
     let StoreError::OtherArbiter { found, expected } = error else { panic!("{error}") };
     assert_eq!(found, schema::fingerprint(&arbiter(1)));
     assert_eq!(expected, schema::fingerprint(&arbiter(2)));
 
     let store = open(folder.path()).unwrap();
-    store.replace(Family::Meta, schema::FORMAT_KEY, Some(4u32.to_be_bytes().to_vec()));
+    store.replace(Family::Meta, schema::FORMAT_KEY, Some(5u32.to_be_bytes().to_vec()));
     drop(store);
     for _ in 0..2 {
         let error = open(folder.path()).err().unwrap();
-        assert!(matches!(error, StoreError::Format { found: 4, known: 3 }), "{error}");
+        assert!(matches!(error, StoreError::Format { found: 5, known: 4 }), "{error}");
         assert!(error.to_string().ends_with("upgrade arbiter"), "{error}");
     }
 }
 
-/// Version 2 had no money: its records would be read wrongly.
+/// Version 3 kept records in the clear: they would be read wrongly.
 #[test]
 fn a_folder_of_the_version_before_is_refused_and_left_alone() {
-    let store = MemStore::new(&arbiter(1)).unwrap();
-    store.replace(Family::Meta, schema::FORMAT_KEY, Some(2u32.to_be_bytes().to_vec()));
+    let store = MemStore::new(&arbiter(1), &vault()).unwrap();
+    store.replace(Family::Meta, schema::FORMAT_KEY, Some(3u32.to_be_bytes().to_vec()));
     let disk = store.disk().clone();
     for _ in 0..2 {
-        let error = MemStore::open(&disk, &arbiter(1)).unwrap_err();
-        assert!(matches!(error, StoreError::Format { found: 2, known: 3 }), "{error}");
+        let error = MemStore::open(&disk, &arbiter(1), &vault()).err().unwrap();
+        assert!(matches!(error, StoreError::Format { found: 3, known: 4 }), "{error}");
         assert!(error.to_string().contains("older arbiter"), "{error}");
     }
 }
@@ -186,10 +196,10 @@ fn a_place_that_cannot_be_a_data_folder_is_refused() {
     assert!(message(folder.path()).contains("it is not empty and holds no log"));
     assert!(!message(&file.join("below")).contains("below"), "{}", message(&file.join("below")));
     let empty = tempfile::tempdir().unwrap();
-    assert!(matches!(RocksStore::open_existing(empty.path(), &arbiter(1)), Err(StoreError::Empty)));
+    assert!(matches!(RocksStore::open_existing(empty.path(), &arbiter(1), &vault()), Err(StoreError::Empty)));
     assert_eq!(fs::read_dir(empty.path()).unwrap().count(), 0, "nothing was made");
     let absent = folder.path().join("absent");
-    assert!(matches!(RocksStore::open_existing(&absent, &arbiter(1)), Err(StoreError::Io(_))));
+    assert!(matches!(RocksStore::open_existing(&absent, &arbiter(1), &vault()), Err(StoreError::Io(_))));
     assert!(!absent.exists());
 }
 
@@ -315,7 +325,7 @@ fn records_have_one_encoding() {
     assert_eq!(schema::decode_record(&exchange, &bytes).unwrap(), record);
     let trailing = [&bytes[..], &[0x50, 1]].concat();
     let doubled = [&bytes[..], &bytes[..]].concat();
-    for bad in [&bytes[1..], &bytes[..bytes.len() - 1], &trailing, &doubled, &[], &[0x08, 2], &[0x08, 4]] {
+    for bad in [&bytes[1..], &bytes[..bytes.len() - 1], &trailing, &doubled, &[], &[0x08, 3], &[0x08, 5]] {
         let error = schema::decode_record(&exchange, bad).unwrap_err();
         assert!(error.to_string().starts_with("stored record is damaged: 0303"), "{error}");
     }

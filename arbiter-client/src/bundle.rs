@@ -20,6 +20,9 @@
 //! - A detached signature stands only in the bundle of an exchange that was completed or resolved: before that, and
 //!   after an abort, it must not be shown to anybody.
 
+mod receipt;
+pub mod upgrade;
+
 use std::fmt;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -27,13 +30,12 @@ use std::path::{Path, PathBuf};
 use arbiter_protocol::error::Invalid;
 use arbiter_protocol::escrow::{Escrow, EscrowError};
 use arbiter_protocol::exchange::selection::{ByRole, Role};
-use arbiter_protocol::ids::Digest;
 use arbiter_protocol::limits;
 use arbiter_protocol::message::agreement::Offer;
 use arbiter_protocol::message::transfer::Transfer;
 use arbiter_protocol::message::verdict::{Ruling, Verdict};
 use arbiter_protocol::role::arbiter::Escrows;
-use arbiter_protocol::ruling::receipt::{Evidence, Receipt};
+use arbiter_protocol::ruling::receipt::Receipt;
 use arbiter_protocol::statement::{Envelope, Signed, Verified};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
@@ -41,19 +43,22 @@ use thiserror::Error;
 
 use crate::durable;
 
+use receipt::ReceiptFile;
+pub use receipt::{BundledReceipt, TIMESTAMP_BYTES, TIMESTAMPS};
+pub(crate) use receipt::{CHECKPOINT_BYTES, timestamps, tlog_proof};
+
 /// The media type of a bundle, also its `format` field.
 pub const MEDIA_TYPE: &str = "application/vnd.arbiter.evidence-bundle.v1+json";
 /// The extension of bundle files.
 pub const EXTENSION: &str = "fxe";
 /// Largest bundle file: 18 envelopes of at most 43.4 KB in base64, six escrows of at most 98.3 KB in base64, two
-/// signatures and the small parts make 1.46 MB (computed below); the rest is room for the white space of other tools.
+/// signatures, proofs, tokens and the small parts make 1.9 MB (computed below); the rest is room for the white space of
+/// other tools.
 pub const BUNDLE_BYTES: usize = 2 * 1024 * 1024;
 /// Most receipts in a bundle: one attestation, one verdict.
 pub const RECEIPTS: usize = 2;
 /// Longest summary.
 const SUMMARY_BYTES: usize = 16 * 1024;
-/// Longest checkpoint note: three lines and a few signatures.
-const CHECKPOINT_BYTES: usize = 8 * 1024;
 
 const NOTE: &str = "The summary is not authenticated. Only `fairx verify` says what this file proves.";
 
@@ -158,7 +163,7 @@ pub struct Bundle {
     /// The ledgers' newest receipts, by who pays.
     pub payments: ByRole<Option<Envelope>>,
     /// What the arbiter said: an attestation, then a verdict, as far as there are.
-    pub receipts: Vec<Receipt>,
+    pub receipts: Vec<BundledReceipt>,
 }
 
 impl Bundle {
@@ -180,7 +185,7 @@ impl Bundle {
             escrows: Escrows::default(),
             signatures: ByRole::default(),
             payments: ByRole::default(),
-            receipts,
+            receipts: receipts.into_iter().map(BundledReceipt::from).collect(),
         };
         bundle.told()
     }
@@ -247,7 +252,7 @@ impl Bundle {
     }
 
     /// The receipt for a verdict.
-    pub fn verdict(&self) -> Option<&Receipt> {
+    pub fn verdict(&self) -> Option<&BundledReceipt> {
         self.receipts.iter().find(|receipt| receipt.statement.holds::<Verdict>())
     }
 
@@ -280,13 +285,7 @@ impl Bundle {
 
     /// Reads the JSON form.
     pub fn parse(bytes: &[u8]) -> Result<Self, BundleError> {
-        if bytes.len() > BUNDLE_BYTES {
-            return Err(BundleError::TooLarge);
-        }
-        let file: File = serde_json::from_slice(bytes).map_err(|error| match error.classify() {
-            serde_json::error::Category::Eof => BundleError::CutOff { line: error.line() },
-            _ => BundleError::Json(error),
-        })?;
+        let file: File = from_json(bytes)?;
         if file.format != MEDIA_TYPE {
             return Err(BundleError::Format);
         }
@@ -309,7 +308,7 @@ impl Bundle {
             escrows: file.escrows.read(["escrows.originator", "escrows.responder"], escrow)?,
             signatures: file.signatures.read(["signatures.originator", "signatures.responder"], signature)?,
             payments: file.payments.read(["payments.originator", "payments.responder"], envelope)?,
-            receipts: file.receipts.into_iter().map(Receipt::try_from).collect::<Result<_, _>>()?,
+            receipts: file.receipts.into_iter().map(BundledReceipt::try_from).collect::<Result<_, _>>()?,
         })
     }
 
@@ -334,19 +333,12 @@ impl Bundle {
             payments: Pair::of(self.payments.map(|_, it| it.as_ref().map(text))),
             receipts: self.receipts.iter().map(ReceiptFile::from).collect(),
         };
-        let mut json =
-            serde_json::to_vec_pretty(&file).expect("invariant: strings and lists always serialize");
-        json.push(b'\n');
-        json
+        json(&file)
     }
 
     /// Reads a bundle file, never more than [`BUNDLE_BYTES`] of it.
     pub fn read(path: &Path) -> Result<Self, BundleError> {
-        let io = |source| BundleError::Io { path: path.to_owned(), source };
-        let mut bytes = Vec::new();
-        let limit = u64::try_from(BUNDLE_BYTES).unwrap_or(u64::MAX).saturating_add(1);
-        std::fs::File::open(path).map_err(io)?.take(limit).read_to_end(&mut bytes).map_err(io)?;
-        Self::parse(&bytes)
+        Self::parse(&read_file(path)?)
     }
 
     /// Writes the bundle: after a crash there is the old file or the new one, never half of one.
@@ -354,6 +346,42 @@ impl Bundle {
         let io = |source| BundleError::Io { path: path.to_owned(), source };
         durable::replace(path, &self.to_json(), 0o666).map_err(io)
     }
+}
+
+/// A file of evidence of whatever kind, never more than [`BUNDLE_BYTES`] and one byte of it.
+pub fn read_file(path: &Path) -> Result<Vec<u8>, BundleError> {
+    let io = |source| BundleError::Io { path: path.to_owned(), source };
+    let mut bytes = Vec::new();
+    let limit = u64::try_from(BUNDLE_BYTES).unwrap_or(u64::MAX).saturating_add(1);
+    std::fs::File::open(path).map_err(io)?.take(limit).read_to_end(&mut bytes).map_err(io)?;
+    Ok(bytes)
+}
+
+/// The `format` that a file of evidence names, whatever else is in it.
+pub fn format_of(bytes: &[u8]) -> Result<String, BundleError> {
+    #[derive(Deserialize)]
+    struct Named {
+        format: String,
+    }
+    from_json(bytes).map(|it: Named| it.format)
+}
+
+/// Reads JSON of bounded size, and says what is wrong with it.
+pub(crate) fn from_json<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, BundleError> {
+    if bytes.len() > BUNDLE_BYTES {
+        return Err(BundleError::TooLarge);
+    }
+    serde_json::from_slice(bytes).map_err(|error| match error.classify() {
+        serde_json::error::Category::Eof => BundleError::CutOff { line: error.line() },
+        _ => BundleError::Json(error),
+    })
+}
+
+/// Writes JSON as people can read it.
+pub(crate) fn json(file: &impl Serialize) -> Vec<u8> {
+    let mut json = serde_json::to_vec_pretty(file).expect("invariant: strings and lists always serialize");
+    json.push(b'\n');
+    json
 }
 
 /// The JSON form. Field order is the order in the file.
@@ -414,91 +442,6 @@ fn escrows_text(escrows: &Escrows) -> Pair {
     Pair::of(escrows.map(|_, escrow| escrow.as_ref().map(|it| STANDARD.encode(it.to_bytes()))))
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ReceiptFile {
-    statement: String,
-    answer: String,
-    leaf: String,
-    inclusion_proof: Vec<String>,
-    checkpoint: String,
-    request: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    acceptance: Option<String>,
-    #[serde(default, skip_serializing_if = "Pair::is_empty")]
-    attestations: Pair,
-    #[serde(default, skip_serializing_if = "Pair::is_empty")]
-    escrows: Pair,
-    record_salts: Vec<String>,
-}
-
-impl From<&Receipt> for ReceiptFile {
-    fn from(receipt: &Receipt) -> Self {
-        let text = |envelope: &Envelope| STANDARD.encode(envelope.encode());
-        Self {
-            statement: text(&receipt.statement),
-            answer: text(&receipt.answer),
-            // A leaf is ASCII; one that is not would not verify either way.
-            leaf: String::from_utf8_lossy(&receipt.leaf).into_owned(),
-            inclusion_proof: receipt.inclusion_proof.iter().map(Digest::to_string).collect(),
-            checkpoint: receipt.checkpoint.clone(),
-            request: text(&receipt.evidence.request),
-            acceptance: receipt.evidence.acceptance.as_ref().map(text),
-            attestations: Pair::of(receipt.evidence.attestations.map(|_, it| it.as_ref().map(text))),
-            escrows: escrows_text(&receipt.evidence.escrows),
-            record_salts: receipt.record_salts.iter().map(hex::encode).collect(),
-        }
-    }
-}
-
-impl TryFrom<ReceiptFile> for Receipt {
-    type Error = BundleError;
-
-    fn try_from(file: ReceiptFile) -> Result<Self, BundleError> {
-        if file.inclusion_proof.len() > limits::PROOF_HASHES {
-            return Err(BundleError::Field("receipts.inclusion_proof"));
-        }
-        if file.record_salts.len() > RECORD_FIELDS {
-            return Err(BundleError::Field("receipts.record_salts"));
-        }
-        if file.leaf.len() > limits::LEAF_BYTES {
-            return Err(BundleError::Field("receipts.leaf"));
-        }
-        if file.checkpoint.len() > CHECKPOINT_BYTES {
-            return Err(BundleError::Field("receipts.checkpoint"));
-        }
-        Ok(Self {
-            statement: envelope(&file.statement, "receipts.statement")?,
-            answer: envelope(&file.answer, "receipts.answer")?,
-            leaf: file.leaf.into_bytes(),
-            inclusion_proof: file
-                .inclusion_proof
-                .iter()
-                .map(|text| lower_hex(text).map(Digest::from_bytes))
-                .collect::<Option<_>>()
-                .ok_or(BundleError::Field("receipts.inclusion_proof"))?,
-            checkpoint: file.checkpoint,
-            evidence: Evidence {
-                request: envelope(&file.request, "receipts.request")?,
-                acceptance: optional(file.acceptance.as_deref(), "receipts.acceptance")?,
-                attestations: file.attestations.read(
-                    ["receipts.attestations.originator", "receipts.attestations.responder"],
-                    envelope,
-                )?,
-                escrows: file
-                    .escrows
-                    .read(["receipts.escrows.originator", "receipts.escrows.responder"], escrow)?,
-            },
-            record_salts: file
-                .record_salts
-                .iter()
-                .map(|text| lower_hex(text))
-                .collect::<Option<_>>()
-                .ok_or(BundleError::Field("receipts.record_salts"))?,
-        })
-    }
-}
-
 fn envelope(text: &str, place: &'static str) -> Result<Envelope, BundleError> {
     let bytes = decoded(text, limits::ENVELOPE_BYTES, place)?;
     Envelope::decode(&bytes).map_err(|source| BundleError::Statement { place, source })
@@ -514,7 +457,7 @@ fn signature(text: &str, place: &'static str) -> Result<Vec<u8>, BundleError> {
 }
 
 /// At most `most` bytes, and no work for more.
-fn decoded(text: &str, most: usize, place: &'static str) -> Result<Vec<u8>, BundleError> {
+pub(crate) fn decoded(text: &str, most: usize, place: &'static str) -> Result<Vec<u8>, BundleError> {
     if text.len() > base64_bytes(most) {
         return Err(BundleError::Field(place));
     }
@@ -523,30 +466,27 @@ fn decoded(text: &str, most: usize, place: &'static str) -> Result<Vec<u8>, Bund
     if bytes.len() > most { Err(BundleError::Field(place)) } else { Ok(bytes) }
 }
 
-fn optional(text: Option<&str>, place: &'static str) -> Result<Option<Envelope>, BundleError> {
+pub(crate) fn optional(text: Option<&str>, place: &'static str) -> Result<Option<Envelope>, BundleError> {
     text.map(|text| envelope(text, place)).transpose()
 }
 
-fn lower_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+pub(crate) fn lower_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
     let bytes: [u8; N] = hex::decode(text).ok()?.try_into().ok()?;
     (hex::encode(bytes) == text).then_some(bytes)
 }
-
-/// Fields of a sealed record: request, offer, acceptance, two attestations, two escrows, statement.
-const RECORD_FIELDS: usize = 8;
 
 /// Base64 of so many bytes.
 const fn base64_bytes(bytes: usize) -> usize {
     bytes.div_ceil(3) * 4
 }
 
-/// Offer, acceptance, two transfers, two receipts of payments, and of each receipt six statements; of the bundle and of each receipt two escrows;
-/// two signatures; leaf, proof, checkpoint, salts, summary and the punctuation of JSON.
+/// Offer, acceptance, two transfers, two receipts of payments; two escrows, two signatures; receipts, summary and the
+/// punctuation of JSON.
 const _: () = assert!(
-    (6 + RECEIPTS * 6) * base64_bytes(limits::ENVELOPE_BYTES)
-        + (2 + RECEIPTS * 2) * base64_bytes(limits::ESCROW_BYTES)
+    6 * base64_bytes(limits::ENVELOPE_BYTES)
+        + 2 * base64_bytes(limits::ESCROW_BYTES)
         + 2 * base64_bytes(limits::MODULUS_BYTES)
-        + RECEIPTS * (limits::LEAF_BYTES + limits::PROOF_HASHES * 80 + CHECKPOINT_BYTES + RECORD_FIELDS * 48)
+        + RECEIPTS * receipt::RECEIPT_BYTES
         + SUMMARY_BYTES
         + 16 * 1024
         < BUNDLE_BYTES

@@ -38,6 +38,7 @@ use tokio::sync::Notify;
 use crate::arbiter::counsel::{Answer, Answered, Counsel};
 use crate::arbiter::{Misbehaviour, Reason};
 use crate::builder::{ClientBuilder, Settings};
+use crate::charge::{Accused, ChargeFile};
 use crate::clock::Clock;
 use crate::driver::Driver;
 use crate::error::{Error, PeerFault, Usage};
@@ -412,6 +413,19 @@ impl Client {
     /// What the arbiter was caught at.
     pub async fn misbehaviours(&self) -> Result<Vec<Misbehaviour>, Error> {
         Ok(self.0.journal.misbehaviours().await?)
+    }
+
+    /// The proofs of misbehaviour that follow from what the arbiter was caught at, for others to judge; each says who is
+    /// accused. Fewer than [`Client::misbehaviours`], if what it did shows only to who asked.
+    pub async fn charges(&self) -> Result<Vec<ChargeFile>, Error> {
+        let mut files = Vec::new();
+        for misbehaviour in self.misbehaviours().await? {
+            let Some(record) = self.0.journal.find(&misbehaviour.exchange_id).await? else { continue };
+            let offer = record.session.offer();
+            let charge = misbehaviour.charge(offer);
+            files.extend(charge.map(|charge| ChargeFile::new(Accused::from(&offer.arbiter), charge)));
+        }
+        Ok(files)
     }
 
     async fn record(&self, id: &ExchangeId) -> Result<Record, Error> {

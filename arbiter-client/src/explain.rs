@@ -14,9 +14,11 @@ use arbiter_protocol::message::verdict::{Ruling, Verdict};
 use arbiter_protocol::ruling::receipt::{Proven, Ruled};
 use arbiter_protocol::statement::{Signed, digest_of};
 
+mod charge;
 pub mod keys;
 mod money;
 
+pub use charge::{charge, judgement};
 pub use money::{stands, state};
 
 use crate::bundle::{Bundle, Claim};

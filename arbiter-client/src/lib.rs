@@ -55,11 +55,15 @@
 //! ```
 
 pub mod arbiter;
+#[cfg(feature = "audit")]
+pub mod audit;
 pub mod builder;
 pub mod bundle;
+pub mod charge;
 pub mod client;
 pub mod clock;
 pub mod consent;
+pub mod disclosure;
 mod driver;
 mod durable;
 mod endpoint;
@@ -80,6 +84,7 @@ mod random;
 pub mod signing;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod timestamp;
 pub mod transport;
 pub mod verify;
 

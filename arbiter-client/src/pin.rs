@@ -19,13 +19,14 @@ use std::path::Path;
 use std::str::FromStr;
 
 use arbiter_protocol::crypto;
-use arbiter_protocol::error::Invalid;
+use arbiter_protocol::error::{Invalid, Rejected};
 use arbiter_protocol::evidence::checkpoint::Origin;
 use arbiter_protocol::exchange::item::check_line;
 use arbiter_protocol::ids::PublicKey;
 use arbiter_protocol::limits;
 use arbiter_protocol::message::agreement::ArbiterIdentity;
 use arbiter_protocol::message::escrow_epoch::EscrowEpoch;
+use arbiter_protocol::message::succession::SignedSuccession;
 use arbiter_protocol::ruling::sequencer::genesis_token;
 use arbiter_protocol::statement::{Envelope, Signed, Verified};
 use arbiter_protocol::time::{DurationMillis, UnixMillis};
@@ -136,6 +137,28 @@ impl ArbiterPin {
     /// The escrow key that a new offer names: the newest that has begun and is not over.
     pub fn epoch_at(&self, now: UnixMillis) -> Option<&Verified<EscrowEpoch>> {
         self.epochs.iter().rev().find(|epoch| epoch.from <= now && now < epoch.until)
+    }
+
+    /// The pin of the arbiter that goes on for this one, from the line `fairx-succession:v1:…` that both print. Nothing
+    /// else has to be believed: the pinned key and the new one have signed it. `url` is where the new one is.
+    pub fn successor(&self, line: &str, url: &str) -> Result<Self, IdentityError> {
+        let what = "a succession";
+        let malformed = |why| IdentityError::Malformed { what, why };
+        let rest = line.strip_prefix(SUCCESSION_PREFIX).ok_or(malformed("it does not begin as one"))?;
+        let (by_old, by_new) = rest.split_once('.').ok_or(malformed("it does not hold two statements"))?;
+        let envelope = |text: &str| {
+            if text.len() > limits::ENVELOPE_BYTES.saturating_mul(2) {
+                return Err(malformed("it is too long"));
+            }
+            let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| malformed("it was cut off or altered"))?;
+            Envelope::decode(&bytes).map_err(|source| IdentityError::Field { what, source })
+        };
+        let signed = SignedSuccession::after(&self.identity, envelope(by_old)?, envelope(by_new)?);
+        let signed = signed.map_err(|rejected| match rejected {
+            Rejected::Invalid(source) => IdentityError::Field { what, source },
+            Rejected::Refused(_) => malformed("it is of another arbiter than the pinned one"),
+        })?;
+        Self::new(signed.statement().to.clone(), url)
     }
 
     /// What to compare with the operator by another channel. The same hash is in leaf 0 of its log.
@@ -301,6 +324,8 @@ impl FromStr for ArbiterPin {
 }
 
 const ARBITER_PREFIX: &str = "fairx-arbiter:v1:";
+/// How the line of a succession begins.
+const SUCCESSION_PREFIX: &str = "fairx-succession:v1:";
 const EPOCH_PREFIX: &str = "fairx-escrow:v1:";
 const LEDGERS_PREFIX: &str = "fairx-ledgers:v1:";
 /// Most ledgers in a pin: so many fit a line.
@@ -430,6 +455,39 @@ mod tests {
             std::fs::write(&path, format!("{pin}\n{bad}\n")).unwrap();
             assert!(ArbiterPin::load(&path).is_err(), "{bad}");
         }
+    }
+
+    /// who pinned the old arbiter pins the new one by two signatures, and by nothing less.
+    #[test]
+    fn a_successor_is_pinned_by_proof() {
+        use arbiter_protocol::message::succession::Succession;
+        let key = |byte| MemorySigner::from_seed(&Zeroizing::new([byte; 32]));
+        let identity = |byte: u8, origin: &str| ArbiterIdentity {
+            key: key(byte).public_key(),
+            log_key: key(byte + 1).public_key(),
+            log_origin: Origin::parse(origin).unwrap(),
+            rules: "arbiter/rules/v1".into(),
+        };
+        let (old, new) = (identity(1, "old.test/log"), identity(5, "new.test/log"));
+        let statement = Succession { from: old.clone(), to: new.clone(), time: UnixMillis(7) };
+        let sign =
+            |by| URL_SAFE_NO_PAD.encode(Verified::sign(statement.clone(), &key(by)).envelope().encode());
+        let line = format!("{SUCCESSION_PREFIX}{}.{}", sign(1), sign(5));
+        let pinned = ArbiterPin::new(old, DEFAULT_URL).unwrap();
+        assert_eq!(pinned.successor(&line, "https://new.test").unwrap().identity, new);
+        let other = ArbiterPin::new(identity(9, "old.test/log"), DEFAULT_URL).unwrap();
+        assert!(other.successor(&line, DEFAULT_URL).unwrap_err().to_string().contains("another arbiter"));
+        for bad in [
+            format!("{SUCCESSION_PREFIX}{}.{}", sign(1), sign(1)),
+            format!("{SUCCESSION_PREFIX}{}.{}", sign(5), sign(1)),
+            format!("{SUCCESSION_PREFIX}{}.{}", sign(1), sign(9)),
+            format!("{SUCCESSION_PREFIX}{}", sign(1)),
+            line.replace(":v1:", ":v2:"),
+            line[..line.len() - 4].to_owned(),
+        ] {
+            assert!(pinned.successor(&bad, DEFAULT_URL).is_err(), "{bad}");
+        }
+        assert!(pinned.successor(&line, "new.test").is_err());
     }
 
     #[test]

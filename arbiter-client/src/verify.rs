@@ -4,37 +4,43 @@
 //!  Bundle + pinned arbiter + files ──verify──▶ Report { checks, proves, does not prove, warnings }
 //!
 //!  offer ▶ acceptance ▶ transfers ▶ certificates, escrows ▶ each receipt: answer, statement, rule again, leaf, record,
-//!  log ▶ detached signatures ▶ payments ▶ outcome
+//!  log, witnesses, time-stamps ▶ detached signatures ▶ payments ▶ outcome
 //! ```
 //!
 //! Invariants
 //! - A bundle is good exactly if every check that could be made passed; a check that could not be made
 //!   because an earlier one failed is reported as such and never counts as passed.
 //! - The arbiter's key comes from the caller. A key that only the bundle names is used with a loud warning.
+//! - Witnesses and authorities count only if the caller names them; without them their signatures are shown as unchecked.
 //! - The verdict is decided again from the evidence (requirement R17): the arbiter's signature alone is not enough.
 
 mod detached;
+mod disclosed;
 mod facts;
+mod outside;
 mod payments;
 mod report;
 
 use arbiter_protocol::error::Rejected;
 use arbiter_protocol::evidence::leaf::Leaf;
+use arbiter_protocol::evidence::policy::Policy;
 use arbiter_protocol::exchange::item::{Description, Information};
 use arbiter_protocol::exchange::selection::{ByRole, Protocol, Role};
 use arbiter_protocol::message::agreement::{Acceptance, Agreement, ArbiterIdentity, Offer};
 use arbiter_protocol::message::payment::PaymentReceipt;
 use arbiter_protocol::message::transfer::Transfer;
 use arbiter_protocol::message::verdict::{Answer, Attestation, Verdict};
+use arbiter_protocol::role::arbiter::RULES;
 use arbiter_protocol::ruling::receipt::{Proven, Receipt, Unproven, contradict};
 use arbiter_protocol::statement::{Signed, Verified};
 
 use crate::bundle::Bundle;
 use crate::fingerprint::Fingerprint;
+use crate::timestamp::Authorities;
 use crate::{explain, plain};
 
 pub use facts::FileFacts;
-pub use report::{Check, PaymentReport, Report, SignatureReport, Status};
+pub use report::{Check, Clock, FORMAT, Finding, PaymentReport, Report, SignatureReport, Status, Time};
 
 /// Which arbiter the verifier trusts.
 #[derive(Clone, Copy, Debug)]
@@ -80,55 +86,112 @@ impl Statements {
     }
 }
 
-/// Verifies a bundle. With `files`, each must be one that the agreement describes.
+/// What a verifier brings: whom it trusts, and what it has beside the bundle. All of it comes from the caller.
+#[derive(Clone, Copy, Debug)]
+pub struct Verifier<'a> {
+    /// The arbiter.
+    pub trust: Trust<'a>,
+    /// Files; each must be one that the agreement describes.
+    pub files: &'a [FileFacts],
+    /// Logs and witnesses (C2SP tlog-policy). With it, every ruling must have cosignatures that make its quorum.
+    pub policy: Option<&'a Policy>,
+    /// Time-stamping authorities. With them, every ruling must have a time-stamp by one of them.
+    pub authorities: Option<&'a Authorities>,
+}
+
+impl<'a> Verifier<'a> {
+    /// Trusts an arbiter, or none; no witness and no authority.
+    pub const fn new(trust: Trust<'a>) -> Self {
+        Self { trust, files: &[], policy: None, authorities: None }
+    }
+
+    /// Verifies a bundle.
+    pub fn verify(&self, bundle: &Bundle) -> Report {
+        let mut desk = Desk::new(*self);
+        let statements = desk.statements(bundle);
+        if let Some(statements) = &statements {
+            desk.files(bundle, statements, self.files);
+        }
+        let id = bundle.offer.digest();
+        let mut report = desk.report(statements.is_some());
+        report.exchange_id = Some(id.to_string());
+        report.fingerprint = Some(Fingerprint::of(id.as_bytes()).to_string());
+        report.signatures = statements.iter().flat_map(|it| detached::summary(bundle, it)).collect();
+        report.payments = statements.iter().flat_map(payments::summary).collect();
+        if let Some(statements) = statements.filter(|_| report.finding != Finding::Bad) {
+            report.outcome = Some(bundle.outcome);
+            let first = explain::proves(&statements, self.files);
+            report.proves.splice(0..0, first);
+            report.does_not_prove = explain::does_not_prove(&statements, self.files);
+            if !statements.proven.is_empty() {
+                report.rules_applied = Some(RULES.to_owned());
+            }
+        }
+        report
+    }
+}
+
+/// Verifies a bundle, without witnesses and time-stamps. With `files`, each must be one that the agreement describes.
 pub fn verify(bundle: &Bundle, trust: Trust<'_>, files: &[FileFacts]) -> Report {
-    let mut desk = Desk::default();
-    let statements = desk.statements(bundle, trust);
-    if let Some(statements) = &statements {
-        desk.files(bundle, statements, files);
-    }
-    let good = statements.is_some() && desk.checks.iter().all(|check| check.status == Status::Passed);
-    let id = bundle.offer.digest();
-    let signatures = statements.iter().flat_map(|it| detached::summary(bundle, it)).collect();
-    let payments = statements.iter().flat_map(payments::summary).collect();
-    let mut report = Report {
-        good,
-        exchange_id: Some(id.to_string()),
-        fingerprint: Some(Fingerprint::of(id.as_bytes()).to_string()),
-        outcome: None,
-        arbiter_pinned: matches!(trust, Trust::Pinned(_)),
-        signatures,
-        payments,
-        checks: desk.checks,
-        proves: Vec::new(),
-        does_not_prove: Vec::new(),
-        warnings: desk.warnings,
-    };
-    if let Some(statements) = statements.filter(|_| good) {
-        report.outcome = Some(bundle.outcome);
-        report.proves = explain::proves(&statements, files);
-        report.does_not_prove = explain::does_not_prove(&statements, files);
-    }
-    report
+    Verifier { files, ..Verifier::new(trust) }.verify(bundle)
 }
 
 /// The verified statements of a bundle, for telling its story; `None` if any check fails.
 pub fn statements(bundle: &Bundle, trust: Trust<'_>) -> Option<Statements> {
-    let mut desk = Desk::default();
-    let statements = desk.statements(bundle, trust)?;
-    desk.checks.iter().all(|check| check.status == Status::Passed).then_some(statements)
+    let mut desk = Desk::new(Verifier::new(trust));
+    let statements = desk.statements(bundle)?;
+    (desk.finding() != Finding::Bad).then_some(statements)
 }
 
-#[derive(Default)]
-struct Desk {
+struct Desk<'a> {
+    verifier: Verifier<'a>,
     checks: Vec<Check>,
+    times: Vec<Time>,
+    proves: Vec<String>,
     warnings: Vec<String>,
 }
 
-impl Desk {
-    fn statements(&mut self, bundle: &Bundle, trust: Trust<'_>) -> Option<Statements> {
+impl<'a> Desk<'a> {
+    const fn new(verifier: Verifier<'a>) -> Self {
+        Self { verifier, checks: Vec::new(), times: Vec::new(), proves: Vec::new(), warnings: Vec::new() }
+    }
+
+    /// R-568.
+    fn finding(&self) -> Finding {
+        let any = |status| self.checks.iter().any(|check| check.status == status);
+        match (any(Status::Failed) || any(Status::Skipped), any(Status::Missing)) {
+            (true, _) => Finding::Bad,
+            (false, true) => Finding::Incomplete,
+            (false, false) => Finding::Good,
+        }
+    }
+
+    /// What the checks say; `whole` if nothing was in the way of any of them.
+    fn report(self, whole: bool) -> Report {
+        let finding = if whole { self.finding() } else { Finding::Bad };
+        let bad = finding == Finding::Bad;
+        Report {
+            format: report::FORMAT,
+            finding,
+            good: finding == Finding::Good,
+            exchange_id: None,
+            fingerprint: None,
+            outcome: None,
+            arbiter_pinned: matches!(self.verifier.trust, Trust::Pinned(_)),
+            signatures: Vec::new(),
+            payments: Vec::new(),
+            rules_applied: None,
+            times: if bad { Vec::new() } else { self.times },
+            checks: self.checks,
+            proves: if bad { Vec::new() } else { self.proves },
+            does_not_prove: Vec::new(),
+            warnings: self.warnings,
+        }
+    }
+
+    fn statements(&mut self, bundle: &Bundle) -> Option<Statements> {
         let offer = self.offer(bundle)?;
-        self.arbiter(&offer, trust, !bundle.receipts.is_empty());
+        self.arbiter(&offer.arbiter, !bundle.receipts.is_empty());
         let agreement = match &bundle.acceptance {
             None => None,
             Some(_) => Some(self.agreement(bundle, &offer)?),
@@ -143,6 +206,7 @@ impl Desk {
         for receipt in &bundle.receipts {
             let one = self.receipt(receipt, &offer)?;
             self.opened(bundle, receipt, &one, &offer);
+            self.outside(receipt, &one, &offer.arbiter);
             proven.push(one);
         }
         self.consistent(bundle, agreement.as_ref(), &proven);
@@ -169,10 +233,10 @@ impl Desk {
         Some(offer)
     }
 
-    fn arbiter(&mut self, offer: &Offer, trust: Trust<'_>, ruled: bool) {
-        let who = explain::arbiter(&offer.arbiter);
-        match trust {
-            Trust::Pinned(pin) if *pin == offer.arbiter => {
+    fn arbiter(&mut self, arbiter: &ArbiterIdentity, ruled: bool) {
+        let who = explain::arbiter(arbiter);
+        match self.verifier.trust {
+            Trust::Pinned(pin) if pin == arbiter => {
                 self.pass("arbiter-pinned", format!("the agreement names the arbiter that you pinned, {who}"));
             }
             Trust::Pinned(_) => {
@@ -426,7 +490,7 @@ fn stage_detail(what: &str, protocol: Protocol, proven: Option<&Proven>) -> Stri
     let Some(proven) = proven else { return what.to_owned() };
     match what {
         _ if what.contains("rules") => {
-            format!("{what} ({})", proven.ruled.rule(protocol))
+            format!("{what} ({} of {RULES})", proven.ruled.rule(protocol))
         }
         _ if what.contains("tree") => {
             let checkpoint = proven.checkpoint.checkpoint();

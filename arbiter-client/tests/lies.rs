@@ -4,6 +4,7 @@
 mod common;
 
 use arbiter_client::arbiter::{ArbiterPort as _, Filing, Misbehaviour, Offence};
+use arbiter_client::charge::{ChargeFile, Finding, Offence as Convicted};
 use arbiter_client::protocol::evidence::checkpoint::SignedCheckpoint;
 use arbiter_client::protocol::evidence::note::VerifierKey;
 use arbiter_client::protocol::exchange::selection::Role;
@@ -32,6 +33,14 @@ async fn caught(alice: &Client, result: Result<Outcome, Error>) -> Misbehaviour 
     *proof
 }
 
+/// what the client makes of it for others, and what they find.
+async fn judged(alice: &Client) -> Option<Finding> {
+    let charges = alice.charges().await.unwrap();
+    let file = charges.first()?;
+    assert_eq!(ChargeFile::parse(&file.to_json()).unwrap(), *file);
+    Some(file.charge.judge(alice.arbiter()).finding)
+}
+
 /// an answer that names another request than ours is no answer.
 #[tokio::test(start_paused = true)]
 async fn an_answer_to_another_request_is_not_believed() {
@@ -43,6 +52,7 @@ async fn an_answer_to_another_request_is_not_believed() {
     let proof = caught(&alice, alice.run(id, &mut Nobody).await).await;
     assert!(matches!(&proof.offence, Offence::Unproven(why) if why.contains("another request")), "{proof}");
     assert_eq!(proof.receipts.len(), 1);
+    assert_eq!(judged(&alice).await, None, "nobody else can know what was asked");
 }
 
 /// The arbiter signs that both items are replaced; nobody ever accepted. The rules are applied again.
@@ -60,6 +70,7 @@ async fn a_verdict_that_the_rules_do_not_give_is_not_believed() {
     let receipt = proof.receipts.first().unwrap();
     assert_eq!(receipt.statement.key(), offer.arbiter.key);
     assert!(receipt.verify(&offer, None).is_err());
+    assert_eq!(judged(&alice).await, Some(Finding::Guilty(Convicted::RuleBroken(id))));
 }
 
 /// S34, S38: aborted for alice, replaced for bob: whoever sees both has the proof.
@@ -92,6 +103,7 @@ async fn two_verdicts_convict() {
     assert_eq!(verdicts.len(), 2);
     assert_eq!(verdicts[0], first.digest());
     assert_ne!(verdicts[0], verdicts[1]);
+    assert_eq!(judged(&alice).await, Some(Finding::Guilty(Convicted::TwoVerdicts(id))));
 }
 
 /// S38: what the arbiter said to a question counts as much as what it said to a complaint: it is kept, and compared.
@@ -135,15 +147,16 @@ async fn a_verdict_that_was_only_asked_for_is_kept_and_convicts() {
     assert_eq!(alice.misbehaviours().await.unwrap(), [*proof]);
 }
 
-/// S34, S36: the log is begun anew under the same keys: the newest checkpoint seen gives it away, in another exchange
+/// S34, S36, R-563: the log is begun anew under the same keys: the newest checkpoint seen gives it away, in another exchange
 /// too.
 #[tokio::test(start_paused = true)]
 async fn a_rewritten_log_convicts() {
-    for longer in [false, true] {
+    // With a proof that the arbiter itself offers, and that leads from another tree, anybody can see it; else it is a claim.
+    for (before, longer, seen) in [(3, false, false), (3, true, false), (4, true, true)] {
         let folder = tempfile::tempdir().unwrap();
         let bench = Bench::new(folder.path());
         let alice = alice(&bench).await;
-        for _ in 0..3 {
+        for _ in 0..before {
             let id = offered(&bench, &alice, folder.path()).await;
             assert!(matches!(alice.complain(id).await.unwrap(), Outcome::Aborted(_)));
         }
@@ -164,6 +177,8 @@ async fn a_rewritten_log_convicts() {
             SignedCheckpoint::verify(note, &key).expect("both are signed by the log");
         }
         assert_ne!(old, new);
+        let expected = if seen { Finding::Guilty(Convicted::Rewritten { size: 5 }) } else { Finding::Claim };
+        assert_eq!(judged(&alice).await, Some(expected));
     }
 }
 

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // A test may stop where it likes.
 
 mod common;
+mod reader;
 mod trades;
 
 use std::time::Duration;
@@ -47,8 +48,13 @@ async fn run_both(
 
 /// The bundles of both verify offline, and claim this.
 fn verifies(bench: &Bench, outcomes: [&Outcome; 2], claim: Claim) {
-    for outcome in outcomes {
-        let bundle = Bundle::of(outcome.evidence());
+    let all = outcomes.map(|outcome| Bundle::of(outcome.evidence()));
+    if reader::there() {
+        let files = all.each_ref().map(Bundle::to_json);
+        let (codes, said) = reader::judge(&files, Some(bench.arbiter.identity().key), None);
+        assert_eq!(codes, [0, 0], "the second reader: {said}");
+    }
+    for bundle in all {
         assert_eq!(bundle.outcome, claim);
         let read = Bundle::parse(&bundle.to_json()).unwrap();
         let report = verify(&read, Trust::Pinned(&bench.arbiter.identity()), &[]);

@@ -144,7 +144,10 @@ impl ArbiterService for Front {
         let file = tempfile::NamedTempFile::new()?;
         std::fs::write(file.path(), bytes)?;
         let receipt = self.arbiter.deposit(&filing, file.path()).await.map_err(status)?;
-        Ok(Response::new(proto::VerifyTransferResponse { receipt: Some((&receipt).into()) }))
+        Ok(Response::new(proto::VerifyTransferResponse {
+            receipt: Some((&receipt).into()),
+            ..Default::default()
+        }))
     }
 
     async fn generate_item(
@@ -153,7 +156,10 @@ impl ArbiterService for Front {
     ) -> Reply<proto::GenerateItemResponse> {
         let filing = self.filing(request.into_inner().case)?;
         let receipt = self.arbiter.resolve(&filing).await.map_err(status)?;
-        Ok(Response::new(proto::GenerateItemResponse { receipt: Some((&receipt).into()) }))
+        Ok(Response::new(proto::GenerateItemResponse {
+            receipt: Some((&receipt).into()),
+            ..Default::default()
+        }))
     }
 
     async fn revoke_transfer(
@@ -162,7 +168,10 @@ impl ArbiterService for Front {
     ) -> Reply<proto::RevokeTransferResponse> {
         let filing = self.filing(request.into_inner().case)?;
         let receipt = self.arbiter.revoke(&filing).await.map_err(status)?;
-        Ok(Response::new(proto::RevokeTransferResponse { receipt: Some((&receipt).into()) }))
+        Ok(Response::new(proto::RevokeTransferResponse {
+            receipt: Some((&receipt).into()),
+            ..Default::default()
+        }))
     }
 
     async fn abort_exchange(
@@ -171,7 +180,17 @@ impl ArbiterService for Front {
     ) -> Reply<proto::AbortExchangeResponse> {
         let filing = self.filing(request.into_inner().case)?;
         let receipt = self.arbiter.abort(&filing).await.map_err(status)?;
-        Ok(Response::new(proto::AbortExchangeResponse { receipt: Some((&receipt).into()) }))
+        Ok(Response::new(proto::AbortExchangeResponse {
+            receipt: Some((&receipt).into()),
+            ..Default::default()
+        }))
+    }
+
+    async fn get_evidence(
+        &self,
+        _request: Request<proto::GetEvidenceRequest>,
+    ) -> Reply<proto::GetEvidenceResponse> {
+        Err(Status::unimplemented("not asked for here"))
     }
 
     async fn get_verdict(
@@ -180,7 +199,10 @@ impl ArbiterService for Front {
     ) -> Reply<proto::GetVerdictResponse> {
         let filing = self.filing(request.into_inner().case)?;
         let receipt = self.arbiter.query(&filing).await.map_err(status)?;
-        Ok(Response::new(proto::GetVerdictResponse { receipt: Some((&receipt).into()) }))
+        Ok(Response::new(proto::GetVerdictResponse {
+            receipt: Some((&receipt).into()),
+            ..Default::default()
+        }))
     }
 
     type FetchDepositStream = Pin<
@@ -218,6 +240,10 @@ impl ArbiterService for Front {
 
 #[async_trait]
 impl EvidenceLogService for Front {
+    async fn get_proof(&self, _request: Request<proto::GetProofRequest>) -> Reply<proto::GetProofResponse> {
+        Err(Status::unimplemented("not asked for here"))
+    }
+
     async fn get_checkpoint(
         &self,
         _request: Request<proto::GetCheckpointRequest>,

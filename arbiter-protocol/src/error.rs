@@ -235,6 +235,9 @@ pub enum Refused {
         /// Whose signature should be in it: originator or responder.
         signer: &'static str,
     },
+    /// the exchange was over, and what the arbiter had about it is erased. There is no second verdict.
+    #[error("what the arbiter had about this exchange was erased; its log says when")]
+    Erased,
     /// no method is agreed by which the arbiter could produce the item.
     #[error("the parties agreed on no method by which the arbiter can produce this item")]
     ItemNotGeneratable,
@@ -271,6 +274,7 @@ impl Refused {
             Self::AbortNotAllowed => "ABORT_NOT_ALLOWED",
             Self::AbortTooEarly { .. } => "ABORT_TOO_EARLY",
             Self::AlreadyRuled => "ALREADY_RULED",
+            Self::Erased => "ERASED",
             Self::EscrowKeyRetired { .. } => "ESCROW_KEY_RETIRED",
             Self::EscrowKeyUnknown => "ESCROW_KEY_UNKNOWN",
             Self::EscrowNotAgreed => "ESCROW_NOT_AGREED",

@@ -50,8 +50,24 @@ pub const PROPERTIES: usize = 8;
 pub const EVIDENCE_HASHES: usize = 6;
 /// Hashes in an inclusion or consistency proof: a tree of 2^64 leaves needs no more.
 pub const PROOF_HASHES: usize = 64;
+/// Fields that a sealed record can have.
+pub const RECORD_FIELDS: usize = 9;
 /// Largest leaf of the log: well below the 65,535 of tlog-tiles.
 pub const LEAF_BYTES: usize = 1024;
+/// Hashes or leaves in a full tile (tlog-tiles).
+pub const TILE_WIDTH: u16 = 256;
+/// Hashes in a consistency proof for a witness (tlog-witness).
+pub const WITNESS_PROOF_HASHES: usize = 63;
+/// Longest request to a witness, and answer: the proof and a note of [`NOTE_SIGNATURES`] ML-DSA signatures.
+pub const ADD_CHECKPOINT_BYTES: usize = 64 * 1024;
+/// Longest tlog-proof: extra data, hashes, and a note of [`NOTE_SIGNATURES`] ML-DSA signatures.
+pub const TLOG_PROOF_BYTES: usize = 128 * 1024;
+/// Most extra data in a tlog-proof.
+pub const PROOF_EXTRA_BYTES: usize = 32 * 1024;
+/// Logs, witnesses and groups of a policy, each: tlog-policy asks for 32.
+pub const POLICY_ENTRIES: usize = 64;
+/// Longest policy: every log and witness with an ML-DSA key and a long URL.
+pub const POLICY_BYTES: usize = 512 * 1024;
 /// Longest text of a signed note; a checkpoint has less than 200 bytes.
 pub const NOTE_TEXT_BYTES: usize = 4096;
 /// Signatures on one note: the number that signed-note asks every verifier to accept.

@@ -24,7 +24,7 @@ use arbiter_protocol::message::agreement::{Acceptance, Agreement, ArbiterIdentit
 use arbiter_protocol::message::request::{Action, Request};
 use arbiter_protocol::message::verdict::{Attestation, Replacement, Ruling, Verdict};
 use arbiter_protocol::role::arbiter::{Case, Decision, Escrows, Known, RULES, decide};
-use arbiter_protocol::ruling::sequencer::{Batch, ContentId, Record, Reply, genesis_token};
+use arbiter_protocol::ruling::sequencer::{Batch, ContentId, Reply, genesis_token};
 use arbiter_protocol::statement::{Verified, digest_of};
 use arbiter_protocol::time::UnixMillis;
 use zeroize::Zeroizing;
@@ -597,29 +597,26 @@ fn refusals_change_nothing() {
     let agreement = notary.cast.agreement(Kind::P2OriginatorFirst);
     let mut batch = Batch::new(&notary.desk, &TestVeil, notary.durable.head.clone());
     let deposit = notary.cast.case(&agreement, Originator, Action::Deposit);
-    let now = UnixMillis(EARLY);
-    assert_eq!(
-        batch.file(&deposit, Record::default(), now, ByRole::default()),
-        Err(Refused::DepositRequired)
-    );
+    let (now, blank) = (UnixMillis(EARLY), || common::unrecorded(&agreement.exchange_id()));
+    assert_eq!(batch.file(&deposit, blank(), now, ByRole::default()), Err(Refused::DepositRequired));
     assert!(batch.is_empty() && batch.record(&agreement.exchange_id()).is_none());
     // what is only too early stands until its time; nothing is logged, and nothing else is kept.
     let early = notary.cast.case(&agreement, Responder, Action::Abort);
-    assert!(batch.file(&early, Record::default(), now, ByRole::default()).is_err());
+    assert!(batch.file(&early, blank(), now, ByRole::default()).is_err());
     let mut record = batch.record(&agreement.exchange_id()).cloned().unwrap();
     let standing = record.standing.responder.take().unwrap();
     assert_eq!((standing.at, &standing.request), (UnixMillis(COMPLAIN_BY), early.request().envelope()));
-    assert_eq!((batch.len(), record), (0, Record::default()));
+    assert_eq!((batch.len(), record), (0, blank()));
     let (fit, id) = (fit(), ContentId(1));
     assert_eq!(
-        batch.file(&deposit, Record::default(), now, ByRole::only(Originator, (&fit, id))),
+        batch.file(&deposit, blank(), now, ByRole::only(Originator, (&fit, id))),
         Ok(Reply::Attestation(Originator))
     );
     assert_eq!((batch.len(), batch.is_empty()), (1, false));
     let record = batch.record(&agreement.exchange_id()).unwrap();
     assert_eq!((record.leaves, record.held), (1, ByRole::only(Originator, id)));
     let resolve = notary.cast.case(&agreement, Originator, Action::Resolve);
-    assert_eq!(batch.file(&resolve, Record::default(), now, ByRole::default()), Ok(Reply::Verdict));
+    assert_eq!(batch.file(&resolve, blank(), now, ByRole::default()), Ok(Reply::Verdict));
     assert_eq!(batch.len(), 2);
 }
 

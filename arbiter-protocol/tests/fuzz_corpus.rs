@@ -64,9 +64,18 @@ fn every_kept_input_is_harmless() {
 /// The targets are tried by somebody, and no folder belongs to no target.
 #[test]
 fn every_folder_has_a_target() {
-    let client =
-        ["bundle", "certificate", "fairx-arbiter", "fairx-id", "identity-file", "offer-shown", "pin-file"];
-    let client = client.into_iter().chain(["private-key", "public-key"]);
+    let client = [
+        "bundle",
+        "certificate",
+        "charge",
+        "disclosure",
+        "fairx-arbiter",
+        "fairx-id",
+        "identity-file",
+        "offer-shown",
+        "pin-file",
+    ];
+    let client = client.into_iter().chain(["private-key", "public-key", "timestamp"]);
     let known: BTreeSet<_> = fuzz::ALL.iter().map(|it| it.0).chain(client).map(str::to_owned).collect();
     let folders = fs::read_dir(corpus()).unwrap().map(|it| it.unwrap().file_name().into_string().unwrap());
     assert_eq!(folders.collect::<BTreeSet<_>>(), known);

@@ -13,8 +13,9 @@ mod common;
 use arbiter_protocol::crypto::{MemorySigner, Signer as _};
 use arbiter_protocol::error::Refused;
 use arbiter_protocol::evidence::checkpoint::Checkpoint;
-use arbiter_protocol::evidence::leaf::{Event, Leaf, Pseudonym, RecordField, issuer_id, record_root};
+use arbiter_protocol::evidence::leaf::{Event, Leaf, Pseudonym, issuer_id};
 use arbiter_protocol::evidence::merkle::{leaf_hash, node_hash};
+use arbiter_protocol::evidence::record::{RecordField, record_root};
 use arbiter_protocol::exchange::selection::ByRole;
 use arbiter_protocol::exchange::selection::Role::{self, Originator, Responder};
 use arbiter_protocol::ids::{AgreementId, Digest, LeafIndex};
@@ -22,11 +23,12 @@ use arbiter_protocol::message::agreement::{Acceptance, Agreement, Offer};
 use arbiter_protocol::message::request::{Action, Request};
 use arbiter_protocol::message::verdict::{Answer, Attestation, Replacement, Ruling, Verdict};
 use arbiter_protocol::role::arbiter::RULES;
+use arbiter_protocol::ruling::charge::Charge;
 use arbiter_protocol::ruling::receipt::{Evidence, Receipt, Ruled, Unproven, contradict, record_values};
 use arbiter_protocol::ruling::sequencer::Seals;
 use arbiter_protocol::statement::{Envelope, Payload, Signed, Verified};
 use arbiter_protocol::time::{DurationMillis, UnixMillis};
-use common::{COMPLAIN_BY, Cast, EARLY, Kind, Notary, TestVeil, signature};
+use common::{COMPLAIN_BY, Cast, EARLY, Kind, Notary, signature};
 
 /// Every statement that an arbiter can make, with its receipt, as (name, agreement, request digest, receipt).
 fn honest() -> Vec<(&'static str, Agreement, Digest, Receipt)> {
@@ -288,7 +290,7 @@ impl Forger<'_> {
             tree_size: 2,
             root,
         };
-        let seals = Seals { arbiter: &self.cast.arbiter, log: &self.cast.log, veil: &TestVeil };
+        let seals = Seals { arbiter: &self.cast.arbiter, log: &self.cast.log };
         let checkpoint = Checkpoint { origin: self.offer.arbiter.log_origin.clone(), size: 2, root };
         Receipt {
             statement: statement.envelope().clone(),
@@ -313,7 +315,8 @@ struct Lie {
 }
 
 impl Lie {
-    fn told(&self, cast: &Cast) -> Result<(), Unproven> {
+    /// What a verifier says, and whether what is signed convicts the liar.
+    fn told(&self, cast: &Cast) -> (Result<(), Unproven>, bool) {
         let offer = cast.offer(self.kind, 21);
         let acceptance = cast.acceptance(&offer, 22);
         let id = AgreementId::from_bytes(*acceptance.digest().as_bytes());
@@ -380,7 +383,12 @@ impl Lie {
             escrows: Default::default(),
         };
         let forger = Forger { cast, offer: &offer, evidence, event, reason };
-        forger.receipt(verdict, time).verify(&offer, None).map(drop)
+        let receipt = forger.receipt(verdict, time);
+        let charge = Charge::of_receipt(&receipt, &offer);
+        (
+            receipt.verify(&offer, None).map(drop),
+            charge.is_some_and(|it| it.judge(&cast.identity()).is_guilty()),
+        )
     }
 }
 
@@ -461,13 +469,19 @@ fn an_arbiter_that_lies_is_refused() {
         p2(Some(kept), |v| v.evidence.truncate(2), "rule"),
         p2(Some(kept), other_item, "rule"),
     ];
+    let mut not_convicted = 0;
     for (number, lie) in lies.iter().enumerate() {
-        let told = match lie.told(&cast) {
+        let (told, convicted) = lie.told(&cast);
+        let told = match told {
             Ok(()) => "ok",
             Err(error) => check(&error),
         };
         assert_eq!(told, lie.expected, "lie {number}");
+        assert!(told != "ok" || !convicted, "R-563: an honest statement convicts nobody");
+        not_convicted += usize::from(told != "ok" && !convicted);
     }
+    // a verdict that names other evidence than is here could rest on that. All other lies convict.
+    assert_eq!(not_convicted, 5);
 }
 
 fn keep_one(verdict: &mut Verdict) {

@@ -210,9 +210,9 @@ fn storage_engines_and_clocks_are_named_in_one_place() {
             };
             only("rocksdb::", file.path == "src/store/rocks.rs", "src/store/rocks.rs");
             only("SystemTime", file.path.ends_with("/clock.rs"), "clock.rs");
-            let books = file.path == "src/ledger/store.rs";
+            let books = ["src/ledger/store.rs", "src/witness/store.rs"].contains(&file.path.as_str());
             let journal = file.path.starts_with("arbiter-client/src/journal");
-            only("redb::", journal || books, "arbiter-client/src/journal and src/ledger/store.rs");
+            only("redb::", journal || books, "arbiter-client/src/journal and src/{ledger,witness}/store.rs");
         }
         // The service never depends on the client.
         let service = file.path.starts_with("src/");
@@ -361,6 +361,13 @@ fn the_limits_in_the_specification_are_those_of_the_code() {
         ("EVIDENCE_HASHES", number(limits::EVIDENCE_HASHES)),
         ("PROOF_HASHES", number(limits::PROOF_HASHES)),
         ("LEAF_BYTES", number(limits::LEAF_BYTES)),
+        ("TILE_WIDTH", limits::TILE_WIDTH.to_string()),
+        ("WITNESS_PROOF_HASHES", number(limits::WITNESS_PROOF_HASHES)),
+        ("ADD_CHECKPOINT_BYTES", number(limits::ADD_CHECKPOINT_BYTES)),
+        ("TLOG_PROOF_BYTES", number(limits::TLOG_PROOF_BYTES)),
+        ("PROOF_EXTRA_BYTES", number(limits::PROOF_EXTRA_BYTES)),
+        ("POLICY_ENTRIES", number(limits::POLICY_ENTRIES)),
+        ("POLICY_BYTES", number(limits::POLICY_BYTES)),
         ("NOTE_TEXT_BYTES", number(limits::NOTE_TEXT_BYTES)),
         ("NOTE_SIGNATURES", number(limits::NOTE_SIGNATURES)),
         ("NOTE_KEY_NAME_BYTES", number(limits::NOTE_KEY_NAME_BYTES)),

@@ -34,6 +34,7 @@ pub fn write(folder: &Path) {
     escrows(&mut put);
     streams(&mut put);
     client(&cast, &mut put);
+    formats(&mut put);
     for seed in 0..24 {
         let mut chooser = Chooser::new(seed);
         let bytes = |chooser: &mut Chooser, count: usize| -> Vec<u8> {
@@ -80,7 +81,27 @@ fn statements(cast: &Cast, put: &mut impl FnMut(&str, &[u8])) {
     }
 }
 
+/// Two receipts of two arbiters with the same keys, and a statement about other evidence.
+fn charges(cast: &Cast, put: &mut impl FnMut(&str, &[u8])) {
+    use arbiter_client::charge::{Accused, Charge, ChargeFile, TreeHead};
+    let receipts = crate::fuzz::wire::receipts();
+    let mut file =
+        |charge| put("charge", &ChargeFile::new(Accused::from(&cast.identity()), charge).to_json());
+    for ((offer, one), (_, other)) in receipts.iter().zip(receipts.iter().skip(1)) {
+        file(Charge::Statements { first: one.statement.clone(), second: other.statement.clone() });
+        let head = |note: &str| TreeHead::Checkpoint(note.to_owned());
+        let (first, second) = (head(&one.checkpoint), head(&other.checkpoint));
+        file(Charge::Unjoined { older: first.clone(), newer: second.clone(), shown: Vec::new() });
+        file(Charge::Rewritten { older: first, newer: second, path: one.inclusion_proof.clone() });
+        if one.evidence.escrows.iter().all(|(_, it)| it.is_none()) {
+            let (offer, evidence) = (offer.envelope().clone(), Box::new(one.evidence.clone()));
+            file(Charge::Ruling { offer, statement: other.statement.clone(), evidence });
+        }
+    }
+}
+
 fn rulings(cast: &Cast, put: &mut impl FnMut(&str, &[u8])) {
+    charges(cast, put);
     for (offer, receipt) in crate::fuzz::wire::receipts() {
         put("receipt", &proto::Receipt::from(receipt).encode_to_vec());
         put("leaf", &receipt.leaf);
@@ -249,4 +270,28 @@ fn keys(folder: &Path, put: &mut impl FnMut(&str, &[u8])) {
             put("certificate", &run(&format!("{request} -outform DER")));
         }
     }
+}
+
+/// What logs, witnesses and verifiers exchange, from the vectors.
+fn formats(put: &mut impl FnMut(&str, &[u8])) {
+    let vectors = include_str!("../../arbiter-protocol/tests/vectors/evidence-log.json");
+    let vectors: serde_json::Value = serde_json::from_str(vectors).expect("JSON");
+    let text = |value: &serde_json::Value| value.as_str().expect("a text").to_owned();
+    let note = &vectors["note"];
+    put("add-checkpoint", text(&vectors["add_checkpoint"]["request_3_to_8"]).as_bytes());
+    put("add-checkpoint", format!("old 0\n\n{}", text(&note["cosigned_checkpoint"])).as_bytes());
+    put("tlog-proof", text(&note["tlog_proof_leaf5"]).as_bytes());
+    let (log, witness) = (text(&note["log_vkey"]), text(&note["witness_vkey"]));
+    let policy =
+        format!("# who\nlog {log} https://a.example\nwitness w {witness}\ngroup g any w\nquorum g\n");
+    put("policy", policy.as_bytes());
+    let cosigned = text(&note["cosigned_checkpoint"]);
+    let (checkpoint, _) = cosigned.split_once("\n\n").expect("a note");
+    put("cosigned", &[&1_700_000_000_u64.to_be_bytes(), checkpoint.as_bytes(), b"\n"].concat());
+    put("cosigned", &[&5_u64.to_be_bytes(), cosigned.as_bytes()].concat());
+    for path in ["tile/0/x001/x234/067.p/17", "tile/entries/000", "tile/63/999.p/255"] {
+        put("tile-path", path.as_bytes());
+    }
+    put("entry-bundle", b"\x01\0\x01a\0\0");
+    put("entry-bundle", &[[255].as_slice(), &[0; 512]].concat());
 }

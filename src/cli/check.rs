@@ -1,6 +1,7 @@
 //! `fsck`: checks a data folder that nobody serves from.
 
 use std::io::Write;
+use std::path::Path;
 
 use super::{CliError, load_identity, print};
 use crate::config::Settings;
@@ -9,12 +10,16 @@ use crate::store::rocks::RocksStore;
 use crate::store::{Store as _, StoreError};
 use crate::telemetry;
 
-pub(super) fn check_data(settings: &Settings, out: &mut dyn Write) -> Result<(), CliError> {
+pub(super) fn check_data(
+    settings: &Settings,
+    export: Option<&Path>,
+    out: &mut dyn Write,
+) -> Result<(), CliError> {
     // On stderr, where it does not disturb: what RocksDB and the store have to say.
     telemetry::start(settings.log_format, &settings.log_filter)?;
     let (keys, arbiter) = load_identity(settings)?;
     let path = &settings.data;
-    let store = RocksStore::open_existing(path, &arbiter).map_err(|source| match source {
+    let store = RocksStore::open_existing(path, &arbiter, keys.vault()).map_err(|source| match source {
         StoreError::Damaged { .. } => CliError::Fault(source.to_string()),
         StoreError::Empty => CliError::NeverServed { path: path.clone() },
         source => CliError::Unchecked { path: path.clone(), source },
@@ -30,15 +35,33 @@ pub(super) fn check_data(settings: &Settings, out: &mut dyn Write) -> Result<(),
             tracing::info!("{line}");
         }
     });
-    let Report { leaves, attestations, verdicts, .. } = report;
-    match (report.fault, report.root) {
+    let Report { leaves, attestations, verdicts, erased, lost, .. } = report;
+    let mut beside = String::new();
+    let mut fault = report.fault;
+    // Compared with a store that is good: before that it would say nothing.
+    if let (None, Some(folder)) = (&fault, settings.journal()) {
+        match fsck::check_journal(&store, folder, &arbiter, keys.vault()) {
+            Ok(commits) => beside.push_str(&format!(", {commits} commits in the journal")),
+            Err(found) => fault = Some(found),
+        }
+    }
+    if let (None, Some(folder)) = (&fault, export.or(settings.export.as_deref())) {
+        match fsck::check_export(&store, folder, &arbiter) {
+            Ok(leaves) => beside.push_str(&format!(", {leaves} leaves in the export")),
+            Err(found) => fault = Some(found),
+        }
+    }
+    if lost > 0 {
+        beside.push_str(&format!(", the records of {lost} exchanges are lost"));
+    }
+    match (fault, report.root) {
         (Some(fault), _) => Err(CliError::Fault(fault.to_string())),
         (None, root) => {
             let root = root.map_or_else(|| "none".to_owned(), |root| root.to_string());
             print(
                 out,
                 &format!(
-                    "clean: {leaves} leaves, {verdicts} verdicts, {attestations} attestations, root {root}\n"
+                    "clean: {leaves} leaves, {verdicts} verdicts, {attestations} attestations, {erased} erased, root {root}{beside}\n"
                 ),
             )
         }

@@ -10,12 +10,13 @@ use std::io::Write;
 use arbiter_protocol::evidence::note::VerifierKey;
 use arbiter_protocol::message::agreement::ArbiterIdentity;
 use arbiter_protocol::message::escrow_epoch::EscrowEpoch;
+use arbiter_protocol::message::succession::SignedSuccession;
 use arbiter_protocol::ruling::sequencer::genesis_token;
 use arbiter_protocol::statement::Verified;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::{CliError, Prepared, load_keys, prepare, print};
+use super::{CliError, Prepared, load_keys, prepare, print, succeed};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::Settings;
 use crate::keys::escrow::EscrowKeys;
@@ -32,7 +33,8 @@ pub(super) fn check_config(settings: &Settings, out: &mut dyn Write) -> Result<(
 pub(super) fn info(settings: &Settings, json: bool, out: &mut dyn Write) -> Result<(), CliError> {
     let (keys, arbiter) = load_keys(settings)?;
     if !json {
-        return print(out, &identity_lines(&arbiter, keys.escrow()));
+        let lines = identity_lines(&arbiter, keys.escrow());
+        return print(out, &format!("{lines}{}", succession_lines(settings, &arbiter)?));
     }
     let epochs = keys.escrow().published(SystemClock.now()).map(|epoch| {
         serde_json::json!({
@@ -51,6 +53,7 @@ pub(super) fn info(settings: &Settings, json: bool, out: &mut dyn Write) -> Resu
         "log_origin": arbiter.log_origin.to_string(),
         "pin": pin(&arbiter),
         "rules": arbiter.rules,
+        "successions": succession_lines(settings, &arbiter)?.lines().collect::<Vec<_>>(),
         "version": env!("CARGO_PKG_VERSION"),
     });
     print(out, &format!("{object}\n"))
@@ -84,6 +87,28 @@ fn escrow_lines(escrow: &EscrowKeys) -> String {
 pub(super) fn identity_lines(arbiter: &ArbiterIdentity, escrow: &EscrowKeys) -> String {
     format!("{}{}", lines(arbiter), escrow_lines(escrow))
 }
+
+/// Which arbiter, in the two lines that people compare.
+pub(super) fn genesis_lines(arbiter: &ArbiterIdentity) -> String {
+    format!(
+        "origin   {}\ngenesis  {}\npin      {}\n",
+        arbiter.log_origin,
+        genesis_token(arbiter),
+        pin(arbiter)
+    )
+}
+
+/// Who it was before and who it is from now on, each with both signatures.
+fn succession_lines(settings: &Settings, arbiter: &ArbiterIdentity) -> Result<String, CliError> {
+    let line = |it: &SignedSuccession| {
+        let [by_old, by_new] = [it.by_old(), it.by_new()].map(|it| URL_SAFE_NO_PAD.encode(it.encode()));
+        format!("{SUCCESSION_PREFIX}{by_old}.{by_new}\n")
+    };
+    Ok(succeed::published(&settings.key_file, arbiter)?.iter().map(line).collect())
+}
+
+/// How the line of a succession begins.
+const SUCCESSION_PREFIX: &str = "fairx-succession:v1:";
 
 fn lines(arbiter: &ArbiterIdentity) -> String {
     format!(

@@ -55,12 +55,19 @@ fn template(origin: &Origin) -> String {
          origin = {origin}\n\
          key_file = \"arbiter.key\"\n\
          data = \"data\"\n\
+         # Every commit a second time: name a folder on another disk. Empty: none (docs/durability.md).\n\
+         journal = \"journal\"\n\
          listen = \"127.0.0.1:7373\"\n\
+         # The evidence log for everybody, over HTTP: checkpoint and tiles.\n\
+         listen_log = \"127.0.0.1:7375\"\n\
          \n\
          # To listen beyond this machine, give a certificate:\n\
          # listen = \"0.0.0.0:7373\"\n\
          # tls_cert = \"cert.pem\"\n\
-         # tls_key = \"key.pem\"\n"
+         # tls_key = \"key.pem\"\n\
+         \n\
+         # A static copy of the log, best on another disk:\n\
+         # export = \"export\"\n"
     )
 }
 

@@ -9,13 +9,21 @@
 //! 2 the command line, the configuration or a key file is wrong.
 
 mod check;
+mod data;
 mod epochs;
 mod escrow_key;
+mod export;
 mod identity;
 mod init;
 mod ledger;
 mod modules;
+mod publishing;
+mod records;
+mod restore;
 mod serve;
+mod succeed;
+mod witness;
+mod witnesses;
 
 use std::fs;
 use std::io::{self, Write};
@@ -23,18 +31,25 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use arbiter_protocol::evidence::record::FIELDS;
+use arbiter_protocol::ids::ExchangeId;
 use arbiter_protocol::message::agreement::ArbiterIdentity;
+use arbiter_protocol::ruling::notice::ErasureReason;
 use arbiter_protocol::time::DurationMillis;
 use clap::{Args, Parser, Subcommand};
 use thiserror::Error;
 
 use crate::clock::{Clock as _, SystemClock};
-use crate::config::{ConfigError, FILE_NAME, Overrides, Settings};
-use crate::engine::StartError;
+use crate::config::{ConfigError, FILE_NAME, Overrides, Settings, path_or_none};
+use crate::engine::{EngineError, StartError, Why};
 use crate::grpc::{ServeError, Tls};
 use crate::keys::file::{self as key_file, KeyFileError};
 use crate::keys::{Keys, epoch_file};
 use crate::modules::Modules;
+use crate::publish::PublishError;
+use crate::publish::export::ExportError;
+use crate::publish::witnesses::Witnesses;
+use crate::restore::RestoreError;
 use crate::store::StoreError;
 use crate::telemetry;
 
@@ -58,6 +73,11 @@ Start an arbiter:
 Start a ledger:
   arbiter ledger init --dir my-ledger --name \"My ledger\"
   arbiter ledger serve --config my-ledger
+
+Start a witness:
+  arbiter witness init --dir my-witness --name witness.example/w1
+  arbiter witness add-log --config my-witness VERIFIER-KEY
+  arbiter witness serve --config my-witness
 
 Settings: flags over ARBITER_* variables over the configuration file over defaults.
 `arbiter check-config` shows what counts.
@@ -106,14 +126,88 @@ enum Command {
     ///
     /// Rebuilds the evidence log from its entries and rechecks every ruling and signature. Exit code 0: clean.
     /// 1: a fault was found; the first one is named. 2: nothing was checked, because the folder cannot be read or
-    /// holds no log: a folder that is lost must not look clean. Stop `serve` first.
-    Fsck(Files),
+    /// holds no log: a folder that is lost must not look clean. The journal is checked too, if there is one. Stop
+    /// `serve` first.
+    Fsck {
+        #[command(flatten)]
+        files: Files,
+        /// Check this static export of the log as well: every file, against the data folder
+        #[arg(long, value_name = "DIR")]
+        export: Option<PathBuf>,
+    },
+    /// Put leaves back that the data folder has lost, from a static export of the log
+    ///
+    /// For a data folder that `serve` only reads because it was rolled back. The export must be one of this log; every leaf
+    /// is checked. The journal adds what it has. An exchange whose ruling came back only as a leaf is never decided again:
+    /// its parties are told that its ruling was lost (RULING_LOST). The log gets a leaf that says so. Stop `serve` first.
+    Restore {
+        #[command(flatten)]
+        files: Files,
+        /// Folder with `checkpoint` and `tile/`
+        #[arg(long, value_name = "DIR")]
+        from: PathBuf,
+    },
+    /// Destroy what is kept about an exchange that is over, and log that
+    ///
+    /// Removes its record, its key and what is held for its parties, appends the leaf `erasure`, and rewrites the files of
+    /// the data folder so that the bytes are gone from them. Whatever is asked about the exchange from then on is refused:
+    /// there is no second verdict. Parties keep what they have. Copies of the data folder, snapshots and old blocks of the
+    /// disk are not reached: destroy them by hand. Stop `serve` first.
+    Erase {
+        #[command(flatten)]
+        files: Files,
+        /// Which exchange: 64 hexadecimal digits
+        #[arg(long, value_name = "ID", value_parser = parse_exchange)]
+        exchange: ExchangeId,
+        /// Why: order (of a court or authority), request (of a person whose data it is) or retention (time is over)
+        #[arg(long, value_name = "CODE", default_value = "retention", value_parser = parse_reason)]
+        reason: ErasureReason,
+    },
+    /// Name the arbiter that goes on for this one, with a signature of both
+    ///
+    /// Make the new one with `init` first: it has other keys and another origin. The log of this arbiter gets the leaf
+    /// `key-rotation`; both serve the statement from then on, and whoever has pinned this arbiter can pin the new one by it.
+    /// This one goes on serving the agreements that name it: keep it running until the last of them is over. Writes
+    /// KEY_FILE.successor here and KEY_FILE.predecessor there. Stop `serve` first.
+    Succeed {
+        #[command(flatten)]
+        files: Files,
+        /// Folder or configuration file of the new arbiter
+        #[arg(long, value_name = "DIR")]
+        to: PathBuf,
+    },
+    /// Print the record of an exchange for an auditor or a court
+    ///
+    /// Without --field the whole record, as an evidence bundle that `fairx verify` checks and decides again. With --field only
+    /// these fields, each with its salt and its path to the commitment in the public leaf: nothing else of the record is
+    /// shown. What is printed is confidential. Stop `serve` first.
+    Open {
+        #[command(flatten)]
+        files: Files,
+        /// Which exchange: 64 hexadecimal digits
+        #[arg(long, value_name = "ID", value_parser = parse_exchange)]
+        exchange: ExchangeId,
+        /// Only this field: request, offer, acceptance, originator-attestation, responder-attestation, originator-escrow,
+        /// responder-escrow, statement or receipt; may be given again
+        #[arg(long = "field", value_name = "NAME", value_parser = clap::builder::PossibleValuesParser::new(FIELDS))]
+        fields: Vec<String>,
+    },
+    /// Write the evidence log to a folder as plain files: what any web server serves as its tile API
+    ///
+    /// Without --from it is the log of this arbiter's data folder: stop `serve` first (or let it export by itself, setting
+    /// `export`). With --from it is a mirror of any running log, which needs nothing but the log's key. Everything is verified
+    /// against the signed checkpoint before it is written, nothing is overwritten, and what was cut off goes on when it is run
+    /// again. A log that went back or rewrote its history is refused: exit code 1, with both checkpoints in the folder.
+    Export(export::Arguments),
     /// The keys that open escrows: one for each epoch, in files beside the key file
     #[command(subcommand)]
     EscrowKey(EscrowKey),
     /// The embedded ledger: accounts and payments that an arbiter can revoke; a process of its own
     #[command(subcommand)]
     Ledger(ledger::Command),
+    /// A witness: cosigns checkpoints of any C2SP log, so that a log cannot show two histories; a process of its own
+    #[command(subcommand)]
+    Witness(witness::Command),
 }
 
 #[derive(Debug, Subcommand)]
@@ -164,6 +258,15 @@ impl Source {
     }
 }
 
+fn parse_exchange(text: &str) -> Result<ExchangeId, String> {
+    ExchangeId::parse_hex(text, "exchange").map_err(|_| String::from("it must be 64 hexadecimal digits"))
+}
+
+fn parse_reason(text: &str) -> Result<ErasureReason, String> {
+    let reason = ErasureReason::ALL.into_iter().find(|reason| reason.name() == text);
+    reason.ok_or_else(|| String::from("it must be order, request or retention"))
+}
+
 /// The file, where a folder is named.
 fn config_file(path: Option<&Path>, name: &str) -> Option<PathBuf> {
     path.map(|path| if path.is_dir() { path.join(name) } else { path.to_path_buf() })
@@ -178,6 +281,9 @@ struct Files {
     /// Folder of the evidence log, records and deposits [default: `data` beside the file]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// Folder of the side journal; empty: none [default: `journal` beside `data`]
+    #[arg(long, value_name = "DIR", value_parser = path_or_none())]
+    journal: Option<PathBuf>,
     /// File with the secret keys [default: `arbiter.key` beside the file]
     #[arg(long, value_name = "FILE")]
     key_file: Option<PathBuf>,
@@ -188,8 +294,8 @@ struct Files {
 
 impl Files {
     fn source(self) -> Source {
-        let Self { config, data, key_file, origin } = self;
-        Source { config, overrides: Overrides { data, key_file, origin, ..Overrides::default() } }
+        let Self { config, data, journal, key_file, origin } = self;
+        Source { config, overrides: Overrides { data, journal, key_file, origin, ..Overrides::default() } }
     }
 }
 
@@ -210,8 +316,10 @@ pub enum CliError {
         path: PathBuf,
     },
     /// The port is taken or not ours.
-    #[error("cannot listen on {listen}: {source}. Set listen to a free address of this machine")]
+    #[error("cannot listen on {listen}: {source}. Set {setting} to a free address of this machine")]
     Bind {
+        /// The setting.
+        setting: &'static str,
         /// The address.
         listen: SocketAddr,
         /// Why.
@@ -246,12 +354,29 @@ pub enum CliError {
         "the engine stopped: a commit failed, see the log line above. Restore the data folder's disk and start again"
     )]
     Engine,
+    /// Something cannot be done with an exchange.
+    #[error("exchange {exchange}: {source}")]
+    Exchange {
+        /// Which.
+        exchange: ExchangeId,
+        /// Why not.
+        source: EngineError,
+    },
     /// `init` found something.
     #[error("{} exists already: nothing is overwritten; name another folder, or move it away", path.display())]
     Exists {
         /// What it found.
         path: PathBuf,
     },
+    /// The export.
+    #[error(transparent)]
+    Export(#[from] ExportError),
+    /// `export` cannot look at the log that it was told of.
+    #[error("{0}")]
+    Mirror(String),
+    /// Nothing could be published.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
     /// `fsck` found a fault.
     #[error("fault: {0}")]
     Fault(String),
@@ -268,6 +393,32 @@ pub enum CliError {
     /// The key file.
     #[error("setting key_file: {0}")]
     Keys(#[from] KeyFileError),
+    /// An arbiter cannot succeed itself.
+    #[error(
+        "the arbiter in {} shares a key or its origin with this one: make another with `arbiter init --origin NAME`",
+        path.display()
+    )]
+    SameArbiter {
+        /// Where it is.
+        path: PathBuf,
+    },
+    /// A file with a succession is damaged or of another arbiter.
+    #[error("{} does not hold a succession of this arbiter that both have signed: restore it, or move it away", path.display())]
+    Succession {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Others know more of the log than the folder holds.
+    #[error("data folder {}: {why}", path.display())]
+    ReadOnly {
+        /// The folder.
+        path: PathBuf,
+        /// Who knows what.
+        why: Box<Why>,
+    },
+    /// `restore` put nothing back.
+    #[error("nothing was put back: {0}")]
+    Restore(#[from] RestoreError),
     /// Serving.
     #[error(transparent)]
     Serve(#[from] ServeError),
@@ -287,6 +438,26 @@ pub enum CliError {
         /// Why not.
         source: io::Error,
     },
+    /// The witnesses of the log.
+    #[error(transparent)]
+    Witnesses(#[from] crate::publish::witnesses::WitnessesError),
+    /// The data of a witness.
+    #[error("witness {}: {source}", path.display())]
+    Witness {
+        /// Its data, or its folder.
+        path: PathBuf,
+        /// Why.
+        source: crate::witness::StartError,
+    },
+    /// The name of a witness.
+    #[error(transparent)]
+    WitnessName(#[from] crate::witness::names::NameError),
+    /// The list of logs of a witness.
+    #[error(transparent)]
+    WitnessLogs(#[from] crate::witness::logs::LogsError),
+    /// A witness stopped by itself.
+    #[error("the witness stopped: a commit failed, see the log line above. Repair the disk and start again")]
+    WitnessStopped,
     /// The data folder.
     #[error("data folder {}: {source}", path.display())]
     Store {
@@ -314,7 +485,12 @@ impl CliError {
             | Self::Exists { .. }
             | Self::Keys(_)
             | Self::NeverServed { .. }
-            | Self::Unchecked { .. } => 2,
+            | Self::SameArbiter { .. }
+            | Self::Succession { .. }
+            | Self::Unchecked { .. }
+            | Self::WitnessLogs(_)
+            | Self::WitnessName(_) => 2,
+            Self::Witnesses(error) if error.is_configuration() => 2,
             _ => 1,
         }
     }
@@ -333,8 +509,20 @@ impl Cli {
             }
             Command::EscrowKey(EscrowKey::List(files)) => escrow_key::list(&files.source().load()?, out),
             Command::EscrowKey(EscrowKey::Retire(files)) => escrow_key::retire(&files.source().load()?, out),
+            Command::Export(arguments) => export::run(arguments, out),
             Command::Ledger(command) => ledger::run(command, out),
-            Command::Fsck(files) => check::check_data(&files.source().load()?, out),
+            Command::Erase { files, exchange, reason } => {
+                records::erase(&files.source().load()?, exchange, reason, out)
+            }
+            Command::Succeed { files, to } => succeed::succeed(&files.source().load()?, &to, out),
+            Command::Open { files, exchange, fields } => {
+                records::open(&files.source().load()?, exchange, &fields, out)
+            }
+            Command::Witness(command) => witness::run(command, out),
+            Command::Fsck { files, export } => {
+                check::check_data(&files.source().load()?, export.as_deref(), out)
+            }
+            Command::Restore { files, from } => restore::run(&files.source().load()?, &from, out),
         }
     }
 }
@@ -345,6 +533,7 @@ struct Prepared {
     arbiter: ArbiterIdentity,
     tls: Option<Tls>,
     modules: Arc<Modules>,
+    witnesses: Option<Arc<Witnesses>>,
 }
 
 fn prepare(settings: &Settings) -> Result<Prepared, CliError> {
@@ -353,7 +542,8 @@ fn prepare(settings: &Settings) -> Result<Prepared, CliError> {
     let tls = load_tls([tls_cert, tls_key, tls_client_ca].map(Option::as_deref))?;
     let (keys, arbiter) = load_keys(settings)?;
     let modules = Arc::new(modules::load(settings)?);
-    Ok(Prepared { keys, arbiter, tls, modules })
+    let witnesses = witnesses::load(settings, &arbiter)?;
+    Ok(Prepared { keys, arbiter, tls, modules, witnesses })
 }
 
 /// All keys, those that open escrows included.

@@ -1,8 +1,9 @@
 //! `serve`: starts everything in order, and ends it in the other.
 //!
 //! ```text
-//!  config ─▶ keys ─▶ port ─▶ store ─▶ clock ─▶ engine ─▶ API ─▶ "arbiter ready" ─▶ signal ─▶ drain ─▶ exit code
+//!  config ─▶ keys ─▶ port ─▶ store, journal ─▶ clock ─▶ engine ─▶ publisher ─▶ API, tiles ─▶ "arbiter ready" ─▶ signal ─▶ drain ─▶ exit code
 //!                                                                  SIGHUP, every day ─▶ escrow keys again
+//!        a high-water mark (journal, export, witness) knows more ─▶ reads only, an error line every minute (R-523)
 //! ```
 
 use std::fs::File;
@@ -15,22 +16,28 @@ use arbiter_protocol::ids::Digest;
 use arbiter_protocol::ruling::sequencer::Desk;
 use sha2::{Digest as _, Sha256};
 
-use super::{CliError, Prepared, epochs, prepare, print};
+use super::data::Data;
+use super::witnesses::seen;
+use super::{CliError, Prepared, epochs, prepare, print, publishing, succeed};
 use crate::clock::SystemClock;
 use crate::config::Settings;
 use crate::deadlines;
-use crate::engine::{Ended, Engine};
+use crate::engine::{Ended, Engine, Handle, HighWater};
 use crate::grpc::shutdown::{Hangup, Signals};
 use crate::grpc::{Api, Server, Tls};
 use crate::modules::Modules;
 use crate::outbox::{Outbox, Pause};
-use crate::store::rocks::RocksStore;
+use crate::policy;
+use crate::publish::Published;
+use crate::scrub;
 use crate::telemetry;
 
 /// Threads for signatures, the store and deposits. Signatures use one a core; the rest waits for the disk.
 const WORKERS: usize = 64;
 /// How long what is being told to a ledger may take when the arbiter ends: it is told again after the next start.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How often it is said that only reads are served.
+const ALARM: Duration = Duration::from_secs(60);
 /// How often escrow keys are looked at without being asked.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -60,16 +67,14 @@ async fn serve_until_stopped(
     out: &mut dyn Write,
 ) -> Result<(), CliError> {
     let listen = settings.listen;
-    let bound = |source| CliError::Bind { listen, source };
+    let bound = |source| CliError::Bind { setting: "listen", listen, source };
     let listener = tokio::net::TcpListener::bind(listen).await.map_err(bound)?;
     let refused = |source| CliError::System { what: "signals", source };
     let mut signals = Signals::catch().map_err(refused)?;
     let mut hangup = Hangup::catch().map_err(refused)?;
 
-    let Prepared { keys, arbiter, tls, modules } = prepared;
-    let store = RocksStore::open(&settings.data, &arbiter)
-        .map_err(|source| CliError::Store { path: settings.data.clone(), source })?;
-    let store = Arc::new(store);
+    let Prepared { keys, arbiter, tls, modules, witnesses } = prepared;
+    let data = Data::open(settings, &arbiter, keys.vault())?;
     let desk = Desk {
         arbiter: arbiter.clone(),
         build: program_digest()?,
@@ -77,21 +82,47 @@ async fn serve_until_stopped(
     };
     let failed = |source| CliError::Start { path: settings.data.clone(), source };
     if !settings.accept_clock {
-        Engine::check_clock(&*store, &SystemClock).map_err(failed)?;
+        Engine::check_clock(&*data.store, &SystemClock).map_err(failed)?;
     }
-    let engine = Engine::start(desk, keys, store, Box::new(SystemClock)).map_err(failed)?;
+    let successions = succeed::published(&settings.key_file, &arbiter)?;
+    let seen = seen(witnesses.clone()).await?;
+    let mut marks = data.marks();
+    marks.extend(seen.iter().map(|mark| -> &dyn HighWater { mark }));
+    let store = Arc::clone(&data.store);
+    let engine = Engine::start_below(desk, keys, store, Box::new(SystemClock), &marks).map_err(failed)?;
+    drop(data);
     epochs::begin(settings, &engine);
+    let file = settings.witness_policy.as_ref().map(|path| {
+        let unread = |source| CliError::Io { verb: "read", path: path.clone(), source };
+        std::fs::read(path).map_err(unread)
+    });
+    let policy = policy::declared(engine.desk(), &settings.terms, file.transpose()?.as_deref());
+    if engine.read_only().is_none() {
+        let declared = engine.declare(Digest::of(&[policy.as_bytes()])).await;
+        if let Some(leaf) = declared.map_err(|_| CliError::Engine)? {
+            // R-535
+            tracing::info!(leaf = leaf.0, "what is declared is new or has changed");
+        }
+    }
     let size = engine.log_size();
     let outbox = tokio::spawn(Outbox::new(engine.clone(), modules.all(), Pause::default()).run());
+    let alarm = tokio::spawn(repeat_alarm(engine.clone()));
+    let rate = settings.scrub_leaves_per_second;
+    let scrub = (rate > 0).then(|| tokio::spawn(scrub::run(engine.clone(), rate)));
     let watch = tokio::spawn(Arc::clone(&modules).watch());
     let deadlines = tokio::spawn(deadlines::run(engine.clone()));
-    let mut server = Server::start(api(settings, tls, modules), listener, engine.clone()).await?;
+    let (mut publisher, published) = publishing::begin(settings, &engine, witnesses).await?;
+    let tiles = publishing::tiles(settings, &engine, &published, tls.clone()).await?;
+    let api = Api { policy, successions, ..api(settings, tls, modules, published) };
+    let mut server = Server::start(api, listener, engine.clone()).await?;
 
     let address = server.address();
     let (origin, key) = (&arbiter.log_origin, arbiter.key);
-    tracing::info!(%address, %origin, %key, log_size = size, "ready");
-    print(out, &format!("arbiter ready address={address} origin={origin} key={key} log_size={size}\n"))?;
+    let log = tiles.as_ref().map(|tiles| format!(" log_address={}", tiles.address())).unwrap_or_default();
+    tracing::info!(%address, %origin, %key, log_size = size, log, "ready");
+    print(out, &format!("arbiter ready address={address} origin={origin} key={key} log_size={size}{log}\n"))?;
 
+    let mut turned = false;
     let mut daily = tokio::time::interval(DAY);
     daily.reset();
     let failed = loop {
@@ -101,7 +132,12 @@ async fn serve_until_stopped(
                 break None;
             }
             error = server.failed() => break Some(CliError::Serve(error)),
+            error = publisher.failed() => break Some(error.into()),
             _ = engine.ended() => break Some(CliError::Engine),
+            _ = engine.turned_read_only(), if !turned => {
+                turned = true;
+                server.read_only().await;
+            }
             () = hangup.next() => epochs::reload(settings, &engine),
             _ = daily.tick() => epochs::reload(settings, &engine),
         }
@@ -114,6 +150,15 @@ async fn serve_until_stopped(
         }
     };
     watch.abort();
+    alarm.abort();
+    scrub.inspect(tokio::task::JoinHandle::abort);
+    if let Err(error) = publisher.stop().await {
+        tracing::error!(%error, "the last checkpoint was not published");
+    }
+    if let Some(tiles) = tiles {
+        // Nothing but reads were under way.
+        let _ = tiles.stop().await;
+    }
     let ended = engine.stop().await;
     // They end with the engine; a ledger that is just being told must not hold up the end.
     let _ = tokio::time::timeout(LAST_WORDS, outbox).await;
@@ -126,9 +171,21 @@ async fn serve_until_stopped(
     }
 }
 
-fn api(settings: &Settings, tls: Option<Tls>, modules: Arc<Modules>) -> Api {
+/// Says it again until somebody acts.
+async fn repeat_alarm(engine: Handle) {
+    let why = engine.turned_read_only().await.why.clone();
+    let mut minutes = tokio::time::interval(ALARM);
+    loop {
+        minutes.tick().await;
+        tracing::error!(%why, rule = "R-523", "ALARM: nothing is decided or signed, only reads are served");
+    }
+}
+
+fn api(settings: &Settings, tls: Option<Tls>, modules: Arc<Modules>, published: Published) -> Api {
     Api {
         terms: settings.terms.clone(),
+        policy: String::new(),
+        successions: Vec::new(),
         max_deposit_bytes: settings.max_deposit_bytes,
         max_total_deposit_bytes: settings.max_total_deposit_bytes,
         max_connections: settings.max_connections,
@@ -140,12 +197,13 @@ fn api(settings: &Settings, tls: Option<Tls>, modules: Arc<Modules>) -> Api {
         drain: settings.drain(),
         modules,
         hold_allowance: Duration::from_millis(settings.hold_allowance_ms),
+        published: Some(published),
         tls,
     }
 }
 
 /// SHA-256 of the running program: leaves name the build that decided.
-fn program_digest() -> Result<Digest, CliError> {
+pub(super) fn program_digest() -> Result<Digest, CliError> {
     let failed = |source| CliError::Io { verb: "read", path: PathBuf::from("/proc/self/exe"), source };
     let mut program = std::env::current_exe().and_then(File::open).map_err(failed)?;
     let mut hasher = Sha256::new();

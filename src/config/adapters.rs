@@ -146,7 +146,8 @@ impl Settings {
         Ok(())
     }
 
-    fn check_url(&self, setting: &'static str, url: &str) -> Result<(), ConfigError> {
+    /// `http://` on this machine only, unless plaintext is allowed.
+    pub(crate) fn check_url(&self, setting: &'static str, url: &str) -> Result<(), ConfigError> {
         let plain = url.strip_prefix("http://");
         let known = plain.or_else(|| url.strip_prefix("https://")).is_some();
         if known && (plain.is_none_or(is_loopback) || self.allow_plaintext) {

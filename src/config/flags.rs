@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use serde::Serialize;
 
 use super::LogFormat;
@@ -15,10 +16,30 @@ pub struct Overrides {
     #[arg(long, value_name = "ADDRESS")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listen: Option<SocketAddr>,
+    /// Address and port of the tile API, the evidence log over HTTP [default: off]
+    #[arg(long, value_name = "ADDRESS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listen_log: Option<SocketAddr>,
+    /// At least this long from one published checkpoint to the next [default: 1000]
+    #[arg(long, value_name = "MS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub publish_interval_ms: Option<u64>,
+    /// Folder of a static copy of the evidence log, kept up to date [default: off]
+    #[arg(long, value_name = "DIR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub export: Option<PathBuf>,
+    /// File with the witnesses that cosign each published checkpoint, in C2SP tlog-policy form [default: no witnesses]
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub witness_policy: Option<PathBuf>,
     /// Folder of the evidence log, records and deposits [default: `data` beside the file]
     #[arg(long, value_name = "DIR")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<PathBuf>,
+    /// Folder of the side journal, ideally on another disk; empty: none [default: `journal` beside `data`]
+    #[arg(long, value_name = "DIR", value_parser = path_or_none())]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub journal: Option<PathBuf>,
     /// File with the secret keys; those of escrow epochs are in files of the same name with .escrow-N
     /// [default: `arbiter.key` beside the file]
     #[arg(long, value_name = "FILE")]
@@ -76,6 +97,10 @@ pub struct Overrides {
     #[arg(long, value_name = "MS")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hold_allowance_ms: Option<u64>,
+    /// How many leaves a second are hashed again in the background; 0: none [default: 10000]
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scrub_leaves_per_second: Option<u64>,
     /// How long requests in flight may last after SIGTERM [default: 10]
     #[arg(long, value_name = "S")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -84,6 +109,11 @@ pub struct Overrides {
     #[command(flatten)]
     #[serde(flatten)]
     pub common: CommonOverrides,
+}
+
+/// A path that may be empty, which clap refuses by itself.
+pub(crate) fn path_or_none() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
 }
 
 /// The flags that whatever serves has: TLS and log lines.
@@ -119,6 +149,7 @@ pub struct CommonOverrides {
 #[derive(Serialize)]
 pub(super) struct Defaults {
     listen: &'static str,
+    publish_interval_ms: u64,
     data: PathBuf,
     key_file: PathBuf,
     terms: &'static str,
@@ -132,6 +163,7 @@ pub(super) struct Defaults {
     request_timeout_seconds: u64,
     min_bytes_per_second: u64,
     hold_allowance_ms: u64,
+    scrub_leaves_per_second: u64,
     drain_seconds: u64,
     allow_plaintext: bool,
     log_format: LogFormat,
@@ -143,6 +175,8 @@ impl Defaults {
         Self {
             // Loopback: nobody is served by accident. 7373 is not assigned to anybody well known.
             listen: "127.0.0.1:7373",
+            // A ruling is covered within two seconds, and signing and witnesses cost nothing that matters.
+            publish_interval_ms: 1000,
             // Beside the file, so that one folder is one arbiter.
             data: folder.join("data"),
             key_file: folder.join("arbiter.key"),
@@ -169,6 +203,8 @@ impl Defaults {
             min_bytes_per_second: 32 * 1024,
             // An hour: a ledger that is upgraded or restarted is back by then.
             hold_allowance_ms: 60 * 60 * 1000,
+            // A few per cent of one core: a million leaves in two minutes.
+            scrub_leaves_per_second: 10_000,
             // Within the 30 s that supervisors usually wait before SIGKILL.
             drain_seconds: 10,
             // Statements are not secret to the arbiter, but they are to the network.

@@ -236,7 +236,7 @@ impl Settings {
             ("drain_seconds", self.drain_seconds, 3600, "it must be 1 to 3600"),
         ])?;
         let files = [&self.tls_cert, &self.tls_key, &self.tls_client_ca];
-        check_tls(files.map(Option::is_some), self.listen, self.allow_plaintext)
+        check_tls(files.map(Option::is_some), ("listen", self.listen), self.allow_plaintext)
     }
 }
 

@@ -26,7 +26,7 @@ impl Engine {
         store: Arc<dyn Store>,
         clock: Box<dyn Clock>,
     ) -> Result<(Handle, Turner), StartError> {
-        let (writer, handle) = start::prepare(desk, keys, store, clock)?;
+        let (writer, handle) = start::prepare(desk, keys, store, clock, &[])?;
         handle.shared.benches.by_hand();
         Ok((handle, Turner(writer)))
     }

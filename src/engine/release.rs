@@ -6,13 +6,15 @@
 //!                                            └─ the same ─▶ sign, prove ─▶ Receipt
 //! ```
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use arbiter_protocol::error::Refused;
 use arbiter_protocol::evidence::checkpoint::Checkpoint;
 use arbiter_protocol::evidence::merkle;
 use arbiter_protocol::ids::{Digest, ExchangeId, LeafIndex};
 use arbiter_protocol::message::payment::PaymentOrder;
-use arbiter_protocol::ruling::sequencer::{ContentId, Logged, Record, Reply, Seals};
+use arbiter_protocol::ruling::receipt::Receipt;
+use arbiter_protocol::ruling::sequencer::{ContentId, Logged, Record, Reply, Seals, Veil as _};
 use arbiter_protocol::statement::{Payload, Verified};
 use tokio::sync::watch;
 
@@ -51,6 +53,31 @@ impl Shared {
                 )
             }
         }
+    }
+
+    /// What was stated about an exchange, in the order of the log: each as the answer to `request`, or, without one, to the
+    /// request that caused it.
+    pub(super) fn receipts(
+        &self,
+        exchange: &ExchangeId,
+        request: Option<Digest>,
+    ) -> Result<Vec<(LeafIndex, Receipt)>, EngineError> {
+        let record = Arc::new(self.record(exchange)?);
+        let attested = record.attestations.iter().filter_map(|(role, it)| {
+            it.as_ref().map(|it| (it.statement.leaf_index, Reply::Attestation(role), it.request.digest()))
+        });
+        let ruled = record.verdict.as_ref();
+        let ruled = ruled.map(|it| (it.statement.leaf_index, Reply::Verdict, it.request.digest()));
+        let mut stated: Vec<_> = attested.chain(ruled).collect();
+        stated.sort_by_key(|(index, ..)| *index);
+        let mut receipts = Vec::new();
+        for (index, reply, caused) in stated {
+            let granted = Granted { reply, record: Arc::clone(&record) };
+            if let Filed::Receipt(receipt) = self.release(&granted, request.unwrap_or(caused))? {
+                receipts.push((index, *receipt));
+            }
+        }
+        Ok(receipts)
     }
 
     fn receipt<T: Payload + Clone>(
@@ -114,13 +141,26 @@ impl Shared {
         if *self.state.borrow() == State::Ended(Ended::Failed) {
             return Err(EngineError::Stopped); // R-505
         }
+        self.writable()?; // R-523
         let arbiter = StatementGuard::new(self.keys.arbiter(), durable);
         let log = CheckpointGuard::new(self.keys.log(), durable);
         let log = Remembering::new(&log, &self.checkpoints);
-        make(Seals { arbiter: &arbiter, log: &log, veil: self.keys.veil() }).map_err(|error| {
+        make(Seals { arbiter: &arbiter, log: &log }).map_err(|error| {
             tracing::error!(%error, "a receipt could not be made");
             EngineError::Damaged
         })
+    }
+
+    /// What is kept about an exchange, to decide a case; nothing is decided about one that was erased (R-533).
+    pub(super) fn record(&self, exchange: &ExchangeId) -> Result<Record, EngineError> {
+        self.not_lost(exchange)?;
+        let record = self.read(self.store.record(exchange))?;
+        if record.key.is_none()
+            && self.read(self.store.erased(&self.keys.veil().pseudonym(exchange)))?.is_some()
+        {
+            return Err(Refused::Erased.into());
+        }
+        Ok(record)
     }
 
     /// Removes content that no record names, and frees its room.
@@ -136,6 +176,17 @@ impl Shared {
             tracing::error!(%error, "the store failed; run arbiter fsck");
             EngineError::Damaged
         })
+    }
+
+    /// R-526: an exchange whose record was lost is never decided again.
+    pub(super) fn not_lost(&self, exchange: &ExchangeId) -> Result<(), EngineError> {
+        if !self.has_lost {
+            return Ok(());
+        }
+        match self.read(self.store.lost(&self.keys.veil().pseudonym(exchange)))? {
+            None => Ok(()),
+            Some(leaf) => Err(EngineError::RulingLost { leaf: leaf.0 }),
+        }
     }
 
     pub(super) fn missing(&self, what: &str, id: u64) -> EngineError {

@@ -1,7 +1,7 @@
 //! Starting: the stored log is rebuilt and compared before anything may be signed.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use arbiter_protocol::evidence::leaf::{Event, Leaf};
 use arbiter_protocol::evidence::merkle::{Frontier, NodeId, leaf_hash};
@@ -13,6 +13,7 @@ use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 
 use super::contents::Contents;
+use super::marks::{self, HighWater};
 use super::opening::Benches;
 use super::release::Alarm;
 use super::writer::Writer;
@@ -57,6 +58,14 @@ pub enum StartError {
         /// The newest time in the log.
         latest: UnixMillis,
     },
+    /// A high-water mark cannot be used: the operator named a wrong one, or it is damaged.
+    #[error("{mark}: {problem}; put it right, or take its setting away to start without it")]
+    Mark {
+        /// Which.
+        mark: String,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// The keys are not those that the desk names.
     #[error("the key file holds other keys than those of this arbiter")]
     OtherKeys,
@@ -89,8 +98,12 @@ pub(super) fn start(
     keys: Keys,
     store: Arc<dyn Store>,
     clock: Box<dyn Clock>,
+    marks: &[&dyn HighWater],
 ) -> Result<Handle, StartError> {
-    let (writer, handle) = prepare(desk, keys, store, clock)?;
+    let (writer, handle) = prepare(desk, keys, store, clock, marks)?;
+    if handle.read_only().is_some() {
+        return Ok(handle);
+    }
     let state = handle.shared.state.clone();
     std::thread::Builder::new()
         .name(String::from("writer"))
@@ -110,6 +123,7 @@ pub(super) fn prepare(
     keys: Keys,
     store: Arc<dyn Store>,
     clock: Box<dyn Clock>,
+    marks: &[&dyn HighWater],
 ) -> Result<(Writer, Handle), StartError> {
     if keys.identity(desk.arbiter.log_origin.clone()) != desk.arbiter {
         return Err(StartError::OtherKeys);
@@ -120,11 +134,14 @@ pub(super) fn prepare(
         None => Frontier::new(),
         Some(head) => recheck(&*store, head, &desk.arbiter)?,
     };
+    // before anything is signed.
+    let found = marks::compare(&*store, stored.as_ref(), marks)?;
     let latest = stored.as_ref().map_or(UnixMillis(0), |head| head.time);
     let clock = NeverBack::new(clock, latest, desk.clock_uncertainty);
     let head = Head { frontier, time: clock.now() };
     let contents = Contents::kept(store.content_chunks()?);
     let published = Published { commits: 0, size: head.frontier.size(), root: head.frontier.root() };
+    let has_lost = !store.all_lost()?.is_empty();
     let (queue, receiver) = mpsc::channel(QUEUE);
     let escrow = Mutex::new(Arc::clone(keys.escrow()));
     let shared = Arc::new(Shared {
@@ -132,21 +149,30 @@ pub(super) fn prepare(
         keys,
         store,
         clock,
-        state: watch::Sender::new(State::Running),
+        state: watch::Sender::new(if found.is_some() { State::ReadOnly } else { State::Running }),
+        has_lost,
+        writerless: found.is_some(),
+        read_only: found.map(OnceLock::from).unwrap_or_default(),
         tally: Tally::default(),
         published: Mutex::new(published),
         contents: Mutex::new(contents),
         escrow,
         orders: watch::Sender::new(0),
         standing: watch::Sender::new(0),
+        grown: watch::Sender::new(published.size),
         benches: Benches::default(),
         checkpoints: Mutex::new(None),
         stored_tree: Mutex::new(None),
     });
     let mut writer = Writer { shared: Arc::clone(&shared), queue: receiver, head, stored };
+    let handle = Handle { shared, queue };
+    if let Some(read_only) = handle.read_only() {
+        tracing::error!(why = %read_only.why, rule = "R-523", "ALARM: only reads are served");
+        return Ok((writer, handle));
+    }
     first_commit(&mut writer)?;
     tracing::info!(leaves = writer.head.frontier.size(), root = %writer.head.frontier.root(), "log is good");
-    Ok((writer, Handle { shared, queue }))
+    Ok((writer, handle))
 }
 
 /// One commit of this process covers everything that it will replay (decision D8). A new log begins.

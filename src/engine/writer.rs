@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use arbiter_protocol::ids::ExchangeId;
+use arbiter_protocol::ids::{ExchangeId, LeafIndex};
 use arbiter_protocol::message::verdict::Ruling;
 use arbiter_protocol::ruling::sequencer::{Batch, Closed, ContentId, Head, Record, Reply};
 use tokio::sync::{mpsc, oneshot};
 
 use super::release::lock;
-use super::{BATCH, Ended, EngineError, Granted, Heard, Job, Message, Published, Shared};
+use super::{BATCH, Ended, EngineError, Entry, Granted, Heard, Job, Message, Published, Shared, Wanted};
+use crate::keys::fresh_exchange_key;
 use crate::store::{Commit, StoreError, StoredHead, schema};
 
 /// The only one that commits.
@@ -53,20 +54,29 @@ impl Writer {
 
     /// One batch: what is queued now, after `first`.
     pub(super) fn turn(&mut self, first: Message) -> Turn {
-        let (mut jobs, mut heard) = (Vec::new(), Vec::new());
+        let (mut jobs, mut heard, mut entries) = (Vec::new(), Vec::new(), Vec::new());
         let mut next = Some(first);
         while let Some(message) = next.take() {
             match message {
                 Message::File(job) => jobs.push(*job),
                 Message::Hear(it) => heard.push(*it),
+                Message::Log(entry) => entries.push(entry),
                 // What is queued before this still gets its answer; nothing comes after.
                 Message::Stop => self.queue.close(),
             }
-            if jobs.len().saturating_add(heard.len()) < BATCH {
+            if jobs.len().saturating_add(heard.len()).saturating_add(entries.len()) < BATCH {
                 next = self.queue.try_recv().ok();
             }
         }
-        if let Err(error) = self.decide_and_commit(jobs, heard) {
+        if self.shared.writable().is_err() {
+            // What was brought is removed at the next start: nothing is written here any more.
+            jobs.into_iter().for_each(|job| drop(job.reply.send(Err(EngineError::ReadOnly))));
+            for entry in entries {
+                let _ = entry.reply.send(Err(EngineError::ReadOnly));
+            }
+            return Turn::Over;
+        }
+        if let Err(error) = self.decide_and_commit(jobs, heard, entries) {
             tracing::error!(%error, "a commit failed: nothing more is signed; start the arbiter again");
             // Waiters see their channel close and are told that the engine has stopped.
             self.queue.close();
@@ -76,16 +86,24 @@ impl Writer {
     }
 
     /// Decides and commits; answers only after the commit has returned.
-    fn decide_and_commit(&mut self, jobs: Vec<Job>, heard: Vec<Heard>) -> Result<(), StoreError> {
+    fn decide_and_commit(
+        &mut self,
+        jobs: Vec<Job>,
+        heard: Vec<Heard>,
+        entries: Vec<Entry>,
+    ) -> Result<(), StoreError> {
         let shared = Arc::clone(&self.shared);
         let mut batch = Batch::new(&shared.desk, shared.keys.veil(), self.head.clone());
+        let first_new = self.head.frontier.size();
         let mut waiting = Vec::with_capacity(jobs.len());
         let mut seen: BTreeMap<ExchangeId, Arc<Record>> = BTreeMap::new();
         for job in jobs {
             waiting.extend(decide(&shared, &mut batch, &mut seen, job));
         }
         let heard: Vec<_> = heard.into_iter().filter_map(|it| hear(&shared, &mut batch, it)).collect();
-        let new = batch.len();
+        let rulings = batch.len();
+        // Last: what is decided in this batch is seen by what is erased in it.
+        let entries: Vec<_> = entries.into_iter().map(|it| log(&shared, &mut batch, it)).collect();
         let changed = if batch.is_empty() {
             BTreeMap::new()
         } else {
@@ -94,7 +112,7 @@ impl Writer {
                 .map(|(id, record)| (id, Arc::new(record)))
                 .collect()
         };
-        self.count(&changed, new, &waiting);
+        self.count(&changed, (first_new, rulings), &waiting);
         for waiter in waiting {
             let record = changed.get(&waiter.exchange).unwrap_or(&waiter.durable);
             self.keep_or_drop(&waiter.brought, record);
@@ -105,6 +123,9 @@ impl Writer {
         for (reply, counted) in heard {
             shared.tally.orders_answered.fetch_add(u64::from(counted), Ordering::Relaxed);
             let _ = reply.send(counted);
+        }
+        for (reply, logged) in entries {
+            let _ = reply.send(logged);
         }
         Ok(())
     }
@@ -130,14 +151,20 @@ impl Writer {
             decided,
             head: StoredHead { commits, size, root, time: closed.head.time },
             records: closed.records,
+            erased: closed.erased,
+            policy: closed.policy,
             leaves: closed.leaves,
             nodes: closed.nodes,
+            lost: Vec::new(),
         };
         self.shared.store.commit(&commit)?;
         self.head = closed.head;
         self.stored = Some(commit.head);
         *lock(&self.shared.published) = Published { commits, size, root };
         self.shared.tally.commits.fetch_add(1, Ordering::Relaxed);
+        let erased = u64::try_from(commit.erased.len()).unwrap_or(u64::MAX);
+        self.shared.tally.erased.fetch_add(erased, Ordering::Relaxed);
+        self.shared.grown.send_if_modified(|known| std::mem::replace(known, size) != size);
         if stands {
             self.shared.standing.send_modify(|count| *count = count.wrapping_add(1));
         }
@@ -156,9 +183,14 @@ impl Writer {
         }
     }
 
-    fn count(&self, changed: &BTreeMap<ExchangeId, Arc<Record>>, new: usize, waiting: &[Waiting]) {
+    /// `first_new` is the index of the batch's first leaf, `new` the number of its rulings.
+    fn count(
+        &self,
+        changed: &BTreeMap<ExchangeId, Arc<Record>>,
+        (first_new, new): (u64, usize),
+        waiting: &[Waiting],
+    ) {
         let tally = &self.shared.tally;
-        let first_new = self.head.frontier.size().saturating_sub(u64::try_from(new).unwrap_or(u64::MAX));
         for (exchange, record) in changed {
             let verdict = record.verdict.as_ref().filter(|it| it.statement.leaf_index.0 >= first_new);
             if let Some(logged) = verdict {
@@ -218,7 +250,7 @@ fn decide(
     let exchange = case.exchange_id();
     let durable = match seen.get(&exchange) {
         Some(record) => Arc::clone(record),
-        None => match shared.read(shared.store.record(&exchange)) {
+        None => match recorded(shared, &exchange) {
             Ok(record) => Arc::new(record),
             Err(error) => {
                 brought.into_iter().for_each(|id| remove_unused(shared, id));
@@ -233,9 +265,42 @@ fn decide(
     Some(Waiting { exchange, durable, decided: decided.map_err(EngineError::Refused), brought, reply })
 }
 
+/// The record of an exchange; a new exchange gets its key here.
+fn recorded(shared: &Shared, exchange: &ExchangeId) -> Result<Record, EngineError> {
+    let record = shared.record(exchange)?;
+    if record.key.is_some() {
+        return Ok(record);
+    }
+    fresh_exchange_key().map(Record::new).map_err(|error| {
+        tracing::error!(%error, "a new exchange cannot be given a key");
+        EngineError::Unsealed
+    })
+}
+
+type Answered = (oneshot::Sender<Result<LeafIndex, EngineError>>, Result<LeafIndex, EngineError>);
+
+/// Logs what the operator wants logged.
+fn log(shared: &Shared, batch: &mut Batch<'_>, entry: Entry) -> Answered {
+    let now = shared.clock.now();
+    let logged = match entry.what {
+        Wanted::Note(notice) => Ok(batch.note(notice, now)),
+        Wanted::Erase(exchange, reason) => shared.read(shared.store.record(&exchange)).and_then(|record| {
+            let leaf = batch.erase(exchange, record, reason, now)?;
+            tracing::info!(%exchange, leaf = leaf.0, reason = reason.name(), rule = "R-533", "erased");
+            Ok(leaf)
+        }),
+    };
+    (entry.reply, logged)
+}
+
 /// Logs what a ledger said. A record that cannot be read fails this answer only: it is told again.
 fn hear(shared: &Shared, batch: &mut Batch<'_>, heard: Heard) -> Option<(oneshot::Sender<bool>, bool)> {
     let Heard { exchange, role, receipt, reply } = heard;
+    if shared.not_lost(&exchange).is_err() {
+        // What the ledger said before is in the log, or cannot be added to it: told is told.
+        let _ = reply.send(true);
+        return None;
+    }
     let record = shared.read(shared.store.record(&exchange)).ok()?;
     let counted = batch.hear(exchange, record, role, &receipt, shared.clock.now());
     if counted {

@@ -2,16 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use arbiter_protocol::evidence::leaf::{Event, Leaf, issuer_id};
+use arbiter_protocol::evidence::leaf::{Event, Leaf};
 use arbiter_protocol::evidence::merkle::{Frontier, leaf_hash};
 use arbiter_protocol::ids::{Digest, LeafIndex};
 use arbiter_protocol::message::agreement::ArbiterIdentity;
-use arbiter_protocol::role::arbiter::RULES;
-use arbiter_protocol::ruling::sequencer::genesis_token;
-use arbiter_protocol::time::UnixMillis;
+use arbiter_protocol::ruling::chain::Walk;
+use arbiter_protocol::ruling::sequencer::restore_token;
 
 use super::{Problem, Progress, Report};
-use crate::store::{Store, StoredHead};
+use crate::store::{Store, StoreError, StoredHead};
 
 /// The part of the log that is good: all leaves before the first fault.
 pub(super) struct Good {
@@ -19,26 +18,34 @@ pub(super) struct Good {
     pub(super) leaves: u64,
     /// How many leaves the head says there are.
     pub(super) stored: u64,
-    /// The leaves of each exchange, by its pseudonym.
+    /// Whether leaves were put back once.
+    pub(super) restored: bool,
+    /// What is known of each exchange, by its pseudonym.
     pub(super) exchanges: BTreeMap<[u8; 16], Chain>,
+    /// The policy that the newest such leaf names.
+    policy: Option<Digest>,
+}
+
+impl Good {
+    /// Whether no record has to hold the statement of this leaf: it is about the log itself, or its exchange was erased.
+    pub(super) fn needs_no_record(&self, leaf: &Leaf) -> bool {
+        let erased = |chain: &Chain| chain.erased.is_some();
+        leaf.event.is_of_the_log() || self.exchanges.get(&leaf.exchange.0).is_some_and(erased)
+    }
 }
 
 /// The leaves of one exchange.
-#[derive(Default)]
 pub(super) struct Chain {
     /// The first of them.
     pub(super) first: u64,
-    last: Option<LeafIndex>,
-    count: u32,
-    verdict: Option<Event>,
-    attestations: u32,
-    answers: u32,
+    /// The leaf that erases it.
+    pub(super) erased: Option<LeafIndex>,
 }
 
-struct Walk<'a> {
+struct Reading<'a> {
     arbiter: &'a ArbiterIdentity,
-    frontier: Frontier,
-    time: UnixMillis,
+    walk: Walk,
+    rehash: Rehash,
     good: Good,
 }
 
@@ -52,29 +59,29 @@ pub(super) fn check(
     report: &mut Report,
     progress: &mut dyn FnMut(Progress),
 ) -> Good {
-    let good = Good { leaves: 0, stored: head.size, exchanges: BTreeMap::new() };
-    let mut walk = Walk { arbiter, frontier: Frontier::new(), time: UnixMillis(0), good };
-    while walk.good.leaves < head.size {
-        let first = walk.good.leaves;
-        // A damaged leaf hides the page: then one by one, to find out which.
-        let page = store.leaves(first, PAGE).or_else(|_| store.leaves(first, 1));
-        let page = match page {
+    let good =
+        Good { leaves: 0, stored: head.size, restored: false, exchanges: BTreeMap::new(), policy: None };
+    let walk = Walk::new(Some(arbiter.clone()));
+    let mut reading = Reading { arbiter, walk, rehash: Rehash::default(), good };
+    while reading.good.leaves < head.size {
+        let first = reading.good.leaves;
+        let page = match page(store, first, PAGE) {
             Ok(page) => page,
             Err(error) => {
                 report.found(Some(first), None, error.into());
-                return walk.good;
+                return reading.good;
             }
         };
         for bytes in page {
-            if let Err(problem) = walk.leaf(store, &bytes) {
-                report.found(Some(walk.good.leaves), None, problem);
-                return walk.good;
+            if let Err(problem) = reading.leaf(store, &bytes) {
+                report.found(Some(reading.good.leaves), None, problem);
+                return reading.good;
             }
-            walk.good.leaves = walk.good.leaves.saturating_add(1);
+            reading.good.leaves = reading.good.leaves.saturating_add(1);
         }
-        progress(Progress::Leaves { done: walk.good.leaves, total: head.size });
+        progress(Progress::Leaves { done: reading.good.leaves, total: head.size });
     }
-    let root = walk.frontier.root();
+    let root = reading.rehash.root();
     report.root = Some(root);
     if head.size == 0 {
         report.found(None, None, Problem::Genesis);
@@ -82,72 +89,79 @@ pub(super) fn check(
     if root != head.root {
         report.found(None, None, Problem::Head { what: "a root" });
     }
-    if walk.time > head.time {
+    match store.declared_policy() {
+        Ok(declared) if declared == reading.good.policy => {}
+        Ok(_) => report.found(None, None, Problem::Policy),
+        Err(error) => report.found(None, None, error.into()),
+    }
+    if reading.walk.time() > head.time {
         report.found(None, None, Problem::Head { what: "a time" });
     }
-    walk.good
+    reading.good
 }
 
-impl Walk<'_> {
-    fn leaf(&mut self, store: &dyn Store, bytes: &[u8]) -> Result<(), Problem> {
-        let index = self.good.leaves;
-        let leaf = Leaf::decode(bytes).map_err(Problem::Leaf)?;
-        if leaf.index.0 != index {
-            return Err(Problem::Place { says: leaf.index.0 });
+/// Leaves from `first` on. A damaged one hides its page: then one by one, to find out which.
+fn page(store: &dyn Store, first: u64, count: usize) -> Result<Vec<Vec<u8>>, StoreError> {
+    store.leaves(first, count).or_else(|_| store.leaves(first, 1))
+}
+
+/// Hashes the leaves again, one after the other, and compares every node that they complete: what `fsck` and the scrub
+/// share.
+#[derive(Debug, Default)]
+pub(crate) struct Rehash {
+    frontier: Frontier,
+}
+
+impl Rehash {
+    /// How many leaves are good.
+    pub(crate) const fn size(&self) -> u64 {
+        self.frontier.size()
+    }
+
+    /// The root of the good leaves.
+    pub(crate) fn root(&self) -> Digest {
+        self.frontier.root()
+    }
+
+    /// The next leaves, at most `count` and not beyond `end`; how many there were. On an error [`Rehash::size`] is the
+    /// index of the leaf at fault.
+    pub(crate) fn advance(&mut self, store: &dyn Store, count: usize, end: u64) -> Result<usize, Problem> {
+        let left = usize::try_from(end.saturating_sub(self.size())).unwrap_or(usize::MAX);
+        let page = page(store, self.size(), count.min(left))?;
+        for bytes in &page {
+            self.leaf(store, bytes)?;
         }
-        for (node, hash) in self.frontier.append(leaf_hash(bytes)) {
+        Ok(page.len())
+    }
+
+    fn leaf(&mut self, store: &dyn Store, bytes: &[u8]) -> Result<(), Problem> {
+        let mut with = self.frontier.clone();
+        for (node, hash) in with.append(leaf_hash(bytes)) {
             if store.required_node(node)? != hash {
                 return Err(Problem::Node { level: node.level, index: node.index });
             }
         }
-        if leaf.time < self.time {
-            return Err(Problem::Time);
-        }
-        self.time = leaf.time;
-        let rules = Digest::of(&[RULES.as_bytes()]);
-        if leaf.issuer != issuer_id(&self.arbiter.key) || leaf.policy != rules {
-            return Err(Problem::Issuer);
-        }
-        let begins = leaf.event == Event::Genesis;
-        if begins != (index == 0) || (begins && leaf.token != genesis_token(self.arbiter)) {
-            return Err(Problem::Genesis);
-        }
-        if begins { Ok(()) } else { self.chain(&leaf) }
+        self.frontier = with;
+        Ok(())
     }
+}
 
-    /// at most one verdict, and one attestation of each who may deposit, linked to each other; R-423: answers of
-    /// ledgers only to a verdict that revokes.
-    fn chain(&mut self, leaf: &Leaf) -> Result<(), Problem> {
-        let new = Chain { first: leaf.index.0, ..Chain::default() };
-        let chain = self.good.exchanges.entry(leaf.exchange.0).or_insert(new);
-        if leaf.sequence != chain.count || leaf.previous != chain.last {
-            return Err(Problem::Chain);
+impl Reading<'_> {
+    fn leaf(&mut self, store: &dyn Store, bytes: &[u8]) -> Result<(), Problem> {
+        let leaf = self.walk.read(bytes)?;
+        let restored = restore_token(self.arbiter, &self.rehash.frontier);
+        self.rehash.leaf(store, bytes)?;
+        match leaf.event {
+            Event::PolicyChange => self.good.policy = Some(leaf.token),
+            Event::Restore if leaf.token == restored => self.good.restored = true,
+            Event::Restore => return Err(Problem::Restore),
+            _ => {}
         }
-        let answers = matches!(leaf.event, Event::PaymentPosted | Event::PaymentVoided);
-        if chain.verdict.is_some() && !leaf.event.is_verdict() && !answers {
-            return Err(Problem::AfterVerdict);
+        if !leaf.event.is_of_the_log() {
+            let new = Chain { first: leaf.index.0, erased: None };
+            let chain = self.good.exchanges.entry(leaf.exchange.0).or_insert(new);
+            chain.erased = Some(leaf.index).filter(|_| leaf.event == Event::Erasure);
         }
-        if answers {
-            if chain.verdict != Some(Event::VerdictRevoked) {
-                return Err(Problem::BeforeVerdict);
-            }
-            chain.answers = chain.answers.saturating_add(1);
-        } else if leaf.event.is_verdict() {
-            if chain.verdict.replace(leaf.event).is_some() {
-                return Err(Problem::Again { what: "verdict" });
-            }
-        } else {
-            chain.attestations = chain.attestations.saturating_add(1);
-        }
-        let depositors = if matches!(leaf.reason, "R-420" | "R-425") { 2 } else { 1 };
-        if chain.attestations > depositors && leaf.event == Event::DepositAccepted {
-            return Err(Problem::Again { what: "attestation" });
-        }
-        if chain.answers > 2 {
-            return Err(Problem::Again { what: "answer of a ledger" });
-        }
-        chain.count = chain.count.saturating_add(1);
-        chain.last = Some(leaf.index);
         Ok(())
     }
 }

@@ -1,9 +1,10 @@
 //! The records: every statement is decided again from what the parties signed.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use arbiter_protocol::evidence::leaf::{Event, Leaf, RecordField, record_root};
+use arbiter_protocol::evidence::leaf::{Event, Leaf, Pseudonym};
+use arbiter_protocol::evidence::record::{ExchangeKey, record_root};
 use arbiter_protocol::exchange::item::Description;
 use arbiter_protocol::exchange::kind::content::FitContent;
 use arbiter_protocol::exchange::selection::{ByRole, Role};
@@ -14,6 +15,7 @@ use arbiter_protocol::message::payment::{PaymentReceipt, PaymentState};
 use arbiter_protocol::message::request::Request;
 use arbiter_protocol::message::verdict::{Attestation, Ruling, Verdict};
 use arbiter_protocol::role::arbiter::{Case, Decision, Known, decide};
+use arbiter_protocol::ruling::chain::LeafFault;
 use arbiter_protocol::ruling::receipt::{Evidence, Ruled, deposit_rule, record_values};
 use arbiter_protocol::ruling::sequencer::{ContentId, LedgerAnswer, Logged, Record, Veil};
 use arbiter_protocol::statement::{Envelope, Payload, Signed, digest_of};
@@ -95,10 +97,12 @@ pub(super) fn check(
         }
         Err(error) => return report.found(None, None, error.into()),
     }
-    let unclaimed = (1..good.leaves).find(|index| !walk.claimed.contains(index));
-    if let Some(index) = unclaimed {
-        report.found(Some(index), None, Problem::Unclaimed);
-    }
+    let lost: BTreeMap<_, _> = match store.all_lost() {
+        Ok(lost) => lost.into_iter().map(|(exchange, leaf)| (exchange.0, leaf)).collect(),
+        Err(error) => return report.found(None, None, error.into()),
+    };
+    walk.unclaimed(&lost, report);
+    walk.erasures(report);
 }
 
 /// The first that is expected and not listed, else the first that is listed and not expected.
@@ -108,6 +112,53 @@ fn one_that_differs<T: Ord + Copy>(listed: Vec<T>, expected: &BTreeSet<T>) -> Op
 }
 
 impl Walk<'_> {
+    /// Every leaf of an exchange has its statement, or the exchange was erased or is marked as lost.
+    fn unclaimed(&self, lost: &BTreeMap<[u8; 16], LeafIndex>, report: &mut Report) {
+        report.lost = u64::try_from(lost.len()).unwrap_or(u64::MAX);
+        for index in (1..self.good.leaves).filter(|index| !self.claimed.contains(index)) {
+            let stored = self.store.leaves(index, 1).map(|mut leaves| leaves.pop());
+            let leaf = stored.ok().flatten().and_then(|bytes| Leaf::decode(&bytes).ok());
+            let known = |leaf: &Leaf| self.good.needs_no_record(leaf) || lost.contains_key(&leaf.exchange.0);
+            if !leaf.as_ref().is_some_and(known) {
+                return report.found(Some(index), None, Problem::Unclaimed);
+            }
+        }
+        for (exchange, leaf) in lost {
+            let chain = self.good.exchanges.get(exchange);
+            let within = chain.is_some_and(|chain| leaf.0 >= chain.first && leaf.0 < self.good.leaves);
+            if self.good.leaves == self.good.stored && !(within && self.good.restored) {
+                return report.found(None, None, Problem::Lost);
+            }
+        }
+    }
+
+    /// the exchanges kept as erased are those whose chain ends so.
+    fn erasures(&self, report: &mut Report) {
+        let chains = self.good.exchanges.iter();
+        let mut logged: BTreeMap<[u8; 16], u64> =
+            chains.filter_map(|(name, chain)| Some((*name, chain.erased?.0))).collect();
+        let mut after = None;
+        loop {
+            let page = match self.store.erasures(after, PAGE) {
+                Ok(page) => page,
+                Err(error) => return report.found(None, None, error.into()),
+            };
+            let Some((last, _)) = page.last() else { break };
+            after = Some(*last);
+            for (Pseudonym(name), leaf) in page {
+                if logged.remove(&name) == Some(leaf.0) {
+                    report.erased = report.erased.saturating_add(1);
+                } else if leaf.0 < self.good.leaves || leaf.0 >= self.good.stored {
+                    let place = (leaf.0 < self.good.leaves).then_some(leaf.0);
+                    return report.found(place, None, Problem::Erased);
+                }
+            }
+        }
+        if let Some(leaf) = logged.values().min() {
+            report.found(Some(*leaf), None, Problem::Erased);
+        }
+    }
+
     fn record(&mut self, exchange: ExchangeId, report: &mut Report) {
         let chain = self.veil.and_then(|veil| self.good.exchanges.get(&veil.pseudonym(&exchange).0));
         let first = chain.map(|chain| chain.first);
@@ -115,6 +166,9 @@ impl Walk<'_> {
             Ok(record) => record,
             Err(error) => return report.found(first, Some(exchange), error.into()),
         };
+        if let Some(erased) = chain.and_then(|chain| chain.erased) {
+            return report.found(Some(erased.0), Some(exchange), Problem::Erased);
+        }
         for (role, order) in record.open_orders() {
             self.open.insert(OpenOrder { ledger: order.terms.payment.ledger, exchange, role });
         }
@@ -193,7 +247,7 @@ impl Walk<'_> {
             rule: deposit_rule(case.offer().selection.protocol).to_owned(),
             time: statement.time,
         };
-        self.logged(exchange, logged, ByRole::default(), &expected)?;
+        self.logged((exchange, record), logged, ByRole::default(), &expected)?;
         let depositor = statement.depositor;
         let held = *record.held.of(depositor);
         match &case.offer().item(depositor).description {
@@ -211,7 +265,7 @@ impl Walk<'_> {
         role: Role,
         answer: &LedgerAnswer,
     ) -> Result<(), Problem> {
-        let leaf = Leaf::decode(&answer.leaf).map_err(Problem::Leaf)?;
+        let leaf = Leaf::decode(&answer.leaf).map_err(LeafFault::from)?;
         if self.store.leaves(leaf.index.0, 1)?.first() != Some(&answer.leaf) {
             return Err(Problem::LeafMismatch);
         }
@@ -230,19 +284,17 @@ impl Walk<'_> {
         if leaf.event != event || leaf.reason != "R-423" || leaf.token != receipt.digest() {
             return Err(Problem::LeafMismatch);
         }
-        if let Some(veil) = self.veil {
-            let salt = veil.salt(&leaf.token, "receipt");
-            let value = Cow::Borrowed(receipt.envelope().payload());
-            if leaf.exchange != veil.pseudonym(&exchange) {
-                return Err(Problem::LeafMismatch);
-            }
-            if record_root(&[RecordField { name: "receipt", salt, value }]) != leaf.record {
-                return Err(Problem::SealedRecord);
-            }
+        if self.veil.is_some_and(|veil| leaf.exchange != veil.pseudonym(&exchange)) {
+            return Err(Problem::LeafMismatch);
+        }
+        let key = record.key.as_ref().ok_or(Problem::SealedRecord)?;
+        let value = Cow::Borrowed(receipt.envelope().payload());
+        if record_root(&key.fields(&leaf.token, [("receipt", value)])) != leaf.record {
+            return Err(Problem::SealedRecord);
         }
         match self.claimed.insert(leaf.index.0) {
             true => Ok(()),
-            false => Err(Problem::Again { what: "statement of this leaf" }),
+            false => Err(LeafFault::Again { what: "statement of this leaf" }.into()),
         }
     }
 
@@ -269,7 +321,7 @@ impl Walk<'_> {
             rule: statement.rule.clone(),
             time: statement.time,
         };
-        self.logged(exchange, logged, relied_on, &expected)?;
+        self.logged((exchange, record), logged, relied_on, &expected)?;
         // a verdict that opened an escrow names the signature, sealed to the signer's peer.
         for role in case.to_open() {
             let Some(item) = case.offer().item(role).description.detached() else { continue };
@@ -294,7 +346,7 @@ impl Walk<'_> {
     /// The leaf in the log is the one of this statement, and the tree in the record holds it.
     fn logged<T: Payload>(
         &mut self,
-        exchange: ExchangeId,
+        (exchange, record): (ExchangeId, &Record),
         logged: &Logged<T>,
         relied_on: ByRole<Option<&Logged<Attestation>>>,
         expected: &Expected,
@@ -304,7 +356,7 @@ impl Walk<'_> {
         if stored.first() != Some(&logged.leaf) {
             return Err(Problem::LeafMismatch);
         }
-        let leaf = Leaf::decode(&logged.leaf).map_err(Problem::Leaf)?;
+        let leaf = Leaf::decode(&logged.leaf).map_err(LeafFault::from)?;
         let token = digest_of(&logged.statement);
         let fits = leaf.index == expected.index
             && leaf.event == expected.event
@@ -317,18 +369,17 @@ impl Walk<'_> {
         if !self.holds(logged, index)? {
             return Err(Problem::Tree);
         }
-        if let Some(veil) = self.veil {
-            if leaf.exchange != veil.pseudonym(&exchange) {
-                return Err(Problem::LeafMismatch);
-            }
-            if sealed_record(veil, &token, logged, relied_on) != Some(leaf.record) {
-                return Err(Problem::SealedRecord);
-            }
+        if self.veil.is_some_and(|veil| leaf.exchange != veil.pseudonym(&exchange)) {
+            return Err(Problem::LeafMismatch);
+        }
+        let key = record.key.as_ref().ok_or(Problem::SealedRecord)?;
+        if sealed_record(key, &token, logged, relied_on) != Some(leaf.record) {
+            return Err(Problem::SealedRecord);
         }
         if self.claimed.insert(index) {
             Ok(())
         } else {
-            Err(Problem::Again { what: "statement of this leaf" })
+            Err(LeafFault::Again { what: "statement of this leaf" }.into())
         }
     }
 
@@ -395,7 +446,7 @@ fn accounted_for(record: &Record, role: Role) -> bool {
 
 /// The commitment that the leaf must hold, computed from the record.
 fn sealed_record<T: Payload>(
-    veil: &dyn Veil,
+    key: &ExchangeKey,
     token: &Digest,
     logged: &Logged<T>,
     relied_on: ByRole<Option<&Logged<Attestation>>>,
@@ -408,11 +459,7 @@ fn sealed_record<T: Payload>(
     };
     let statement = envelope(&logged.statement)?;
     let values = record_values(&logged.offer, &evidence, &statement);
-    let fields: Vec<_> = values
-        .into_iter()
-        .map(|(name, value)| RecordField { name, salt: veil.salt(token, name), value })
-        .collect();
-    Some(record_root(&fields))
+    Some(record_root(&key.fields(token, values)))
 }
 
 /// Only its payload means anything.

@@ -31,12 +31,13 @@ use tower::{Layer, Service};
 use super::status;
 
 /// Every method that is counted.
-const METHODS: [&str; 13] = [
+const METHODS: [&str; 15] = [
     "/arbiter.v1.ArbiterService/AbortExchange",
     FETCH,
     "/arbiter.v1.ArbiterService/GenerateItem",
     "/arbiter.v1.ArbiterService/GetArbiterInfo",
     "/arbiter.v1.ArbiterService/GetCounters",
+    "/arbiter.v1.ArbiterService/GetEvidence",
     "/arbiter.v1.ArbiterService/GetVerdict",
     "/arbiter.v1.ArbiterService/RevokeTransfer",
     UPLOAD,
@@ -44,6 +45,7 @@ const METHODS: [&str; 13] = [
     "/arbiter.v1.EvidenceLogService/GetConsistencyProof",
     "/arbiter.v1.EvidenceLogService/GetEntry",
     "/arbiter.v1.EvidenceLogService/GetInclusionProof",
+    "/arbiter.v1.EvidenceLogService/GetProof",
     "/arbiter.v1.EvidenceLogService/ListEntries",
 ];
 

@@ -5,6 +5,7 @@
 //!                   └─ no ──▶ closed at once: who connects can try again, and the operator is told
 //! ```
 //! A connection takes memory and a file descriptor before it says anything; the gate counts requests only.
+//! Of a server that also speaks HTTP/1.1, where nobody pings, who does not take a response within its time is cut off, too.
 //! Whoever is there answers a ping in time. Before the preface of HTTP/2 nobody asks, so who never sends one is noticed here.
 
 use std::io::{self, IoSlice};
@@ -29,17 +30,20 @@ pub struct Incoming {
     accepted: TcpIncoming,
     room: Arc<Semaphore>,
     maximum: u32,
+    taken_within: Option<Duration>,
     full: bool,
 }
 
 impl Incoming {
-    /// At most `maximum` connections of `listener` at one time.
-    pub fn new(listener: TcpListener, maximum: u32) -> Self {
+    /// At most `maximum` connections of `listener` at one time. With `taken_within`, what is being sent must be taken
+    /// whole within that time.
+    pub fn new(listener: TcpListener, maximum: u32, taken_within: Option<Duration>) -> Self {
         let permits = usize::try_from(maximum).unwrap_or(Semaphore::MAX_PERMITS);
         Self {
             accepted: TcpIncoming::from(listener).with_nodelay(Some(true)),
             room: Arc::new(Semaphore::new(permits)),
             maximum,
+            taken_within,
             full: false,
         }
     }
@@ -71,7 +75,9 @@ impl Stream for Incoming {
                 Ok(room) => {
                     self.full = false;
                     let silence = Box::pin(sleep(SILENCE));
-                    return Poll::Ready(Some(Ok(Counted { stream, silence, _room: room })));
+                    let (taken_within, sending) = (self.taken_within, None);
+                    let counted = Counted { stream, silence, taken_within, sending, _room: room };
+                    return Poll::Ready(Some(Ok(counted)));
                 }
                 Err(_) => self.refuse(),
             }
@@ -84,7 +90,22 @@ pub struct Counted {
     stream: TcpStream,
     /// Ends when nothing was read for [`SILENCE`].
     silence: Pin<Box<Sleep>>,
+    taken_within: Option<Duration>,
+    /// There from the first byte of what is being sent to its last; ends when it took too long.
+    sending: Option<Pin<Box<Sleep>>>,
     _room: OwnedSemaphorePermit,
+}
+
+impl Counted {
+    /// What comes of a write: an error if what is being sent has been under way for too long.
+    fn written<T>(&mut self, context: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        let Some(taken_within) = self.taken_within else { return written };
+        let sending = self.sending.get_or_insert_with(|| Box::pin(sleep(taken_within)));
+        match sending.as_mut().poll(context) {
+            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            Poll::Pending => written,
+        }
+    }
 }
 
 impl Connected for Counted {
@@ -116,11 +137,14 @@ impl AsyncWrite for Counted {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.written(context, written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        let flushed = ready!(Pin::new(&mut self.stream).poll_flush(context));
+        self.sending = None;
+        Poll::Ready(flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -132,7 +156,8 @@ impl AsyncWrite for Counted {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.written(context, written)
     }
 
     fn is_write_vectored(&self) -> bool {

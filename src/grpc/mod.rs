@@ -6,6 +6,7 @@
 //!                               ├─ LedgerService ─────────▶ ledger    in a server of its own
 //!                               ├─ grpc.health.v1                     not counted by the gate, but their
 //!                               └─ grpc.reflection.v1, v1alpha        connections and streams are limited
+//!  TCP ─▶ room? ─▶ TLS ─▶ HTTP/1.1 or 2 ─▶ crate::publish::http       in a server of its own
 //! ```
 //!
 //! [`Server::start`], for a ledger [`Server::start_ledger`], is all that the program, the tests and the benches need: it serves any store on any
@@ -27,6 +28,7 @@ mod pace;
 mod service;
 pub mod shutdown;
 pub mod status;
+mod tls;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -34,6 +36,7 @@ use std::time::Duration;
 
 use arbiter_protocol::evidence::note::VerifierKey;
 use arbiter_protocol::limits;
+use arbiter_protocol::message::succession::SignedSuccession;
 use arbiter_protocol::message::wire;
 use arbiter_protocol::wire::DESCRIPTORS;
 use arbiter_protocol::wire::arbiter as proto;
@@ -42,7 +45,7 @@ use arbiter_protocol::wire::arbiter::evidence_log_service_server::EvidenceLogSer
 use arbiter_protocol::wire::ledger::ledger_service_server::LedgerServiceServer;
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
 use tonic::Status;
 use tonic::service::Routes;
@@ -52,6 +55,7 @@ use tonic_health::server::HealthReporter;
 
 use crate::engine::Handle;
 use crate::modules::{About, Listed, Modules, Power};
+use crate::publish::Published;
 use gate::Gate;
 use incoming::Incoming;
 use pace::Pace;
@@ -73,6 +77,10 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Api {
     /// What the operator promises, in words.
     pub terms: String,
+    /// What is declared, as the log has its hash (R-535).
+    pub policy: String,
+    /// Who this arbiter was before, and who goes on for it (R-537).
+    pub successions: Vec<SignedSuccession>,
     /// Largest item that is taken as a deposit.
     pub max_deposit_bytes: u64,
     /// Room for all deposits and signatures out of escrow together, in bytes.
@@ -95,6 +103,8 @@ pub struct Api {
     pub modules: Arc<Modules>,
     /// How long a hold must outlast `complain_by`.
     pub hold_allowance: Duration,
+    /// The published checkpoint, if there is one: proofs are made under it.
+    pub published: Option<Published>,
     /// TLS; without it plaintext.
     pub tls: Option<Tls>,
 }
@@ -104,6 +114,8 @@ impl Default for Api {
     fn default() -> Self {
         Self {
             terms: String::new(),
+            policy: String::new(),
+            successions: Vec::new(),
             max_deposit_bytes: 1 << 30,
             max_total_deposit_bytes: 64 << 30,
             max_connections: 384,
@@ -115,6 +127,7 @@ impl Default for Api {
             drain: Duration::from_secs(10),
             modules: Arc::default(),
             hold_allowance: Duration::from_secs(60 * 60),
+            published: None,
             tls: None,
         }
     }
@@ -141,6 +154,12 @@ impl Default for Transport {
     /// Plaintext, limits as in the default configuration.
     fn default() -> Self {
         Api::default().transport()
+    }
+}
+
+impl From<Api> for Transport {
+    fn from(api: Api) -> Self {
+        api.transport()
     }
 }
 
@@ -217,13 +236,31 @@ struct Shared {
     api: Api,
     engine: Handle,
     gate: Gate,
-    log_key: String,
+    log_key: VerifierKey,
+    /// Room for those who wait for witnesses: they must not keep others out.
+    waiting: Semaphore,
     first_leaf: u64,
 }
 
 impl Service {
     fn engine(&self) -> &Handle {
         &self.0.engine
+    }
+
+    fn published(&self) -> Option<&Published> {
+        self.0.api.published.as_ref()
+    }
+
+    fn verifier_key(&self) -> &VerifierKey {
+        &self.0.log_key
+    }
+
+    fn waiting(&self) -> &Semaphore {
+        &self.0.waiting
+    }
+
+    fn request_timeout(&self) -> Duration {
+        self.0.api.request_timeout
     }
 
     fn max_deposit_bytes(&self) -> u64 {
@@ -249,10 +286,12 @@ impl Service {
         let arbiter = &engine.desk().arbiter;
         proto::GetArbiterInfoResponse {
             key: arbiter.key.to_vec(),
-            log_key: log_key.clone(),
+            log_key: log_key.to_string(),
             log_origin: arbiter.log_origin.to_string(),
             rules: arbiter.rules.clone(),
             terms: api.terms.clone(),
+            policy: api.policy.clone(),
+            successions: api.successions.iter().map(succession).collect(),
             limits: Some(proto::Limits {
                 deposit_bytes: api.max_deposit_bytes.min(api.max_total_deposit_bytes),
                 chunk_bytes: u32::try_from(limits::CHUNK_BYTES).unwrap_or(u32::MAX),
@@ -282,11 +321,18 @@ impl Service {
             ("escrows_opened", counted.escrows_opened),
             ("leaves", leaves),
             ("orders_answered", counted.orders_answered),
+            ("read_only", u64::from(self.engine().read_only().is_some())),
+            ("refused_read_only", counted.refused_read_only),
+            ("scrubbed_leaves", counted.scrubbed),
         ];
         let more = more.map(|(name, value)| (name.to_owned(), value));
         let counters = self.0.gate.counters().into_iter().chain(more);
         counters.map(|(name, value)| proto::Counter { name, value }).collect()
     }
+}
+
+fn succession(it: &SignedSuccession) -> proto::Succession {
+    proto::Succession { by_old: Some(it.by_old().to_wire()), by_new: Some(it.by_new().to_wire()) }
 }
 
 /// A running server.
@@ -317,7 +363,7 @@ impl Server {
     /// let seed = |byte| zeroize::Zeroizing::new([byte; 32]);
     /// let keys = Keys::from_seeds(&Seeds { arbiter: seed(1), log: seed(2), veil: seed(3) });
     /// let arbiter = keys.identity(Origin::parse("arbiter.example/evidence")?);
-    /// let store = Arc::new(MemStore::new(&arbiter)?);
+    /// let store = Arc::new(MemStore::new(&arbiter, keys.vault())?);
     /// let desk = Desk { arbiter, build: Digest::of(&[b"build"]), clock_uncertainty: DurationMillis(1000) };
     /// let engine = Engine::start(desk, keys, store, Box::new(SystemClock))?;
     ///
@@ -336,7 +382,8 @@ impl Server {
             .expect("invariant: the log's own key and origin are well formed");
         let transport = api.transport();
         let service = Service(Arc::new(Shared {
-            log_key: log_key.to_string(),
+            waiting: Semaphore::new(usize::try_from(api.max_requests / 4).unwrap_or(1)),
+            log_key,
             first_leaf: engine.log_size(),
             gate: gate.clone(),
             api,
@@ -359,6 +406,18 @@ impl Server {
         Self::launch(transport, listener, gate, &ledger::SERVICES, routes).await
     }
 
+    /// Serves plain HTTP on `listener`, until [`Server::stop`]. The router bounds its requests by itself.
+    pub async fn start_http(
+        transport: Transport,
+        listener: TcpListener,
+        router: axum::Router,
+    ) -> Result<Self, ServeError> {
+        let gate = Gate::of(&[], 1, 1, transport.request_timeout);
+        let (health, _) = tonic_health::server::health_reporter();
+        let taken_within = Some(transport.request_timeout);
+        Self::spawn(transport, listener, gate, (health, &[]), Routes::from(router), taken_within)
+    }
+
     /// Serves `routes` behind `gate`, and beside them health and reflection of the `services` among them.
     async fn launch(
         transport: Transport,
@@ -368,11 +427,6 @@ impl Server {
         routes: Routes,
     ) -> Result<Self, ServeError> {
         let failed = |error: &dyn std::error::Error| ServeError::Transport(error.to_string());
-        let address = listener.local_addr().map_err(|error| failed(&error))?;
-        let mut builder = tonic::transport::Server::builder();
-        if let Some(tls) = &transport.tls {
-            builder = builder.tls_config(tls.config()).map_err(ServeError::tls)?;
-        }
         let (health, health_service) = tonic_health::server::health_reporter();
         for name in services {
             health.set_service_status(*name, ServingStatus::Serving).await;
@@ -381,25 +435,56 @@ impl Server {
             .add_service(health_service)
             .add_service(reflection(services).build_v1().map_err(|error| failed(&error))?)
             .add_service(reflection(services).build_v1alpha().map_err(|error| failed(&error))?);
+        Self::spawn(transport, listener, gate, (health, services), routes, None)
+    }
+
+    /// Serves. With `taken_within` it is HTTP/1.1, too, and a response that is not taken within that time ends its connection.
+    fn spawn(
+        transport: Transport,
+        listener: TcpListener,
+        gate: Gate,
+        (health, services): (HealthReporter, &'static [&'static str]),
+        routes: Routes,
+        taken_within: Option<Duration>,
+    ) -> Result<Self, ServeError> {
+        let address = listener.local_addr().map_err(|error| ServeError::Transport(error.to_string()))?;
+        let mut builder = tonic::transport::Server::builder();
+        let incoming = Incoming::new(listener, transport.max_connections, taken_within);
         let (stop, stopped) = oneshot::channel();
-        let serving = builder
+        let stopped = async move {
+            // A dropped `Server` stops as well.
+            let _ = stopped.await;
+        };
+        if let (Some(tls), None) = (&transport.tls, taken_within) {
+            builder = builder.tls_config(tls.config()).map_err(ServeError::tls)?;
+        }
+        let router = builder
+            .accept_http1(taken_within.is_some())
             .max_concurrent_streams(transport.max_streams)
             .http2_max_header_list_size(HEADER_BYTES)
             .http2_keepalive_interval(Some(KEEPALIVE))
             .http2_keepalive_timeout(Some(PATIENCE))
             .layer(gate.clone())
-            .add_routes(routes)
-            .serve_with_incoming_shutdown(Incoming::new(listener, transport.max_connections), async move {
-                // A dropped `Server` stops as well.
-                let _ = stopped.await;
-            });
-        let (task, drain) = (tokio::spawn(serving), transport.drain);
+            .add_routes(routes);
+        let task = match transport.tls.as_ref().filter(|_| taken_within.is_some()) {
+            None => tokio::spawn(router.serve_with_incoming_shutdown(incoming, stopped)),
+            Some(tls) => {
+                let handshakes = tls::Handshakes::new(incoming, tls)?;
+                tokio::spawn(router.serve_with_incoming_shutdown(handshakes, stopped))
+            }
+        };
+        let drain = transport.drain;
         Ok(Self { address, gate, health, services, drain, stop, task })
     }
 
     /// Where the server listens.
     pub const fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Says NOT_SERVING for rulings only: the log can still be read (R-523).
+    pub async fn read_only(&self) {
+        self.health.set_service_status(RULINGS, ServingStatus::NotServing).await;
     }
 
     /// Says NOT_SERVING and refuses new requests with reason DRAINING. Those in flight go on.
@@ -467,7 +552,8 @@ fn listed(Listed { key, kind, about }: Listed) -> proto::Module {
 }
 
 /// The services whose health is reported one by one.
-const SERVICES: [&str; 2] = ["arbiter.v1.ArbiterService", "arbiter.v1.EvidenceLogService"];
+const SERVICES: [&str; 2] = [RULINGS, "arbiter.v1.EvidenceLogService"];
+const RULINGS: &str = "arbiter.v1.ArbiterService";
 
 /// After draining, connections get this long to close: nothing is in flight on them any more.
 const FAREWELL: Duration = Duration::from_millis(500);

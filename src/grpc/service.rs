@@ -17,8 +17,11 @@
 //! - One log line a ruling, with ids and rules, never with items or keys.
 
 use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use arbiter_protocol::error::Invalid;
+use arbiter_protocol::evidence::checkpoint::SignedCheckpoint;
 use arbiter_protocol::evidence::leaf::Leaf;
 use arbiter_protocol::exchange::item::Description;
 use arbiter_protocol::exchange::kind::content::{ContentCheck, FitContent};
@@ -55,12 +58,14 @@ impl ArbiterService for Service {
         &self,
         request: Request<Streaming<proto::VerifyTransferRequest>>,
     ) -> Result<Response<proto::VerifyTransferResponse>, Status> {
+        let arrived = Arrived::new(&request);
         let mut parts = request.into_inner();
         let mut pace = self.pace();
         let first = next_part(&mut parts, &mut pace, 0).await?;
         let Some(proto::verify_transfer_request::Part::Case(case)) = first else {
             return Err(status::invalid(&Invalid::FieldMissing { field: "case" }));
         };
+        let wanted = arrived.wants(Some(&case))?;
         let case = self.admit("VerifyTransfer", Action::Deposit, Some(case))?;
         let about = About::new(&case);
         let (engine, asked) = (self.engine().clone(), case.clone());
@@ -69,41 +74,78 @@ impl ArbiterService for Service {
             Ok(Precheck::ContentWanted) => self.deposit(case, &mut parts, pace).await?,
             Err(error) => return Err(about.refuse(&error)),
         };
-        Ok(Response::new(proto::VerifyTransferResponse { receipt: Some((&*receipt).into()) }))
+        let tlog_proof = self.proof_of(&receipt, wanted).await;
+        Ok(Response::new(proto::VerifyTransferResponse { receipt: Some((&*receipt).into()), tlog_proof }))
     }
 
     async fn generate_item(
         &self,
         request: Request<proto::GenerateItemRequest>,
     ) -> Result<Response<proto::GenerateItemResponse>, Status> {
-        let case = self.admit("GenerateItem", Action::Resolve, request.into_inner().case)?;
+        let arrived = Arrived::new(&request);
+        let case = request.into_inner().case;
+        let wanted = arrived.wants(case.as_ref())?;
+        let case = self.admit("GenerateItem", Action::Resolve, case)?;
         let about = About::new(&case);
         let receipt = about.answer(self.engine().resolve(case).await)?;
-        Ok(Response::new(proto::GenerateItemResponse { receipt: Some((&*receipt).into()) }))
+        let tlog_proof = self.proof_of(&receipt, wanted).await;
+        Ok(Response::new(proto::GenerateItemResponse { receipt: Some((&*receipt).into()), tlog_proof }))
     }
 
     async fn revoke_transfer(
         &self,
         request: Request<proto::RevokeTransferRequest>,
     ) -> Result<Response<proto::RevokeTransferResponse>, Status> {
-        let receipt = self.rule("RevokeTransfer", Action::Revoke, request.into_inner().case).await?;
-        Ok(Response::new(proto::RevokeTransferResponse { receipt: Some((&*receipt).into()) }))
+        let arrived = Arrived::new(&request);
+        let (receipt, tlog_proof) =
+            self.rule("RevokeTransfer", Action::Revoke, request.into_inner().case, arrived).await?;
+        Ok(Response::new(proto::RevokeTransferResponse { receipt: Some((&*receipt).into()), tlog_proof }))
     }
 
     async fn abort_exchange(
         &self,
         request: Request<proto::AbortExchangeRequest>,
     ) -> Result<Response<proto::AbortExchangeResponse>, Status> {
-        let receipt = self.rule("AbortExchange", Action::Abort, request.into_inner().case).await?;
-        Ok(Response::new(proto::AbortExchangeResponse { receipt: Some((&*receipt).into()) }))
+        let arrived = Arrived::new(&request);
+        let (receipt, tlog_proof) =
+            self.rule("AbortExchange", Action::Abort, request.into_inner().case, arrived).await?;
+        Ok(Response::new(proto::AbortExchangeResponse { receipt: Some((&*receipt).into()), tlog_proof }))
     }
 
     async fn get_verdict(
         &self,
         request: Request<proto::GetVerdictRequest>,
     ) -> Result<Response<proto::GetVerdictResponse>, Status> {
-        let receipt = self.rule("GetVerdict", Action::Query, request.into_inner().case).await?;
-        Ok(Response::new(proto::GetVerdictResponse { receipt: Some((&*receipt).into()) }))
+        let arrived = Arrived::new(&request);
+        let (receipt, tlog_proof) =
+            self.rule("GetVerdict", Action::Query, request.into_inner().case, arrived).await?;
+        Ok(Response::new(proto::GetVerdictResponse { receipt: Some((&*receipt).into()), tlog_proof }))
+    }
+
+    async fn get_evidence(
+        &self,
+        request: Request<proto::GetEvidenceRequest>,
+    ) -> Result<Response<proto::GetEvidenceResponse>, Status> {
+        let proto::GetEvidenceRequest { case, min_witnesses, wait_millis } = request.into_inner();
+        let case = self.admit("GetEvidence", Action::Query, case)?;
+        let about = About::new(&case);
+        let engine = self.engine().clone();
+        let receipts = blocking(move || engine.evidence(&case)).await?;
+        let receipts = receipts.map_err(|error| about.refuse(&error))?;
+        let newest = receipts.iter().map(|(index, _)| index.0).max().unwrap_or_default();
+        let (checkpoint, witnessed) = match usize::try_from(min_witnesses).unwrap_or(usize::MAX) {
+            0 => (self.covering(newest).await?, true),
+            wanted => {
+                let enough = |it: &SignedCheckpoint| witnesses(it) >= wanted;
+                self.awaited(newest, super::log::wait(wait_millis), enough).await?
+            }
+        };
+        let mut evidence = Vec::with_capacity(receipts.len());
+        for (index, receipt) in &receipts {
+            let tlog_proof = self.tlog_proof(index.0, Arc::clone(&checkpoint)).await?;
+            evidence.push(proto::Evidence { receipt: Some(receipt.into()), tlog_proof });
+        }
+        Ok(Response::new(proto::GetEvidenceResponse { evidence, witnessed }))
     }
 
     type FetchDepositStream =
@@ -156,9 +198,33 @@ impl Service {
         method: &'static str,
         action: Action,
         case: Option<proto::Case>,
-    ) -> Result<Box<Receipt>, Status> {
+        arrived: Arrived,
+    ) -> Result<(Box<Receipt>, String), Status> {
+        let wanted = arrived.wants(case.as_ref())?;
         let case = self.admit(method, action, case)?;
-        self.file(case).await
+        let receipt = self.file(case).await?;
+        let tlog_proof = self.proof_of(&receipt, wanted).await;
+        Ok((receipt, tlog_proof))
+    }
+
+    /// The proof under a checkpoint that witnesses have cosigned, if one is wanted and comes in time. Whatever goes wrong, the
+    /// ruling is given.
+    async fn proof_of(&self, receipt: &Receipt, until: Option<Instant>) -> String {
+        let (Some(until), Ok(leaf)) = (until, Leaf::decode(&receipt.leaf)) else { return String::new() };
+        let (index, patience) = (leaf.index.0, until.saturating_duration_since(Instant::now()));
+        let proof = match self.witnessed(index, patience).await {
+            Ok((checkpoint, true)) => self.tlog_proof(index, checkpoint).await,
+            Ok((_, false)) => return String::new(),
+            Err(status) => Err(status),
+        };
+        proof.unwrap_or_else(|status| {
+            tracing::warn!(
+                index,
+                problem = status.message(),
+                "no proof of a leaf for a caller that wants one"
+            );
+            String::new()
+        })
     }
 
     /// Files a case that has no content.
@@ -316,6 +382,52 @@ fn flat<T>(read: Result<Result<T, EngineError>, Status>) -> Result<T, Status> {
 /// The longest receipt of a payment: less than one chunk.
 const RECEIPT_BYTES: u64 = 33_280;
 const _: () = assert!(limits::ENVELOPE_BYTES == 33_280 && limits::ENVELOPE_BYTES < limits::CHUNK_BYTES);
+
+/// How many others than the log have signed. The publisher takes verified cosignatures only.
+fn witnesses(checkpoint: &SignedCheckpoint) -> usize {
+    let origin = checkpoint.checkpoint().origin.as_str();
+    checkpoint.note().signatures().iter().filter(|it| it.name() != origin).count()
+}
+
+/// When a call arrived, and how long it may take.
+#[derive(Clone, Copy)]
+struct Arrived {
+    at: Instant,
+    deadline: Option<Duration>,
+}
+
+impl Arrived {
+    fn new<T>(request: &Request<T>) -> Self {
+        let deadline = request.metadata().get("grpc-timeout").and_then(|it| it.to_str().ok());
+        Self { at: Instant::now(), deadline: deadline.and_then(parse_timeout) }
+    }
+
+    /// Until when the reply waits for witnesses; `None` if the case does not ask for them. A quarter of the call's time
+    /// is left for the reply: a ruling must not be lost by waiting.
+    fn wants(self, case: Option<&proto::Case>) -> Result<Option<Instant>, Status> {
+        if !super::log::is_witnessed(case.map_or(0, |case| case.assurance))? {
+            return Ok(None);
+        }
+        let most = super::log::WAIT_DEFAULT;
+        let patience = self.deadline.map_or(most, |deadline| most.min(deadline.saturating_mul(3) / 4));
+        Ok(self.at.checked_add(patience))
+    }
+}
+
+/// Reads the header `grpc-timeout`: at most 8 digits and a unit.
+fn parse_timeout(text: &str) -> Option<Duration> {
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let number: u64 = digits.parse().ok().filter(|_| digits.len() <= 8)?;
+    Some(match unit {
+        "H" => Duration::from_secs(number.saturating_mul(3600)),
+        "M" => Duration::from_secs(number.saturating_mul(60)),
+        "S" => Duration::from_secs(number),
+        "m" => Duration::from_millis(number),
+        "u" => Duration::from_micros(number),
+        "n" => Duration::from_nanos(number),
+        _ => return None,
+    })
+}
 
 /// What a log line says about a case.
 struct About {

@@ -12,9 +12,11 @@
 //! | too slow | DEADLINE_EXCEEDED | |
 //! | no answer from a payment's rail | UNAVAILABLE | when to come back |
 //! | a rail that this arbiter does not reach, or that does not serve the payment | FAILED_PRECONDITION | precondition |
+//! | only reads are served | UNAVAILABLE | when to come back |
 //! | draining, stopped | UNAVAILABLE | when to come back |
 //! | outside a range of the log | OUT_OF_RANGE, NOT_FOUND | |
 //! | the store, a damaged key, no randomness | INTERNAL | |
+//! | the record of an exchange was lost, its leaf is there | DATA_LOSS | |
 //!
 //! Invariants
 //! - Every error has exactly one `ErrorInfo` with a stable reason; programs match on it, never on the text.
@@ -66,8 +68,13 @@ pub mod reason {
     pub const RAIL_UNKNOWN: &str = "RAIL_UNKNOWN";
     /// The payment's rail does not serve such a payment.
     pub const RAIL_UNSERVED: &str = "RAIL_UNSERVED";
+    /// The arbiter found that its log is damaged or older than what it has published: it decides and signs nothing before its
+    /// operator has acted; ask again later.
+    pub const READ_ONLY: &str = "READ_ONLY";
     /// The system gives no randomness to seal with.
     pub const RANDOMNESS_FAILED: &str = "RANDOMNESS_FAILED";
+    /// The arbiter lost the record of this exchange; a leaf of its log shows that it ruled. The operator is at fault.
+    pub const RULING_LOST: &str = "RULING_LOST";
     /// The range is not within the log.
     pub const RANGE_INVALID: &str = "RANGE_INVALID";
     /// The engine has stopped; the arbiter will be started again.
@@ -312,6 +319,8 @@ pub fn engine(error: &EngineError) -> Status {
             let message = "the arbiter cannot read what it stored or holds; its operator must look at the log and run fsck";
             Problem::new(Code::Internal, reason::STORE_FAILED, message).status()
         }
+        // The API has no way to ask for an erasure.
+        EngineError::NotErasable(_) => unexpected("erase"),
         EngineError::Full { size_bytes, held, maximum } => full(error, *size_bytes, *held, *maximum),
         EngineError::OutOfRange { size } => {
             Problem::new(Code::OutOfRange, reason::RANGE_INVALID, error.to_string())
@@ -319,7 +328,15 @@ pub fn engine(error: &EngineError) -> Status {
                 .status()
         }
         EngineError::Overloaded => overloaded(),
+        EngineError::ReadOnly => {
+            let message = format!("{error}; send the same request again later");
+            let problem = Problem::new(Code::Unavailable, reason::READ_ONLY, message);
+            problem.retry(Duration::from_secs(60)).status()
+        }
         EngineError::Refused(it) => refused(it),
+        EngineError::RulingLost { leaf } => {
+            Problem::new(Code::DataLoss, reason::RULING_LOST, error.to_string()).with("leaf", leaf).status()
+        }
         EngineError::Unsealed => {
             Problem::new(Code::Internal, reason::RANDOMNESS_FAILED, error.to_string()).status()
         }

@@ -18,6 +18,7 @@ use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use thiserror::Error;
 use zeroize::{Zeroize, Zeroizing};
 
@@ -95,15 +96,21 @@ pub(super) fn read_private(path: &Path) -> Result<Zeroizing<String>, KeyFileErro
     Ok(text)
 }
 
-/// Reads the keys.
-pub fn load(path: &Path) -> Result<Keys, KeyFileError> {
+/// What a key file of this version holds.
+pub(super) fn stored<S: DeserializeOwned>(
+    path: &Path,
+    version: impl Fn(&S) -> u32,
+) -> Result<S, KeyFileError> {
     let text = read_private(path)?;
     let malformed = |problem| KeyFileError::Malformed { path: path.to_owned(), problem };
-    let stored: Stored =
-        toml::from_str(&text).map_err(|_| malformed("unknown, missing or malformed keys"))?;
-    if stored.version != VERSION {
-        return Err(malformed("another version"));
-    }
+    let stored = toml::from_str(&text).map_err(|_| malformed("unknown, missing or malformed keys"))?;
+    if version(&stored) == VERSION { Ok(stored) } else { Err(malformed("another version")) }
+}
+
+/// Reads the keys.
+pub fn load(path: &Path) -> Result<Keys, KeyFileError> {
+    let stored = stored(path, |it: &Stored| it.version)?;
+    let malformed = |problem| KeyFileError::Malformed { path: path.to_owned(), problem };
     let seed = |text: &str, problem| seed(text).ok_or_else(|| malformed(problem));
     Ok(Keys::from_seeds(&Seeds {
         arbiter: seed(&stored.arbiter_seed, "arbiter_seed is not 64 hexadecimal digits")?,
@@ -112,7 +119,7 @@ pub fn load(path: &Path) -> Result<Keys, KeyFileError> {
     }))
 }
 
-pub(super) const VERSION: u32 = 1;
+const VERSION: u32 = 1;
 const MAXIMUM_BYTES: usize = 4096;
 
 #[derive(Deserialize)]

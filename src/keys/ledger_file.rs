@@ -12,7 +12,7 @@ use arbiter_protocol::crypto::MemorySigner;
 use serde::Deserialize;
 use zeroize::Zeroize;
 
-use super::file::{KeyFileError, VERSION, random, read_private, seed, write};
+use super::file::{KeyFileError, random, seed, stored, write};
 
 /// Makes a new key and writes it to `path`, which must not exist.
 pub fn create(path: &Path) -> Result<MemorySigner, KeyFileError> {
@@ -24,13 +24,8 @@ pub fn create(path: &Path) -> Result<MemorySigner, KeyFileError> {
 
 /// Reads the key.
 pub fn load(path: &Path) -> Result<MemorySigner, KeyFileError> {
-    let text = read_private(path)?;
+    let stored = stored(path, |it: &Stored| it.version)?;
     let malformed = |problem| KeyFileError::Malformed { path: path.to_owned(), problem };
-    let stored: Stored =
-        toml::from_str(&text).map_err(|_| malformed("unknown, missing or malformed keys"))?;
-    if stored.version != VERSION {
-        return Err(malformed("another version"));
-    }
     let seed =
         seed(&stored.ledger_seed).ok_or_else(|| malformed("ledger_seed is not 64 hexadecimal digits"))?;
     Ok(MemorySigner::from_seed(&seed))

@@ -1,9 +1,11 @@
-//! The arbiter's secrets: two signing keys, the veil over the public log, and the keys that open escrows.
+//! The arbiter's secrets: two signing keys, the veil over the public log, what wraps the keys of exchanges, and the keys that
+//! open escrows.
 //!
 //! ```text
 //!  key file ──load──▶ Keys ─┬─ arbiter   signs verdicts, attestations, answers ┐ wrapped in a guard
 //!                           ├─ log       signs checkpoints                     ┘ by the engine
-//!                           ├─ veil      pseudonyms and salts of public leaves
+//!                           ├─ veil      pseudonyms in public leaves
+//!                           ├─ vault     wraps the key of each exchange: stored records, salts
 //!  a file for each epoch ──▶└─ escrow    opens what verdicts take out of escrow
 //! ```
 //!
@@ -17,13 +19,16 @@ pub mod escrow;
 pub mod file;
 pub mod guard;
 pub mod ledger_file;
+pub mod vault;
+pub mod witness_file;
 
 use std::sync::Arc;
 
 use arbiter_protocol::crypto::{MemorySigner, Signer};
 use arbiter_protocol::evidence::checkpoint::Origin;
 use arbiter_protocol::evidence::leaf::Pseudonym;
-use arbiter_protocol::ids::{Digest, ExchangeId};
+use arbiter_protocol::evidence::record::ExchangeKey;
+use arbiter_protocol::ids::ExchangeId;
 use arbiter_protocol::message::agreement::ArbiterIdentity;
 use arbiter_protocol::role::arbiter::RULES;
 use arbiter_protocol::ruling::sequencer::Veil;
@@ -32,6 +37,7 @@ use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use escrow::EscrowKeys;
+use vault::Vault;
 
 /// The three independent 32-byte secrets from which everything follows.
 pub struct Seeds {
@@ -39,7 +45,7 @@ pub struct Seeds {
     pub arbiter: Zeroizing<[u8; 32]>,
     /// Of the key that signs checkpoints.
     pub log: Zeroizing<[u8; 32]>,
-    /// Of pseudonyms and salts. Never change it: old receipts are made again with it.
+    /// Of pseudonyms, and of what wraps the keys of exchanges. Never change it: without it no record can be read.
     pub veil: Zeroizing<[u8; 32]>,
 }
 
@@ -48,6 +54,7 @@ pub struct Keys {
     arbiter: Box<dyn Signer>,
     log: Box<dyn Signer>,
     veil: SecretVeil,
+    vault: Arc<Vault>,
     escrow: Arc<EscrowKeys>,
 }
 
@@ -58,6 +65,7 @@ impl Keys {
             arbiter: Box::new(MemorySigner::from_seed(&seeds.arbiter)),
             log: Box::new(MemorySigner::from_seed(&seeds.log)),
             veil: SecretVeil::new(&seeds.veil),
+            vault: Arc::new(Vault::new(&seeds.veil)),
             escrow: Arc::default(),
         }
     }
@@ -88,6 +96,11 @@ impl Keys {
         &self.veil
     }
 
+    /// Wraps the keys of exchanges: a store needs it to read and write records.
+    pub const fn vault(&self) -> &Arc<Vault> {
+        &self.vault
+    }
+
     /// The arbiter that these keys make, with the rules of this program.
     pub fn identity(&self, log_origin: Origin) -> ArbiterIdentity {
         ArbiterIdentity {
@@ -99,28 +112,26 @@ impl Keys {
     }
 }
 
-/// Pseudonyms and salts as HMAC-SHA256 under keys derived from one seed.
-pub struct SecretVeil {
-    pseudonyms: Zeroizing<[u8; 32]>,
-    salts: Zeroizing<[u8; 32]>,
+/// The key of an exchange that is recorded for the first time (R-530).
+pub fn fresh_exchange_key() -> Result<ExchangeKey, getrandom::Error> {
+    let mut random = Zeroizing::new([0; 32]);
+    getrandom::fill(random.as_mut_slice())?;
+    Ok(ExchangeKey::new(random))
 }
 
+/// Pseudonyms as HMAC-SHA256 under a key derived from the seed of the veil.
+pub struct SecretVeil(Zeroizing<[u8; 32]>);
+
 impl SecretVeil {
-    /// Derives both keys from `seed`.
+    /// Derives the key from `seed`.
     pub fn new(seed: &Zeroizing<[u8; 32]>) -> Self {
-        let derive = |label: &[u8]| Zeroizing::new(keyed(seed, &[label]));
-        Self { pseudonyms: derive(b"arbiter veil v1 pseudonym"), salts: derive(b"arbiter veil v1 salt") }
+        Self(Zeroizing::new(keyed(seed, &[b"arbiter veil v1 pseudonym"])))
     }
 }
 
 impl Veil for SecretVeil {
     fn pseudonym(&self, exchange: &ExchangeId) -> Pseudonym {
-        Pseudonym(half(keyed(&self.pseudonyms, &[exchange.as_bytes()])))
-    }
-
-    fn salt(&self, statement: &Digest, field: &str) -> [u8; 16] {
-        // The digest has a fixed length, so digest and field cannot run into each other.
-        half(keyed(&self.salts, &[statement.as_bytes(), field.as_bytes()]))
+        Pseudonym(half(keyed(&self.0, &[exchange.as_bytes()])))
     }
 }
 
@@ -144,13 +155,10 @@ mod tests {
 
     /// Expected values computed with Python's `hmac` and `hashlib`.
     #[test]
-    fn pseudonyms_and_salts_are_the_documented_functions() {
+    fn pseudonyms_are_the_documented_function() {
         let veil = SecretVeil::new(&Zeroizing::new([1; 32]));
         let exchange = ExchangeId::from_bytes([2; 32]);
-        let digest = Digest::from_bytes([3; 32]);
         assert_eq!(hex::encode(veil.pseudonym(&exchange).0), "208af26921fac5cc88764c3bdff997e1");
-        assert_eq!(hex::encode(veil.salt(&digest, "offer")), "01373a4f08bdfddc58a754658ee5af3c");
-        assert_ne!(veil.salt(&digest, "offer"), veil.salt(&digest, "request"));
         let other = SecretVeil::new(&Zeroizing::new([4; 32]));
         assert_ne!(veil.pseudonym(&exchange), other.pseudonym(&exchange));
     }

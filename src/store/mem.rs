@@ -12,14 +12,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arbiter_protocol::message::agreement::ArbiterIdentity;
 
 use super::StoreError;
-use super::raw::{Durability, Expect, Pair, Raw, Turn, prepare};
+use super::raw::{Durability, Expect, Pair, Raw, Turn, Unswept as _, prepare};
 use super::schema::{Family, Write};
+use crate::keys::vault::Vault;
 
 /// A store in memory.
-#[derive(Debug)]
 pub struct MemStore {
     disk: Disk,
     turn: Turn,
+    vault: Arc<Vault>,
 }
 
 /// What is left of a [`MemStore`] when its process ends. Clones are the same disk.
@@ -67,13 +68,24 @@ impl Disk {
 
 impl MemStore {
     /// An empty store of this arbiter.
-    pub fn new(arbiter: &ArbiterIdentity) -> Result<Self, StoreError> {
-        Self::open(&Disk::default(), arbiter)
+    pub fn new(arbiter: &ArbiterIdentity, vault: &Arc<Vault>) -> Result<Self, StoreError> {
+        Self::open(&Disk::default(), arbiter, vault)
     }
 
-    /// Opens what a disk holds, as after a restart.
-    pub fn open(disk: &Disk, arbiter: &ArbiterIdentity) -> Result<Self, StoreError> {
-        let store = Self { disk: disk.clone(), turn: Turn::default() };
+    /// Opens what a disk holds, as after a restart. Contents that no record names are removed.
+    pub fn open(disk: &Disk, arbiter: &ArbiterIdentity, vault: &Arc<Vault>) -> Result<Self, StoreError> {
+        let store = Self::open_unswept(disk, arbiter, vault)?;
+        store.sweep()?;
+        Ok(store)
+    }
+
+    /// The same, but nothing is removed.
+    pub fn open_unswept(
+        disk: &Disk,
+        arbiter: &ArbiterIdentity,
+        vault: &Arc<Vault>,
+    ) -> Result<Self, StoreError> {
+        let store = Self { disk: disk.clone(), turn: Turn::default(), vault: Arc::clone(vault) };
         prepare(&store, arbiter, Expect::NewOrExisting)?;
         Ok(store)
     }
@@ -139,6 +151,10 @@ impl Raw for MemStore {
 
     fn turn(&self) -> &Turn {
         &self.turn
+    }
+
+    fn vault(&self) -> &Arc<Vault> {
+        &self.vault
     }
 }
 

@@ -6,15 +6,18 @@
 //! ```
 //! A store below only has to keep bytes; what they mean, and when they are damaged, is decided here.
 
-use std::sync::{Mutex, PoisonError};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use arbiter_protocol::evidence::leaf::Pseudonym;
 use arbiter_protocol::evidence::merkle::NodeId;
-use arbiter_protocol::ids::{Digest, ExchangeId};
+use arbiter_protocol::ids::{Digest, ExchangeId, LeafIndex};
 use arbiter_protocol::message::agreement::ArbiterIdentity;
 use arbiter_protocol::ruling::sequencer::{ContentId, Record};
 
-use super::schema::{self, Family, Write, damaged};
-use super::{Commit, ContentHead, Due, OpenOrder, Store, StoreError, StoredHead};
+use super::schema::{self, Family, SealedRecord, Write, damaged};
+use super::{By, Commit, ContentHead, Due, OpenOrder, Store, StoreError, StoredHead};
+use crate::keys::vault::Vault;
 
 /// Whether a write must survive power loss when it returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +41,12 @@ pub(super) trait Raw: Send + Sync + 'static {
     fn write(&self, writes: Vec<Write>, durability: Durability) -> Result<(), StoreError>;
     /// The one writer at a time.
     fn turn(&self) -> &Turn;
+    /// Wraps the keys of exchanges.
+    fn vault(&self) -> &Arc<Vault>;
+    /// Lets go of every byte that was removed or written over.
+    fn forget(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
 }
 
 /// Serialises commits. The lock owns whether an earlier commit failed: then nobody knows what is stored, and
@@ -54,7 +63,7 @@ pub(super) enum Expect {
     NewOrExisting,
 }
 
-/// Checks that the bytes below are ours and of this arbiter, or makes them so; removes garbage.
+/// Checks that the bytes below are ours and of this arbiter, or makes them so.
 pub(super) fn prepare(raw: &impl Raw, arbiter: &ArbiterIdentity, expect: Expect) -> Result<(), StoreError> {
     let expected = schema::fingerprint(arbiter);
     match format_version(raw)? {
@@ -75,7 +84,8 @@ pub(super) fn prepare(raw: &impl Raw, arbiter: &ArbiterIdentity, expect: Expect)
                 value: schema::FORMAT.to_be_bytes().to_vec(),
             };
             let identity = Write::put(Family::Meta, schema::IDENTITY_KEY.to_vec(), expected.as_bytes());
-            raw.write(vec![version, identity], Durability::Now)?;
+            let vault = Write::put(Family::Meta, schema::VAULT_KEY.to_vec(), &Raw::vault(raw).fingerprint());
+            raw.write(vec![version, identity, vault], Durability::Now)?;
         }
     }
     let found = value(raw, Family::Meta, schema::IDENTITY_KEY)?
@@ -84,14 +94,21 @@ pub(super) fn prepare(raw: &impl Raw, arbiter: &ArbiterIdentity, expect: Expect)
         let found = String::from_utf8_lossy(&found).into_owned();
         return Err(StoreError::OtherArbiter { found, expected });
     }
-    remove_garbage(raw)
+    if value(raw, Family::Meta, schema::VAULT_KEY)?.as_deref() != Some(&Raw::vault(raw).fingerprint()) {
+        return Err(StoreError::OtherVault);
+    }
+    Ok(())
 }
 
 /// The format version, readable in every version.
-pub(super) fn format_version(raw: &impl Raw) -> Result<Option<u32>, StoreError> {
-    let Some(bytes) = raw.get(Family::Meta, schema::FORMAT_KEY)? else { return Ok(None) };
+fn format_version(raw: &impl Raw) -> Result<Option<u32>, StoreError> {
+    raw.get(Family::Meta, schema::FORMAT_KEY)?.map(read_format).transpose()
+}
+
+/// Reads the value of the format version.
+pub(super) fn read_format(bytes: Vec<u8>) -> Result<u32, StoreError> {
     let bytes = bytes.try_into().map_err(|_| damaged(Family::Meta, schema::FORMAT_KEY, "not 4 bytes"))?;
-    Ok(Some(u32::from_be_bytes(bytes)))
+    Ok(u32::from_be_bytes(bytes))
 }
 
 /// Contents whose deposit was cut off by a crash.
@@ -106,7 +123,7 @@ fn remove_garbage(raw: &impl Raw) -> Result<(), StoreError> {
         for (key, _) in found {
             let id = key.as_slice().try_into().map(u64::from_be_bytes);
             let id = id.map_err(|_| damaged(Family::Unnamed, &key, "its key is not 8 bytes"))?;
-            writes.extend(removal(ContentId(id)));
+            writes.extend(schema::removal(ContentId(id)));
             removed = removed.saturating_add(1);
         }
         raw.write(writes, Durability::Now)?;
@@ -115,15 +132,6 @@ fn remove_garbage(raw: &impl Raw) -> Result<(), StoreError> {
         tracing::info!(removed, "removed contents that no ruling names");
     }
     Ok(())
-}
-
-fn removal(content: ContentId) -> [Write; 3] {
-    let key = schema::content_key(content);
-    [
-        Write::RemoveAll { family: Family::Chunks, start: key.clone() },
-        Write::Remove { family: Family::Contents, key: key.clone() },
-        Write::Remove { family: Family::Unnamed, key },
-    ]
 }
 
 /// One entry without its check bytes.
@@ -139,9 +147,15 @@ impl<R: Raw> Store for R {
     }
 
     fn record(&self, exchange: &ExchangeId) -> Result<Record, StoreError> {
-        match value(self, Family::Records, exchange.as_bytes())? {
-            None => Ok(Record::default()),
-            Some(bytes) => schema::decode_record(exchange, &bytes),
+        let part = |family| value(self, family, exchange.as_bytes());
+        let missing = |family| Err(damaged(family, exchange.as_bytes(), "missing"));
+        match (part(Family::Keys)?, part(Family::Records)?) {
+            (None, None) => Ok(Record::default()),
+            (Some(key), Some(record)) => {
+                schema::open_record(Raw::vault(self), exchange, &SealedRecord { key, record })
+            }
+            (None, Some(_)) => missing(Family::Keys),
+            (Some(_), None) => missing(Family::Records),
         }
     }
 
@@ -167,6 +181,62 @@ impl<R: Raw> Store for R {
         Ok(leaves)
     }
 
+    fn hashes(&self, level: u8, first: u64, count: usize) -> Result<Vec<Digest>, StoreError> {
+        let start = schema::node_key(NodeId { level, index: first });
+        let mut found = self.scan(Family::Nodes, &start, count)?.into_iter();
+        let mut hashes = Vec::new();
+        for index in (first..).take(count) {
+            let key = schema::node_key(NodeId { level, index });
+            let pair = found.next().filter(|(found, _)| *found == key);
+            let (_, stored) = pair.ok_or_else(|| damaged(Family::Nodes, &key, "missing"))?;
+            let hash = Digest::parse(&schema::unprotect(Family::Nodes, &key, stored)?, "node");
+            hashes.push(hash.map_err(|_| damaged(Family::Nodes, &key, "not 32 bytes"))?);
+        }
+        Ok(hashes)
+    }
+
+    fn indexed(&self, by: By, first: u64, count: usize) -> Result<Vec<u64>, StoreError> {
+        let mut indices = Vec::new();
+        for (key, stored) in self.scan(by.family(), &by.key(first), count)? {
+            // What comes after the last of ours is found by something else.
+            let Some(index) = by.index(&key) else { break };
+            schema::unprotect(by.family(), &key, stored)?;
+            indices.push(index);
+        }
+        Ok(indices)
+    }
+
+    fn index_entries(&self) -> Result<u64, StoreError> {
+        let mut entries = 0u64;
+        for family in [Family::ByEvent, Family::ByExchange] {
+            let mut from = Vec::new();
+            loop {
+                let page = self.scan(family, &from, PAGE)?;
+                let Some((last, _)) = page.last() else { break };
+                from = next(last);
+                entries = entries.saturating_add(u64::try_from(page.len()).unwrap_or(u64::MAX));
+            }
+        }
+        Ok(entries)
+    }
+
+    fn published(&self) -> Result<Option<String>, StoreError> {
+        let Some(bytes) = value(self, Family::Meta, schema::PUBLISHED_KEY)? else { return Ok(None) };
+        let note = String::from_utf8(bytes);
+        note.map(Some).map_err(|_| damaged(Family::Meta, schema::PUBLISHED_KEY, "not a note"))
+    }
+
+    fn publish(&self, note: &str) -> Result<(), StoreError> {
+        let mut failed = self.turn().0.lock().unwrap_or_else(PoisonError::into_inner);
+        if *failed {
+            return Err(StoreError::Io(String::from("an earlier commit failed; start again")));
+        }
+        let write = Write::put(Family::Meta, schema::PUBLISHED_KEY.to_vec(), note.as_bytes());
+        let result = self.write(vec![write], Durability::Now);
+        *failed = result.is_err();
+        result
+    }
+
     fn commit(&self, commit: &Commit) -> Result<(), StoreError> {
         let mut failed = self.turn().0.lock().unwrap_or_else(PoisonError::into_inner);
         if *failed {
@@ -176,20 +246,56 @@ impl<R: Raw> Store for R {
             return Err(StoreError::HeadMoved);
         }
         let before = commit.expected.as_ref().map_or(0, |head| head.commits);
-        assert_eq!(Some(commit.head.commits), before.checked_add(1), "invariant: commits are counted");
-        let result = self.write(schema::writes(commit), Durability::Now);
+        assert!(commit.head.commits > before, "invariant: commits are counted");
+        let result = self.write(schema::writes(commit, Raw::vault(self)), Durability::Now);
         *failed = result.is_err();
         result
     }
 
     fn exchanges(&self, after: Option<ExchangeId>, count: usize) -> Result<Vec<ExchangeId>, StoreError> {
         let from = after.map_or_else(Vec::new, |after| next(after.as_bytes()));
-        let found = self.scan(Family::Records, &from, count)?;
-        let id = |key: &[u8]| {
-            ExchangeId::parse(key, "exchange_id")
-                .map_err(|_| damaged(Family::Records, key, "its key is not 32 bytes"))
+        let id = |family, key: &[u8]| {
+            ExchangeId::parse(key, "exchange_id").map_err(|_| damaged(family, key, "its key is not 32 bytes"))
         };
-        found.iter().map(|(key, _)| id(key)).collect()
+        // Whoever reads a record without its key, or a key without its record, finds it damaged.
+        let mut exchanges = BTreeSet::new();
+        for family in [Family::Keys, Family::Records] {
+            for (key, _) in self.scan(family, &from, count)? {
+                exchanges.insert(id(family, &key)?);
+            }
+        }
+        Ok(exchanges.into_iter().take(count).collect())
+    }
+
+    fn erased(&self, pseudonym: &Pseudonym) -> Result<Option<LeafIndex>, StoreError> {
+        let Some(bytes) = value(self, Family::Erased, &pseudonym.0)? else { return Ok(None) };
+        let erased = schema::decode_erased(&pseudonym.0, &bytes);
+        let (_, leaf) =
+            erased.ok_or_else(|| damaged(Family::Erased, &pseudonym.0, "not the index of a leaf"))?;
+        Ok(Some(leaf))
+    }
+
+    fn erasures(
+        &self,
+        after: Option<Pseudonym>,
+        count: usize,
+    ) -> Result<Vec<(Pseudonym, LeafIndex)>, StoreError> {
+        let from = after.map_or_else(Vec::new, |after| next(&after.0));
+        let read = |(key, stored): Pair| {
+            let value = schema::unprotect(Family::Erased, &key, stored)?;
+            schema::decode_erased(&key, &value).ok_or_else(|| damaged(Family::Erased, &key, "not an erasure"))
+        };
+        self.scan(Family::Erased, &from, count)?.into_iter().map(read).collect()
+    }
+
+    fn declared_policy(&self) -> Result<Option<Digest>, StoreError> {
+        let Some(bytes) = value(self, Family::Meta, schema::POLICY_KEY)? else { return Ok(None) };
+        let digest = Digest::parse(&bytes, "policy");
+        digest.map(Some).map_err(|_| damaged(Family::Meta, schema::POLICY_KEY, "not 32 bytes"))
+    }
+
+    fn forget_history(&self) -> Result<(), StoreError> {
+        self.forget()
     }
 
     fn open_orders(&self, after: Option<&OpenOrder>, count: usize) -> Result<Vec<OpenOrder>, StoreError> {
@@ -199,6 +305,20 @@ impl<R: Raw> Store for R {
 
     fn standing(&self, count: usize) -> Result<Vec<Due>, StoreError> {
         keys(Family::Standing, self.scan(Family::Standing, &[], count)?, schema::decode_standing_key)
+    }
+
+    fn lost(&self, exchange: &Pseudonym) -> Result<Option<LeafIndex>, StoreError> {
+        let Some(bytes) = value(self, Family::Lost, &exchange.0)? else { return Ok(None) };
+        let lost = schema::decode_lost(&exchange.0, &bytes);
+        lost.map(|(_, leaf)| Some(leaf)).ok_or_else(|| damaged(Family::Lost, &exchange.0, "not an index"))
+    }
+
+    fn all_lost(&self) -> Result<Vec<(Pseudonym, LeafIndex)>, StoreError> {
+        let read = |(key, stored): Pair| {
+            let value = schema::unprotect(Family::Lost, &key, stored)?;
+            schema::decode_lost(&key, &value).ok_or_else(|| damaged(Family::Lost, &key, "not an index"))
+        };
+        self.scan(Family::Lost, &[], usize::MAX)?.into_iter().map(read).collect()
     }
 
     fn put_chunk(&self, content: ContentId, chunk: u64, sealed: &[u8]) -> Result<(), StoreError> {
@@ -226,8 +346,7 @@ impl<R: Raw> Store for R {
         loop {
             let page = self.scan(Family::Contents, &from, PAGE)?;
             let Some((last, _)) = page.last() else { return Ok(chunks) };
-            // The least key above the last one.
-            from = [last.as_slice(), &[0]].concat();
+            from = next(last);
             for (key, stored) in page {
                 let value = schema::unprotect(Family::Contents, &key, stored);
                 let head = value.ok().as_deref().and_then(schema::decode_content);
@@ -241,11 +360,29 @@ impl<R: Raw> Store for R {
     }
 
     fn remove_content(&self, content: ContentId) -> Result<(), StoreError> {
-        self.write(removal(content).to_vec(), Durability::Later)
+        self.write(schema::removal(content).to_vec(), Durability::Later)
     }
 }
 
 const PAGE: usize = 1000;
+
+/// A store that was opened without removing what no record names: a journal may still name it.
+pub trait Unswept: Store {
+    /// Removes every content that no record names.
+    fn sweep(&self) -> Result<(), StoreError>;
+    /// What wraps the keys of exchanges.
+    fn vault(&self) -> &Arc<Vault>;
+}
+
+impl<R: Raw> Unswept for R {
+    fn sweep(&self) -> Result<(), StoreError> {
+        remove_garbage(self)
+    }
+
+    fn vault(&self) -> &Arc<Vault> {
+        Raw::vault(self)
+    }
+}
 
 /// Access below the contract, for tests that damage a store.
 #[cfg(any(test, feature = "testing"))]

@@ -14,35 +14,59 @@
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use arbiter_protocol::message::agreement::ArbiterIdentity;
 use rocksdb::{
-    ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, Direction, IteratorMode,
-    LogLevel, Options, WriteBatch, WriteOptions,
+    BottommostLevelCompaction, ColumnFamily, ColumnFamilyDescriptor, CompactOptions, DB, DBCompressionType,
+    DBRecoveryMode, Direction, FlushOptions, IteratorMode, LogLevel, Options, WaitForCompactOptions,
+    WriteBatch, WriteOptions,
 };
 
 use super::StoreError;
-use super::raw::{Durability, Expect, Pair, Raw, Turn, format_version, prepare};
-use super::schema::{FORMAT, Family, Write};
+use super::raw::{Durability, Expect, Pair, Raw, Turn, Unswept as _, prepare, read_format};
+use super::schema::{FORMAT, FORMAT_KEY, Family, Write};
+use crate::keys::vault::Vault;
 
 /// A data folder.
 pub struct RocksStore {
     db: DB,
     turn: Turn,
+    vault: Arc<Vault>,
 }
 
 impl RocksStore {
-    /// Opens the data folder of this arbiter; makes it if it is not there.
-    pub fn open(path: &Path, arbiter: &ArbiterIdentity) -> Result<Self, StoreError> {
-        Self::open_as(path, arbiter, Expect::NewOrExisting)
+    /// Opens the data folder of this arbiter; makes it if it is not there. Contents that no record names are removed.
+    pub fn open(path: &Path, arbiter: &ArbiterIdentity, vault: &Arc<Vault>) -> Result<Self, StoreError> {
+        let store = Self::open_unswept(path, arbiter, vault)?;
+        store.sweep()?;
+        Ok(store)
     }
 
-    /// Opens a data folder that must hold a log already.
-    pub fn open_existing(path: &Path, arbiter: &ArbiterIdentity) -> Result<Self, StoreError> {
-        Self::open_as(path, arbiter, Expect::Existing)
+    /// The same, but nothing is removed: for [`Journaled`](super::journal::Journaled), which does it later.
+    pub fn open_unswept(
+        path: &Path,
+        arbiter: &ArbiterIdentity,
+        vault: &Arc<Vault>,
+    ) -> Result<Self, StoreError> {
+        Self::open_as(path, arbiter, vault, Expect::NewOrExisting)
     }
 
-    fn open_as(path: &Path, arbiter: &ArbiterIdentity, expect: Expect) -> Result<Self, StoreError> {
+    /// Opens a data folder that must hold a log already. Nothing is removed.
+    pub fn open_existing(
+        path: &Path,
+        arbiter: &ArbiterIdentity,
+        vault: &Arc<Vault>,
+    ) -> Result<Self, StoreError> {
+        Self::open_as(path, arbiter, vault, Expect::Existing)
+    }
+
+    fn open_as(
+        path: &Path,
+        arbiter: &ArbiterIdentity,
+        vault: &Arc<Vault>,
+        expect: Expect,
+    ) -> Result<Self, StoreError> {
         let failed = |error: std::io::Error| StoreError::Io(error.to_string());
         let other = || StoreError::Io(String::from("it is not empty and holds no log: name another folder"));
         let used = path.join("CURRENT").exists();
@@ -55,7 +79,7 @@ impl RocksStore {
                 return Err(other());
             }
         }
-        let store = Self { db: open_db(path, used)?, turn: Turn::default() };
+        let store = Self { db: open_db(path, used)?, turn: Turn::default(), vault: Arc::clone(vault) };
         prepare(&store, arbiter, expect)?;
         Ok(store)
     }
@@ -100,6 +124,27 @@ impl Raw for RocksStore {
     fn turn(&self) -> &Turn {
         &self.turn
     }
+
+    fn vault(&self) -> &Arc<Vault> {
+        &self.vault
+    }
+
+    /// Removed values are in old log files until every family is flushed, and in old tables until they are compacted.
+    fn forget(&self) -> Result<(), StoreError> {
+        let families = Family::ALL.iter().map(|it| self.family(*it)).collect::<Result<Vec<_>, _>>()?;
+        let mut flush = FlushOptions::default();
+        flush.set_wait(true);
+        self.db.flush_cfs_opt(&families, &flush).map_err(failed)?;
+        let mut options = CompactOptions::default();
+        options.set_bottommost_level_compaction(BottommostLevelCompaction::Force);
+        options.set_exclusive_manual_compaction(true);
+        // Nothing is ever removed from the log itself, which may be large.
+        let public = [Family::Leaves, Family::Meta, Family::Nodes];
+        for family in Family::ALL.into_iter().filter(|it| !public.contains(it)) {
+            self.db.compact_range_cf_opt(self.family(family)?, None::<&[u8]>, None::<&[u8]>, &options);
+        }
+        self.db.wait_for_compact(&WaitForCompactOptions::default()).map_err(failed)
+    }
 }
 
 /// Whether a folder without a database has nothing in it but what RocksDB leaves when it is cut off early.
@@ -125,8 +170,9 @@ fn open_db(path: &Path, used: bool) -> Result<DB, StoreError> {
     }
     if used && present.iter().any(|name| name == Family::Meta.name()) {
         // Either we were cut off while making the folder, or another version made it.
-        let store = RocksStore { db: open_families(&options(), path, &present)?, turn: Turn::default() };
-        match format_version(&store)? {
+        let db = open_families(&options(), path, &present)?;
+        let meta = db.cf_handle(Family::Meta.name()).map(|meta| db.get_cf(meta, FORMAT_KEY).map_err(failed));
+        match meta.transpose()?.flatten().map(read_format).transpose()? {
             None => {}
             Some(FORMAT) => {
                 let detail = format!("no {}", missing.join(", no "));

@@ -5,47 +5,72 @@
 //! | `meta` | `format` | version, 4 bytes, never protected so that every version can read it | refusing to guess |
 //! | `meta` | `identity` | fingerprint of the arbiter, hexadecimal text | refusing another arbiter's folder |
 //! | `meta` | `head` | commits, size, root, time | availability: the root is rebuilt at start |
-//! | `records` | exchange id | [`Record`] as protobuf | availability: `fsck` decides it again |
+//! | `meta` | `vault` | fingerprint of what wraps the keys | refusing another key file |
+//! | `meta` | `policy` | SHA-256 of the policy declared last; absent before the first | knowing a change: `fsck` compares |
+//! | `meta` | `published` | the newest published checkpoint, a note with cosignatures | going on from it: compared with the tree at start |
+//! | `records` | exchange id | nonce and [`Record`] as protobuf, sealed under the exchange's key | availability: `fsck` decides it again |
+//! | `keys` | exchange id | nonce and the exchange's key, wrapped (`crate::keys::vault`) | confidentiality: gone, the record and its salts are |
+//! | `erased` | pseudonym | index of the erasure leaf, 8 bytes | refusing a second verdict: `fsck` compares |
 //! | `leaves` | index | the leaf exactly as hashed | availability: the root commits to it |
 //! | `nodes` | level, index | 32-byte hash | availability: the root commits to it |
 //! | `contents` | content id | encapsulated key, number of chunks | availability: sealed to the recipient |
 //! | `chunks` | content id, chunk | sealed bytes | availability: sealed to the recipient |
 //! | `orders` | ledger, exchange id, role | empty; there while a ledger has not answered the arbiter's order | finding what is open: `fsck` compares |
 //! | `standing` | time, exchange id, role | empty; there while a request waits for that time | finding what is due: `fsck` compares |
+//! | `lost` | pseudonym | index of the leaf that tells of it; there while leaves came back without their record | refusing a second verdict |
 //! | `unnamed` | content id | empty; there while no record names the content | removing garbage |
+//! | `by_event` | name of the event, 0, index | empty; one for each leaf | finding leaves: `fsck` compares |
+//! | `by_exchange` | pseudonym, index | empty; one for each leaf | finding leaves: `fsck` compares |
 //!
 //! Every value but `format` starts with 8 check bytes of SHA-256 over family, key and value, so that a value
 //! that was altered or moved is noticed when it is read, before anything is signed. They stop accidents;
 //! against an attacker with write access stand the signed tree and `fsck`.
 //!
+//! A record and its key are written, and removed, in one commit.
+//!
 //! Invariants: one encoding a value (decode-then-encode gives the same bytes); a damaged value is an error
 //! that names the entry, never a default.
 
 use arbiter_protocol::escrow::Escrow;
+use arbiter_protocol::evidence::leaf::{Event, Leaf, Pseudonym};
 use arbiter_protocol::evidence::merkle::NodeId;
 use arbiter_protocol::exchange::selection::{ByRole, Role};
 use arbiter_protocol::ids::{Digest, ExchangeId, LeafIndex, PublicKey};
 use arbiter_protocol::message::agreement::ArbiterIdentity;
 use arbiter_protocol::message::wire;
+use arbiter_protocol::ruling::notice::Erased;
 use arbiter_protocol::ruling::sequencer::{ContentId, LedgerAnswer, Logged, Record, Standing, genesis_token};
 use arbiter_protocol::statement::{Envelope, Payload, Signed};
 use arbiter_protocol::time::UnixMillis;
 use prost::Message as _;
+use zeroize::Zeroizing;
 
 use super::{Commit, ContentHead, Due, OpenOrder, StoreError, StoredHead};
+use crate::keys::vault::{self, Place, Vault};
 
-/// The version of everything in this module. 1 had no escrows, 2 no payments.
-pub const FORMAT: u32 = 3;
+/// The version of everything in this module. 1 had no escrows, 2 no payments, 3 kept records in the clear, had no indices of the
+/// log and no lost rulings.
+pub const FORMAT: u32 = 4;
 
 /// A column family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Family {
+    /// Leaves by what happened.
+    ByEvent,
+    /// Leaves by the pseudonym of their exchange.
+    ByExchange,
     /// Sealed bytes.
     Chunks,
     /// What opens sealed bytes.
     Contents,
+    /// Exchanges that were erased.
+    Erased,
+    /// Keys of exchanges, wrapped.
+    Keys,
     /// Leaves as hashed.
     Leaves,
+    /// Exchanges whose leaves came back, but not their records.
+    Lost,
     /// Version, identity, head.
     Meta,
     /// Complete tree nodes.
@@ -62,10 +87,15 @@ pub enum Family {
 
 impl Family {
     /// Every family of this version.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 14] = [
+        Self::ByEvent,
+        Self::ByExchange,
         Self::Chunks,
         Self::Contents,
+        Self::Erased,
+        Self::Keys,
         Self::Leaves,
+        Self::Lost,
         Self::Meta,
         Self::Nodes,
         Self::Orders,
@@ -77,9 +107,14 @@ impl Family {
     /// The name on disk.
     pub const fn name(self) -> &'static str {
         match self {
+            Self::ByEvent => "by_event",
+            Self::ByExchange => "by_exchange",
             Self::Chunks => "chunks",
             Self::Contents => "contents",
+            Self::Erased => "erased",
+            Self::Keys => "keys",
             Self::Leaves => "leaves",
+            Self::Lost => "lost",
             Self::Meta => "meta",
             Self::Nodes => "nodes",
             Self::Orders => "orders",
@@ -94,8 +129,54 @@ impl Family {
 pub const FORMAT_KEY: &[u8] = b"format";
 /// The key of the arbiter's fingerprint.
 pub const IDENTITY_KEY: &[u8] = b"identity";
+/// The key of the fingerprint of the vault.
+pub const VAULT_KEY: &[u8] = b"vault";
+/// The key of the policy declared last.
+pub const POLICY_KEY: &[u8] = b"policy";
 /// The key of the head.
 pub const HEAD_KEY: &[u8] = b"head";
+/// The key of the newest published checkpoint.
+pub const PUBLISHED_KEY: &[u8] = b"published";
+
+/// By what leaves can be found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// What happened.
+    Event(Event),
+    /// Which exchange.
+    Exchange(Pseudonym),
+}
+
+impl By {
+    /// Where the index is.
+    pub const fn family(self) -> Family {
+        match self {
+            Self::Event(_) => Family::ByEvent,
+            Self::Exchange(_) => Family::ByExchange,
+        }
+    }
+
+    /// Key of the leaf at `index`.
+    pub fn key(self, index: u64) -> Vec<u8> {
+        let index = index.to_be_bytes();
+        match self {
+            // No name holds a zero byte, so none is the start of another.
+            Self::Event(event) => [event.name().as_bytes(), &[0], &index].concat(),
+            Self::Exchange(pseudonym) => [&pseudonym.0[..], &index].concat(),
+        }
+    }
+
+    /// The leaf that a key is of; `None` if it is another's.
+    pub fn index(self, key: &[u8]) -> Option<u64> {
+        let index = u64::from_be_bytes(*key.last_chunk()?);
+        (self.key(index) == key).then_some(index)
+    }
+
+    /// What finds this leaf.
+    pub const fn both(leaf: &Leaf) -> [Self; 2] {
+        [Self::Event(leaf.event), Self::Exchange(leaf.exchange)]
+    }
+}
 
 /// What a data folder calls its owner: everything that an agreement names about an arbiter, hashed.
 pub fn fingerprint(arbiter: &ArbiterIdentity) -> String {
@@ -193,7 +274,14 @@ pub fn damaged(family: Family, key: &[u8], how: &str) -> StoreError {
             let (level, index) = key.split_at_checked(1).unwrap_or_default();
             format!("{} of level {}", number(index), level.first().copied().unwrap_or_default())
         }
-        Family::Orders | Family::Records | Family::Standing => hex::encode(key),
+        Family::ByEvent
+        | Family::ByExchange
+        | Family::Erased
+        | Family::Keys
+        | Family::Lost
+        | Family::Orders
+        | Family::Records
+        | Family::Standing => hex::encode(key),
     };
     StoreError::Damaged { what: family.one(), detail: format!("{entry}: {how}") }
 }
@@ -202,9 +290,14 @@ impl Family {
     /// What one entry is called in errors.
     const fn one(self) -> &'static str {
         match self {
+            Self::ByEvent => "index entry of an event",
+            Self::ByExchange => "index entry of an exchange",
             Self::Chunks => "chunk",
             Self::Contents => "content",
+            Self::Erased => "erasure",
+            Self::Keys => "key of an exchange",
             Self::Leaves => "leaf",
+            Self::Lost => "mark of a lost ruling",
             Self::Meta => "entry",
             Self::Nodes => "node",
             Self::Orders => "open order",
@@ -253,7 +346,7 @@ impl Write {
 
 /// Everything that a commit writes, at once. The tree comes first and the head last: if a file system breaks its word and
 /// only the beginning is there, the tree is longer than the head says, and the next start refuses.
-pub fn writes(commit: &Commit) -> Vec<Write> {
+pub fn writes(commit: &Commit, vault: &Vault) -> Vec<Write> {
     let count = u64::try_from(commit.leaves.len()).expect("invariant: a batch has few leaves");
     let first = commit.head.size.checked_sub(count).expect("invariant: new leaves end at the new size");
     let mut writes = Vec::new();
@@ -262,22 +355,109 @@ pub fn writes(commit: &Commit) -> Vec<Write> {
     }
     for (index, leaf) in (first..).zip(&commit.leaves) {
         writes.push(Write::put(Family::Leaves, leaf_key(index), leaf));
+        writes.extend(indexed(index, leaf));
     }
     for (exchange, record) in &commit.records {
-        writes.push(match *record == Record::default() {
+        writes.extend(match record.is_blank() {
             // A request stood, and was let go.
-            true => Write::Remove { family: Family::Records, key: exchange.to_vec() },
-            false => Write::put(Family::Records, exchange.to_vec(), &encode_record(record)),
+            true => forgotten(exchange),
+            false => kept(vault, exchange, record),
         });
         writes.extend(named(record));
         writes.extend(orders(exchange, record));
         writes.extend(standing(exchange, record));
     }
+    for (exchange, leaf) in &commit.lost {
+        writes.push(Write::put(Family::Lost, exchange.0.to_vec(), &leaf.0.to_be_bytes()));
+    }
     for due in &commit.decided {
         writes.push(Write::Remove { family: Family::Standing, key: standing_key(due) });
     }
+    for erased in &commit.erased {
+        writes.extend(erasure(erased));
+    }
+    if let Some(policy) = &commit.policy {
+        writes.push(Write::put(Family::Meta, POLICY_KEY.to_vec(), policy.as_bytes()));
+    }
     writes.push(Write::put(Family::Meta, HEAD_KEY.to_vec(), &encode_head(&commit.head)));
     writes
+}
+
+/// A record as it is kept, here and in every journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SealedRecord {
+    /// The key of the exchange, wrapped: the value in family `keys`.
+    pub key: Vec<u8>,
+    /// The record, sealed under it: the value in family `records`.
+    pub record: Vec<u8>,
+}
+
+/// Seals a record that is not blank.
+pub fn seal_record(vault: &Vault, exchange: &ExchangeId, record: &Record) -> SealedRecord {
+    let key = record.key.as_ref().expect("invariant R-530: a record that is kept has its key");
+    let plain = Zeroizing::new(encode_record(record));
+    let sealed = vault::seal_record(key, place(Family::Records, exchange), &plain);
+    SealedRecord { key: vault.wrap(place(Family::Keys, exchange), key), record: sealed }
+}
+
+fn kept(vault: &Vault, exchange: &ExchangeId, record: &Record) -> [Write; 2] {
+    let SealedRecord { key, record } = seal_record(vault, exchange, record);
+    [
+        Write::put(Family::Keys, exchange.to_vec(), &key),
+        Write::put(Family::Records, exchange.to_vec(), &record),
+    ]
+}
+
+/// Opens what [`seal_record`] sealed.
+pub fn open_record(
+    vault: &Vault,
+    exchange: &ExchangeId,
+    sealed: &SealedRecord,
+) -> Result<Record, StoreError> {
+    let closed = |family| damaged(family, exchange.as_bytes(), "does not open with this key file");
+    let key = vault.unwrap(place(Family::Keys, exchange), &sealed.key).ok_or_else(|| closed(Family::Keys))?;
+    let plain = vault::open_record(&key, place(Family::Records, exchange), &sealed.record);
+    let record = decode_record(exchange, &plain.ok_or_else(|| closed(Family::Records))?)?;
+    Ok(Record { key: Some(key), ..record })
+}
+
+const fn place(family: Family, exchange: &ExchangeId) -> Place<'_> {
+    Place { family: family.name(), key: exchange.as_bytes() }
+}
+
+fn forgotten(exchange: &ExchangeId) -> [Write; 2] {
+    [Family::Keys, Family::Records].map(|family| Write::Remove { family, key: exchange.to_vec() })
+}
+
+/// key, record and contents go; what is left says that there was something, and when it went.
+fn erasure(erased: &Erased) -> impl Iterator<Item = Write> {
+    let mark = Write::put(Family::Erased, erased.pseudonym.0.to_vec(), &erased.leaf.0.to_be_bytes());
+    let contents = erased.contents.iter().flat_map(|content| removal(*content));
+    erased.exchange.iter().flat_map(forgotten).chain(contents).chain([mark])
+}
+
+/// Reads an entry of [`Family::Erased`].
+pub fn decode_erased(key: &[u8], value: &[u8]) -> Option<(Pseudonym, LeafIndex)> {
+    let leaf = u64::from_be_bytes(value.try_into().ok()?);
+    Some((Pseudonym(key.try_into().ok()?), LeafIndex(leaf)))
+}
+
+/// Removes a content with its chunks.
+pub fn removal(content: ContentId) -> [Write; 3] {
+    let key = content_key(content);
+    [
+        Write::RemoveAll { family: Family::Chunks, start: key.clone() },
+        Write::Remove { family: Family::Contents, key: key.clone() },
+        Write::Remove { family: Family::Unnamed, key },
+    ]
+}
+
+/// By what the leaf at `index` is found.
+fn indexed(index: u64, leaf: &[u8]) -> impl Iterator<Item = Write> {
+    let leaf = Leaf::decode(leaf).ok();
+    leaf.into_iter()
+        .flat_map(|leaf| By::both(&leaf))
+        .map(move |by| Write::put(by.family(), by.key(index), &[]))
 }
 
 /// A content that a record names is no garbage any more.
@@ -333,6 +513,12 @@ pub fn decode_head(bytes: &[u8]) -> Option<StoredHead> {
     })
 }
 
+/// Reads an entry of the family `lost`.
+pub fn decode_lost(key: &[u8], value: &[u8]) -> Option<(Pseudonym, LeafIndex)> {
+    let leaf = LeafIndex(u64::from_be_bytes(value.try_into().ok()?));
+    Some((Pseudonym(key.try_into().ok()?), leaf))
+}
+
 /// The value of a content.
 pub fn encode_content(head: &ContentHead) -> Vec<u8> {
     [&head.encapsulated[..], &head.chunks.to_be_bytes()].concat()
@@ -344,7 +530,7 @@ pub fn decode_content(bytes: &[u8]) -> Option<ContentHead> {
     Some(ContentHead { encapsulated: *encapsulated, chunks: u64::from_be_bytes(chunks.try_into().ok()?) })
 }
 
-/// The value of a record.
+/// A record before it is sealed; its key is not in it.
 pub fn encode_record(record: &Record) -> Vec<u8> {
     StoredRecord {
         version: FORMAT,
@@ -374,6 +560,7 @@ pub fn decode_record(exchange: &ExchangeId, bytes: &[u8]) -> Result<Record, Stor
     let attestation = |it: Option<StoredStatement>| it.map(load_logged).transpose().map_err(damaged);
     let answer = |it: Option<StoredAnswer>| it.map(load_answer).transpose().map_err(damaged);
     Ok(Record {
+        key: None,
         verdict,
         attestations: ByRole {
             originator: attestation(stored.originator_attestation)?,
@@ -545,7 +732,8 @@ pub(crate) fn unsigned<T: Payload>(payload: Vec<u8>) -> Option<Envelope> {
 const CHECK_BYTES: usize = 8;
 
 fn check(family: Family, key: &[u8], value: &[u8]) -> [u8; CHECK_BYTES] {
-    // No family name holds a zero byte, and all keys of a family have one length or are fixed names.
+    // No family name holds a zero byte, and all keys of a family have one length, are fixed names, or begin with one that
+    // ends in a zero byte.
     let digest = Digest::of(&[family.name().as_bytes(), &[0], key, &[0], value]);
     let mut check = [0; CHECK_BYTES];
     check.iter_mut().zip(digest.as_bytes()).for_each(|(to, from)| *to = *from);

@@ -8,13 +8,16 @@
 
 use std::collections::BTreeMap;
 
+use arbiter_protocol::evidence::leaf::{Event, Leaf, Pseudonym};
 use arbiter_protocol::evidence::merkle::NodeId;
+use arbiter_protocol::evidence::record::ExchangeKey;
 use arbiter_protocol::exchange::selection::ByRole;
 use arbiter_protocol::ids::{Digest, ExchangeId, LeafIndex};
 use arbiter_protocol::ruling::sequencer::{ContentId, Record};
-use arbiter_protocol::time::UnixMillis;
+use arbiter_protocol::time::{DurationMillis, UnixMillis};
+use zeroize::Zeroizing;
 
-use super::{Commit, ContentHead, Store, StoreError, StoredHead};
+use super::{By, Commit, ContentHead, Store, StoreError, StoredHead};
 
 /// Makes stores of one kind and lets them crash.
 pub trait Bench {
@@ -38,6 +41,9 @@ pub fn run(bench: &impl Bench) {
     removed_content_leaves_its_neighbours(bench);
     chunks_of_all_contents_are_counted(bench);
     many_commits_survive(bench);
+    leaves_are_found_by_event_and_by_exchange(bench);
+    hashes_are_read_in_one_run(bench);
+    what_is_published_survives(bench);
 }
 
 /// A commit after `before` with `leaves` and their hashes as nodes.
@@ -46,6 +52,8 @@ pub fn commit(before: Option<&StoredHead>, leaves: &[&[u8]]) -> Commit {
     let nodes = (size..).zip(leaves).map(|(index, leaf)| (NodeId { level: 0, index }, Digest::of(&[leaf])));
     Commit {
         decided: Vec::new(),
+        erased: Vec::new(),
+        policy: None,
         expected: before.cloned(),
         head: StoredHead {
             commits: commits + 1,
@@ -56,6 +64,7 @@ pub fn commit(before: Option<&StoredHead>, leaves: &[&[u8]]) -> Commit {
         records: BTreeMap::new(),
         nodes: nodes.collect(),
         leaves: leaves.iter().map(|leaf| leaf.to_vec()).collect(),
+        lost: Vec::new(),
     }
 }
 
@@ -65,7 +74,8 @@ fn exchange(byte: u8) -> ExchangeId {
 
 fn record(content: Option<ContentId>) -> Record {
     let held = ByRole { originator: content, responder: None };
-    Record { held, leaves: 2, last_leaf: Some(LeafIndex(0)), ..Record::default() }
+    let key = ExchangeKey::new(Zeroizing::new([9; 32]));
+    Record { held, leaves: 2, last_leaf: Some(LeafIndex(0)), ..Record::new(key) }
 }
 
 fn a_new_store_is_empty(bench: &impl Bench) {
@@ -280,4 +290,72 @@ fn many_commits_survive(bench: &impl Bench) {
     let store = bench.reopen(store);
     assert_eq!(store.head().unwrap(), head);
     assert_eq!(store.leaves(0, 99).unwrap().len(), 60);
+}
+
+/// each leaf by both, in order, from where it is asked.
+fn leaves_are_found_by_event_and_by_exchange(bench: &impl Bench) {
+    let leaf = |index: u64, event: Event, exchange: u8| Leaf {
+        index: LeafIndex(index),
+        event,
+        reason: "R-404",
+        time: UnixMillis(index),
+        clock_uncertainty: DurationMillis(1),
+        exchange: Pseudonym([exchange; 16]),
+        sequence: 0,
+        previous: None,
+        policy: Digest::of(&[]),
+        build: Digest::of(&[]),
+        issuer: [0; 4],
+        token: Digest::of(&[]),
+        record: Digest::of(&[]),
+    };
+    use Event::{Genesis, VerdictAborted, VerdictReplaced};
+    let all = [
+        (Genesis, 0),
+        (VerdictAborted, 1),
+        (VerdictReplaced, 255),
+        (VerdictAborted, 255),
+        (VerdictAborted, 1),
+    ];
+    let leaves: Vec<_> = (0..).zip(all).map(|(index, (event, by))| leaf(index, event, by).encode()).collect();
+    let store = bench.open();
+    let first = commit(None, &[&leaves[0], &leaves[1], &leaves[2]]);
+    store.commit(&first).unwrap();
+    let second = commit(Some(&first.head), &[&leaves[3], &leaves[4]]);
+    store.commit(&second).unwrap();
+    let store = bench.reopen(store);
+    let found = |by, first, count| store.indexed(by, first, count).unwrap();
+    assert_eq!(found(By::Event(VerdictAborted), 0, 9), [1, 3, 4]);
+    assert_eq!(found(By::Event(VerdictAborted), 2, 1), [3]);
+    assert_eq!(found(By::Event(VerdictAborted), 5, 9), [0; 0]);
+    assert_eq!(found(By::Event(VerdictReplaced), 0, 9), [2]);
+    assert_eq!(found(By::Exchange(Pseudonym([1; 16])), 0, 9), [1, 4]);
+    assert_eq!(found(By::Exchange(Pseudonym([255; 16])), 3, 9), [3]);
+    assert_eq!(found(By::Exchange(Pseudonym([9; 16])), 0, 9), [0; 0]);
+    assert_eq!(store.index_entries().unwrap(), 10);
+}
+
+fn hashes_are_read_in_one_run(bench: &impl Bench) {
+    let store = bench.open();
+    let first = commit(None, &[b"a", b"b", b"c"]);
+    store.commit(&first).unwrap();
+    let all: Vec<_> = first.nodes.iter().map(|(_, hash)| *hash).collect();
+    assert_eq!(store.hashes(0, 0, 3).unwrap(), all);
+    assert_eq!(store.hashes(0, 1, 1).unwrap(), all[1..2]);
+    assert_eq!(store.hashes(0, 3, 0).unwrap(), []);
+    for (level, index, count) in [(0, 0, 4), (0, 3, 1), (1, 0, 1), (255, 0, 1)] {
+        let missing = store.hashes(level, index, count);
+        assert!(matches!(missing, Err(StoreError::Damaged { .. })), "{level} {index} {count}");
+    }
+}
+
+///
+fn what_is_published_survives(bench: &impl Bench) {
+    let store = bench.open();
+    assert_eq!(store.published().unwrap(), None);
+    store.publish("first").unwrap();
+    store.publish("second").unwrap();
+    let store = bench.reopen(store);
+    assert_eq!(store.published().unwrap().as_deref(), Some("second"));
+    assert_eq!(store.head().unwrap(), None, "it is not part of the log");
 }

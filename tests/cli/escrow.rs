@@ -322,10 +322,16 @@ async fn an_opened_signature_is_nowhere_in_the_clear() {
             }
         }
     }
-    // The search finds what is there: the escrow in a file of the data folder, the exchange in the log.
+    // the escrow is in the data folder, but sealed.
     let escrow = cast.escrow(&agreements[0], Role::Originator).to_bytes();
-    assert!(seen.iter().any(|(path, bytes)| path.starts_with(home.path("data")) && holds(bytes, &escrow)));
-    let id = agreements[0].exchange_id().to_string();
+    let data = home.path("data");
+    let in_data =
+        |part: &[u8]| seen.iter().any(|(path, bytes)| path.starts_with(&data) && holds(bytes, part));
+    assert!(!in_data(&escrow));
+    // The search finds what is there: the exchange in a file of the data folder, and in the log.
+    let id = agreements[0].exchange_id();
+    assert!(in_data(id.as_bytes()));
+    let id = id.to_string();
     assert!(seen.iter().any(|(path, bytes)| *path == log && holds(bytes, id.as_bytes())));
     assert!(fs::metadata(&log).unwrap().len() > 10_000, "it was talkative");
     assert!(text(&home.run(&["fsck"]).stdout).starts_with("clean"));

@@ -15,15 +15,16 @@ use arbiter::grpc::{Api, Server};
 use arbiter::keys::escrow::{EpochSeed, EscrowKeys};
 use arbiter::keys::{Keys, Seeds};
 use arbiter::store::mem::MemStore;
-use arbiter::store::{Commit, ContentHead, Due, OpenOrder, Store, StoreError, StoredHead};
+use arbiter::store::{By, Commit, ContentHead, Due, OpenOrder, Store, StoreError, StoredHead};
 use arbiter_protocol::crypto::{MemorySigner, Opener, SealingSecret, Signer as _};
 use arbiter_protocol::escrow::{Escrow, RsaHash, RsaPadding, SignatureKey, Suite};
 use arbiter_protocol::evidence::checkpoint::Origin;
+use arbiter_protocol::evidence::leaf::Pseudonym;
 use arbiter_protocol::evidence::merkle::NodeId;
 use arbiter_protocol::exchange::item::{Description, DetachedSignature, Information, Item, Statement};
 use arbiter_protocol::exchange::kind::detached::Place;
 use arbiter_protocol::exchange::selection::{Protocol, Role, select};
-use arbiter_protocol::ids::{Digest, ExchangeId};
+use arbiter_protocol::ids::{Digest, ExchangeId, LeafIndex};
 use arbiter_protocol::message::agreement::{
     Acceptance, Agreement, ArbiterIdentity, EscrowTerms, Offer, Party,
 };
@@ -85,6 +86,24 @@ impl Store for TestStore {
     fn leaves(&self, first: u64, count: usize) -> Result<Vec<Vec<u8>>, StoreError> {
         self.inner.leaves(first, count)
     }
+    fn hashes(&self, level: u8, first: u64, count: usize) -> Result<Vec<Digest>, StoreError> {
+        self.inner.hashes(level, first, count)
+    }
+    fn indexed(&self, by: By, first: u64, count: usize) -> Result<Vec<u64>, StoreError> {
+        self.inner.indexed(by, first, count)
+    }
+    fn index_entries(&self) -> Result<u64, StoreError> {
+        self.inner.index_entries()
+    }
+    fn published(&self) -> Result<Option<String>, StoreError> {
+        self.inner.published()
+    }
+    fn publish(&self, note: &str) -> Result<(), StoreError> {
+        if self.broken.load(Ordering::SeqCst) {
+            return Err(StoreError::Io("No space left on device".into()));
+        }
+        self.inner.publish(note)
+    }
     fn commit(&self, commit: &Commit) -> Result<(), StoreError> {
         if self.broken.load(Ordering::SeqCst) {
             return Err(StoreError::Io("No space left on device".into()));
@@ -93,6 +112,22 @@ impl Store for TestStore {
     }
     fn exchanges(&self, after: Option<ExchangeId>, count: usize) -> Result<Vec<ExchangeId>, StoreError> {
         self.inner.exchanges(after, count)
+    }
+    fn erased(&self, pseudonym: &Pseudonym) -> Result<Option<LeafIndex>, StoreError> {
+        self.inner.erased(pseudonym)
+    }
+    fn erasures(
+        &self,
+        after: Option<Pseudonym>,
+        count: usize,
+    ) -> Result<Vec<(Pseudonym, LeafIndex)>, StoreError> {
+        self.inner.erasures(after, count)
+    }
+    fn declared_policy(&self) -> Result<Option<Digest>, StoreError> {
+        self.inner.declared_policy()
+    }
+    fn forget_history(&self) -> Result<(), StoreError> {
+        self.inner.forget_history()
     }
     fn open_orders(&self, after: Option<&OpenOrder>, count: usize) -> Result<Vec<OpenOrder>, StoreError> {
         self.inner.open_orders(after, count)
@@ -269,7 +304,7 @@ impl World {
     /// New agreements name the last epoch.
     pub async fn with_epochs(api: Api, epochs: Vec<TestEpoch>) -> Self {
         let arbiter = Self::keys(&[]).identity(Origin::parse("arbiter.example/evidence").unwrap());
-        let inner = MemStore::new(&arbiter).unwrap();
+        let inner = MemStore::new(&arbiter, Self::keys(&[]).vault()).unwrap();
         let clock = TestClock(Arc::new(AtomicU64::new(START.0)));
         Self::on(inner, clock, Cast::new(arbiter), api, epochs).await
     }
@@ -285,7 +320,7 @@ impl World {
         let Self { clock, engine, server, store, cast, .. } = self;
         server.stop().await.unwrap();
         engine.stop().await;
-        let inner = MemStore::open(store.inner.disk(), &cast.arbiter).unwrap();
+        let inner = MemStore::open(store.inner.disk(), &cast.arbiter, Self::keys(&[]).vault()).unwrap();
         Self::on(inner, clock, cast, api, epochs).await
     }
 
@@ -318,6 +353,11 @@ impl World {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let server = Server::start(api, listener, engine.clone()).await.unwrap();
         Self { clock, engine, server, store, epochs, cast }
+    }
+
+    /// The same arbiter behind another server as well.
+    pub fn behind(self, server: Server) -> Self {
+        Self { server, ..self }
     }
 
     pub async fn channel(&self) -> Channel {

@@ -14,6 +14,7 @@
 
 mod bank;
 mod judge;
+mod outsider;
 mod paper;
 mod peer;
 mod process;

@@ -49,6 +49,12 @@ pub const RUNS: &[Run] = &[
     ),
     run(
         "contract",
+        "witnessed",
+        Ends::Both,
+        "The same, and a witness cosigns the log: the bundle is good without the arbiter, and an auditor reads the whole log.",
+    ),
+    run(
+        "contract",
         "same-signature",
         Ends::Both,
         "Tailspin's RSA signature, made by OpenSSL, is handed over once and taken out of escrow once: the same file.",

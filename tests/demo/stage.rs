@@ -22,6 +22,7 @@ use tokio::time::sleep;
 
 use crate::bank::Bank;
 use crate::document;
+use crate::outsider::Outsider;
 use crate::paper::{Actor, Paper, now};
 use crate::process::{self, Process, Said};
 use crate::runs::Run;
@@ -152,6 +153,10 @@ pub struct Stage {
     only_money: bool,
     arbiter: Option<Process>,
     address: String,
+    /// Where the evidence log is published.
+    pub log_url: String,
+    /// Who looks on from outside, where somebody does.
+    pub outsider: Option<Outsider>,
     before: Calls,
     /// How often the arbiter was killed.
     pub killed: u32,
@@ -210,6 +215,8 @@ impl Stage {
             only_money: run.story == "change",
             arbiter: None,
             address: "127.0.0.1:0".to_owned(),
+            log_url: String::new(),
+            outsider: None,
             before: Calls::new(),
             killed: 0,
             bank: None,
@@ -219,6 +226,14 @@ impl Stage {
             let bank = Bank::open(&stage.folder, &tools.arbiter, &stage.paper).await?;
             bank.introduce_to(&home)?;
             stage.bank = Some(bank);
+        }
+        if run.cheat == "witnessed" {
+            let info = ["info".as_ref(), "--json".as_ref(), "--config".as_ref(), home.as_os_str()];
+            let info = process::run_well(&tools.arbiter, &info).await?;
+            let info: serde_json::Value = serde_json::from_str(&info)?;
+            let log_key = info.get("log_key").and_then(|it| it.as_str()).context("no log key")?;
+            let programs = [tools.arbiter.as_path(), tools.fairx.as_path()];
+            stage.outsider = Some(Outsider::set(&stage.folder, programs, log_key, &stage.paper).await?);
         }
         stage.start_arbiter().await?;
         for player in &mut stage.players {
@@ -259,7 +274,13 @@ impl Stage {
             home.as_os_str(),
             "--listen".as_ref(),
             self.address.as_ref(),
+            "--listen-log".as_ref(),
+            "127.0.0.1:0".as_ref(),
         ];
+        let witnessed =
+            self.outsider.as_ref().map(|it| ["--witness-policy".as_ref(), it.policy().as_os_str()]);
+        let arguments: Vec<&std::ffi::OsStr> =
+            arguments.into_iter().chain(witnessed.into_iter().flatten()).collect();
         let log = self.folder.join("arbiter.log");
         let (paper, again) = (self.paper.clone(), self.killed > 0);
         let listen = move |said: &Said| paper.logged(&ARBITER, again, said);
@@ -267,6 +288,8 @@ impl Stage {
         let ready = arbiter.until("arbiter ready").await?;
         let address = ready.split_whitespace().find_map(|word| word.strip_prefix("address="));
         self.address = address.context("the arbiter does not say where it listens")?.to_owned();
+        let log = ready.split_whitespace().find_map(|word| word.strip_prefix("log_address="));
+        self.log_url = format!("http://{}", log.context("the arbiter does not say where its log is")?);
         self.arbiter = Some(arbiter);
         Ok(())
     }

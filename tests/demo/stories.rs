@@ -50,6 +50,7 @@ async fn stage_and_judge(run: &Run, tools: &Arc<Tools>, paper: &Paper) -> Result
     let deals = match (run.story, run.cheat) {
         ("contract", "honest") => contract_honest(&mut stage).await,
         ("contract", "quiet") => contract_quiet(&mut stage, false).await,
+        ("contract", "witnessed") => contract_witnessed(&mut stage).await,
         ("contract", "replacement") => contract_replacement(&mut stage).await,
         ("contract", "same-signature") => contract_same_signature(&mut stage).await,
         ("contract", "race") => contract_race(&mut stage).await,
@@ -113,6 +114,17 @@ async fn contract_quiet(stage: &mut Stage, kill: bool) -> Result<Vec<Deal>> {
     offering.end_with(DONE).await?;
     quiet.end_with(DONE).await?;
     Ok(vec![deal(stage, Ends::Both)?])
+}
+
+/// As quiet, and then everything is checked by people whom nobody asked to trust the arbiter.
+async fn contract_witnessed(stage: &mut Stage) -> Result<Vec<Deal>> {
+    let deals = contract_quiet(stage, false).await?;
+    let outsider = stage.outsider.as_ref().context("nobody looks on")?;
+    outsider.vouches(&stage.bundle(FIRST, "")?, &stage.pin_file(), &stage.log_url).await?;
+    let report = outsider.audits(&stage.log_url).await?;
+    stage.paper.line("");
+    report.lines().for_each(|line| stage.paper.line(format!("   {line}")));
+    Ok(deals)
 }
 
 /// By agreement nothing is in escrow: the arbiter's verdict stands for the signature.

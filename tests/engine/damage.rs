@@ -39,6 +39,12 @@ fn find(store: &dyn Store) -> Option<Fault> {
     fsck::check(store, &arbiter(), Some(keys().veil()), &mut |_| {}).fault
 }
 
+/// A record as its own key seals it: only who has the key file can lie so.
+fn resealed(exchange: &ExchangeId, record: &Record) -> Vec<u8> {
+    let sealed = schema::seal_record(keys().vault(), exchange, record);
+    schema::protect(Family::Records, exchange.as_bytes(), &sealed.record)
+}
+
 /// The leaf that a fault in this entry concerns.
 fn leaf_of(store: &dyn Store, family: Family, key: &[u8]) -> Option<u64> {
     let number = |bytes: &[u8]| u64::from_be_bytes(bytes.try_into().unwrap());
@@ -49,9 +55,12 @@ fn leaf_of(store: &dyn Store, family: Family, key: &[u8]) -> Option<u64> {
     };
     match family {
         Family::Leaves => Some(number(key)),
+        Family::ByEvent | Family::ByExchange => Some(number(&key[key.len() - 8..])),
         // The leaf that completed the node.
         Family::Nodes => Some(((number(&key[1..]) + 1) << key[0]) - 1),
-        Family::Records => of_record(&store.record(&ExchangeId::parse(key, "key").unwrap()).unwrap()),
+        Family::Keys | Family::Records => {
+            of_record(&store.record(&ExchangeId::parse(key, "key").unwrap()).unwrap())
+        }
         Family::Contents | Family::Chunks => {
             let ids = store.exchanges(None, 1000).unwrap();
             let records = ids.iter().map(|id| store.record(id).unwrap());
@@ -60,15 +69,20 @@ fn leaf_of(store: &dyn Store, family: Family, key: &[u8]) -> Option<u64> {
                 .filter(|record| record.held.iter().any(|(_, held)| *held == named))
                 .find_map(|record| of_record(&record))
         }
-        Family::Meta | Family::Orders | Family::Standing | Family::Unnamed => None,
+        Family::Erased
+        | Family::Lost
+        | Family::Meta
+        | Family::Orders
+        | Family::Standing
+        | Family::Unnamed => None,
     }
 }
 
 /// SplitMix64 with a pinned seed.
-struct Random(u64);
+pub struct Random(pub u64);
 
 impl Random {
-    fn below(&mut self, end: usize) -> usize {
+    pub fn below(&mut self, end: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -77,12 +91,26 @@ impl Random {
     }
 }
 
+/// How many trials: so many, or what the environment asks for; 10,000 is a long check.
+pub fn trials(usual: u64) -> u64 {
+    std::env::var("ARBITER_TRIALS").ok().and_then(|it| it.parse().ok()).unwrap_or(usual)
+}
+
 /// One byte changed in a stored value, in any family: found, and the right leaf named.
-async fn single_bytes(place: &impl Place<Store: Tamper>, rounds: usize) {
+async fn single_bytes(place: &impl Place<Store: Tamper>, rounds: u64) {
     fill(place).await;
     let store = place.open();
     assert!(find(&store).is_none());
-    let families = [Family::Chunks, Family::Contents, Family::Leaves, Family::Nodes, Family::Records];
+    let families = [
+        Family::ByEvent,
+        Family::ByExchange,
+        Family::Chunks,
+        Family::Contents,
+        Family::Keys,
+        Family::Leaves,
+        Family::Nodes,
+        Family::Records,
+    ];
     let mut entries = Vec::new();
     for family in families {
         let found = store.entries(family);
@@ -106,20 +134,75 @@ async fn single_bytes(place: &impl Place<Store: Tamper>, rounds: usize) {
         store.replace(*family, key, Some(value.clone()));
         *hit.entry(*family).or_insert(0) += 1;
     }
-    assert_eq!(hit.len(), 6, "every family is hit: {hit:?}");
+    assert_eq!(hit.len(), 9, "every family is hit: {hit:?}");
     assert!(find(&store).is_none(), "all was put back");
 }
 
 /// S33: and the leaf is named.
 #[tokio::test]
 async fn one_byte_changed_anywhere_in_memory_is_found() {
-    single_bytes(&memory(), 400).await;
+    single_bytes(&memory(), trials(400)).await;
 }
 
 /// R-505, S33: and the leaf is named.
 #[tokio::test]
 async fn one_byte_changed_anywhere_in_rocksdb_is_found() {
-    single_bytes(&folder(), 150).await;
+    single_bytes(&folder(), trials(150)).await;
+}
+
+/// what was published is of this log, or it is a fault.
+#[tokio::test]
+async fn a_published_checkpoint_is_one_of_the_log() {
+    let place = memory();
+    fill(&place).await;
+    let world = start(&place);
+    let own = world.engine.checkpoint().unwrap();
+    world.engine.publish(&own).unwrap();
+    world.engine.stop().await;
+    let store = place.open();
+    assert!(find(&store).is_none());
+    // Another size or root than what was signed, or no note at all.
+    let root = own.lines().nth(2).unwrap();
+    for bad in [own.replace("\n19\n", "\n18\n"), own.replace(root, &"A".repeat(43)), String::from("note")] {
+        store.publish(&bad).unwrap();
+        let fault = find(&store).expect("a fault");
+        assert!(matches!(fault.problem, Problem::Published), "{fault}");
+    }
+    store.publish(&own).unwrap();
+    assert!(find(&store).is_none());
+    let (key, stored) =
+        store.entries(Family::Meta).into_iter().find(|(key, _)| key == schema::PUBLISHED_KEY).unwrap();
+    let mut altered = stored.clone();
+    *altered.last_mut().unwrap() ^= 1;
+    store.replace(Family::Meta, &key, Some(altered));
+    assert!(find(&store).is_some());
+}
+
+/// an entry of an index that is gone, or one too many, is found.
+#[tokio::test]
+async fn an_index_is_what_the_leaves_give() {
+    let place = memory();
+    fill(&place).await;
+    let store = place.open();
+    for family in [Family::ByEvent, Family::ByExchange] {
+        let entries = store.entries(family);
+        assert_eq!(entries.len(), 19, "{family:?}");
+        for (key, value) in &entries {
+            let leaf = leaf_of(&store, family, key);
+            store.replace(family, key, None);
+            let fault = find(&store).expect("a fault");
+            assert_eq!(fault.index, leaf, "{family:?}: {fault}");
+            assert!(matches!(fault.problem, Problem::Indices), "{fault}");
+            store.replace(family, key, Some(value.clone()));
+        }
+        let (key, _) = &entries[0];
+        let beyond = [&key[..key.len() - 8], &77u64.to_be_bytes()].concat();
+        store.replace(family, &beyond, Some(schema::protect(family, &beyond, &[])));
+        let fault = find(&store).expect("a fault");
+        assert!(matches!(fault.problem, Problem::Indices) && fault.index.is_none(), "{fault}");
+        store.replace(family, &beyond, None);
+    }
+    assert!(find(&store).is_none());
 }
 
 /// S33: an entry that is gone is found, too.
@@ -128,7 +211,9 @@ async fn a_missing_entry_is_found() {
     let place = memory();
     fill(&place).await;
     let store = place.open();
-    for family in [Family::Chunks, Family::Contents, Family::Leaves, Family::Nodes, Family::Records] {
+    for family in
+        [Family::Chunks, Family::Contents, Family::Keys, Family::Leaves, Family::Nodes, Family::Records]
+    {
         for (key, value) in store.entries(family) {
             let leaf = leaf_of(&store, family, &key);
             store.replace(family, &key, None);
@@ -147,7 +232,7 @@ async fn changed_values_with_good_check_bytes_are_found_by_the_evidence() {
     fill(&place).await;
     let store = place.open();
     let mut random = Random(7);
-    for family in [Family::Leaves, Family::Nodes, Family::Records] {
+    for family in [Family::Keys, Family::Leaves, Family::Nodes, Family::Records] {
         let entries = store.entries(family);
         for _ in 0..150 {
             let (key, stored) = &entries[random.below(entries.len())];
@@ -158,7 +243,8 @@ async fn changed_values_with_good_check_bytes_are_found_by_the_evidence() {
             store.replace(family, key, Some(schema::protect(family, key, &value)));
             let fault = find(&store).unwrap_or_else(|| panic!("{family:?} byte {position} not found"));
             // In a record with two statements either can be hit.
-            let near = fault.index == leaf || (family == Family::Records && fault.index > leaf);
+            let near = fault.index == leaf
+                || ([Family::Keys, Family::Records].contains(&family) && fault.index > leaf);
             assert!(near, "{family:?} byte {position}, leaf {leaf:?}: {fault}");
             store.replace(family, key, Some(stored.clone()));
         }
@@ -227,7 +313,7 @@ async fn a_lie_in_a_record_is_called_by_its_name() {
         let mut record = truth.clone();
         lie(&mut record);
         assert_ne!(record, truth, "{name}");
-        let value = schema::protect(Family::Records, &key, &schema::encode_record(&record));
+        let value = resealed(&exchange, &record);
         store.replace(Family::Records, &key, Some(value));
         let fault = find(&store).unwrap_or_else(|| panic!("{name} not found"));
         assert!(expected(&fault.problem), "{name}: {fault}");
@@ -236,10 +322,14 @@ async fn a_lie_in_a_record_is_called_by_its_name() {
     }
     // Under another exchange.
     let other = [9; 32];
-    let bytes = schema::encode_record(&truth);
-    store.replace(Family::Records, &other, Some(schema::protect(Family::Records, &other, &bytes)));
+    let sealed = schema::seal_record(keys().vault(), &ExchangeId::from_bytes(other), &truth);
+    for (family, value) in [(Family::Keys, &sealed.key), (Family::Records, &sealed.record)] {
+        store.replace(family, &other, Some(schema::protect(family, &other, value)));
+    }
     assert!(matches!(find(&store).unwrap().problem, Problem::OtherExchange));
-    store.replace(Family::Records, &other, None);
+    for family in [Family::Keys, Family::Records] {
+        store.replace(family, &other, None);
+    }
     assert!(find(&store).is_none());
 }
 
@@ -326,7 +416,7 @@ async fn a_lie_about_an_escrow_is_called_by_its_name() {
         let stored = store.entries(Family::Records).into_iter().find(|(found, _)| *found == key).unwrap().1;
         let mut record = store.record(&exchange).unwrap();
         lie(&mut record);
-        let value = schema::protect(Family::Records, &key, &schema::encode_record(&record));
+        let value = resealed(&exchange, &record);
         assert_ne!(value, stored, "{name}");
         store.replace(Family::Records, &key, Some(value));
         let fault = find(&store).unwrap_or_else(|| panic!("{name} not found"));

@@ -72,7 +72,7 @@ impl Place for Memory {
     type Store = MemStore;
     fn open(&self) -> MemStore {
         self.0.crash();
-        MemStore::open(&self.0, &arbiter()).unwrap()
+        MemStore::open(&self.0, &arbiter(), keys().vault()).unwrap()
     }
 }
 
@@ -83,7 +83,7 @@ impl Place for Folder {
     fn open(&self) -> RocksStore {
         // A task that was ended lets go of its store a moment after whoever ended it goes on.
         for _ in 0..400 {
-            match RocksStore::open(self.0.path(), &arbiter()) {
+            match RocksStore::open(self.0.path(), &arbiter(), keys().vault()) {
                 Err(StoreError::InUse) => std::thread::sleep(Duration::from_millis(5)),
                 other => return other.unwrap(),
             }
@@ -161,20 +161,45 @@ fn payment(payer: u8, payee: u8, timeout: Option<Timeout>) -> Payment {
     }
 }
 
+/// What people write into an agreement.
+#[derive(Clone)]
+pub struct Words {
+    pub names: [String; 2],
+    pub file: String,
+    pub titles: [String; 2],
+    pub text: String,
+    pub media_type: String,
+    pub certificate: Vec<u8>,
+}
+
+impl Default for Words {
+    fn default() -> Self {
+        Self {
+            names: ["Ada", "Bob"].map(str::to_owned),
+            file: "goods.txt".into(),
+            titles: ["Sale, seller", "Sale, buyer"].map(str::to_owned),
+            text: String::new(),
+            media_type: "text/plain".into(),
+            certificate: Vec::new(),
+        }
+    }
+}
+
 /// An agreement with everybody's keys.
 pub struct Exchange {
     pub agreement: Agreement,
     pub content: Vec<u8>,
+    words: Words,
     originator: MemorySigner,
     responder: MemorySigner,
 }
 
-fn information(content: &[u8]) -> Information {
+fn information(content: &[u8], words: &Words) -> Information {
     Information {
         sha256: Digest::of(&[content]),
         size_bytes: u64::try_from(content.len()).unwrap(),
-        media_type: "text/plain".into(),
-        name: "goods.txt".into(),
+        media_type: words.media_type.clone(),
+        name: words.file.clone(),
     }
 }
 
@@ -191,18 +216,29 @@ impl Exchange {
     }
 
     pub fn with_content(kind: Kind, n: u64, content: Vec<u8>) -> Self {
+        Self::worded(kind, n, content, Words::default())
+    }
+
+    /// The same in other words.
+    pub fn worded(kind: Kind, n: u64, content: Vec<u8>, words: Words) -> Self {
+        let information = |content: &[u8]| information(content, &words);
+        let [first_title, second_title] = words.titles.each_ref().map(String::as_str);
         let originator = MemorySigner::from_seed(&seed(1));
         let responder = MemorySigner::from_seed(&seed(2));
         let file = || Item::new(Description::Information(information(&content)));
         let signature = |title: &str| {
             let subject = information(&content);
-            Item::new(Description::Signature(Statement { title: title.into(), text: String::new(), subject }))
+            Item::new(Description::Signature(Statement {
+                title: title.into(),
+                text: words.text.clone(),
+                subject,
+            }))
         };
         let detached = |title: &str, signer: &MemorySigner| {
             let subject = information(&content);
-            let statement = Statement { title: title.into(), text: String::new(), subject };
+            let statement = Statement { title: title.into(), text: words.text.clone(), subject };
             let key = SignatureKey::ed25519(signer.public_key()).unwrap();
-            let certificate = Vec::new();
+            let certificate = words.certificate.clone();
             Item::new(Description::DetachedSignature(DetachedSignature { statement, key, certificate }))
         };
         let pay = |payer, payee, timeout| Item::new(Description::Payment(payment(payer, payee, timeout)));
@@ -211,12 +247,12 @@ impl Exchange {
             Item { description, properties: Properties::new([Property::Revocable]) }
         };
         let (originator_item, responder_item) = match kind {
-            Kind::P1Escrow => (detached("Sale, seller", &originator), detached("Sale, buyer", &responder)),
-            Kind::P2SwappedEscrow => (detached("Receipt", &originator), file()),
-            Kind::P1 => (signature("Sale, seller"), signature("Sale, buyer")),
-            Kind::P2 => (file(), signature("Receipt")),
-            Kind::P2Swapped => (signature("Receipt"), file()),
-            Kind::P2Paid => (pay(21, 22, None), signature("Receipt")),
+            Kind::P1Escrow => (detached(first_title, &originator), detached(second_title, &responder)),
+            Kind::P2SwappedEscrow => (detached(first_title, &originator), file()),
+            Kind::P1 => (signature(first_title), signature(second_title)),
+            Kind::P2 => (file(), signature(second_title)),
+            Kind::P2Swapped => (signature(first_title), file()),
+            Kind::P2Paid => (pay(21, 22, None), signature(second_title)),
             Kind::P3 => (pay(21, 22, Some(Timeout::Post)), file()),
             Kind::P4 => (revocable(21, 22), revocable(22, 21)),
             Kind::P5 => {
@@ -232,8 +268,8 @@ impl Exchange {
         nonce[..8].copy_from_slice(&n.to_be_bytes());
         let offer = Offer {
             nonce,
-            originator: party(&originator, 11, "Ada"),
-            responder: party(&responder, 12, "Bob"),
+            originator: party(&originator, 11, &words.names[0]),
+            responder: party(&responder, 12, &words.names[1]),
             arbiter: arbiter(),
             originator_item,
             responder_item,
@@ -249,7 +285,7 @@ impl Exchange {
         let acceptance = Acceptance { exchange_id: offer.exchange_id(), nonce };
         let acceptance = Verified::sign(acceptance, &responder);
         let agreement = Agreement::join(offer, acceptance).unwrap();
-        Self { agreement, content, originator, responder }
+        Self { agreement, content, words, originator, responder }
     }
 
     pub fn id(&self) -> ExchangeId {
@@ -332,7 +368,9 @@ impl Exchange {
                 let state = if held { PaymentState::Reserved } else { PaymentState::Posted(units) };
                 receipt(terms, state).envelope().encode()
             }
-            None if offer.item(role).description == Description::Information(information(&self.content)) => {
+            None if offer.item(role).description
+                == Description::Information(information(&self.content, &self.words)) =>
+            {
                 self.content.clone()
             }
             None => [&self.content[..], b"!"].concat(),

@@ -5,17 +5,18 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 use arbiter::engine::{BATCH, Ended, EngineError, Filed, Handle, Held, QUEUE};
 use arbiter::store::mem::MemStore;
-use arbiter::store::{Commit, ContentHead, Due, OpenOrder, Store, StoreError, StoredHead};
+use arbiter::store::{By, Commit, ContentHead, Due, OpenOrder, Store, StoreError, StoredHead};
 use arbiter_protocol::error::Refused;
+use arbiter_protocol::evidence::leaf::Pseudonym;
 use arbiter_protocol::evidence::merkle::NodeId;
 use arbiter_protocol::exchange::selection::Role::{Originator, Responder};
-use arbiter_protocol::ids::{Digest, ExchangeId};
+use arbiter_protocol::ids::{Digest, ExchangeId, LeafIndex};
 use arbiter_protocol::message::request::Action;
 use arbiter_protocol::role::arbiter::Case;
 use arbiter_protocol::ruling::sequencer::{ContentId, Record};
 use tokio::task::JoinHandle;
 
-use crate::fixture::{Exchange, Kind, START, World, arbiter, try_start};
+use crate::fixture::{Exchange, Kind, START, World, arbiter, keys, try_start};
 
 /// A store whose commits wait for the test: each reports its number of leaves, then waits to be let through.
 struct Gate {
@@ -43,7 +44,8 @@ impl Keeper {
 
 fn gated() -> (World, Keeper) {
     let ((entered, arrivals), (open, passes)) = (channel(), channel());
-    let store = Gate { store: MemStore::new(&arbiter()).unwrap(), entered, open: Mutex::new(passes) };
+    let store =
+        Gate { store: MemStore::new(&arbiter(), keys().vault()).unwrap(), entered, open: Mutex::new(passes) };
     let keeper = Keeper { entered: arrivals, open };
     keeper.pass();
     let world = try_start(store, START).unwrap();
@@ -64,6 +66,21 @@ impl Store for Gate {
     fn leaves(&self, first: u64, count: usize) -> Result<Vec<Vec<u8>>, StoreError> {
         self.store.leaves(first, count)
     }
+    fn hashes(&self, level: u8, first: u64, count: usize) -> Result<Vec<Digest>, StoreError> {
+        self.store.hashes(level, first, count)
+    }
+    fn indexed(&self, by: By, first: u64, count: usize) -> Result<Vec<u64>, StoreError> {
+        self.store.indexed(by, first, count)
+    }
+    fn index_entries(&self) -> Result<u64, StoreError> {
+        self.store.index_entries()
+    }
+    fn published(&self) -> Result<Option<String>, StoreError> {
+        self.store.published()
+    }
+    fn publish(&self, note: &str) -> Result<(), StoreError> {
+        self.store.publish(note)
+    }
     fn commit(&self, commit: &Commit) -> Result<(), StoreError> {
         self.entered.send(commit.leaves.len()).unwrap();
         self.open.lock().unwrap().recv().unwrap();
@@ -71,6 +88,22 @@ impl Store for Gate {
     }
     fn exchanges(&self, after: Option<ExchangeId>, count: usize) -> Result<Vec<ExchangeId>, StoreError> {
         self.store.exchanges(after, count)
+    }
+    fn erased(&self, pseudonym: &Pseudonym) -> Result<Option<LeafIndex>, StoreError> {
+        self.store.erased(pseudonym)
+    }
+    fn erasures(
+        &self,
+        after: Option<Pseudonym>,
+        count: usize,
+    ) -> Result<Vec<(Pseudonym, LeafIndex)>, StoreError> {
+        self.store.erasures(after, count)
+    }
+    fn declared_policy(&self) -> Result<Option<Digest>, StoreError> {
+        self.store.declared_policy()
+    }
+    fn forget_history(&self) -> Result<(), StoreError> {
+        self.store.forget_history()
     }
     fn open_orders(&self, after: Option<&OpenOrder>, count: usize) -> Result<Vec<OpenOrder>, StoreError> {
         self.store.open_orders(after, count)

@@ -135,7 +135,15 @@ impl Drop for Serving {
 
 impl Serving {
     fn start(home: &Home) -> Self {
-        let mut command = home.command(&["serve", "--config", ".", "--listen", "127.0.0.1:0"]);
+        let mut command = home.command(&[
+            "serve",
+            "--config",
+            ".",
+            "--listen",
+            "127.0.0.1:0",
+            "--listen-log",
+            "127.0.0.1:0",
+        ]);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
@@ -189,7 +197,7 @@ async fn the_program_serves_with_the_modules_that_are_there() {
 
     let arbiter = ArbiterIdentity {
         key: PublicKey::parse(&said.key, "key").unwrap(),
-        log_key: VerifierKey::parse(&said.log_key).unwrap().public_key(),
+        log_key: VerifierKey::parse(&said.log_key).unwrap().public_key().expect("a key of type 1"),
         log_origin: Origin::parse(&said.log_origin).unwrap(),
         rules: said.rules.clone(),
     };

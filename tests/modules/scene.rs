@@ -64,7 +64,7 @@ impl Scene {
     pub async fn new(entries: Vec<Entry>, uploads: u32, together: usize) -> Self {
         let keys = Keys::from_seeds(&Seeds { arbiter: seeded(1), log: seeded(2), veil: seeded(3) });
         let arbiter = keys.identity(Origin::parse("arbiter.example/evidence").unwrap());
-        let store = Arc::new(MemStore::new(&arbiter).unwrap());
+        let store = Arc::new(MemStore::new(&arbiter, keys.vault()).unwrap());
         let build = Digest::of(&[b"test"]);
         let desk = Desk { arbiter: arbiter.clone(), build, clock_uncertainty: DurationMillis(1000) };
         let engine = Engine::start(desk, keys, store, Box::new(SystemClock)).unwrap();

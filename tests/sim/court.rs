@@ -125,12 +125,15 @@ impl Court {
         self.clock.set(UnixMillis(now));
     }
 
+    fn open(&self) -> Result<MemStore, StartError> {
+        Ok(MemStore::open(&self.disk, &stage().desk.arbiter, keys().vault())?)
+    }
+
     /// A new process on the same disk. Its first commit may fail: then it is down again.
     pub fn boot(&mut self, fate: Fate) -> Result<(), StartError> {
         assert!(self.running.is_none(), "one process at a time");
         self.reached.clear();
-        let store =
-            Faulty::new(MemStore::open(&self.disk, &stage().desk.arbiter)?, self.defect, self.plan.clone());
+        let store = Faulty::new(self.open()?, self.defect, self.plan.clone());
         store.next_commit(fate);
         let clock = Box::new(self.clock.clone());
         match Engine::start_by_hand(stage().desk.clone(), keys(), store.clone(), clock) {

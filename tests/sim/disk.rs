@@ -10,9 +10,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use arbiter::store::mem::MemStore;
 use arbiter::store::raw::Tamper;
 use arbiter::store::schema::Family;
-use arbiter::store::{Commit, ContentHead, Due, OpenOrder, Store, StoreError, StoredHead};
+use arbiter::store::{By, Commit, ContentHead, Due, OpenOrder, Store, StoreError, StoredHead};
+use arbiter_protocol::evidence::leaf::Pseudonym;
 use arbiter_protocol::evidence::merkle::NodeId;
-use arbiter_protocol::ids::{Digest, ExchangeId};
+use arbiter_protocol::ids::{Digest, ExchangeId, LeafIndex};
 use arbiter_protocol::ruling::sequencer::{ContentId, Record};
 
 /// What happens to a commit.
@@ -165,6 +166,26 @@ impl Store for Faulty {
         self.works()?.leaves(first, count)
     }
 
+    fn hashes(&self, level: u8, first: u64, count: usize) -> Result<Vec<Digest>, StoreError> {
+        self.works()?.hashes(level, first, count)
+    }
+
+    fn indexed(&self, by: By, first: u64, count: usize) -> Result<Vec<u64>, StoreError> {
+        self.works()?.indexed(by, first, count)
+    }
+
+    fn index_entries(&self) -> Result<u64, StoreError> {
+        self.works()?.index_entries()
+    }
+
+    fn published(&self) -> Result<Option<String>, StoreError> {
+        self.works()?.published()
+    }
+
+    fn publish(&self, note: &str) -> Result<(), StoreError> {
+        self.works()?.publish(note)
+    }
+
     fn commit(&self, commit: &Commit) -> Result<(), StoreError> {
         let fate = std::mem::take(&mut self.state().fate);
         if self.state().dead {
@@ -190,6 +211,26 @@ impl Store for Faulty {
 
     fn exchanges(&self, after: Option<ExchangeId>, count: usize) -> Result<Vec<ExchangeId>, StoreError> {
         self.works()?.exchanges(after, count)
+    }
+
+    fn erased(&self, pseudonym: &Pseudonym) -> Result<Option<LeafIndex>, StoreError> {
+        self.works()?.erased(pseudonym)
+    }
+
+    fn erasures(
+        &self,
+        after: Option<Pseudonym>,
+        count: usize,
+    ) -> Result<Vec<(Pseudonym, LeafIndex)>, StoreError> {
+        self.works()?.erasures(after, count)
+    }
+
+    fn declared_policy(&self) -> Result<Option<Digest>, StoreError> {
+        self.works()?.declared_policy()
+    }
+
+    fn forget_history(&self) -> Result<(), StoreError> {
+        self.works()?.forget_history()
     }
 
     fn open_orders(&self, after: Option<&OpenOrder>, count: usize) -> Result<Vec<OpenOrder>, StoreError> {

@@ -33,7 +33,7 @@ pub struct Cuts {
 
 /// A disk with what was there before and some writes of a commit.
 fn disk(before: &Snapshot, writes: &[Write]) -> Disk {
-    let store = MemStore::new(&stage().desk.arbiter).unwrap();
+    let store = MemStore::new(&stage().desk.arbiter, keys().vault()).unwrap();
     restore(&store, before);
     for write in writes {
         match write {
@@ -53,19 +53,19 @@ fn family(write: &Write) -> Family {
 
 /// Everything but the head, after garbage was removed.
 fn view(disk: &Disk) -> Snapshot {
-    let store = MemStore::open(disk, &stage().desk.arbiter).unwrap();
+    let store = MemStore::open(disk, &stage().desk.arbiter, keys().vault()).unwrap();
     snapshot(&store).into_iter().filter(|(family, _)| *family != Family::Meta).collect()
 }
 
 /// Every prefix of the writes of a commit, and then every one that is left out.
 pub fn prefixes(commit: &Commit) -> Vec<Vec<Write>> {
-    let writes = schema::writes(commit);
+    let writes = schema::writes(commit, keys().vault());
     (0..=writes.len()).map(|end| writes[..end].to_vec()).collect()
 }
 
 /// All writes but one, with the family of that one.
 pub fn omissions(commit: &Commit) -> Vec<(Family, Vec<Write>)> {
-    let writes = schema::writes(commit);
+    let writes = schema::writes(commit, keys().vault());
     let without = |left_out: usize| {
         let kept = writes.iter().enumerate().filter(|(at, _)| *at != left_out);
         (family(&writes[left_out]), kept.map(|(_, it)| it.clone()).collect())
@@ -77,10 +77,10 @@ impl Cuts {
     /// Starts on a cut commit. `left_out`: of what family, if it is a single one.
     pub fn try_start(&mut self, before: &Snapshot, commit: &Commit, cut: &[Write], left_out: Option<Family>) {
         let nothing = view(&disk(before, &[]));
-        let everything = view(&disk(before, &schema::writes(commit)));
+        let everything = view(&disk(before, &schema::writes(commit, keys().vault())));
         let disk = disk(before, cut);
         let arbiter = &stage().desk.arbiter;
-        let Ok(store) = MemStore::open(&disk, arbiter) else {
+        let Ok(store) = MemStore::open(&disk, arbiter, keys().vault()) else {
             self.refused += 1;
             return;
         };

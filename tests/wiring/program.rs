@@ -37,7 +37,17 @@ impl Home {
     }
 
     pub async fn serve(&self, arguments: &[&str]) -> Serving {
-        let all = ["serve", "--config", ".", "--listen", "127.0.0.1:0", "--log-filter", "error"];
+        let all = [
+            "serve",
+            "--config",
+            ".",
+            "--listen",
+            "127.0.0.1:0",
+            "--listen-log",
+            "127.0.0.1:0",
+            "--log-filter",
+            "error",
+        ];
         let mut command = program(self.0.path(), &[&all, arguments].concat());
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();

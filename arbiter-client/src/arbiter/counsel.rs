@@ -21,7 +21,7 @@ use arbiter_protocol::escrow::Escrow;
 use arbiter_protocol::evidence::checkpoint::SignedCheckpoint;
 use arbiter_protocol::evidence::merkle::verify_consistency;
 use arbiter_protocol::evidence::note::VerifierKey;
-use arbiter_protocol::ids::AgreementId;
+use arbiter_protocol::ids::{AgreementId, Digest};
 use arbiter_protocol::message::agreement::{Agreement, ArbiterIdentity, seal_context};
 use arbiter_protocol::message::payment::PaymentTerms;
 use arbiter_protocol::message::request::{Action, Request};
@@ -287,7 +287,7 @@ impl Counsel {
                 let log = known.checkpoint.contradicts(&proven.checkpoint);
                 let offence = if log { Offence::InconsistentLog } else { Offence::TwoVerdicts };
                 let both = vec![earlier.clone(), receipt.clone()];
-                return Err(self.misbehaves(filing, offence, both, Vec::new()).await?);
+                return Err(self.misbehaves(filing, offence, both, Default::default()).await?);
             }
         }
         self.check_log(filing, &proven.checkpoint).await?;
@@ -319,8 +319,8 @@ impl Counsel {
             }
         };
         if verify_consistency(old.size, larger.size, &proof, &old.root, &larger.root).is_err() {
-            let notes = vec![seen_note, note];
-            return Err(self.misbehaves(filing, Offence::InconsistentLog, Vec::new(), notes).await?);
+            let log = (vec![seen_note, note], proof);
+            return Err(self.misbehaves(filing, Offence::InconsistentLog, Vec::new(), log).await?);
         }
         if grew {
             self.journal.keep_checkpoint(&self.pinned, &note).await?;
@@ -384,7 +384,7 @@ impl Counsel {
     }
 
     async fn unproven(&self, filing: &Filing, why: &str, receipts: Vec<Receipt>) -> Result<Error, Error> {
-        self.misbehaves(filing, Offence::Unproven(why.to_owned()), receipts, Vec::new()).await
+        self.misbehaves(filing, Offence::Unproven(why.to_owned()), receipts, Default::default()).await
     }
 
     /// Keeps the proof, then reports it.
@@ -393,7 +393,7 @@ impl Counsel {
         filing: &Filing,
         offence: Offence,
         receipts: Vec<Receipt>,
-        checkpoints: Vec<String>,
+        (checkpoints, shown): (Vec<String>, Vec<Digest>),
     ) -> Result<Error, Error> {
         let proof = Misbehaviour {
             arbiter: self.pinned.key,
@@ -402,6 +402,7 @@ impl Counsel {
             offence,
             receipts,
             checkpoints,
+            shown,
         };
         self.journal.keep_misbehaviour(&proof).await?;
         tracing::error!(%proof, "the arbiter misbehaves; the proof is in the journal");

@@ -8,13 +8,17 @@
 //! Invariant: no call waits for ever. An arbiter that vanishes, or that only accepts connections, is out of
 //! reach; `Counsel` asks again.
 
+use std::collections::VecDeque;
 use std::path::Path;
 use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arbiter_protocol::error::{Invalid, Rejected};
 use arbiter_protocol::evidence::checkpoint::Origin;
 use arbiter_protocol::evidence::note::VerifierKey;
+use arbiter_protocol::evidence::policy::Policy;
+use arbiter_protocol::evidence::tlog_proof::TlogProof;
 use arbiter_protocol::exchange::item::Description;
 use arbiter_protocol::ids::{Digest, PublicKey};
 use arbiter_protocol::limits;
@@ -67,6 +71,8 @@ const _: () = assert!(2 * limits::ESCROW_BYTES + 6 * limits::ENVELOPE_BYTES < ME
 const ESCROW_EPOCHS: usize = 1200;
 /// More ledgers than an arbiter reaches.
 const LEDGERS: usize = 1000;
+/// Proofs that are kept for who asks for them.
+const PROOFS: usize = 1024;
 /// Window of a stream: several chunks, so that a deposit does not wait for every acknowledgement.
 const WINDOW_BYTES: u32 = 1 << 20;
 
@@ -75,6 +81,15 @@ const WINDOW_BYTES: u32 = 1 << 20;
 pub struct GrpcArbiter {
     channel: Channel,
     bounds: Bounds,
+    witnessed: Option<Arc<Witnessed>>,
+}
+
+/// What the witnesses of a policy vouch for.
+#[derive(Debug)]
+struct Witnessed {
+    policy: Policy,
+    /// Verified proofs by leaf, the newest [`PROOFS`].
+    proofs: Mutex<VecDeque<(Vec<u8>, String)>>,
 }
 
 /// What an arbiter says about itself. To be pinned only after a look at it: nobody vouches for it yet.
@@ -107,7 +122,7 @@ impl GrpcArbiter {
             .keep_alive_while_idle(true)
             .initial_stream_window_size(WINDOW_BYTES)
             .initial_connection_window_size(WINDOW_BYTES);
-        Ok(Self { channel: endpoint.connect_lazy(), bounds: Bounds::default() })
+        Ok(Self { channel: endpoint.connect_lazy(), bounds: Bounds::default(), witnessed: None })
     }
 
     /// Waits at most this long for any answer, or part of a deposit. Default 20 s, and 30 s for a part. A deposit is
@@ -115,6 +130,50 @@ impl GrpcArbiter {
     #[must_use]
     pub fn answer_within(self, most: Duration) -> Self {
         Self { bounds: Bounds { call: most, part: most }, ..self }
+    }
+
+    /// Asks for every ruling to be under a checkpoint that the witnesses of this policy have cosigned. Replies may take some seconds
+    /// longer; without witnesses they come all the same, and [`GrpcArbiter::proof`] has nothing for them.
+    #[must_use]
+    pub fn witnessed_by(self, policy: Policy) -> Self {
+        Self { witnessed: Some(Arc::new(Witnessed { policy, proofs: Mutex::default() })), ..self }
+    }
+
+    /// The C2SP tlog-proof that came with a receipt: verified for its leaf, with the quorum of the policy. Only the newest 1,024 are
+    /// kept, in memory.
+    pub fn proof(&self, receipt: &Receipt) -> Option<String> {
+        let proofs = self.witnessed.as_ref()?.proofs.lock().unwrap_or_else(PoisonError::into_inner);
+        proofs.iter().find(|(leaf, _)| *leaf == receipt.leaf).map(|(_, proof)| proof.clone())
+    }
+
+    /// A case, with the assurance that is wanted.
+    fn case(&self, filing: &Filing) -> proto::Case {
+        let wanted = if self.witnessed.is_some() {
+            proto::Assurance::Witnessed
+        } else {
+            proto::Assurance::Unspecified
+        };
+        proto::Case { assurance: wanted.into(), ..case(filing) }
+    }
+
+    /// A receipt and the proof beside it. A proof that does not verify is no reason to doubt the receipt, which is checked by
+    /// itself: it is only left away.
+    fn receipt(&self, wire: Option<proto::Receipt>, proof: String) -> Result<Receipt, PortError> {
+        let receipt = receipt(wire)?;
+        let Some(witnessed) = self.witnessed.as_ref().filter(|_| !proof.is_empty()) else {
+            return Ok(receipt);
+        };
+        let good =
+            TlogProof::parse(&proof).is_ok_and(|it| it.verify(&receipt.leaf, &witnessed.policy).is_ok());
+        if good {
+            let mut proofs = witnessed.proofs.lock().unwrap_or_else(PoisonError::into_inner);
+            proofs.retain(|(leaf, _)| *leaf != receipt.leaf);
+            proofs.push_back((receipt.leaf.clone(), proof));
+            if proofs.len() > PROOFS {
+                proofs.pop_front();
+            }
+        }
+        Ok(receipt)
     }
 
     /// Asks the arbiter who it is, once. What it says is to be compared with its operator's word by another way,
@@ -130,7 +189,7 @@ impl GrpcArbiter {
                 .map_err(PortError::Malformed)?,
             identity: ArbiterIdentity {
                 key,
-                log_key: log.public_key(),
+                log_key: log.public_key().ok_or_else(|| field("log_key"))?,
                 log_origin: Origin::parse(&wire.log_origin).map_err(|_| field("log_origin"))?,
                 rules: wire.rules,
             },
@@ -163,23 +222,27 @@ impl GrpcArbiter {
 #[async_trait]
 impl ArbiterPort for GrpcArbiter {
     async fn abort(&self, filing: &Filing) -> Result<Receipt, PortError> {
-        let request = proto::AbortExchangeRequest { case: Some(case(filing)) };
-        receipt(self.call(self.service().abort_exchange(request)).await?.receipt)
+        let request = proto::AbortExchangeRequest { case: Some(self.case(filing)) };
+        let answer = self.call(self.service().abort_exchange(request)).await?;
+        self.receipt(answer.receipt, answer.tlog_proof)
     }
 
     async fn resolve(&self, filing: &Filing) -> Result<Receipt, PortError> {
-        let request = proto::GenerateItemRequest { case: Some(case(filing)) };
-        receipt(self.call(self.service().generate_item(request)).await?.receipt)
+        let request = proto::GenerateItemRequest { case: Some(self.case(filing)) };
+        let answer = self.call(self.service().generate_item(request)).await?;
+        self.receipt(answer.receipt, answer.tlog_proof)
     }
 
     async fn query(&self, filing: &Filing) -> Result<Receipt, PortError> {
-        let request = proto::GetVerdictRequest { case: Some(case(filing)) };
-        receipt(self.call(self.service().get_verdict(request)).await?.receipt)
+        let request = proto::GetVerdictRequest { case: Some(self.case(filing)) };
+        let answer = self.call(self.service().get_verdict(request)).await?;
+        self.receipt(answer.receipt, answer.tlog_proof)
     }
 
     async fn revoke(&self, filing: &Filing) -> Result<Receipt, PortError> {
-        let request = proto::RevokeTransferRequest { case: Some(case(filing)) };
-        receipt(self.call(self.service().revoke_transfer(request)).await?.receipt)
+        let request = proto::RevokeTransferRequest { case: Some(self.case(filing)) };
+        let answer = self.call(self.service().revoke_transfer(request)).await?;
+        self.receipt(answer.receipt, answer.tlog_proof)
     }
 
     async fn deposit(&self, filing: &Filing, content: &Path) -> Result<Receipt, PortError> {
@@ -192,7 +255,7 @@ impl ArbiterPort for GrpcArbiter {
                 Duration::ZERO
             }
         };
-        let reading = read(content, case(filing), parts, self.bounds.part);
+        let reading = read(content, self.case(filing), parts, self.bounds.part);
         let answer = tokio::select! {
             biased;
             read = reading => {
@@ -203,7 +266,8 @@ impl ArbiterPort for GrpcArbiter {
             // Refused before it had heard everything.
             answer = &mut call => answer,
         };
-        receipt(answer.map_err(port_error)?.into_inner().receipt)
+        let answer = answer.map_err(port_error)?.into_inner();
+        self.receipt(answer.receipt, answer.tlog_proof)
     }
 
     async fn fetch(&self, filing: &Filing) -> Result<Deposit, PortError> {

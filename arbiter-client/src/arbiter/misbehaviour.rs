@@ -2,8 +2,13 @@
 
 use std::fmt;
 
+use arbiter_protocol::evidence::checkpoint::SignedCheckpoint;
+use arbiter_protocol::evidence::note::VerifierKey;
 use arbiter_protocol::ids::{Digest, ExchangeId, PublicKey};
+use arbiter_protocol::message::agreement::Offer;
+use arbiter_protocol::ruling::charge::Charge;
 use arbiter_protocol::ruling::receipt::Receipt;
+use arbiter_protocol::statement::Verified;
 
 /// An offence with the signed statements that show it. Kept in the journal for ever.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +25,28 @@ pub struct Misbehaviour {
     pub receipts: Vec<Receipt>,
     /// Signed checkpoints that show it, the earlier one first.
     pub checkpoints: Vec<String>,
+    /// What the arbiter gave as proof that the two checkpoints are one log, and is none.
+    pub shown: Vec<Digest>,
+}
+
+impl Misbehaviour {
+    /// What convicts the arbiter in the eyes of others, or makes it answer. `None`: the offence lies in something that the arbiter
+    /// did not sign, such as a receipt that does not fit; who asked knows, and nobody else can.
+    pub fn charge(&self, offer: &Verified<Offer>) -> Option<Charge> {
+        if let [one, other] = self.receipts.as_slice() {
+            let (proven, again) = (one.verify(offer, None).ok()?, other.verify(offer, None).ok()?);
+            return Charge::of_receipts((one, &proven), (other, &again));
+        }
+        if let [one, other] = self.checkpoints.as_slice() {
+            let key = VerifierKey::new(offer.arbiter.log_origin.as_str(), offer.arbiter.log_key).ok()?;
+            let (one, other) =
+                (SignedCheckpoint::verify(one, &key).ok()?, SignedCheckpoint::verify(other, &key).ok()?);
+            let grew = one.checkpoint().size <= other.checkpoint().size;
+            let (older, newer) = if grew { (&one, &other) } else { (&other, &one) };
+            return Some(Charge::of_checkpoints(older, newer, self.shown.clone()));
+        }
+        self.receipts.iter().find_map(|receipt| Charge::of_receipt(receipt, offer))
+    }
 }
 
 /// What the arbiter did.

@@ -53,6 +53,7 @@ reasons! {
     DepositRequired "DEPOSIT_REQUIRED" "R-406: deposit the item first.",
     EscrowArbiterMismatch "ESCROW_ARBITER_MISMATCH" "The escrow is for another arbiter.",
     EscrowEpochMismatch "ESCROW_EPOCH_MISMATCH" "The escrow is for another epoch of the key.",
+    Erased "ERASED" "The exchange was over, and what the arbiter had about it was erased.",
     EscrowKeyRetired "ESCROW_KEY_RETIRED" "R-411: the epoch of the escrow key is over.",
     EscrowKeyUnknown "ESCROW_KEY_UNKNOWN" "R-411: the arbiter has lost the escrow key. Its fault.",
     EscrowKindMismatch "ESCROW_KIND_MISMATCH" "The escrow is of a signature by another kind of key.",

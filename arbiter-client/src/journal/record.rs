@@ -283,6 +283,7 @@ pub(crate) fn encode_misbehaviour(proof: &Misbehaviour) -> Vec<u8> {
         detail,
         receipts: proof.receipts.iter().map(proto::Receipt::from).collect(),
         checkpoints: proof.checkpoints.clone(),
+        shown: proof.shown.iter().map(Digest::to_vec).collect(),
     }
     .encode_to_vec()
 }
@@ -304,6 +305,7 @@ pub(crate) fn decode_misbehaviour(bytes: &[u8]) -> Result<Misbehaviour, StoreErr
             offence,
             receipts: receipts(wire.receipts)?,
             checkpoints: wire.checkpoints,
+            shown: wire.shown.iter().map(|it| Digest::parse(it, "shown").ok()).collect::<Option<_>>()?,
         })
     };
     decoded().ok_or_else(|| StoreError::Damaged("misbehaviour".to_owned()))
@@ -447,5 +449,7 @@ mod wire {
         pub receipts: Vec<Receipt>,
         #[prost(string, repeated, tag = "8")]
         pub checkpoints: Vec<String>,
+        #[prost(bytes = "vec", repeated, tag = "9")]
+        pub shown: Vec<Vec<u8>>,
     }
 }

@@ -159,7 +159,7 @@ const OID: u8 = 0x06;
 const SEQUENCE: u8 = 0x30;
 
 /// Tag, length, content.
-pub(super) fn element(tag: u8, content: &[u8]) -> Vec<u8> {
+pub(crate) fn element(tag: u8, content: &[u8]) -> Vec<u8> {
     let length = content.len().to_be_bytes();
     let length = significant(&length);
     let mut out = vec![tag];
@@ -176,7 +176,7 @@ pub(super) fn element(tag: u8, content: &[u8]) -> Vec<u8> {
     out
 }
 
-pub(super) fn integer(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn integer(bytes: &[u8]) -> Vec<u8> {
     let bytes = significant(bytes);
     let sign: &[u8] = if bytes.first().is_none_or(|first| *first >= 0x80) { &[0] } else { &[] };
     element(INTEGER, &[sign, bytes].concat())

@@ -25,7 +25,7 @@ use crate::bundle::Bundle;
 use crate::explain::keys;
 use crate::plain;
 
-impl Desk {
+impl Desk<'_> {
     pub(super) fn certificates(&mut self, offer: &Offer) {
         for role in Role::BOTH {
             let Some(item) = offer.item(role).description.detached() else { continue };

@@ -16,7 +16,7 @@ use crate::bundle::{Bundle, Claim};
 use crate::explain;
 use crate::ledger::till;
 
-impl Desk {
+impl Desk<'_> {
     /// The receipts, verified; `None` if one is bad.
     pub(super) fn payments(
         &mut self,

@@ -1,8 +1,25 @@
-//! What verification found, for people and as JSON.
+//! What verification found, for people and as JSON.
+//!
+//! The JSON has `format` [`FORMAT`]. Fields and values may be added to it; what is there keeps its name and meaning.
 
 use serde::Serialize;
 
 use crate::bundle::Claim;
+
+/// The `format` of a report.
+pub const FORMAT: &str = "arbiter/verification-report/v1";
+
+/// What all checks together say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Finding {
+    /// A check failed: do not rely on it.
+    Bad,
+    /// Every check passed.
+    Good,
+    /// Nothing is wrong, but the caller asked for more than is there: cosignatures or a time-stamp are missing.
+    Incomplete,
+}
 
 /// How a check ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -10,10 +27,53 @@ use crate::bundle::Claim;
 pub enum Status {
     /// It failed: the bundle is bad.
     Failed,
+    /// The caller asked for it, and what it needs is not in the bundle.
+    Missing,
     /// It was made and passed.
     Passed,
     /// It could not be made, because what it needs failed.
     Skipped,
+    /// What it would check is there, but the caller has not said whom to trust. It counts for nothing.
+    Unchecked,
+}
+
+impl Status {
+    /// Four characters for the beginning of a line.
+    pub const fn mark(self) -> &'static str {
+        match self {
+            Self::Failed => "BAD ",
+            Self::Missing => "??  ",
+            Self::Passed => "ok  ",
+            Self::Skipped | Self::Unchecked => "--  ",
+        }
+    }
+}
+
+/// Whose clock a time comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Clock {
+    /// The arbiter's own, as its leaf states it.
+    Arbiter,
+    /// That of a time-stamping authority (RFC 3161).
+    Authority,
+    /// That of a witness of the log.
+    Witness,
+}
+
+/// A time that a statement rests on. Times of different clocks are never mixed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Time {
+    /// What it is about: `attestation` or `verdict`, or the name of the event of a disclosed leaf.
+    pub of: String,
+    /// Whose clock.
+    pub clock: Clock,
+    /// Log origin, name of the witness in the policy, or subject of the authority's certificate.
+    pub who: String,
+    /// RFC 3339, UTC.
+    pub time: String,
+    /// How far it may be off by the word of who states it, in milliseconds; absent if not said.
+    pub uncertainty_millis: Option<u64>,
 }
 
 /// One check.
@@ -68,7 +128,11 @@ pub struct PaymentReport {
 /// Everything that verification found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Report {
-    /// Whether every check passed.
+    /// [`FORMAT`].
+    pub format: &'static str,
+    /// What all checks together say.
+    pub finding: Finding,
+    /// Whether it is [`Finding::Good`].
     pub good: bool,
     /// The exchange, 64 hex digits; absent if not even the offer could be read.
     pub exchange_id: Option<String>,
@@ -82,6 +146,11 @@ pub struct Report {
     pub signatures: Vec<SignatureReport>,
     /// The payments that the agreement is about; empty in a bundle that could not be read so far.
     pub payments: Vec<PaymentReport>,
+    /// The version of the rules that was applied again to the evidence of each ruling, and gave the same; absent without
+    /// a ruling that is proven.
+    pub rules_applied: Option<String>,
+    /// When things happened, by whose clock: only what was checked.
+    pub times: Vec<Time>,
     /// The checks in the order made.
     pub checks: Vec<Check>,
     /// What a good bundle proves; empty in a bad one.

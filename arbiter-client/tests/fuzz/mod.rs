@@ -6,16 +6,20 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use arbiter_client::bundle::{BUNDLE_BYTES, Bundle};
+use arbiter_client::charge::{CHARGE_BYTES, ChargeFile, Finding};
 use arbiter_client::consent::Screen;
+use arbiter_client::disclosure::Disclosure;
 use arbiter_client::identity::{KeyFile, PublicIdentity};
 use arbiter_client::pin::ArbiterPin;
 use arbiter_client::protocol::escrow::SignatureKey;
+use arbiter_client::protocol::evidence::policy::Policy;
 use arbiter_client::protocol::exchange::selection::Role;
-use arbiter_client::protocol::message::agreement::Offer;
+use arbiter_client::protocol::message::agreement::{ArbiterIdentity, Offer};
 use arbiter_client::protocol::statement::Payload;
 use arbiter_client::protocol::time::UnixMillis;
 use arbiter_client::signing::{Algorithm, Certificate, PrivateKey, Public, public_der, public_pem};
-use arbiter_client::verify::{Trust, verify};
+use arbiter_client::timestamp::{Authorities, Token};
+use arbiter_client::verify::{self, Report, Trust, Verifier};
 use arbiter_client::{explain, plain};
 use prost::Message as _;
 
@@ -23,9 +27,11 @@ use prost::Message as _;
 pub type Target = fn(&[u8]) -> bool;
 
 /// All targets by name; each has a folder in `fuzz/corpus`.
-pub const ALL: [(&str, Target); 9] = [
+pub const ALL: [(&str, Target); 12] = [
     ("bundle", bundle),
     ("certificate", certificate),
+    ("charge", charge),
+    ("disclosure", disclosure),
     ("fairx-arbiter", fairx_arbiter),
     ("fairx-id", fairx_id),
     ("identity-file", identity_file),
@@ -33,6 +39,7 @@ pub const ALL: [(&str, Target); 9] = [
     ("pin-file", pin_file),
     ("private-key", private_key),
     ("public-key", public_key),
+    ("timestamp", timestamp),
 ];
 
 /// An evidence bundle: what is read is written again, and any of it can be verified and explained.
@@ -41,11 +48,72 @@ fn bundle(bytes: &[u8]) -> bool {
     assert!(bytes.len() <= BUNDLE_BYTES);
     let written = bundle.to_json();
     assert_eq!(Bundle::parse(&written).as_ref().ok(), Some(&bundle), "a bundle survives the round trip");
-    let report = verify(&bundle, Trust::BundleOnly, &[]);
+    let report = reported(|verifier| verifier.verify(&bundle));
     assert!(!report.good || report.outcome == Some(bundle.outcome));
-    assert!(!report.arbiter_pinned);
     explain::summary(&bundle).iter().for_each(|line| shown(line));
     report.good
+}
+
+/// Some fields of a record: the same.
+fn disclosure(bytes: &[u8]) -> bool {
+    let Ok(disclosure) = Disclosure::parse(bytes) else { return false };
+    assert!(bytes.len() <= BUNDLE_BYTES);
+    assert_eq!(Disclosure::parse(&disclosure.to_json()).as_ref().ok(), Some(&disclosure));
+    reported(|verifier| verifier.disclosed(&disclosure)).good
+}
+
+/// What a verifier says that trusts nobody outside; one that names a policy and authorities never finds more good.
+fn reported(judge: impl Fn(Verifier<'_>) -> Report) -> Report {
+    let report = judge(Verifier::new(Trust::BundleOnly));
+    assert!(!report.arbiter_pinned);
+    assert_eq!(report.good, report.finding == verify::Finding::Good);
+    let lines = report.checks.iter().map(|it| &it.detail).chain(&report.proves).chain(&report.does_not_prove);
+    lines.for_each(|line| shown(line));
+    let policy = Policy::parse(POLICY).unwrap();
+    let trusted = Authorities::parse(AUTHORITY.as_bytes()).unwrap();
+    let verifier =
+        Verifier { policy: Some(&policy), authorities: Some(&trusted), ..Verifier::new(Trust::BundleOnly) };
+    let strict = judge(verifier);
+    assert!(!strict.good || report.good);
+    report
+}
+
+/// A token that an authority made over this text; what verifies says nothing but what was signed.
+fn timestamp(der: &[u8]) -> bool {
+    let trusted = Authorities::parse(AUTHORITY.as_bytes()).unwrap();
+    let Ok(token) = Token::parse(der) else { return false };
+    let Ok(said) = token.verify(STAMPED.as_bytes(), &trusted) else { return false };
+    assert!(token.is_over(STAMPED.as_bytes()) && !token.is_over(b"another text"));
+    assert_eq!((said.time, said.authority.as_str()), (token.claimed_time(), "CN=tsa"));
+    true
+}
+
+/// The text under the token in the corpus.
+const STAMPED: &str = "arbiter.example/evidence\n8\nXcnaeacGWamtVZy3Ad7ZoqudgjqtL0lgz+Nw7/RgQyg=\n";
+/// Who signed it.
+const AUTHORITY: &str = include_str!("authority.pem");
+/// A log and a witness that are in the corpus of bundles.
+const POLICY: &str = include_str!("policy.txt");
+
+/// A proof of misbehaviour: what is read is written again, and can be judged against whom it names. Accepted if it convicts.
+fn charge(bytes: &[u8]) -> bool {
+    let Ok(file) = ChargeFile::parse(bytes) else { return false };
+    assert!(bytes.len() <= CHARGE_BYTES && ChargeFile::is_one(bytes));
+    assert_eq!(
+        ChargeFile::parse(&file.to_json()).ok().as_ref(),
+        Some(&file),
+        "a charge survives the round trip"
+    );
+    let Some(arbiter) = file.accused.identity() else { return false };
+    let judgement = file.charge.judge(&arbiter);
+    let failed = judgement.steps.iter().filter(|step| !step.passed).count();
+    assert_eq!(failed, usize::from(judgement.finding == Finding::NotProven), "it ends where a check fails");
+    explain::judgement(&judgement).iter().for_each(|line| shown(line));
+    // Keys that signed none of it are not convicted by it.
+    let (key, log_key) = (arbiter.log_key, arbiter.key);
+    let turned = ArbiterIdentity { key, log_key, ..arbiter.clone() };
+    assert!(key == log_key || !file.charge.judge(&turned).is_guilty());
+    judgement.is_guilty()
 }
 
 /// A line of ours on a screen: nothing that moves the cursor or turns text around.

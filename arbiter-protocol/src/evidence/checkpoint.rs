@@ -27,10 +27,11 @@
 
 use std::{fmt, slice};
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use thiserror::Error;
 
-use crate::evidence::note::{Note, NoteError, VerifierKey};
+use crate::evidence::cosignature::Cosignature;
+use crate::evidence::note::{KeyKind, Note, NoteError, NoteSignature, VerifierKey};
+use crate::evidence::text;
 use crate::ids::Digest;
 use crate::limits;
 
@@ -77,7 +78,7 @@ pub struct Checkpoint {
 impl Checkpoint {
     /// The three lines that the log signs, with the final newline.
     pub fn text(&self) -> String {
-        format!("{}\n{}\n{}\n", self.origin, self.size, STANDARD.encode(self.root.as_bytes()))
+        format!("{}\n{}\n{}\n", self.origin, self.size, text::print_hash(&self.root))
     }
 
     /// Reads what [`Checkpoint::text`] writes and nothing else.
@@ -88,7 +89,9 @@ impl Checkpoint {
         else {
             return Err(CheckpointError::LineCount);
         };
-        Ok(Self { origin: Origin::parse(origin)?, size: parse_size(size)?, root: parse_root(root)? })
+        let size = text::decimal(size).ok_or(CheckpointError::SizeMalformed);
+        let root = text::hash(root).ok_or(CheckpointError::RootMalformed);
+        Ok(Self { origin: Origin::parse(origin)?, size: size?, root: root? })
     }
 }
 
@@ -112,6 +115,48 @@ impl SignedCheckpoint {
         } else {
             Err(CheckpointError::OtherOrigin)
         }
+    }
+
+    /// As [`SignedCheckpoint::verify`], with several keys: those named as the origin count. One of them signed,
+    /// and no signature that claims to be of one of them is bad.
+    pub fn verify_any(note: Note, log_keys: &[VerifierKey]) -> Result<Self, CheckpointError> {
+        let checkpoint = Checkpoint::parse(note.text())?;
+        let named = |key: &&VerifierKey| key.name() == checkpoint.origin.as_str();
+        let keys: Vec<_> = log_keys.iter().filter(named).cloned().collect();
+        if keys.is_empty() {
+            return Err(CheckpointError::OtherOrigin);
+        }
+        note.verify(&keys)?;
+        Ok(Self { checkpoint, note })
+    }
+
+    /// Who of these cosigners, such as witnesses, signed this checkpoint and when, in the order of the lines
+    /// . Lines of other keys are ignored; a line of one of these that does not verify rejects the
+    /// whole note. Keys of type 1 cosign nothing and are passed over.
+    pub fn cosignatures(&self, cosigners: &[VerifierKey]) -> Result<Vec<Cosignature>, CheckpointError> {
+        let mut found = Vec::new();
+        for line in self.note.signatures() {
+            let known = |key: &&VerifierKey| key.kind() != KeyKind::Note && key.made(line);
+            let mut known = cosigners.iter().filter(known).peekable();
+            if known.peek().is_some() {
+                let good = known.find_map(|key| Cosignature::verify(key, &self.checkpoint, line).ok());
+                found.push(good.ok_or(CheckpointError::Note(NoteError::SignatureInvalid))?);
+            }
+        }
+        Ok(found)
+    }
+
+    /// The checkpoint with these lines added to its note, each at most once. Lines that would be more than a
+    /// note may have are an error.
+    pub fn with_lines(&self, lines: &[NoteSignature]) -> Result<Self, CheckpointError> {
+        let mut signatures = self.note.signatures().to_vec();
+        for line in lines {
+            if !signatures.contains(line) {
+                signatures.push(line.clone());
+            }
+        }
+        let note = Note::new(self.note.text().to_owned(), signatures)?;
+        Ok(Self { checkpoint: self.checkpoint.clone(), note })
     }
 
     /// What the log signed.
@@ -156,19 +201,9 @@ pub enum CheckpointError {
     SizeMalformed,
 }
 
-fn parse_size(text: &str) -> Result<u64, CheckpointError> {
-    let size: u64 = text.parse().map_err(|_| CheckpointError::SizeMalformed)?;
-    // `parse` also takes `+8` and `08`.
-    if size.to_string() == text { Ok(size) } else { Err(CheckpointError::SizeMalformed) }
-}
-
-fn parse_root(text: &str) -> Result<Digest, CheckpointError> {
-    let bytes = STANDARD.decode(text).map_err(|_| CheckpointError::RootMalformed)?;
-    Digest::parse(&bytes, "root").map_err(|_| CheckpointError::RootMalformed)
-}
-
 #[cfg(test)]
 mod tests {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
     use ed25519_dalek::{Signer as _, SigningKey};
 
     use super::*;

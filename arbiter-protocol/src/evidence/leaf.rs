@@ -20,11 +20,9 @@
 //! One `key value` a line in this order, values of `[A-Za-z0-9+/=:._-]`, so there is exactly one form.
 //! A leaf is made only from ids, digests and closed sets: no field can hold text of a party.
 
-use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use crate::error::Invalid;
-use crate::evidence::merkle;
 use crate::ids::{Digest, LeafIndex, PublicKey};
 use crate::limits;
 use crate::time::{DurationMillis, UnixMillis};
@@ -38,14 +36,24 @@ const KEYS: [&str; 13] = [
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
+    /// Somebody else confirmed a time or a state of the log: the token is the digest of what they signed.
+    Anchor,
     /// A deposit fits its description and is kept for the peer.
     DepositAccepted,
+    /// What was kept about an exchange is destroyed.
+    Erasure,
     /// The log begins: origin, keys and rules are fixed.
     Genesis,
+    /// The arbiter goes on under other keys: the token is the digest of the statement that both identities signed.
+    KeyRotation,
     /// A ledger says that a payment which the arbiter revoked is paid for good: it was too late, or already posted.
     PaymentPosted,
     /// A ledger says that a payment which the arbiter revoked went back, or was never made and never will be.
     PaymentVoided,
+    /// What the operator declares has changed: the token is the digest of the new declaration.
+    PolicyChange,
+    /// Leaves that the store had lost were put back; what else it held about them is gone.
+    Restore,
     /// Verdict: abort token.
     VerdictAborted,
     /// Verdict: an affidavit.
@@ -57,11 +65,17 @@ pub enum Event {
 }
 
 impl Event {
-    const ALL: [Self; 8] = [
+    /// Every event, in the order of their names.
+    pub const ALL: [Self; 13] = [
+        Self::Anchor,
         Self::DepositAccepted,
+        Self::Erasure,
         Self::Genesis,
+        Self::KeyRotation,
         Self::PaymentPosted,
         Self::PaymentVoided,
+        Self::PolicyChange,
+        Self::Restore,
         Self::VerdictAborted,
         Self::VerdictAffidavit,
         Self::VerdictReplaced,
@@ -71,15 +85,53 @@ impl Event {
     /// The name in the leaf.
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Anchor => "anchor",
             Self::DepositAccepted => "deposit-accepted",
+            Self::Erasure => "erasure",
             Self::Genesis => "genesis",
+            Self::KeyRotation => "key-rotation",
             Self::PaymentPosted => "payment-posted",
             Self::PaymentVoided => "payment-voided",
+            Self::PolicyChange => "policy-change",
+            Self::Restore => "restore",
             Self::VerdictAborted => "verdict-aborted",
             Self::VerdictAffidavit => "verdict-affidavit",
             Self::VerdictReplaced => "verdict-replaced",
             Self::VerdictRevoked => "verdict-revoked",
         }
+    }
+
+    /// The event of ETSI EN 319 522-1 that says the same to the users of a delivery service, if one does. Its URI
+    /// is `http://uri.etsi.org/19522/Event/` and this name.
+    pub const fn etsi(self) -> Option<&'static str> {
+        match self {
+            Self::DepositAccepted => Some("SubmissionAcceptance"),
+            Self::VerdictReplaced => Some("ContentConsignment"),
+            // A delivery that failed for good; an affidavit delivers nothing and decides nothing.
+            Self::VerdictAborted => Some("ContentConsignmentFailure"),
+            // The registry knows no money, no decision between parties, and no event of a log itself.
+            Self::Anchor
+            | Self::Erasure
+            | Self::Genesis
+            | Self::KeyRotation
+            | Self::PaymentPosted
+            | Self::PaymentVoided
+            | Self::PolicyChange
+            | Self::Restore
+            | Self::VerdictAffidavit
+            | Self::VerdictRevoked => None,
+        }
+    }
+
+    /// Whether it is about the arbiter and its log, and not about an exchange. Such a leaf has the pseudonym of zeros,
+    /// sequence 0, no previous leaf and an empty record.
+    pub const fn is_of_the_log(self) -> bool {
+        matches!(self, Self::Anchor | Self::Genesis | Self::KeyRotation | Self::PolicyChange | Self::Restore)
+    }
+
+    /// The event with this name in leaves.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|event| event.name() == name)
     }
 
     /// Whether an exchange can have only one such event.
@@ -96,9 +148,10 @@ impl Event {
 pub struct Pseudonym(pub [u8; 16]);
 
 /// The names of the rules that a leaf may give as its reason.
-pub const REASONS: [&str; 20] = [
+pub const REASONS: [&str; 25] = [
     "R-403", "R-404", "R-405", "R-406", "R-407", "R-413", "R-414", "R-415", "R-416", "R-417", "R-418",
-    "R-419", "R-420", "R-421", "R-422", "R-423", "R-425", "R-426", "R-427", "R-502",
+    "R-419", "R-420", "R-421", "R-422", "R-423", "R-425", "R-426", "R-427", "R-502", "R-525", "R-533",
+    "R-535", "R-536", "R-537",
 ];
 
 /// One public leaf.
@@ -206,28 +259,6 @@ impl Leaf {
     }
 }
 
-/// One salted field of a sealed record.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RecordField<'a> {
-    /// The field's name in the schema.
-    pub name: &'static str,
-    /// 16 bytes that nobody else can guess.
-    pub salt: [u8; 16],
-    /// The exact stored bytes.
-    pub value: Cow<'a, [u8]>,
-}
-
-/// Root of a sealed record: RFC 6962 over `salt || name || 0x00 || value`, fields in schema order.
-/// Binding, hiding, and one field can be opened without the rest.
-pub fn record_root(fields: &[RecordField<'_>]) -> Digest {
-    let mut tree = merkle::Frontier::new();
-    for field in fields {
-        let leaf = [&field.salt[..], field.name.as_bytes(), &[0], &field.value].concat();
-        let _ = tree.append(merkle::leaf_hash(&leaf));
-    }
-    tree.root()
-}
-
 fn named<T: Copy>(
     text: &str,
     all: &[T],
@@ -287,13 +318,51 @@ mod tests {
     /// every event and every reason has its leaf; the verdicts are those events that say so.
     #[test]
     fn every_event_and_reason_is_read_back() {
+        assert!(Event::ALL.is_sorted_by_key(|event| event.name()));
         for event in Event::ALL {
             for reason in REASONS {
                 let leaf = Leaf { event, reason, ..leaf() };
                 assert_eq!(Leaf::decode(&leaf.encode()), Ok(leaf));
             }
             assert_eq!(event.is_verdict(), event.name().starts_with("verdict-"), "{event:?}");
+            assert_eq!(Event::named(event.name()), Some(event));
         }
+        assert_eq!(Event::named("verdict"), None);
+    }
+
+    /// the names that ETSI gives are events of its registry, and no two of ours mean the same there.
+    #[test]
+    fn names_of_etsi_are_those_of_its_registry() {
+        let registry = [
+            "SubmissionAcceptance",
+            "SubmissionRejection",
+            "RelayAcceptance",
+            "RelayRejection",
+            "RelayFailure",
+            "NotificationForAcceptance",
+            "NotificationForAcceptanceFailure",
+            "ConsignmentAcceptance",
+            "ConsignmentRejection",
+            "AcceptanceRejectionExpiry",
+            "ContentConsignment",
+            "ContentConsignmentFailure",
+            "ConsignmentNotification",
+            "ConsignmentNotificationFailure",
+            "NotificationDelivered",
+            "NotificationAccessTracking",
+            "ContentAccessTracking",
+            "ContentHandover",
+            "ContentHandoverFailure",
+            "RelayToNonERDS",
+            "RelayToNonERDSFailure",
+            "ReceivedFromNonERDS",
+        ];
+        let mut named: Vec<_> = Event::ALL.into_iter().filter_map(Event::etsi).collect();
+        assert!(named.iter().all(|name| registry.contains(name)));
+        named.sort_unstable();
+        named.dedup();
+        assert_eq!(named.len(), 3);
+        assert!(Event::ALL.iter().all(|it| !it.is_of_the_log() || it.etsi().is_none()));
     }
 
     /// whoever holds the arbiter's key finds its leaves.
@@ -301,20 +370,5 @@ mod tests {
     fn an_issuer_is_named_by_the_hash_of_its_key() {
         let key = PublicKey::from_bytes([7; 32]);
         assert_eq!(issuer_id(&key)[..], Digest::of(&[&[7; 32]]).as_bytes()[..4]);
-    }
-
-    /// every name, value and salt is bound.
-    #[test]
-    fn the_record_root_binds_every_field() {
-        let root = |name, salt, value| {
-            record_root(&[
-                RecordField { name, salt, value: Cow::Borrowed(value) },
-                RecordField { name: "z", salt: [9; 16], value: Cow::Borrowed(b"z") },
-            ])
-        };
-        let base = root("a", [1; 16], b"v");
-        assert_ne!(base, root("b", [1; 16], b"v"));
-        assert_ne!(base, root("a", [2; 16], b"v"));
-        assert_ne!(base, root("a", [1; 16], b"w"));
     }
 }

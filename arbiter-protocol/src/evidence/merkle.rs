@@ -180,9 +180,22 @@ pub fn verify_consistency(
         ensure(proof.is_empty(), ProofError::Length)?;
         return ensure(old_root == new_root, ProofError::RootMismatch);
     }
-    let (head, tail) = proof.split_first().ok_or(ProofError::Length)?;
+    ensure(!proof.is_empty(), ProofError::Length)?;
     // An old tree that is one perfect subtree is its own first hash; the proof leaves it out.
-    let (first, rest) = if old.is_power_of_two() { (old_root, proof) } else { (head, tail) };
+    let known = old.is_power_of_two().then_some(old_root);
+    let path: Vec<_> = known.into_iter().chain(proof).copied().collect();
+    let roots = consistency_roots(old, new, &path)?;
+    ensure(roots == (*old_root, *new_root), ProofError::RootMismatch)
+}
+
+/// The roots that a path gives for the tree of `old` leaves and for the tree of `new` leaves: the hashes of a consistency
+/// proof, but the first is never left out.
+///
+/// Whoever signed the root of the new tree has fixed every hash below it. So a path that leads to this root shows which root the
+/// old tree has in that history: if another one was signed for it, the two trees are not one log.
+pub fn consistency_roots(old: u64, new: u64, path: &[Digest]) -> Result<(Digest, Digest), ProofError> {
+    ensure((1..new).contains(&old), ProofError::SizesOutOfRange)?;
+    let (first, rest) = path.split_first().ok_or(ProofError::Length)?;
     let perfect_levels = (old - 1).trailing_ones();
     let mut climb = Climb { node: (old - 1) >> perfect_levels, last: (new - 1) >> perfect_levels };
     let (mut old_hash, mut new_hash) = (*first, *first);
@@ -196,7 +209,24 @@ pub fn verify_consistency(
         }
     }
     climb.finish()?;
-    ensure(old_hash == *old_root && new_hash == *new_root, ProofError::RootMismatch)
+    Ok((old_hash, new_hash))
+}
+
+/// Builds the path that [`consistency_roots`] takes. `node` reads one stored perfect subtree.
+///
+/// The caller makes sure that `0 < old < new`; otherwise the result proves nothing.
+pub fn consistency_path<E>(
+    old: u64,
+    new: u64,
+    mut node: impl FnMut(NodeId) -> Result<Digest, E>,
+) -> Result<Vec<Digest>, E> {
+    let mut path = Vec::new();
+    if old.is_power_of_two() {
+        let level = u8::try_from(old.trailing_zeros()).unwrap_or(u8::MAX);
+        path.push(node(NodeId { level, index: 0 })?);
+    }
+    path.extend(consistency_proof(old, new, node)?);
+    Ok(path)
 }
 
 /// Why a proof does not hold (RFC 9162 sections 2.1.3.2 and 2.1.4.2).
@@ -394,6 +424,25 @@ mod tests {
                 assert!(!damaged(&proof).iter().any(|bad| holds(old, bad)));
                 assert!(!(0..=new + 1).any(|other| other != old && holds(other, &proof)));
             }
+        }
+    }
+
+    /// a path to the new root gives the one root that the old tree has under it.
+    #[test]
+    fn a_path_to_the_new_root_shows_the_root_of_the_old_tree() {
+        let (_, roots, stored) = grow(40);
+        for (new, root) in (1..=40u64).zip(&roots[1..]) {
+            for (old, old_root) in (1..new).zip(&roots[1..]) {
+                let path = consistency_path(old, new, |id| stored.get(&id).copied().ok_or(id)).unwrap();
+                assert_eq!(consistency_roots(old, new, &path), Ok((*old_root, *root)));
+                for bad in damaged(&path) {
+                    assert!(
+                        consistency_roots(old, new, &bad).is_ok_and(|(_, it)| it == *root) <= (bad == path)
+                    );
+                }
+            }
+            assert!(consistency_roots(new, new, &[*root]).is_err());
+            assert!(consistency_roots(0, new, &[*root]).is_err());
         }
     }
 }

@@ -11,17 +11,15 @@
 //!
 //! Invariants:
 //! * Parsing and printing a note gives the same bytes, and nothing else parses to that note.
-//! * [`VerifierKey`] holds a usable key: a curve point, not of small order.
 //! * A note that only unknown keys signed is not verified; one bad signature by a known key rejects it.
 //! * Nothing here signs: the holder of the key does, and wraps the result with [`signature_line`].
 
 use std::fmt;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use ed25519_dalek::{Signature, VerifyingKey};
 use thiserror::Error;
 
-use crate::ids::{Digest, PublicKey};
+pub use crate::evidence::key::{KeyKind, VerifierKey};
 use crate::limits;
 
 /// A text and 1 to [`limits::NOTE_SIGNATURES`] signatures, not yet verified (signed-note, "Format").
@@ -68,7 +66,7 @@ impl Note {
 
     /// Checks the note against the keys that the caller trusts (signed-note, "Verification"):
     /// signatures of other (name, key id) pairs are ignored, each one of a known pair must verify,
-    /// and there must be at least one of these.
+    /// and there must be at least one of these. A key of a cosigner verifies only the text of a checkpoint.
     pub fn verify(&self, keys: &[VerifierKey]) -> Result<(), NoteError> {
         let mut verified = false;
         for signature in &self.signatures {
@@ -120,6 +118,11 @@ impl NoteSignature {
         }
     }
 
+    /// The line of `key` with these bytes after the key id.
+    pub(super) fn of(key: &VerifierKey, signature: Vec<u8>) -> Self {
+        Self { name: key.name().to_owned(), key_id: key.key_id(), signature }
+    }
+
     /// The name of the key.
     pub fn name(&self) -> &str {
         &self.name
@@ -145,73 +148,7 @@ impl fmt::Display for NoteSignature {
 
 /// The line for an Ed25519 signature of type 0x01 by `key` over the text of a note.
 pub fn signature_line(key: &VerifierKey, ed25519_signature: [u8; 64]) -> NoteSignature {
-    NoteSignature { name: key.name.clone(), key_id: key.key_id(), signature: ed25519_signature.to_vec() }
-}
-
-/// A key that signs notes: a name and an Ed25519 key, type 0x01 (signed-note, "Verifier keys").
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct VerifierKey {
-    name: String,
-    key: VerifyingKey,
-}
-
-impl VerifierKey {
-    /// Names a key. The name is not empty and has no spaces, control characters or `+`.
-    pub fn new(name: &str, key: PublicKey) -> Result<Self, NoteError> {
-        let name = parse_name(name)?;
-        let key = VerifyingKey::from_bytes(key.as_bytes()).map_err(|_| NoteError::KeyWeak)?;
-        if key.is_weak() { Err(NoteError::KeyWeak) } else { Ok(Self { name, key }) }
-    }
-
-    /// Reads `<name>+<key id, 8 lower-case hex digits>+<base64 of type and key>`.
-    pub fn parse(text: &str) -> Result<Self, NoteError> {
-        // Base64 may contain `+`: only the first two separate.
-        let mut parts = text.splitn(3, '+');
-        let (Some(name), Some(key_id), Some(encoded)) = (parts.next(), parts.next(), parts.next()) else {
-            return Err(NoteError::KeyMalformed);
-        };
-        let bytes = STANDARD.decode(encoded).map_err(|_| NoteError::KeyMalformed)?;
-        let key = match bytes.split_first() {
-            Some((&ED25519, key)) => PublicKey::parse(key, "key").map_err(|_| NoteError::KeyMalformed)?,
-            Some(_) => return Err(NoteError::KeyUnsupported),
-            None => return Err(NoteError::KeyMalformed),
-        };
-        let parsed = Self::new(name, key)?;
-        if key_id == format!("{:08x}", parsed.key_id()) { Ok(parsed) } else { Err(NoteError::KeyMalformed) }
-    }
-
-    /// The name of the key.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// The Ed25519 key.
-    pub fn public_key(&self) -> PublicKey {
-        PublicKey::from_bytes(self.key.to_bytes())
-    }
-
-    /// `SHA-256(name || 0x0A || 0x01 || key)[..4]`, big endian. Tells keys apart, proves nothing.
-    pub fn key_id(&self) -> u32 {
-        let hash = Digest::of(&[self.name.as_bytes(), b"\n", &[ED25519], self.key.as_bytes()]);
-        let [a, b, c, d, ..] = *hash.as_bytes();
-        u32::from_be_bytes([a, b, c, d])
-    }
-
-    fn made(&self, signature: &NoteSignature) -> bool {
-        self.name == signature.name && self.key_id() == signature.key_id
-    }
-
-    fn verifies(&self, text: &str, signature: &NoteSignature) -> bool {
-        Signature::from_slice(&signature.signature)
-            .is_ok_and(|signature| self.key.verify_strict(text.as_bytes(), &signature).is_ok())
-    }
-}
-
-impl fmt::Display for VerifierKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let bytes = [&[ED25519], self.key.as_bytes().as_slice()].concat();
-        write!(f, "{}+{:08x}+{}", self.name, self.key_id(), STANDARD.encode(bytes))
-    }
+    NoteSignature::of(key, ed25519_signature.to_vec())
 }
 
 /// Why a note or a verifier key is not accepted.
@@ -221,8 +158,8 @@ pub enum NoteError {
     /// Not `name+id+base64`, or the id is not that of the key.
     #[error("the verifier key is malformed or its key id is wrong")]
     KeyMalformed,
-    /// The key is of another type than Ed25519 (0x01).
-    #[error("the verifier key is not an Ed25519 key of type 1")]
+    /// The key is of another type than 1, 4 and, with the feature `ml-dsa`, 6.
+    #[error("the verifier key is of a type that is not supported")]
     KeyUnsupported,
     /// The key is of small order or not a curve point.
     #[error("the verifier key is weak or not a key at all")]
@@ -253,7 +190,7 @@ pub enum NoteError {
     TextTooLong,
 }
 
-fn parse_name(name: &str) -> Result<String, NoteError> {
+pub(super) fn parse_name(name: &str) -> Result<String, NoteError> {
     let allowed = |c: char| c >= ' ' && c != '+' && !c.is_whitespace();
     if (1..=limits::NOTE_KEY_NAME_BYTES).contains(&name.len()) && name.chars().all(allowed) {
         Ok(name.to_owned())
@@ -264,8 +201,6 @@ fn parse_name(name: &str) -> Result<String, NoteError> {
 
 /// Longest base64 of a key id and signature; the largest known, ML-DSA-44, has 3,244.
 const MAX_SIGNATURE_BASE64_BYTES: usize = 4_096;
-/// The signature type of plain Ed25519.
-const ED25519: u8 = 1;
 /// Em dash and space.
 const SIGNATURE_PREFIX: &str = "\u{2014} ";
 
@@ -274,6 +209,7 @@ mod tests {
     use ed25519_dalek::{Signer as _, SigningKey};
 
     use super::*;
+    use crate::ids::PublicKey;
 
     const TEXT: &str = "first\n\nthird, with an — em dash\n\n";
 
@@ -387,7 +323,9 @@ mod tests {
             (format!("log+{id}+"), NoteError::KeyMalformed),
             (format!("log+{id}+{encoded}\n"), NoteError::KeyMalformed),
             (format!("log+{id}+{}", STANDARD.encode([1; 32])), NoteError::KeyMalformed),
-            (format!("log+{id}+{}", STANDARD.encode([4; 33])), NoteError::KeyUnsupported),
+            (format!("log+{id}+{}", STANDARD.encode([2; 33])), NoteError::KeyUnsupported),
+            (format!("log+{id}+{}", STANDARD.encode([4; 32])), NoteError::KeyMalformed),
+            (format!("log+{id}+{}", "A".repeat(2_048)), NoteError::KeyMalformed),
         ] {
             assert_eq!(VerifierKey::parse(&text), Err(error), "{text}");
         }

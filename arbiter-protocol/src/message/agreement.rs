@@ -222,7 +222,7 @@ impl Payload for Offer {
         };
         let complain_by = deadline(wire.complain_by, "complain_by")?;
         let send_by = deadline(wire.send_by, "send_by")?;
-        let arbiter = arbiter(wire.arbiter.ok_or(Invalid::FieldMissing { field: "arbiter" })?)?;
+        let arbiter = arbiter_from_wire(wire.arbiter.ok_or(Invalid::FieldMissing { field: "arbiter" })?)?;
         let escrow = wire.escrow.map(|terms| EscrowTerms::from_wire(terms, &arbiter.key)).transpose()?;
         Ok(Self {
             nonce: nonce(&wire.nonce)?,
@@ -262,12 +262,7 @@ impl Payload for Offer {
             nonce: self.nonce.to_vec(),
             originator: party(&self.originator),
             responder: party(&self.responder),
-            arbiter: Some(wire::Arbiter {
-                key: self.arbiter.key.to_vec(),
-                log_key: self.arbiter.log_key.to_vec(),
-                log_origin: self.arbiter.log_origin.to_string(),
-                rules: self.arbiter.rules.clone(),
-            }),
+            arbiter: Some(arbiter_to_wire(&self.arbiter)),
             originator_item: Some(self.originator_item.to_wire()),
             responder_item: Some(self.responder_item.to_wire()),
             protocol: protocol.into(),
@@ -404,7 +399,16 @@ fn party(wire: Option<wire::Party>, field: &'static str) -> Result<Party, Invali
     Ok(Party { signing_key, sealing_key, name: wire.name })
 }
 
-fn arbiter(wire: wire::Arbiter) -> Result<ArbiterIdentity, Invalid> {
+pub(super) fn arbiter_to_wire(arbiter: &ArbiterIdentity) -> wire::Arbiter {
+    wire::Arbiter {
+        key: arbiter.key.to_vec(),
+        log_key: arbiter.log_key.to_vec(),
+        log_origin: arbiter.log_origin.to_string(),
+        rules: arbiter.rules.clone(),
+    }
+}
+
+pub(super) fn arbiter_from_wire(wire: wire::Arbiter) -> Result<ArbiterIdentity, Invalid> {
     let key = PublicKey::parse(&wire.key, "key")?;
     crypto::check_key(&key, "key")?;
     let log_key = PublicKey::parse(&wire.log_key, "log_key")?;

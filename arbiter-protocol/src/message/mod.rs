@@ -11,6 +11,7 @@ pub mod agreement;
 pub mod escrow_epoch;
 pub mod payment;
 pub mod request;
+pub mod succession;
 pub mod transfer;
 pub mod verdict;
 

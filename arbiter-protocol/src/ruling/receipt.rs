@@ -17,9 +17,10 @@ use thiserror::Error;
 use crate::error::{Refused, Rejected};
 use crate::escrow::Escrow;
 use crate::evidence::checkpoint::{CheckpointError, SignedCheckpoint};
-use crate::evidence::leaf::{Event, Leaf, RecordField, issuer_id, record_root};
+use crate::evidence::leaf::{Event, Leaf, issuer_id};
 use crate::evidence::merkle::{self, ProofError};
 use crate::evidence::note::VerifierKey;
+use crate::evidence::record::{RecordField, record_root};
 use crate::exchange::kind::content::FitContent;
 use crate::exchange::selection::{ByRole, Protocol};
 use crate::ids::{Digest, LeafIndex};
@@ -144,50 +145,10 @@ impl Receipt {
         if answer.statement != self.statement.digest() {
             return Err(Unproven::AnswerMismatch);
         }
-        let (ruled, agreement) = self.verify_statement(offer)?;
+        let (ruled, agreement) = decided_again(&self.statement, &self.evidence, offer)?;
         let leaf = self.verify_leaf(offer, &ruled, &answer)?;
         let checkpoint = self.verify_log(arbiter, &answer)?;
         Ok(Proven { ruled, agreement, leaf, checkpoint, request: answer.request })
-    }
-
-    /// Signature, evidence, and the decision made again.
-    fn verify_statement(&self, offer: &Verified<Offer>) -> Result<(Ruled, Option<Agreement>), Unproven> {
-        let arbiter = &offer.arbiter;
-        let acceptance = self.evidence.acceptance.clone().map(Signed::<Acceptance>::parse).transpose()?;
-        let request = Signed::<Request>::parse(self.evidence.request.clone())?;
-        let case = Case::reopen(request, offer.clone(), acceptance, self.evidence.escrows.clone())?;
-        let agreement = case.agreement().cloned();
-
-        if self.statement.holds::<Attestation>() {
-            let stated = Signed::<Attestation>::parse(self.statement.clone())?.verify(&arbiter.key)?;
-            let again = decide(&case, Known::default(), stated.time, stated.leaf_index, NOTHING)?;
-            if again != Decision::Attest((*stated).clone()) {
-                return Err(Unproven::RuleNotFollowed);
-            }
-            return Ok((Ruled::Attestation(stated), agreement));
-        }
-        let verdict = Signed::<Verdict>::parse(self.statement.clone())?.verify(&arbiter.key)?;
-        let mut attestations = ByRole::<Option<Verified<Attestation>>>::default();
-        for (role, envelope) in self.evidence.attestations.iter() {
-            let Some(envelope) = envelope else { continue };
-            let deposit = Signed::<Attestation>::parse(envelope.clone())?.verify(&arbiter.key)?;
-            if deposit.exchange_id != offer.exchange_id() {
-                return Err(Refused::OtherExchange.into());
-            }
-            if deposit.depositor != role || !could_rest_on(&verdict, &deposit, offer) {
-                return Err(Unproven::RuleNotFollowed);
-            }
-            *attestations.of_mut(role) = Some(deposit);
-        }
-        let known = Known {
-            verdict: None,
-            attestations: attestations.map(|_, it| it.as_ref().map(|deposit| (&**deposit, deposit.digest()))),
-        };
-        let again = decide(&case, known, verdict.time, verdict.leaf_index, NOTHING)?;
-        if again != Decision::Rule((*verdict).clone()) {
-            return Err(Unproven::RuleNotFollowed);
-        }
-        Ok((Ruled::Verdict(verdict), agreement))
     }
 
     fn verify_leaf(&self, offer: &Verified<Offer>, ruled: &Ruled, answer: &Answer) -> Result<Leaf, Unproven> {
@@ -240,6 +201,50 @@ impl Receipt {
         )?;
         Ok(signed)
     }
+}
+
+/// Signature, evidence, and the decision made again.
+pub(super) fn decided_again(
+    statement: &Envelope,
+    evidence: &Evidence,
+    offer: &Verified<Offer>,
+) -> Result<(Ruled, Option<Agreement>), Unproven> {
+    let arbiter = &offer.arbiter;
+    let acceptance = evidence.acceptance.clone().map(Signed::<Acceptance>::parse).transpose()?;
+    let request = Signed::<Request>::parse(evidence.request.clone())?;
+    let case = Case::reopen(request, offer.clone(), acceptance, evidence.escrows.clone())?;
+    let agreement = case.agreement().cloned();
+
+    if statement.holds::<Attestation>() {
+        let stated = Signed::<Attestation>::parse(statement.clone())?.verify(&arbiter.key)?;
+        let again = decide(&case, Known::default(), stated.time, stated.leaf_index, NOTHING)?;
+        if again != Decision::Attest((*stated).clone()) {
+            return Err(Unproven::RuleNotFollowed);
+        }
+        return Ok((Ruled::Attestation(stated), agreement));
+    }
+    let verdict = Signed::<Verdict>::parse(statement.clone())?.verify(&arbiter.key)?;
+    let mut attestations = ByRole::<Option<Verified<Attestation>>>::default();
+    for (role, envelope) in evidence.attestations.iter() {
+        let Some(envelope) = envelope else { continue };
+        let deposit = Signed::<Attestation>::parse(envelope.clone())?.verify(&arbiter.key)?;
+        if deposit.exchange_id != offer.exchange_id() {
+            return Err(Refused::OtherExchange.into());
+        }
+        if deposit.depositor != role || !could_rest_on(&verdict, &deposit, offer) {
+            return Err(Unproven::RuleNotFollowed);
+        }
+        *attestations.of_mut(role) = Some(deposit);
+    }
+    let known = Known {
+        verdict: None,
+        attestations: attestations.map(|_, it| it.as_ref().map(|deposit| (&**deposit, deposit.digest()))),
+    };
+    let again = decide(&case, known, verdict.time, verdict.leaf_index, NOTHING)?;
+    if again != Decision::Rule((*verdict).clone()) {
+        return Err(Unproven::RuleNotFollowed);
+    }
+    Ok((Ruled::Verdict(verdict), agreement))
 }
 
 /// A verifier holds neither deposits nor what was in escrow: it takes the arbiter's word that they were good.

@@ -3,6 +3,9 @@
 //! ```text
 //!  Head ─▶ Batch::new ─┬─ file(case) ─▶ decide ─▶ statement, leaf      (any number of cases)
 //!                      ├─ hear(receipt) ─▶ leaf                        (what a ledger said to an order)
+//!                      ├─ erase(exchange) ─▶ leaf; the record goes     (what is over and no longer kept)
+//!                      ├─ note(notice) ─▶ leaf                         (what the arbiter says of itself)
+//!                      ├─ restore(leaves) ─▶ leaf                      (what the store had lost)
 //!                      └─ close() ─▶ Closed { head, records, leaves, nodes } ─▶ Store::commit ─▶ issue(…)
 //! ```
 //!
@@ -16,11 +19,12 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use crate::crypto::Signer;
-use crate::error::{Refused, Rejected};
+use crate::error::{Invalid, Refused, Rejected};
 use crate::evidence::checkpoint::Checkpoint;
-use crate::evidence::leaf::{Event, Leaf, Pseudonym, RecordField, issuer_id, record_root};
+use crate::evidence::leaf::{Event, Leaf, Pseudonym, issuer_id};
 use crate::evidence::merkle::{Frontier, NodeId, leaf_hash};
 use crate::evidence::note::{Note, NoteError, VerifierKey, signature_line};
+use crate::evidence::record::{ExchangeKey, record_root};
 use crate::exchange::kind::content::FitContent;
 use crate::exchange::selection::{ByRole, Role};
 use crate::ids::{Digest, ExchangeId, LeafIndex};
@@ -28,6 +32,7 @@ use crate::message::agreement::{ArbiterIdentity, Offer};
 use crate::message::payment::{PaymentOrder, PaymentReceipt, PaymentState};
 use crate::message::verdict::{Answer, Attestation, Ruling, Verdict};
 use crate::role::arbiter::{Case, Decision, Escrows, Known, RULES, decide, payment_orders};
+use crate::ruling::notice::{Erased, ErasureReason, NotErasable, Notice, OVER_AFTER};
 use crate::ruling::receipt::{Evidence, Receipt, Ruled, deposit_rule, record_values};
 use crate::statement::{Envelope, Payload, Signed, Verified, digest_of, pae};
 use crate::time::{DurationMillis, UnixMillis};
@@ -44,12 +49,10 @@ pub struct Desk {
     pub clock_uncertainty: DurationMillis,
 }
 
-/// Keyed functions that hide identities from the public log. Same input, same output, for ever.
+/// The keyed function that hides identities from the public log. Same input, same output, for ever.
 pub trait Veil {
     /// The pseudonym of an exchange.
     fn pseudonym(&self, exchange: &ExchangeId) -> Pseudonym;
-    /// The salt of one field of the record of one statement.
-    fn salt(&self, statement: &Digest, field: &str) -> [u8; 16];
 }
 
 /// The durable end of the log.
@@ -120,6 +123,8 @@ pub struct ContentId(pub u64);
 /// Everything durable about one exchange.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Record {
+    /// The secret of the exchange (R-530); there from the first recording on.
+    pub key: Option<ExchangeKey>,
     /// The one verdict.
     pub verdict: Option<Logged<Verdict>>,
     /// One attestation a depositor.
@@ -137,6 +142,39 @@ pub struct Record {
 }
 
 impl Record {
+    /// Of an exchange that was never recorded. `key` is fresh and random.
+    pub fn new(key: ExchangeKey) -> Self {
+        Self { key: Some(key), ..Self::default() }
+    }
+
+    /// Whether nothing is recorded: no statement, and no request that stands.
+    pub fn is_blank(&self) -> bool {
+        self.leaves == 0 && self.standing == ByRole::default()
+    }
+
+    /// Whether nothing about the exchange can be decided any more but what the log has already (R-533).
+    fn is_over(&self, now: UnixMillis) -> Result<(), NotErasable> {
+        if self.is_blank() {
+            return Err(NotErasable::Unknown);
+        }
+        if self.standing != ByRole::default() {
+            return Err(NotErasable::Standing);
+        }
+        if self.verdict.is_some() {
+            return if self.open_orders().is_empty() { Ok(()) } else { Err(NotErasable::OrderOpen) };
+        }
+        let offer = self.attestations.iter().find_map(|(_, it)| it.as_ref().map(|logged| &logged.offer));
+        let offer = offer.and_then(|offer| Signed::<Offer>::parse(offer.clone()).ok());
+        let deadline = offer.and_then(|offer| offer.unverified().complain_by).unwrap_or(UnixMillis(u64::MAX));
+        let after = UnixMillis(deadline.0.saturating_add(OVER_AFTER.0));
+        if after <= now { Ok(()) } else { Err(NotErasable::NotOver { after }) }
+    }
+
+    /// The secret of the exchange.
+    fn key(&self) -> &ExchangeKey {
+        self.key.as_ref().expect("invariant R-530: who files gives a new exchange its key")
+    }
+
     /// What [`decide`] needs to know.
     pub fn known(&self) -> Known<'_> {
         Known {
@@ -185,6 +223,8 @@ pub struct Batch<'a> {
     veil: &'a dyn Veil,
     head: Head,
     records: BTreeMap<ExchangeId, Record>,
+    erased: Vec<Erased>,
+    policy: Option<Digest>,
     leaves: Vec<Vec<u8>>,
     nodes: Vec<(NodeId, Digest)>,
 }
@@ -196,6 +236,10 @@ pub struct Closed {
     pub head: Head,
     /// Records that changed.
     pub records: BTreeMap<ExchangeId, Record>,
+    /// Exchanges that are erased; none of them is in `records`.
+    pub erased: Vec<Erased>,
+    /// The policy that is declared from now on, if it changed.
+    pub policy: Option<Digest>,
     /// New leaves; the last has index `head.frontier.size() - 1`.
     pub leaves: Vec<Vec<u8>>,
     /// Tree nodes that became complete.
@@ -205,7 +249,8 @@ pub struct Closed {
 impl<'a> Batch<'a> {
     /// Starts planning after `head`.
     pub fn new(desk: &'a Desk, veil: &'a dyn Veil, head: Head) -> Self {
-        Self { desk, veil, head, records: BTreeMap::new(), leaves: Vec::new(), nodes: Vec::new() }
+        let (records, erased, leaves, nodes) = (BTreeMap::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { desk, veil, head, records, erased, policy: None, leaves, nodes }
     }
 
     /// The batch's own version of a record, if it changed one already.
@@ -225,10 +270,10 @@ impl<'a> Batch<'a> {
 
     /// Whether there is nothing to commit.
     pub fn is_empty(&self) -> bool {
-        self.leaves.is_empty() && self.records.is_empty()
+        self.leaves.is_empty() && self.records.is_empty() // An erasure and a new policy have leaves.
     }
 
-    /// Decides one case. `durable` is the store's record; the batch's own version comes first. `held` are the deposit or
+    /// Decides one case. `durable` is the store's record, or [`Record::new`]; the batch's own version comes first. `held` are the deposit or
     /// the opened escrows of the case: what fits, and where its sealed bytes are.
     pub fn file(
         &mut self,
@@ -238,6 +283,9 @@ impl<'a> Batch<'a> {
         held: ByRole<Option<(&FitContent, ContentId)>>,
     ) -> Result<Reply, Refused> {
         let now = self.clamp(now);
+        if self.is_erased(&case.exchange_id()) {
+            return Err(Refused::Erased);
+        }
         let record = self.records.get(&case.exchange_id()).cloned().unwrap_or(durable);
         let next = LeafIndex(self.head.frontier.size());
         let fits = held.map(|_, it| it.map(|(fit, _)| fit));
@@ -309,16 +357,15 @@ impl<'a> Batch<'a> {
         let expected = order.is_some_and(|(_, order)| {
             receipt.terms == order.terms && receipt.signer() == order.terms.payment.ledger
         });
-        if !expected || !receipt.is_final() {
+        if !expected || !receipt.is_final() || self.is_erased(&exchange) {
             return false;
         }
         let event = match receipt.state {
             PaymentState::Posted(_) => Event::PaymentPosted,
             _ => Event::PaymentVoided,
         };
-        let salt = self.veil.salt(&receipt.digest(), "receipt");
         let value = Cow::Borrowed(receipt.envelope().payload());
-        let fields = [RecordField { name: "receipt", salt, value }];
+        let fields = record.key().fields(&receipt.digest(), [("receipt", value)]);
         let leaf = Leaf {
             index: LeafIndex(self.head.frontier.size()),
             event,
@@ -342,28 +389,66 @@ impl<'a> Batch<'a> {
         true
     }
 
+    /// Destroys what is kept about an exchange that is over, and logs that (R-533): the last leaf of its chain.
+    pub fn erase(
+        &mut self,
+        exchange: ExchangeId,
+        durable: Record,
+        reason: ErasureReason,
+        now: UnixMillis,
+    ) -> Result<LeafIndex, NotErasable> {
+        let now = self.clamp(now);
+        if self.is_erased(&exchange) {
+            return Err(NotErasable::Unknown);
+        }
+        let record = self.records.get(&exchange).cloned().unwrap_or(durable);
+        record.is_over(now)?;
+        let pseudonym = self.veil.pseudonym(&exchange);
+        let (event, token) = (Event::Erasure, reason.token(&pseudonym));
+        let chain = (pseudonym, record.leaves, record.last_leaf);
+        let leaf = self.bare((event, "R-533"), chain, token, now);
+        let contents = record.held.iter().filter_map(|(_, content)| *content).collect();
+        self.records.remove(&exchange);
+        self.erased.push(Erased { exchange: Some(exchange), pseudonym, leaf, contents });
+        Ok(leaf)
+    }
+
+    /// Logs what the arbiter says of itself (R-535, R-536, R-537).
+    pub fn note(&mut self, notice: Notice, now: UnixMillis) -> LeafIndex {
+        let now = self.clamp(now);
+        let (event, reason, token) = notice.parts();
+        if let Notice::PolicyChange(policy) = notice {
+            self.policy = Some(policy);
+        }
+        self.bare((event, reason), OF_THE_LOG, token, now)
+    }
+
     /// Logs the beginning of the log: its origin, keys and rules, as leaf 0 (R-502).
     pub fn genesis(&mut self, now: UnixMillis) {
         assert_eq!(self.head.frontier.size(), 0, "invariant R-502: genesis is leaf 0");
+        self.log_itself((Event::Genesis, "R-502"), genesis_token(&self.desk.arbiter), now);
+    }
+
+    /// Puts `leaves` back that the store lost, exactly as they were hashed, and logs that (R-525). The caller has
+    /// compared them with a checkpoint of this log.
+    pub fn restore(&mut self, leaves: Vec<Vec<u8>>, now: UnixMillis) -> Result<(), Invalid> {
+        for bytes in leaves {
+            let leaf = Leaf::decode(&bytes)?;
+            if leaf.index.0 != self.head.frontier.size() {
+                return Err(Invalid::FieldValue { field: "id" });
+            }
+            let time = self.clamp(leaf.time);
+            self.append(bytes, time);
+        }
+        let token = restore_token(&self.desk.arbiter, &self.head.frontier);
+        self.log_itself((Event::Restore, "R-525"), token, now);
+        Ok(())
+    }
+
+    /// A leaf about the log and no exchange.
+    fn log_itself(&mut self, (event, reason): (Event, &'static str), token: Digest, now: UnixMillis) {
         let now = self.clamp(now);
-        let arbiter = &self.desk.arbiter;
-        let token = genesis_token(arbiter);
-        let leaf = Leaf {
-            index: LeafIndex(0),
-            event: Event::Genesis,
-            reason: "R-502",
-            time: now,
-            clock_uncertainty: self.desk.clock_uncertainty,
-            exchange: Pseudonym([0; 16]),
-            sequence: 0,
-            previous: None,
-            policy: Digest::of(&[RULES.as_bytes()]),
-            build: self.desk.build,
-            issuer: issuer_id(&arbiter.key),
-            token,
-            record: record_root(&[]),
-        };
-        self.append(leaf.encode(), now);
+        self.bare((event, reason), OF_THE_LOG, token, now);
     }
 
     /// Ends planning. Every new statement learns the tree it is proved in.
@@ -384,7 +469,8 @@ impl<'a> Batch<'a> {
                 }
             }
         }
-        Closed { head: self.head, records: self.records, leaves: self.leaves, nodes: self.nodes }
+        let Self { head, records, erased, policy, leaves, nodes, .. } = self;
+        Closed { head, records, erased, policy, leaves, nodes }
     }
 
     fn log<T: Payload>(
@@ -405,9 +491,7 @@ impl<'a> Batch<'a> {
             escrows: case.escrows().clone(),
         };
         let offer = case.offer().envelope().clone();
-        let field = |(name, value)| RecordField { name, salt: self.veil.salt(&draft.digest, name), value };
-        let fields: Vec<_> =
-            record_values(&offer, &evidence, &draft.unsigned).into_iter().map(field).collect();
+        let fields = record.key().fields(&draft.digest, record_values(&offer, &evidence, &draft.unsigned));
         let leaf = Leaf {
             index: LeafIndex(self.head.frontier.size()),
             event,
@@ -457,6 +541,38 @@ impl<'a> Batch<'a> {
         self.records.insert(case.exchange_id(), record);
     }
 
+    /// Appends a leaf with an empty record: place, event, rule and token say everything.
+    fn bare(
+        &mut self,
+        (event, reason): (Event, &'static str),
+        (exchange, sequence, previous): (Pseudonym, u32, Option<LeafIndex>),
+        token: Digest,
+        now: UnixMillis,
+    ) -> LeafIndex {
+        let index = LeafIndex(self.head.frontier.size());
+        let leaf = Leaf {
+            index,
+            event,
+            reason,
+            time: now,
+            clock_uncertainty: self.desk.clock_uncertainty,
+            exchange,
+            sequence,
+            previous,
+            policy: Digest::of(&[RULES.as_bytes()]),
+            build: self.desk.build,
+            issuer: issuer_id(&self.desk.arbiter.key),
+            token,
+            record: record_root(&[]),
+        };
+        self.append(leaf.encode(), now);
+        index
+    }
+
+    fn is_erased(&self, exchange: &ExchangeId) -> bool {
+        self.erased.iter().any(|it| it.exchange == Some(*exchange))
+    }
+
     fn append(&mut self, leaf: Vec<u8>, now: UnixMillis) {
         self.nodes.extend(self.head.frontier.append(leaf_hash(&leaf)));
         self.leaves.push(leaf);
@@ -470,6 +586,9 @@ impl<'a> Batch<'a> {
     }
 }
 
+/// The place of a leaf that is about no exchange.
+const OF_THE_LOG: (Pseudonym, u32, Option<LeafIndex>) = (Pseudonym([0; 16]), 0, None);
+
 /// What leaf 0 commits to: everything that an agreement names about the arbiter.
 pub fn genesis_token(arbiter: &ArbiterIdentity) -> Digest {
     Digest::of(&[
@@ -480,6 +599,12 @@ pub fn genesis_token(arbiter: &ArbiterIdentity) -> Digest {
         b"\0",
         arbiter.rules.as_bytes(),
     ])
+}
+
+/// What a restore leaf commits to: the text of the checkpoint of all leaves before it (R-525).
+pub fn restore_token(arbiter: &ArbiterIdentity, before: &Frontier) -> Digest {
+    let (origin, size, root) = (arbiter.log_origin.clone(), before.size(), before.root());
+    Digest::of(&[Checkpoint { origin, size, root }.text().as_bytes()])
 }
 
 /// The attestations that a verdict names as evidence.
@@ -504,24 +629,12 @@ impl Draft {
     }
 }
 
-fn salts(
-    veil: &dyn Veil,
-    digest: &Digest,
-    offer: &Envelope,
-    evidence: &Evidence,
-    statement: &Envelope,
-) -> Vec<[u8; 16]> {
-    record_values(offer, evidence, statement).into_iter().map(|(name, _)| veil.salt(digest, name)).collect()
-}
-
 /// What signing a receipt takes. The caller holds it only after the commit (R-504).
 pub struct Seals<'a> {
     /// Signs statements and answers.
     pub arbiter: &'a dyn Signer,
     /// Signs checkpoints.
     pub log: &'a dyn Signer,
-    /// Hides identities.
-    pub veil: &'a dyn Veil,
 }
 
 impl Seals<'_> {
@@ -573,13 +686,10 @@ impl Seals<'_> {
             root: logged.root,
         })?;
         Ok(Receipt {
-            record_salts: salts(
-                self.veil,
-                &statement.digest(),
-                &logged.offer,
-                &evidence,
-                statement.envelope(),
-            ),
+            record_salts: record_values(&logged.offer, &evidence, statement.envelope())
+                .into_iter()
+                .map(|(name, _)| record.key().salt(&statement.digest(), name))
+                .collect(),
             statement: statement.envelope().clone(),
             answer: answer.envelope().clone(),
             leaf: logged.leaf.clone(),

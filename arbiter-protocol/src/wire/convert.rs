@@ -26,6 +26,7 @@ impl proto::Case {
             acceptance: acceptance.map(|it| it.envelope().to_wire()),
             originator_escrow: escrow_to_wire(escrows, Role::Originator),
             responder_escrow: escrow_to_wire(escrows, Role::Responder),
+            assurance: proto::Assurance::Unspecified.into(),
         }
     }
 

@@ -15,6 +15,7 @@ use arbiter_protocol::escrow::{Escrow, EscrowSecret, SignatureKey, Suite};
 use arbiter_protocol::evidence::checkpoint::Origin;
 use arbiter_protocol::evidence::leaf::Pseudonym;
 use arbiter_protocol::evidence::merkle::{Frontier, NodeId, inclusion_proof};
+use arbiter_protocol::evidence::record::ExchangeKey;
 use arbiter_protocol::exchange::item::{Description, DetachedSignature, Information, Item, Statement};
 use arbiter_protocol::exchange::kind::Unfit;
 use arbiter_protocol::exchange::kind::content::{ContentCheck, FitContent};
@@ -452,11 +453,12 @@ impl Veil for TestVeil {
         let digest = Digest::of(&[b"veil", exchange.as_bytes()]);
         Pseudonym(digest.as_bytes()[..16].try_into().unwrap())
     }
+}
 
-    fn salt(&self, statement: &Digest, field: &str) -> [u8; 16] {
-        let digest = Digest::of(&[b"salt", statement.as_bytes(), field.as_bytes()]);
-        digest.as_bytes()[..16].try_into().unwrap()
-    }
+/// The record of an exchange that was never recorded, with a key that is the same each time.
+pub fn unrecorded(exchange: &ExchangeId) -> Record {
+    let key = Digest::of(&[b"key", exchange.as_bytes()]);
+    Record::new(ExchangeKey::new(Zeroizing::new(*key.as_bytes())))
 }
 
 /// What is durable in the arbiter.
@@ -486,7 +488,7 @@ impl Durable {
     }
 
     pub fn record(&self, exchange: &ExchangeId) -> Record {
-        self.records.get(exchange).cloned().unwrap_or_default()
+        self.records.get(exchange).cloned().unwrap_or_else(|| unrecorded(exchange))
     }
 
     pub fn proof(&self, index: LeafIndex, size: u64) -> Vec<Digest> {
@@ -592,7 +594,7 @@ impl Notary {
     }
 
     pub fn seals(&self) -> Seals<'_> {
-        Seals { arbiter: &self.cast.arbiter, log: &self.cast.log, veil: &TestVeil }
+        Seals { arbiter: &self.cast.arbiter, log: &self.cast.log }
     }
 }
 

@@ -13,6 +13,7 @@ use arbiter_protocol::message::agreement::{Acceptance, Offer};
 use arbiter_protocol::message::escrow_epoch::EscrowEpoch;
 use arbiter_protocol::message::payment::{PaymentOrder, PaymentReceipt};
 use arbiter_protocol::message::request::Request;
+use arbiter_protocol::message::succession::Succession;
 use arbiter_protocol::message::transfer::Transfer;
 use arbiter_protocol::message::verdict::{Answer, Attestation, Verdict};
 use arbiter_protocol::message::wire;
@@ -52,6 +53,7 @@ pub fn any_statement(envelope: &Envelope) {
         PaymentOrder::TYPE => read::<PaymentOrder>(envelope),
         PaymentReceipt::TYPE => read::<PaymentReceipt>(envelope),
         Request::TYPE => read::<Request>(envelope),
+        Succession::TYPE => read::<Succession>(envelope),
         Transfer::TYPE => read::<Transfer>(envelope),
         Verdict::TYPE => read::<Verdict>(envelope),
         _ => {}

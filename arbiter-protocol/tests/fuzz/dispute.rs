@@ -366,7 +366,7 @@ impl Dispute<'_> {
 
     fn receipt(&self, case: &Case, reply: Reply) -> Vec<u8> {
         let record = self.durable.record(&case.exchange_id());
-        let seals = Seals { arbiter: &self.cast.arbiter, log: &self.cast.log, veil: &TestVeil };
+        let seals = Seals { arbiter: &self.cast.arbiter, log: &self.cast.log };
         let (desk, request) = (&stage().desk, case.request().digest());
         macro_rules! issue {
             ($logged:expr) => {{

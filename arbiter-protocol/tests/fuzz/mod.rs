@@ -11,6 +11,7 @@
 mod decoders;
 mod dispute;
 mod escrows;
+mod formats;
 mod schedule;
 mod verdicts;
 pub mod wire;
@@ -19,14 +20,17 @@ pub mod wire;
 pub type Target = fn(&[u8]) -> bool;
 
 /// All targets by name; each has a folder in `fuzz/corpus`.
-pub const ALL: [(&str, Target); 24] = [
+pub const ALL: [(&str, Target); 30] = [
     ("acceptance", decoders::acceptance),
+    ("add-checkpoint", formats::add_checkpoint),
     ("answer", decoders::answer),
     ("attestation", decoders::attestation),
     ("case", wire::case),
     ("checkpoint", decoders::checkpoint),
     ("content", wire::content),
+    ("cosigned", formats::cosigned),
     ("dispute", dispute::dispute),
+    ("entry-bundle", formats::entry_bundle),
     ("envelope", decoders::envelope),
     ("escrow", escrows::escrow),
     ("escrow-altered", escrows::altered),
@@ -35,12 +39,15 @@ pub const ALL: [(&str, Target); 24] = [
     ("note", decoders::note),
     ("offer", decoders::offer),
     ("peer-message", wire::peer_message),
+    ("policy", formats::policy),
     ("proof", decoders::proof),
     ("receipt", wire::receipt),
     ("receipt-forged", verdicts::receipt_forged),
     ("request", decoders::request),
     ("schedule", schedule::schedule),
     ("sealed", wire::sealed),
+    ("tile-path", formats::tile_path),
+    ("tlog-proof", formats::tlog_proof),
     ("transfer", decoders::transfer),
     ("verdict", decoders::verdict),
     ("verifier-key", decoders::verifier_key),

@@ -3,9 +3,10 @@
 
 use arbiter_protocol::crypto::Signer as _;
 use arbiter_protocol::evidence::checkpoint::Checkpoint;
-use arbiter_protocol::evidence::leaf::{Leaf, REASONS, RecordField, issuer_id, record_root};
+use arbiter_protocol::evidence::leaf::{Leaf, REASONS, issuer_id};
 use arbiter_protocol::evidence::merkle::{Frontier, leaf_hash};
 use arbiter_protocol::evidence::note::{Note, VerifierKey, signature_line};
+use arbiter_protocol::evidence::record::record_root;
 use arbiter_protocol::exchange::item::Description;
 use arbiter_protocol::exchange::selection::{ByRole, Role};
 use arbiter_protocol::ids::{AgreementId, Digest, LeafIndex};
@@ -200,12 +201,9 @@ pub fn receipt_forged(bytes: &[u8]) -> bool {
         escrows,
     };
     let values = record_values(offer.envelope(), &evidence, &statement);
-    let salts: Vec<_> = values.iter().map(|(name, _)| TestVeil.salt(&statement.digest(), name)).collect();
-    let fields: Vec<_> = values
-        .into_iter()
-        .zip(&salts)
-        .map(|((name, value), salt)| RecordField { name, salt: *salt, value })
-        .collect();
+    let key = crate::common::unrecorded(&offer.exchange_id()).key.unwrap();
+    let fields = key.fields(&statement.digest(), values);
+    let salts: Vec<_> = fields.iter().map(|field| field.salt).collect();
     let leaf = Leaf {
         index,
         event: Ruled::event_of(&verdict),

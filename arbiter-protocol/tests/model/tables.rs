@@ -318,7 +318,7 @@ impl Tables {
     fn receipt(&self, stage: &Stage, durable: u16, caller: u16) -> Option<Receipt> {
         let (durable, call) = (&self.durables[usize::from(durable)], &stage.calls[usize::from(caller)]);
         let cast = &stage.templates[0].cast;
-        let seals = Seals { arbiter: &cast.arbiter, log: &cast.log, veil: &TestVeil };
+        let seals = Seals { arbiter: &cast.arbiter, log: &cast.log };
         let record = durable.records.get(&call.case.exchange_id())?;
         let logged = record.verdict.as_ref()?;
         let leaf = logged.statement.leaf_index;

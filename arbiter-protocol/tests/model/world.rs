@@ -484,7 +484,7 @@ impl Search {
         let mut batch =
             arbiter_protocol::ruling::sequencer::Batch::new(&desk, &crate::common::TestVeil, head);
         let now = arbiter_protocol::time::UnixMillis(self.time(world.now));
-        batch.file(case, arbiter_protocol::ruling::sequencer::Record::default(), now, opened).ok()?;
+        batch.file(case, crate::common::unrecorded(&case.exchange_id()), now, opened).ok()?;
         world.sides[0][0].leaked = true;
         Some(())
     }

@@ -325,7 +325,7 @@ impl Tables {
         let case = &stage.calls[usize::from(call)].case;
         let held = &self.durables[usize::from(durable)];
         let cast = &stage.cast;
-        let seals = Seals { arbiter: &cast.arbiter, log: &cast.log, veil: &TestVeil };
+        let seals = Seals { arbiter: &cast.arbiter, log: &cast.log };
         let record = held.record(&case.exchange_id());
         let request = case.request().digest();
         let receipt = record.verdict.as_ref().and_then(|logged| {

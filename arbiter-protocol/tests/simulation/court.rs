@@ -93,7 +93,7 @@ impl Court {
     /// A receipt from the durable half alone.
     pub fn receipt(&self, case: &Case, reply: Reply) -> Option<Receipt> {
         let cast = &stage().casts[0];
-        let seals = Seals { arbiter: &cast.arbiter, log: &cast.log, veil: stage().veil() };
+        let seals = Seals { arbiter: &cast.arbiter, log: &cast.log };
         let record = self.durable.records.get(&case.exchange_id())?;
         let request: Digest = case.request().digest();
         macro_rules! issue {

@@ -29,7 +29,7 @@ async fn serve_until_stopped(
     out: &mut dyn Write,
 ) -> Result<(), CliError> {
     let listen = settings.listen;
-    let bound = |source| CliError::Bind { listen, source };
+    let bound = |source| CliError::Bind { setting: "listen", listen, source };
     let listener = tokio::net::TcpListener::bind(listen).await.map_err(bound)?;
     let mut signals = Signals::catch().map_err(|source| CliError::System { what: "signals", source })?;
 

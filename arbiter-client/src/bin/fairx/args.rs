@@ -1,5 +1,6 @@
 //! The command line.
 
+mod evidence;
 mod money;
 
 use std::net::SocketAddr;
@@ -10,6 +11,7 @@ use arbiter_client::pin::DEFAULT_URL;
 use arbiter_client::signing::Algorithm;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use evidence::{BundleCommand, Disclose, RulingKind};
 pub use money::{FromPurse, LedgerCa, MoneyDeadlines, PurseCommand, Weak};
 
 /// Fair exchange between two parties: both get what was agreed, or neither does.
@@ -48,7 +50,13 @@ Sign with a key of your own, or elsewhere (by a token, or with OpenSSL):
   fairx offer contract --file contract.pdf --signature-from statement.sig --public key.pub --to ... --connect ...
 
 Check what somebody shows you:
-  fairx verify evidence.fxe --arbiter arbiter.pin --file contract.pdf"
+  fairx verify evidence.fxe --arbiter arbiter.pin --file contract.pdf
+
+Make it stand without the arbiter, and show a court only a part:
+  fairx bundle upgrade evidence.fxe --from https://log.example/
+  fairx bundle timestamp evidence.fxe --tsa https://tsa.example/
+  fairx verify evidence.fxe --arbiter arbiter.pin --policy policy.txt --tsa-ca tsa.pem
+  fairx disclose evidence.fxe --field statement --out verdict.fxd"
     )
 }
 
@@ -122,8 +130,20 @@ pub enum Command {
         #[command(subcommand)]
         command: PurseCommand,
     },
-    /// Verify an evidence bundle, without any network. Exit 0 good, 1 bad, 2 usage.
+    /// Check the log of an arbiter from its tiles, as a stranger. Exit 0 good, 1 the log is at fault, 2 usage or policy, 3 out of
+    /// reach, 4 too few witnesses, 5 what is served is not what was signed, 6 a newer fairx is needed, 7 a record is bad.
+    Audit(Audit),
+    /// Verify an evidence bundle, a disclosure or a proof of misbehaviour, without any network. Exit 0 good, 1 bad, 2 usage,
+    /// 5 not bad, but without the cosignatures or time-stamps that --policy and --tsa-ca ask for, 10 the file convicts the arbiter.
     Verify(Verify),
+    /// Add proofs from outside to an evidence bundle: cosignatures of witnesses, time-stamps.
+    Bundle {
+        /// What to do.
+        #[command(subcommand)]
+        command: BundleCommand,
+    },
+    /// Write a file that shows single fields of what the arbiter recorded, and proves them, without the rest.
+    Disclose(Disclose),
     /// Tell in plain words what an evidence bundle or an offer says.
     Explain {
         /// The bundle.
@@ -563,6 +583,37 @@ pub struct Init {
     pub arbiter_ca: Option<PathBuf>,
 }
 
+/// Which log to audit, against what.
+#[derive(Args)]
+pub struct Audit {
+    /// Where its tiles are: the URL of a tile server, or a folder with the same files.
+    #[arg(value_name = "URL|DIR")]
+    pub place: String,
+    /// The log's key and whose cosignatures it needs, as a C2SP tlog-policy. Without it: the log of the arbiter that is
+    /// pinned, and no witness.
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+    /// The arbiter whose log it must be: a pin file or a fairx-arbiter line. Default: the one pinned in the home folder, if the
+    /// policy names its log.
+    #[arg(long, value_name = "FILE|LINE")]
+    pub arbiter: Option<String>,
+    /// What is remembered between two audits, made if it is not there. Without it nothing is compared with earlier ones.
+    #[arg(long, value_name = "FILE")]
+    pub state: Option<PathBuf>,
+    /// Write the report there as JSON, and as text beside it (.txt).
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+    /// A folder with evidence bundles (.fxe) of chosen exchanges: every ruling in them is made again, and found in the log.
+    #[arg(long, value_name = "DIR")]
+    pub records: Option<PathBuf>,
+    /// Where a proof of misbehaviour (.fxp) goes, if there is one to write. Default: here.
+    #[arg(long, value_name = "DIR")]
+    pub proofs: Option<PathBuf>,
+    /// Print the report as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// What to verify, against what.
 #[derive(Args)]
 pub struct Verify {
@@ -577,6 +628,15 @@ pub struct Verify {
     /// A file to compare with the agreement: what it describes, a signature file, or the text that one signs.
     #[arg(long = "file", value_name = "FILE", id = "content")]
     pub files: Vec<PathBuf>,
+    /// The logs and witnesses to trust (C2SP tlog-policy): every ruling must have cosignatures that make its quorum.
+    #[arg(long, value_name = "FILE")]
+    pub policy: Option<PathBuf>,
+    /// The certificates (PEM) of time-stamping authorities to trust: every ruling must have a time-stamp by one of them.
+    #[arg(long, value_name = "FILE")]
+    pub tsa_ca: Option<PathBuf>,
+    /// Apply the rules to the evidence again and compare. This is always done; the flag only says so.
+    #[arg(long)]
+    pub rerun: bool,
     /// Print the report as JSON.
     #[arg(long)]
     pub json: bool,

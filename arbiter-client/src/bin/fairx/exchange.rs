@@ -145,6 +145,9 @@ pub async fn status(home: &Home, id: Option<&str>) -> Result<u8, Failure> {
     for fault in party.client.misbehaviours().await? {
         say!("THE ARBITER MISBEHAVED: {fault}");
     }
+    for proof in party.write_charges().await? {
+        say!("    proof for others: {}", proof.display());
+    }
     Ok(0)
 }
 

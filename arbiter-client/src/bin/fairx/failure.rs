@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::Path;
 
 use arbiter_client::bundle::BundleError;
+use arbiter_client::charge::ChargeError;
 use arbiter_client::error::{Error, MoneyFault, PeerFault, StoreError, Usage};
 use arbiter_client::identity::IdentityError;
 use arbiter_client::ledger::LedgerError;
@@ -90,9 +91,13 @@ impl From<Error> for Failure {
             Error::Peer(PeerFault::NoOffer) => (BAD, Some("wait again with `fairx accept`")),
             Error::Peer(_) => (BAD, Some("nothing of yours was signed; tell the other party")),
             Error::Arbiter { .. } => (BAD, None),
-            Error::Misbehaviour(_) => {
-                (BAD, Some("the proof is kept in the journal; do not use this arbiter again, show the proof"))
-            }
+            Error::Misbehaviour(_) => (
+                BAD,
+                Some(
+                    "do not use this arbiter again; what it did is kept in the journal, and what convicts it before others \
+                      in the evidence folder (*.fxp)",
+                ),
+            ),
             Error::Store(StoreError::InUse(_)) => {
                 (BAD, Some("another fairx works on this home; wait for it or stop it, nothing is lost"))
             }
@@ -162,6 +167,15 @@ impl From<PurseError> for Failure {
             _ => (USAGE, None),
         };
         Self { code, what: error.to_string(), next: next.map(str::to_owned) }
+    }
+}
+
+impl From<ChargeError> for Failure {
+    fn from(error: ChargeError) -> Self {
+        match error {
+            ChargeError::Io(_) => Self::usage(error.to_string()),
+            _ => Self::bad(error.to_string()),
+        }
     }
 }
 

@@ -3,16 +3,22 @@
 //! ```text
 //!  purse ─▶ purses.toml, ledgers
 //!  init, id, pin ─▶ home folder   offer, accept, resume, complain ─▶ Client ─▶ events, outcome, evidence bundle
-//!  status ──▶ journal             verify, explain, describe, document, escrow ─▶ files only: no network
+//!  audit ───▶ tiles of a log       (HTTP or a folder)
+//!  status ──▶ journal             verify, disclose, explain, describe, document, escrow ─▶ files only: no network
+//!                                 bundle ─▶ tiles of a log, a time-stamping authority ─▶ files
 //! ```
 //!
 //! Exit codes: 0 done and good · 1 bad, refused or failed · 2 wrong usage · 3 ended without items (aborted) ·
-//! 4 the arbiter is out of reach, resume later.
+//! 4 the arbiter is out of reach, resume later · 5 `verify`: nothing is wrong, but what was asked for is not there ·
+//! 10 the file convicts the arbiter (`verify`). `audit` has codes of its own.
 
 mod approval;
 mod args;
+mod audit;
+mod charges;
 mod escrow;
 mod events;
+mod evidence;
 mod exchange;
 mod failure;
 mod files;
@@ -78,7 +84,11 @@ async fn run(arguments: Arguments) -> Result<u8, Failure> {
             exchange::resume(&home, &id, connect, listen, &conduct).await
         }
         Command::Purse { command } => purses::run(&home, command).await,
+        Command::Bundle { command } => evidence::run(command),
+        Command::Disclose(disclose) => evidence::disclose(&disclose),
         Command::Verify(verify) => report::verify(&home, &verify),
+        // Blocking for as long as the log is long: not on a thread that others wait for.
+        Command::Audit(arguments) => tokio::task::block_in_place(|| audit::audit(&home, &arguments)),
         Command::Escrow { command } => escrow::run(&command),
         Command::Explain { file, arbiter } => report::explain(&home, &file, arbiter.as_deref()),
     }

@@ -147,6 +147,12 @@ impl Party {
         self.finish(id, result).await
     }
 
+    /// Writes what convicts the arbiter, if it was caught, beside the bundles. Written again, it is the same file.
+    pub async fn write_charges(&self) -> Result<Vec<PathBuf>, Failure> {
+        let charges = self.client.charges().await?;
+        charges.iter().map(|charge| Ok(charge.write_into(&self.evidence)?)).collect()
+    }
+
     /// Says how it ended and keeps the bundle, also after a failure: it may be needed.
     pub async fn finish(&self, id: ExchangeId, result: Result<Outcome, Error>) -> Result<u8, Failure> {
         let evidence = match &result {
@@ -175,6 +181,9 @@ impl Party {
             Ok(Outcome::Aborted(_)) => (ABORTED, "aborted: neither item counts as given, and none ever will"),
             Err(error) => {
                 say!(" bundle   {} (as far as it goes)", path.display());
+                for proof in self.write_charges().await? {
+                    say!(" proof    {} (of what the arbiter did: fairx verify it, show it)", proof.display());
+                }
                 return Err(error.into());
             }
         };

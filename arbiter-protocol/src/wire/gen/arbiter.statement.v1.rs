@@ -226,6 +226,18 @@ pub struct EscrowEpoch {
     #[prost(uint64, tag = "5")]
     pub until: u64,
 }
+/// Succession says that an arbiter goes on under other keys. It is signed twice: by the old key, and by the new.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Succession {
+    #[prost(uint32, tag = "1")]
+    pub version: u32,
+    #[prost(message, optional, tag = "2")]
+    pub from: ::core::option::Option<Arbiter>,
+    #[prost(message, optional, tag = "3")]
+    pub to: ::core::option::Option<Arbiter>,
+    #[prost(uint64, tag = "4")]
+    pub time: u64,
+}
 /// EscrowTerms: to which key, and how, the detached signatures of an exchange are put into escrow.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct EscrowTerms {

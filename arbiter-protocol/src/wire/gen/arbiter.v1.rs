@@ -14,6 +14,10 @@ pub struct Case {
     pub originator_escrow: ::prost::alloc::vec::Vec<u8>,
     #[prost(bytes = "vec", tag = "5")]
     pub responder_escrow: ::prost::alloc::vec::Vec<u8>,
+    /// What the party asks to stand behind the reply. It is not signed and changes nothing about the ruling. WITNESSED waits until
+    /// witnesses have cosigned, at most 5 s and three quarters of the call's deadline; then the receipt comes without tlog_proof.
+    #[prost(enumeration = "Assurance", tag = "6")]
+    pub assurance: i32,
 }
 /// Receipt is a durable, logged statement of the arbiter with its proof.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -80,6 +84,20 @@ pub struct GetArbiterInfoResponse {
     /// The same ledgers, in the same order, with what stands behind each key, as far as the arbiter was told.
     #[prost(message, repeated, tag = "11")]
     pub modules: ::prost::alloc::vec::Vec<Module>,
+    /// What the operator declares: `key value` lines. The log holds SHA-256 of every text that was ever declared.
+    #[prost(string, tag = "12")]
+    pub policy: ::prost::alloc::string::String,
+    /// The signed Succession statements that name this arbiter: who it was before, and who it is from now on.
+    #[prost(message, repeated, tag = "13")]
+    pub successions: ::prost::alloc::vec::Vec<Succession>,
+}
+/// Succession: the same statement, signed by the old key and by the new one.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Succession {
+    #[prost(message, optional, tag = "1")]
+    pub by_old: ::core::option::Option<crate::message::wire::Envelope>,
+    #[prost(message, optional, tag = "2")]
+    pub by_new: ::core::option::Option<crate::message::wire::Envelope>,
 }
 /// Module is one payment rail that the arbiter reaches: a ledger, or an adapter before some other rail. What it says about
 /// itself is verified by nobody; its receipts are.
@@ -154,6 +172,9 @@ pub mod verify_transfer_request {
 pub struct VerifyTransferResponse {
     #[prost(message, optional, tag = "1")]
     pub receipt: ::core::option::Option<Receipt>,
+    /// As in AbortExchangeResponse.
+    #[prost(string, tag = "2")]
+    pub tlog_proof: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GenerateItemRequest {
@@ -164,6 +185,9 @@ pub struct GenerateItemRequest {
 pub struct GenerateItemResponse {
     #[prost(message, optional, tag = "1")]
     pub receipt: ::core::option::Option<Receipt>,
+    /// As in AbortExchangeResponse.
+    #[prost(string, tag = "2")]
+    pub tlog_proof: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RevokeTransferRequest {
@@ -174,6 +198,9 @@ pub struct RevokeTransferRequest {
 pub struct RevokeTransferResponse {
     #[prost(message, optional, tag = "1")]
     pub receipt: ::core::option::Option<Receipt>,
+    /// As in AbortExchangeResponse.
+    #[prost(string, tag = "2")]
+    pub tlog_proof: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AbortExchangeRequest {
@@ -184,6 +211,10 @@ pub struct AbortExchangeRequest {
 pub struct AbortExchangeResponse {
     #[prost(message, optional, tag = "1")]
     pub receipt: ::core::option::Option<Receipt>,
+    /// If the case asked for WITNESSED, and witnesses came in time: C2SP tlog-proof of the leaf in the receipt, under a published
+    /// checkpoint with the cosignatures that the arbiter's policy asks for. Else empty: ask GetProof or GetEvidence later.
+    #[prost(string, tag = "2")]
+    pub tlog_proof: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct GetVerdictRequest {
@@ -194,6 +225,38 @@ pub struct GetVerdictRequest {
 pub struct GetVerdictResponse {
     #[prost(message, optional, tag = "1")]
     pub receipt: ::core::option::Option<Receipt>,
+    /// As in AbortExchangeResponse.
+    #[prost(string, tag = "2")]
+    pub tlog_proof: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetEvidenceRequest {
+    #[prost(message, optional, tag = "1")]
+    pub case: ::core::option::Option<Case>,
+    /// Wait for a checkpoint with the cosignatures of so many witnesses; 0 takes what there is.
+    #[prost(uint32, tag = "2")]
+    pub min_witnesses: u32,
+    /// How long to wait at most. 0 means 5000, more than 20000 means 20000.
+    #[prost(uint32, tag = "3")]
+    pub wait_millis: u32,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetEvidenceResponse {
+    /// In the order of the log.
+    #[prost(message, repeated, tag = "1")]
+    pub evidence: ::prost::alloc::vec::Vec<Evidence>,
+    /// Whether the checkpoint in the proofs has the cosignatures of min_witnesses. If not, ask again later: nothing is lost.
+    #[prost(bool, tag = "2")]
+    pub witnessed: bool,
+}
+/// Evidence is a receipt with a newer proof of its leaf.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Evidence {
+    #[prost(message, optional, tag = "1")]
+    pub receipt: ::core::option::Option<Receipt>,
+    /// C2SP tlog-proof of the leaf in the receipt.
+    #[prost(string, tag = "2")]
+    pub tlog_proof: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct FetchDepositRequest {
@@ -231,6 +294,39 @@ pub struct Counter {
     pub name: ::prost::alloc::string::String,
     #[prost(uint64, tag = "2")]
     pub value: u64,
+}
+/// Assurance is how much stands behind a leaf before it is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Assurance {
+    /// The same as LOGGED.
+    Unspecified = 0,
+    /// Durable, and under a signed checkpoint of the log.
+    Logged = 1,
+    /// Under a published checkpoint that the witnesses of the arbiter's policy have cosigned.
+    Witnessed = 2,
+}
+impl Assurance {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "ASSURANCE_UNSPECIFIED",
+            Self::Logged => "ASSURANCE_LOGGED",
+            Self::Witnessed => "ASSURANCE_WITNESSED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "ASSURANCE_UNSPECIFIED" => Some(Self::Unspecified),
+            "ASSURANCE_LOGGED" => Some(Self::Logged),
+            "ASSURANCE_WITNESSED" => Some(Self::Witnessed),
+            _ => None,
+        }
+    }
 }
 /// Generated client implementations.
 pub mod arbiter_service_client {
@@ -468,6 +564,32 @@ pub mod arbiter_service_client {
                 .insert(GrpcMethod::new("arbiter.v1.ArbiterService", "GetVerdict"));
             self.inner.unary(req, path, codec).await
         }
+        /// GetEvidence returns every receipt of an exchange, to a party of it: the request in the case is a query. Each comes with a
+        /// proof under the published checkpoint, which carries cosignatures of witnesses: that upgrades an evidence bundle.
+        pub async fn get_evidence(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetEvidenceRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetEvidenceResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/arbiter.v1.ArbiterService/GetEvidence",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("arbiter.v1.ArbiterService", "GetEvidence"));
+            self.inner.unary(req, path, codec).await
+        }
         /// FetchDeposit returns what is held for the requester, sealed to its key: what the peer deposited, or the peer's
         /// signature out of escrow.
         pub async fn fetch_deposit(
@@ -583,6 +705,15 @@ pub mod arbiter_service_server {
             request: tonic::Request<super::GetVerdictRequest>,
         ) -> std::result::Result<
             tonic::Response<super::GetVerdictResponse>,
+            tonic::Status,
+        >;
+        /// GetEvidence returns every receipt of an exchange, to a party of it: the request in the case is a query. Each comes with a
+        /// proof under the published checkpoint, which carries cosignatures of witnesses: that upgrades an evidence bundle.
+        async fn get_evidence(
+            &self,
+            request: tonic::Request<super::GetEvidenceRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetEvidenceResponse>,
             tonic::Status,
         >;
         /// Server streaming response type for the FetchDeposit method.
@@ -961,6 +1092,51 @@ pub mod arbiter_service_server {
                     };
                     Box::pin(fut)
                 }
+                "/arbiter.v1.ArbiterService/GetEvidence" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetEvidenceSvc<T: ArbiterService>(pub Arc<T>);
+                    impl<
+                        T: ArbiterService,
+                    > tonic::server::UnaryService<super::GetEvidenceRequest>
+                    for GetEvidenceSvc<T> {
+                        type Response = super::GetEvidenceResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetEvidenceRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ArbiterService>::get_evidence(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetEvidenceSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 "/arbiter.v1.ArbiterService/FetchDeposit" => {
                     #[allow(non_camel_case_types)]
                     struct FetchDepositSvc<T: ArbiterService>(pub Arc<T>);
@@ -1122,12 +1298,25 @@ pub struct ListEntriesRequest {
     /// At most this many entries; 0 means 100; more than 1000 means 1000. Negative is refused.
     #[prost(int32, tag = "1")]
     pub page_size: i32,
-    /// From an earlier answer, or empty for the first page.
+    /// From an earlier answer to the same question, or empty for the first page.
     #[prost(string, tag = "2")]
     pub page_token: ::prost::alloc::string::String,
+    /// Only leaves of this exchange: the 16 bytes that leaves call it by. Empty: of all.
+    #[prost(bytes = "vec", tag = "3")]
+    pub exchange: ::prost::alloc::vec::Vec<u8>,
+    /// Only leaves of this event, by its name in leaves, e.g. verdict-aborted. Empty: of all.
+    #[prost(string, tag = "4")]
+    pub event: ::prost::alloc::string::String,
+    /// Only leaves of this time or later, milliseconds since 1970.
+    #[prost(uint64, tag = "5")]
+    pub from_millis: u64,
+    /// Only leaves before this time; 0: of any.
+    #[prost(uint64, tag = "6")]
+    pub until_millis: u64,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ListEntriesResponse {
+    /// May be fewer than asked for, even none, while there is a next page.
     #[prost(message, repeated, tag = "1")]
     pub entries: ::prost::alloc::vec::Vec<Entry>,
     /// Empty when there are no more entries at this time.
@@ -1146,6 +1335,26 @@ pub struct GetInclusionProofRequest {
 pub struct GetInclusionProofResponse {
     #[prost(bytes = "vec", repeated, tag = "1")]
     pub hashes: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetProofRequest {
+    #[prost(uint64, tag = "1")]
+    pub index: u64,
+    /// WITNESSED waits for the witnesses, a bounded time.
+    #[prost(enumeration = "Assurance", tag = "2")]
+    pub assurance: i32,
+    /// How long to wait at most. 0 means 5000, more than 20000 means 20000.
+    #[prost(uint32, tag = "3")]
+    pub wait_millis: u32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetProofResponse {
+    /// Always a good proof of the leaf.
+    #[prost(string, tag = "1")]
+    pub tlog_proof: ::prost::alloc::string::String,
+    /// Whether it has the assurance asked for. If not, time was over: ask again later.
+    #[prost(bool, tag = "2")]
+    pub assured: bool,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetConsistencyProofRequest {
@@ -1294,7 +1503,7 @@ pub mod evidence_log_service_client {
                 .insert(GrpcMethod::new("arbiter.v1.EvidenceLogService", "GetEntry"));
             self.inner.unary(req, path, codec).await
         }
-        /// ListEntries returns leaves in order, a page at a time.
+        /// ListEntries returns leaves in order, a page at a time: all, or those of an exchange, of an event, of a time.
         pub async fn list_entries(
             &mut self,
             request: impl tonic::IntoRequest<super::ListEntriesRequest>,
@@ -1344,6 +1553,31 @@ pub mod evidence_log_service_client {
                 .insert(
                     GrpcMethod::new("arbiter.v1.EvidenceLogService", "GetInclusionProof"),
                 );
+            self.inner.unary(req, path, codec).await
+        }
+        /// GetProof proves a leaf with one text, C2SP tlog-proof: place, path and checkpoint, with cosignatures if there are any.
+        pub async fn get_proof(
+            &mut self,
+            request: impl tonic::IntoRequest<super::GetProofRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetProofResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/arbiter.v1.EvidenceLogService/GetProof",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("arbiter.v1.EvidenceLogService", "GetProof"));
             self.inner.unary(req, path, codec).await
         }
         /// GetConsistencyProof proves that the tree of one size is a prefix of the tree of another.
@@ -1407,7 +1641,7 @@ pub mod evidence_log_service_server {
             tonic::Response<super::GetEntryResponse>,
             tonic::Status,
         >;
-        /// ListEntries returns leaves in order, a page at a time.
+        /// ListEntries returns leaves in order, a page at a time: all, or those of an exchange, of an event, of a time.
         async fn list_entries(
             &self,
             request: tonic::Request<super::ListEntriesRequest>,
@@ -1421,6 +1655,14 @@ pub mod evidence_log_service_server {
             request: tonic::Request<super::GetInclusionProofRequest>,
         ) -> std::result::Result<
             tonic::Response<super::GetInclusionProofResponse>,
+            tonic::Status,
+        >;
+        /// GetProof proves a leaf with one text, C2SP tlog-proof: place, path and checkpoint, with cosignatures if there are any.
+        async fn get_proof(
+            &self,
+            request: tonic::Request<super::GetProofRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetProofResponse>,
             tonic::Status,
         >;
         /// GetConsistencyProof proves that the tree of one size is a prefix of the tree of another.
@@ -1680,6 +1922,51 @@ pub mod evidence_log_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = GetInclusionProofSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/arbiter.v1.EvidenceLogService/GetProof" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetProofSvc<T: EvidenceLogService>(pub Arc<T>);
+                    impl<
+                        T: EvidenceLogService,
+                    > tonic::server::UnaryService<super::GetProofRequest>
+                    for GetProofSvc<T> {
+                        type Response = super::GetProofResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetProofRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as EvidenceLogService>::get_proof(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetProofSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

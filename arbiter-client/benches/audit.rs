@@ -1,0 +1,90 @@
+//! How fast is an audit, and what does it remember? Leaves per second and core, beside plain SHA-256 of the same bytes on the
+//! same core in the same run. The log lies in a folder in memory or on the disk of the machine; every leaf is hashed, compared with
+//! its tile, every tile with the root, and every chain is kept.
+//!
+//! `make bench`, or `cargo bench --profile dev -p arbiter-client --bench audit`; LEAVES=1000000 audits a longer log.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a bench may stop where it likes"
+)]
+
+#[path = "../tests/published/mod.rs"]
+mod published;
+
+use std::hint::black_box;
+use std::ops::ControlFlow;
+use std::time::Instant;
+
+use arbiter_client::audit::{Outcome, Settings, Source, run};
+use published::{Log, identity, policy};
+use sha2::{Digest as _, Sha256};
+
+/// Processor time of this process in milliseconds, all threads: fields 14 and 15 of `/proc/self/stat`, in hundredths.
+fn processor_ms() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let after = text.rsplit_once(") ").map_or("", |(_, rest)| rest);
+    let fields: Vec<u64> = after.split(' ').skip(11).take(2).filter_map(|it| it.parse().ok()).collect();
+    fields.iter().sum::<u64>() * 10
+}
+
+fn per_second(count: usize, millis: u64) -> u64 {
+    u64::try_from(count).unwrap() * 1_000 / millis.max(1)
+}
+
+fn main() {
+    // `cargo test --benches` only wants to know that it runs.
+    let quick = std::env::args().any(|it| it == "--test") || !std::env::args().any(|it| it == "--bench");
+    let leaves = std::env::var("LEAVES").ok().and_then(|it| it.parse().ok());
+    let leaves = leaves.unwrap_or(if quick { 1_000 } else { 200_000 });
+    let log = Log::honest(leaves, 1);
+    let bytes: usize = log.leaves.iter().map(Vec::len).sum();
+    let folder = tempfile::tempdir().unwrap();
+    let export = folder.path().join("export");
+    std::fs::create_dir(&export).unwrap();
+    log.publish(&export, &[]);
+
+    let begun = Instant::now();
+    for leaf in &log.leaves {
+        black_box(Sha256::digest(black_box(leaf)));
+    }
+    let plain_ms = u64::try_from(begun.elapsed().as_millis()).unwrap().max(1);
+
+    let (arbiter, policy, state) = (identity(), policy(0), folder.path().join("state"));
+    let settings = Settings {
+        policy: &policy,
+        arbiter: Some(&arbiter),
+        state: Some(&state),
+        proofs: folder.path(),
+        records: None,
+    };
+    let source = Source::open(export.to_str().unwrap());
+    let (begun, processor) = (Instant::now(), processor_ms());
+    let report = run(&source, &settings, &mut |_| ControlFlow::Continue(())).unwrap();
+    let wall_ms = u64::try_from(begun.elapsed().as_millis()).unwrap().max(1);
+    let processor_ms = (processor_ms() - processor).max(1);
+    assert_eq!(report.outcome, Outcome::Good, "{report}");
+
+    let begun = Instant::now();
+    let again = run(&source, &settings, &mut |_| ControlFlow::Continue(())).unwrap();
+    let again_ms = begun.elapsed().as_millis();
+    assert_eq!(again.outcome, Outcome::Good);
+
+    let state = std::fs::metadata(&state).unwrap().len();
+    let exchanges = report.counts.exchanges.max(1);
+    println!("audit of {leaves} leaves ({bytes} bytes) of {exchanges} exchanges, from a folder");
+    println!("  SHA-256 of the leaves alone    {:>9} leaves/s on one core", per_second(leaves, plain_ms));
+    println!(
+        "  audit                          {:>9} leaves/s for each core used",
+        per_second(leaves, processor_ms)
+    );
+    println!("  audit                          {:>9} leaves/s by the clock", per_second(leaves, wall_ms));
+    println!(
+        "  ratio                          {:>9} % of plain SHA-256, by core",
+        plain_ms * 100 / processor_ms
+    );
+    println!("  state                          {state:>9} bytes, {} for each exchange", state / exchanges);
+    println!("  audit again, nothing new       {again_ms:>9} ms");
+}
