@@ -156,7 +156,7 @@ fn deposit(offer: &Offer, role: Role) -> Option<u64> {
         Protocol::Affidavit | Protocol::VerifyThenGenerate => first,
         Protocol::RevokeOnSilence => !first,
         Protocol::BothDeposited => true,
-        Protocol::ContractSigning | Protocol::MutualRollback => false,
+        Protocol::ContractSigning | Protocol::MutualRollback | Protocol::Transfer => false,
     };
     match &offer.item(role).description {
         Description::Information(it) if deposits => Some(it.size_bytes),

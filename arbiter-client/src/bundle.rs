@@ -29,6 +29,7 @@ use std::path::{Path, PathBuf};
 
 use arbiter_protocol::error::Invalid;
 use arbiter_protocol::escrow::{Escrow, EscrowError};
+use arbiter_protocol::exchange::item::Description;
 use arbiter_protocol::exchange::selection::{ByRole, Role};
 use arbiter_protocol::limits;
 use arbiter_protocol::message::agreement::Offer;
@@ -261,25 +262,26 @@ impl Bundle {
         let verdict =
             self.verdict().and_then(|receipt| Signed::<Verdict>::parse(receipt.statement.clone()).ok());
         let ruling = verdict.as_ref().map(|verdict| &verdict.unverified().ruling);
-        match (ruling, &self.originator_transfer, &self.responder_transfer) {
-            (Some(Ruling::Aborted), _, _) => Claim::Aborted,
-            (Some(Ruling::Affidavit(_)), _, _) => Claim::Affidavit,
-            (Some(Ruling::Replaced(_)), _, _) => Claim::Resolved,
-            (Some(Ruling::Revoked(_)), _, _) => Claim::Revoked,
-            (None, Some(_), Some(_)) if self.has_announced() => Claim::Completed,
-            (None, _, _) => Claim::Open,
+        match ruling {
+            Some(Ruling::Aborted) => Claim::Aborted,
+            Some(Ruling::Affidavit(_)) => Claim::Affidavit,
+            Some(Ruling::Replaced(_)) => Claim::Resolved,
+            Some(Ruling::Revoked(_)) => Claim::Revoked,
+            None if self.has_everything() => Claim::Completed,
+            None => Claim::Open,
         }
     }
 
-    /// Whether the detached signatures and receipts that the transfers announce are here: they follow the transfers.
-    fn has_announced(&self) -> bool {
-        let offer = Signed::<Offer>::parse(self.offer.clone()).ok();
-        let item = |role| offer.as_ref().map(|it| &it.unverified().item(role).description);
-        let signs = |role| item(role).is_some_and(|it| it.detached().is_some());
-        let pays = |role| item(role).is_some_and(|it| it.payment().is_some());
-        Role::BOTH.into_iter().all(|role| {
-            (!signs(role) || self.signatures.of(role).is_some())
-                && (!pays(role) || self.payments.of(role).is_some())
+    /// Whether all that was to be given is here: the transfers, and the detached signatures and receipts that follow them.
+    fn has_everything(&self) -> bool {
+        let Ok(offer) = Signed::<Offer>::parse(self.offer.clone()) else { return false };
+        Role::BOTH.into_iter().all(|role| match &offer.unverified().item(role).description {
+            Description::DetachedSignature(_) => {
+                self.transfer(role).is_some() && self.signatures.of(role).is_some()
+            }
+            Description::Information(_) | Description::Signature(_) => self.transfer(role).is_some(),
+            Description::Nothing => true,
+            Description::Payment(_) => self.transfer(role).is_some() && self.payments.of(role).is_some(),
         })
     }
 

@@ -22,7 +22,7 @@ use arbiter_protocol::error::Refused;
 use arbiter_protocol::escrow::Suite;
 use arbiter_protocol::exchange::item::Item;
 use arbiter_protocol::exchange::kind::detached::Escrowed;
-use arbiter_protocol::exchange::selection::{Protocol, Role, Selection, select, select_affidavit};
+use arbiter_protocol::exchange::selection::{Protocol, Role, Selection, select_affidavit, select_for};
 use arbiter_protocol::ids::ExchangeId;
 use arbiter_protocol::message::agreement::{
     Acceptance, Agreement, ArbiterIdentity, EscrowTerms, Offer, Party,
@@ -177,7 +177,7 @@ impl Client {
     /// Signs an offer and keeps it; nothing is sent until [`Client::run`]. `give` is what our item needs from
     /// outside: a file, or a signature that was made elsewhere.
     pub async fn offer(&self, terms: OfferTerms, give: Give) -> Result<ExchangeId, Error> {
-        let selection = select(&terms.originator_item.properties, &terms.responder_item.properties);
+        let selection = select_for(&terms.originator_item, &terms.responder_item);
         self.offer_selected(terms, give, selection.map_err(Usage::Unfair)?).await
     }
 
@@ -195,14 +195,13 @@ impl Client {
         selection: Selection,
     ) -> Result<ExchangeId, Error> {
         self.check_give(&terms.originator_item, &give)?;
-        let escrow = self.escrow_terms([&terms.originator_item, &terms.responder_item], terms.suite)?;
         let send_by = match (selection.protocol, terms.complain_by) {
             (Protocol::RevokeOnSilence, Some(by)) => {
                 Some(terms.send_by.unwrap_or_else(|| halfway(self.0.clock.now(), by)))
             }
             _ => terms.send_by,
         };
-        let offer = Offer {
+        let mut offer = Offer {
             nonce: random::bytes()?,
             originator: self.party(),
             responder: terms.responder,
@@ -212,8 +211,9 @@ impl Client {
             selection,
             complain_by: terms.complain_by,
             send_by,
-            escrow,
+            escrow: None,
         };
+        offer.escrow = self.escrow_terms(&offer, terms.suite)?;
         offer.check().map_err(Usage::Terms)?;
         let settings = &self.0.settings;
         self.0.till.check(&offer, Role::Originator).map_err(Usage::Money)?;
@@ -241,8 +241,8 @@ impl Client {
     }
 
     /// To which key detached signatures go, if there are any.
-    fn escrow_terms(&self, items: [&Item; 2], suite: Suite) -> Result<Option<EscrowTerms>, Usage> {
-        if items.into_iter().all(|item| item.description.detached().is_none()) {
+    fn escrow_terms(&self, offer: &Offer, suite: Suite) -> Result<Option<EscrowTerms>, Usage> {
+        if Role::BOTH.into_iter().all(|role| !offer.is_escrowed(role)) {
             return Ok(None);
         }
         let epoch = self.0.epoch.clone().ok_or(Usage::NoEscrowKey)?;
@@ -256,7 +256,7 @@ impl Client {
         let offer = Signed::<Offer>::parse(offer).map_err(PeerFault::from)?;
         self.concerns_us(offer.unverified())?;
         let offer = offer.verify_offer().map_err(PeerFault::from)?;
-        let owed = offer.originator_item.description.detached().is_some();
+        let owed = offer.is_escrowed(Role::Originator);
         let escrow = match escrow {
             None if owed => {
                 return Err(PeerFault::from(Refused::EscrowRequired { signer: "originator" }).into());

@@ -17,6 +17,7 @@
 //! - Approval is the first word of the fingerprint, typed (rule 5); it is never Enter.
 
 mod money;
+mod one_way;
 
 use std::fmt;
 
@@ -146,7 +147,7 @@ impl View<'_> {
     fn sections(&self) -> Vec<Section> {
         let peer = self.offer.party(self.role.peer());
         let section = |title, lines: Vec<String>| Section { title, lines };
-        let sections = vec![
+        let mut sections = vec![
             section("You are", vec![explain::who(self.offer.party(self.role))]),
             section(
                 "The other party",
@@ -154,13 +155,19 @@ impl View<'_> {
             ),
             section("You give", self.item(self.role)),
             section("You get", self.item(self.role.peer())),
+        ];
+        if self.offer.selection.protocol == Protocol::Transfer {
+            sections.extend(self.one_way());
+            return sections;
+        }
+        sections.extend([
             section("Until when", words(&self.until())),
             section("If they stop", words(&self.if_they_stop())),
             section("If you stop", words(&self.if_you_stop())),
             section("The arbiter can", self.arbiter_can()),
             section("Decided by", words(&self.decided_by())),
             section("Cannot be undone after this", words(&self.not_undone())),
-        ];
+        ]);
         sections.into_iter().filter(|section| !section.lines.is_empty()).collect()
     }
 
@@ -183,6 +190,7 @@ impl View<'_> {
                 lines.extend(self.statement(role, &it.statement));
                 lines.extend(self.key(role, it));
             }
+            Description::Nothing => lines.push("nothing".to_owned()),
             Description::Payment(it) => lines.extend(self.payment(role, it)),
             Description::Signature(it) => lines.extend(self.statement(role, it)),
         }
@@ -510,7 +518,10 @@ impl View<'_> {
     fn to_be_read(&self) -> Vec<Information> {
         let arriving = match &self.offer.item(self.role.peer()).description {
             Description::Information(it) => Some(it),
-            Description::DetachedSignature(_) | Description::Payment(_) | Description::Signature(_) => None,
+            Description::DetachedSignature(_)
+            | Description::Nothing
+            | Description::Payment(_)
+            | Description::Signature(_) => None,
         };
         match plain::signed(self.offer.item(self.role)) {
             Some(it) if arriving != Some(&it.subject) => {

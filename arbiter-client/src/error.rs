@@ -233,6 +233,9 @@ pub enum Usage {
     /// The peer's signature is in the bundle.
     #[error("the bundle holds what the peer owes: there is nothing to complain about")]
     Served,
+    /// Nothing was to be given in return.
+    #[error("the bundle is of an item that was given for nothing: there is nothing to complain about")]
+    Given,
     /// A receipt in the bundle does not verify.
     #[error("a receipt in the bundle does not verify")]
     BadBundle,

@@ -8,7 +8,7 @@
 //! Nothing here judges: an account of a bundle that does not verify says only that.
 
 use arbiter_protocol::exchange::item::{Description, Item, Statement};
-use arbiter_protocol::exchange::selection::{Protocol, Role};
+use arbiter_protocol::exchange::selection::{Protocol, Role, Selection};
 use arbiter_protocol::message::agreement::{ArbiterIdentity, Offer, Party};
 use arbiter_protocol::message::verdict::{Ruling, Verdict};
 use arbiter_protocol::ruling::receipt::{Proven, Ruled};
@@ -54,10 +54,12 @@ pub fn offer(offer: &Offer) -> Vec<String> {
         lines.push(format!("the {role} gives"));
         lines.extend(item(offer.item(role)).into_iter().map(|line| format!("    {line}")));
     }
-    lines.push(format!(
-        "Protocol {}; the {} sends first.",
-        offer.selection.protocol, offer.selection.first_sender
-    ));
+    let Selection { protocol, first_sender } = offer.selection;
+    if protocol == Protocol::Transfer {
+        lines.push(format!("Protocol {protocol}; no arbiter has a part in it."));
+        return lines;
+    }
+    lines.push(format!("Protocol {protocol}; the {first_sender} sends first."));
     lines.extend(money::deadlines(offer));
     if let Some(terms) = &offer.escrow {
         lines.push(format!(
@@ -73,6 +75,7 @@ pub fn offer(offer: &Offer) -> Vec<String> {
 pub fn item(item: &Item) -> Vec<String> {
     match &item.description {
         Description::Information(it) => plain::file(it).to_vec(),
+        Description::Nothing => vec!["nothing".to_owned()],
         Description::DetachedSignature(it) => [statement(&it.statement), keys::lines(it)].concat(),
         Description::Payment(it) => money::lines(it),
         Description::Signature(it) => statement(it),
@@ -125,6 +128,7 @@ pub fn summary(bundle: &Bundle) -> Vec<String> {
     lines.push(match bundle.outcome {
         Claim::Aborted => "The arbiter ended the exchange: neither item counts as given.".to_owned(),
         Claim::Affidavit => "The arbiter signed which of the items it had at the deadline.".to_owned(),
+        Claim::Completed if offer.selection.protocol == Protocol::Transfer => "It was handed over.".to_owned(),
         Claim::Completed => "Both handed over their items; no arbiter was needed.".to_owned(),
         Claim::Open => "The exchange did not end, as far as this bundle shows.".to_owned(),
         Claim::Revoked => "The arbiter had the money that was held returned.".to_owned(),
@@ -194,6 +198,7 @@ pub fn proves(statements: &Statements, files: &[FileFacts]) -> Vec<String> {
             Description::Information(it) => {
                 format!("{party} declared under signature to hand over the file with SHA-256 {}.", it.sha256)
             }
+            Description::Nothing => continue,
             Description::Payment(it) => {
                 format!("{party} declared under signature to pay {}.", it.amount)
             }
@@ -400,6 +405,10 @@ fn holds(statements: &Statements, role: Role) -> String {
     if let Some(money) = money::holds(statements, role, revoked) {
         return money;
     }
+    let one_way = offer.selection.protocol == Protocol::Transfer;
+    if one_way && offer.selection.first_sender != role {
+        return "nothing; nothing was agreed".to_owned();
+    }
     let file = matches!(offer.item(role.peer()).description, Description::Information(_));
     let detached = offer.item(role.peer()).description.detached().is_some();
     match (replaced, statements.transferred(role.peer())) {
@@ -416,7 +425,7 @@ fn holds(statements: &Statements, role: Role) -> String {
         (_, true) if detached && !statements.signed.of(role.peer()) => {
             format!("{got}, perhaps: the sender says it was sent")
         }
-        (_, true) if file && !statements.transferred(role) => {
+        (_, true) if file && (one_way || !statements.transferred(role)) => {
             format!("{got}, perhaps: the sender says it was sent")
         }
         (_, true) => got,
@@ -435,7 +444,8 @@ fn still(statements: &Statements) -> Vec<String> {
     let here = |role: Role| {
         let detached = offer.item(role).description.detached().is_some();
         let payment = offer.item(role).description.payment().is_some();
-        statements.transferred(role)
+        let nothing = offer.item(role).description == Description::Nothing;
+        (nothing || statements.transferred(role))
             && (!detached || *statements.signed.of(role))
             && (!payment || statements.paid.of(role).is_some())
     };
@@ -462,6 +472,9 @@ fn still(statements: &Statements) -> Vec<String> {
             | Protocol::BothDeposited,
             _,
         ) if statements.agreement.is_some() => money::still(statements),
+        (Protocol::Transfer, _) => {
+            vec!["The giver can give what was agreed, or not: nothing was given for it.".to_owned()]
+        }
         _ if statements.agreement.is_some() => vec![
             match &offer.escrow {
                 Some(terms) => format!(

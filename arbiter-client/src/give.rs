@@ -56,7 +56,8 @@ impl Give {
     fn check(&self, item: &Item, ours: PublicKey) -> Result<(), Usage> {
         match (&item.description, self) {
             (Description::Information(_), Self::File(_))
-            | (Description::Payment(_) | Description::Signature(_), Self::Nothing) => Ok(()),
+            | (Description::Nothing | Description::Payment(_) | Description::Signature(_), Self::Nothing) => Ok(()),
+            (Description::Nothing, _) => Err(Usage::Content("nothing is to be given: leave it out")),
             (Description::Payment(_), _) => Err(Usage::Content(
                 "the item to give is a payment: it is made from a purse, there is nothing else to give",
             )),
@@ -152,7 +153,9 @@ impl Client {
         agreement: Option<AgreementId>,
         own: Own,
     ) -> Result<Own, Error> {
-        let Some(signature) = own.signature.clone() else { return Ok(own) };
+        let Some(signature) = own.signature.clone().filter(|_| place(offer, agreement).is_agreed()) else {
+            return Ok(own);
+        };
         let (offer, randomness) = (offer.clone(), random::secret()?);
         let escrow = aside(move || place(&offer, agreement).put(&signature, &randomness)).await?;
         let escrow = escrow.map_err(|_| Error::Bug("a signature of ours cannot be put into escrow"))?;

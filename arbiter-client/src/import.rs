@@ -54,6 +54,9 @@ impl Client {
         if self.0.journal.find(&id).await?.is_some() {
             return Err(Usage::Known(id).into());
         }
+        if offer.selection.protocol == Protocol::Transfer {
+            return Err(Usage::Given.into());
+        }
         let acceptance = bundle.acceptance.clone().ok_or(Usage::NotAgreed)?;
         let acceptance = Signed::<Acceptance>::parse(acceptance).map_err(PeerFault::from)?;
         let acceptance = acceptance.verify(&offer.responder.signing_key).map_err(PeerFault::from)?;

@@ -91,6 +91,11 @@ pub fn signed_by(
     Ok(detached_signature(title, text, subject, SignatureKey::ed25519(party.signing_key)?, Vec::new()))
 }
 
+/// The item "nothing": what the receiver of a one-way transfer gives.
+pub fn nothing() -> Item {
+    Item::new(Description::Nothing)
+}
+
 /// The item "this payment". What is handed over is the ledger's receipt.
 pub fn payment(payment: Payment) -> Item {
     Item::new(Description::Payment(payment))
@@ -272,7 +277,7 @@ impl Expected {
             Description::Payment(_) => {
                 PaymentTerms::of(offer, sender).map(|terms| Self::Payment { terms, payer: sender })
             }
-            Description::Signature(_) => None,
+            Description::Nothing | Description::Signature(_) => None,
         }
     }
 

@@ -17,6 +17,8 @@ use arbiter_protocol::time::UnixMillis;
 /// How an exchange ended, with everything that proves it. Every way is fair, but for an affidavit: that was agreed to be weak.
 #[derive(Clone, Debug)]
 pub enum Outcome {
+    /// This party no longer waits for an acceptance, or for what it was to get for nothing (T). It has given nothing.
+    Abandoned(Evidence),
     /// Neither party gets an item: the arbiter's verdict says so, an abort token or a revocation. Money that was reserved
     /// goes back.
     Aborted(Evidence),
@@ -32,7 +34,8 @@ impl Outcome {
     /// What proves it.
     pub const fn evidence(&self) -> &Evidence {
         match self {
-            Self::Aborted(evidence)
+            Self::Abandoned(evidence)
+            | Self::Aborted(evidence)
             | Self::Affidavit(evidence)
             | Self::Completed(evidence)
             | Self::Resolved(evidence) => evidence,

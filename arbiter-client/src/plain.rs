@@ -81,6 +81,7 @@ pub fn item(item: &Item) -> String {
     match &item.description {
         Description::Information(it) => format!("the file {} ({})", clip(&it.name, 60), size(it.size_bytes)),
         Description::DetachedSignature(it) => signature(&it.statement),
+        Description::Nothing => "nothing".to_owned(),
         Description::Payment(it) => format!("a payment of {}", it.amount),
         Description::Signature(it) => signature(it),
     }
@@ -94,7 +95,7 @@ fn signature(statement: &Statement) -> String {
 pub const fn signed(item: &Item) -> Option<&Statement> {
     match &item.description {
         Description::DetachedSignature(it) => Some(&it.statement),
-        Description::Information(_) | Description::Payment(_) => None,
+        Description::Information(_) | Description::Nothing | Description::Payment(_) => None,
         Description::Signature(it) => Some(it),
     }
 }

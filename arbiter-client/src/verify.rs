@@ -445,7 +445,7 @@ pub fn described(offer: &Offer) -> Vec<Information> {
         let file = match &offer.item(role).description {
             Description::DetachedSignature(it) => &it.statement.subject,
             Description::Information(it) => it,
-            Description::Payment(_) => continue,
+            Description::Nothing | Description::Payment(_) => continue,
             Description::Signature(it) => &it.subject,
         };
         if !files.contains(file) {

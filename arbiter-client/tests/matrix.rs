@@ -2,7 +2,7 @@
 //! arbiter or the ledger away for a while. Prints a table of endings, and fails on one that is unfair.
 //!
 //! ```text
-//!  cells (36 pairs) ─▶ plays (honest, cheats x outages) ─▶ two clients, arbiter and ledger in the process, paused time
+//!  cells (49 pairs) ─▶ plays (honest, cheats x outages) ─▶ two clients, arbiter and ledger in the process, paused time
 //!                                                               │ judged by files, signatures and the ledger's books
 //!                                                               ▼
 //!                                             one line a cell: calls, endings, unfair
@@ -21,6 +21,7 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::Mutex;
 
+use arbiter_client::protocol::exchange::selection::Protocol;
 use cells::{Cell, cells};
 use play::{Ending, plays};
 
@@ -73,7 +74,7 @@ fn run(cell: Cell) -> Row {
 fn print(rows: &BTreeMap<Cell, Row>) -> ExitCode {
     let count = |row: &Row, name: &str| row.endings.get(name).copied().unwrap_or_default();
     println!(
-        "\n  {:<12} {:<12} {:<3} {:<10}  {:>6}  {:>5}  {:>9} {:>8} {:>7} {:>9}  {:>4} {:>6}",
+        "\n  {:<12} {:<12} {:<3} {:<10}  {:>6}  {:>5}  {:>9} {:>8} {:>7} {:>9} {:>9}  {:>4} {:>6}",
         "originator",
         "responder",
         "",
@@ -84,6 +85,7 @@ fn print(rows: &BTreeMap<Cell, Row>) -> ExitCode {
         "resolved",
         "aborted",
         "affidavit",
+        "abandoned",
         "weak",
         "unfair"
     );
@@ -101,10 +103,13 @@ fn print(rows: &BTreeMap<Cell, Row>) -> ExitCode {
             continue;
         };
         println!(
-            "  {:<12} {:<12} P{:<2} {:<10}  {:>6}  {:>5}  {:>9} {:>8} {:>7} {:>9}  {:>4} {:>6}",
+            "  {:<12} {:<12} {:<3} {:<10}  {:>6}  {:>5}  {:>9} {:>8} {:>7} {:>9} {:>9}  {:>4} {:>6}",
             cell.originator,
             cell.responder,
-            selection.protocol.number(),
+            match selection.protocol {
+                Protocol::Transfer => "T".to_owned(),
+                other => format!("P{}", other.number()),
+            },
             selection.first_sender.name(),
             row.honest_calls,
             total,
@@ -112,6 +117,7 @@ fn print(rows: &BTreeMap<Cell, Row>) -> ExitCode {
             count(row, "resolved"),
             count(row, "aborted"),
             count(row, "affidavit"),
+            count(row, "abandoned"),
             row.weak,
             row.unfair.len(),
         );

@@ -253,7 +253,9 @@ impl Walk<'_> {
         match &case.offer().item(depositor).description {
             Description::Information(described) => self.content(Some(described.size_bytes), held),
             Description::Payment(_) => self.content(None, held),
-            Description::DetachedSignature(_) | Description::Signature(_) => Err(Problem::Decision),
+            Description::DetachedSignature(_) | Description::Nothing | Description::Signature(_) => {
+                Err(Problem::Decision)
+            }
         }
     }
 

@@ -416,6 +416,7 @@ impl Oracle {
         let in_escrow = self.kinds[exchange].is_detached(peer);
         let ruling = self.verdict(exchange).map(|it| it.ruling.clone());
         let (holds, what) = match outcome {
+            Outcome::Abandoned => (false, "abandoned, which only a transfer for nothing can be"),
             Outcome::Affidavit => (false, "ended with an affidavit, which P1 and P2 do not have"),
             Outcome::Completed => (facts.received, "completed without the item"),
             Outcome::Resolved if in_escrow => (facts.fetched, "resolved without the signature in hand"),

@@ -273,7 +273,7 @@ impl Meeting {
         assert_eq!(a, b, "unfair: {what}");
         let named = [Some(ours), theirs].into_iter().flatten().all(|outcome| match outcome {
             Outcome::Aborted(_) => !a,
-            Outcome::Affidavit(_) => false,
+            Outcome::Abandoned(_) | Outcome::Affidavit(_) => false,
             Outcome::Completed(_) | Outcome::Resolved(_) => a,
         });
         assert!(named, "{what}");
@@ -303,7 +303,7 @@ fn has_peers_item(outcome: &Outcome) -> bool {
             .as_deref()
             .is_some_and(|path| Digest::of(&[&received(path)]) == described.sha256),
         Description::Payment(_) => false,
-        Description::Signature(_) => panic!("no such item here"),
+        Description::Nothing | Description::Signature(_) => panic!("no such item here"),
     }
 }
 

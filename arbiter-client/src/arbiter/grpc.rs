@@ -251,9 +251,7 @@ impl ArbiterPort for GrpcArbiter {
         let mut call = pin!(service.verify_transfer(ReceiverStream::new(outgoing)));
         let written = match &filing.offer.item(filing.request.role).description {
             Description::Information(it) => Duration::from_millis(upload_time(it.size_bytes).0),
-            Description::DetachedSignature(_) | Description::Payment(_) | Description::Signature(_) => {
-                Duration::ZERO
-            }
+            _ => Duration::ZERO,
         };
         let reading = read(content, self.case(filing), parts, self.bounds.part);
         let answer = tokio::select! {

@@ -45,9 +45,10 @@ impl View<'_> {
     }
 
     /// What somebody gives, in a word or two.
-    fn thing(&self, role: Role) -> &'static str {
+    pub(super) fn thing(&self, role: Role) -> &'static str {
         match &self.offer.item(role).description {
             Description::Information(_) => "file",
+            Description::Nothing => "nothing",
             Description::Payment(_) => "money",
             Description::DetachedSignature(_) | Description::Signature(_) => "signature",
         }

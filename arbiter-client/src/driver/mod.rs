@@ -177,6 +177,7 @@ impl<'a> Driver<'a> {
         }
         let evidence = self.record.evidence();
         match self.ended() {
+            Some(role::Outcome::Abandoned) => Ok(Outcome::Abandoned(evidence)),
             Some(role::Outcome::Aborted) => Ok(Outcome::Aborted(evidence)),
             Some(role::Outcome::Affidavit) => Ok(Outcome::Affidavit(evidence)),
             Some(role::Outcome::Completed) => Ok(Outcome::Completed(evidence)),
@@ -198,7 +199,7 @@ impl<'a> Driver<'a> {
         match self.ended() {
             Some(_) if self.money.paying.is_some() || self.money.releasing.is_some() => false,
             Some(role::Outcome::Completed) => self.peer_done || self.record.session.is_first(),
-            Some(role::Outcome::Aborted | role::Outcome::Affidavit | role::Outcome::Resolved) => true,
+            Some(_) => true,
             None => false,
         }
     }
@@ -310,7 +311,7 @@ impl<'a> Driver<'a> {
             (agreement.offer().party(role.peer()).sealing_key, agreement.seal_context(role));
         let (own, seal) = (&self.record.own, (&recipient, context.as_slice()));
         let outgoing = match &agreement.offer().item(role).description {
-            Description::Signature(_) => return Ok(()),
+            Description::Nothing | Description::Signature(_) => return Ok(()),
             Description::Payment(_) => {
                 let receipt = own.receipt.as_ref().ok_or(Error::Bug("no receipt to send"))?;
                 Outgoing::receipt(receipt, seal)?

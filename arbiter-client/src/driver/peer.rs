@@ -76,7 +76,8 @@ impl Driver<'_> {
 
     /// The exchange has ended for us: say so, and give the peer the time to read it.
     pub(super) async fn close(&mut self) {
-        let ruled = self.ended().is_some_and(|outcome| outcome != role::Outcome::Completed);
+        let quiet = [role::Outcome::Abandoned, role::Outcome::Completed];
+        let ruled = self.ended().is_some_and(|outcome| !quiet.contains(&outcome));
         if self.connected && ruled {
             // A courtesy that may get lost.
             let _ = self.transport.send(PeerMessage::Declined(RULED.to_owned()));
@@ -207,7 +208,7 @@ impl Driver<'_> {
         agreement: &Agreement,
         escrow: Option<Vec<u8>>,
     ) -> Result<Result<Option<Escrowed>, Ignored>, Error> {
-        let owed = agreement.offer().responder_item.description.detached().is_some();
+        let owed = agreement.offer().is_escrowed(Role::Responder);
         let bytes = match escrow {
             None if owed => {
                 let missing = PeerFault::from(Refused::EscrowRequired { signer: Role::Responder.name() });

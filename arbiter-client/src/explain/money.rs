@@ -86,6 +86,7 @@ pub(super) fn deadlines(offer: &Offer) -> Vec<String> {
         Protocol::BothDeposited => {
             format!("Both files go through the arbiter, before {by} on its clock; it sees both.")
         }
+        Protocol::Transfer => return Vec::new(),
     });
     lines.push(format!("Decided by {by}: no decision that gives or returns anything comes later."));
     lines
@@ -117,7 +118,7 @@ pub(super) fn still(statements: &Statements) -> Vec<String> {
             ),
             "Each can have the exchange ended before that.".to_owned(),
         ],
-        Protocol::ContractSigning | Protocol::VerifyThenGenerate => Vec::new(),
+        Protocol::ContractSigning | Protocol::Transfer | Protocol::VerifyThenGenerate => Vec::new(),
     }
 }
 

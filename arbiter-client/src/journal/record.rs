@@ -340,7 +340,7 @@ fn path_from_wire(bytes: &[u8]) -> Option<PathBuf> {
     (!bytes.is_empty()).then(|| PathBuf::from(OsStr::from_bytes(bytes)))
 }
 
-const PHASES: [(u32, Phase); 13] = [
+const PHASES: [(u32, Phase); 14] = [
     (1, Phase::Offered),
     (2, Phase::Waiting),
     (3, Phase::Asking(Ask::Abort)),
@@ -354,6 +354,7 @@ const PHASES: [(u32, Phase); 13] = [
     (11, Phase::Asking(Ask::Deposit)),
     (12, Phase::Asking(Ask::Revoke)),
     (13, Phase::Done(Outcome::Affidavit)),
+    (14, Phase::Done(Outcome::Abandoned)),
 ];
 
 fn phase_to_wire(phase: Phase) -> u32 {

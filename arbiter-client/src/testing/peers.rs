@@ -172,7 +172,7 @@ impl Loot {
             Description::DetachedSignature(_) | Description::Information(_) | Description::Payment(_) => {
                 self.content.is_some()
             }
-            Description::Signature(_) => true,
+            Description::Nothing | Description::Signature(_) => true,
         }
     }
 }
@@ -378,7 +378,7 @@ impl Game<'_> {
             self.turn_to_arbiter(action, second).await;
             self.loot.escrows.responder = first;
         }
-        self.maybe_send(self.is_first()).await
+        self.maybe_send(self.begins()).await
     }
 
     async fn agree(&mut self, envelope: Envelope) -> Result<(), Error> {
@@ -391,7 +391,7 @@ impl Game<'_> {
             self.turn_to_arbiter(Action::Abort, None).await;
             return Ok(());
         }
-        self.maybe_send(self.is_first()).await
+        self.maybe_send(self.begins()).await
     }
 
     async fn take(&mut self, envelope: Envelope) -> Result<(), Error> {
@@ -423,7 +423,7 @@ impl Game<'_> {
             Description::Payment(_) => {
                 PaymentTerms::of(agreement.offer(), self.role.peer()).map(ContentCheck::payment)
             }
-            Description::Signature(_) => None,
+            Description::Nothing | Description::Signature(_) => None,
         };
         if let (true, Some(mut check)) = (piece.last, check)
             && check.update(bytes).and_then(|()| check.finish()).is_ok()
@@ -436,6 +436,12 @@ impl Game<'_> {
 
     fn is_first(&self) -> bool {
         self.loot.offer.as_ref().is_some_and(|offer| offer.selection.first_sender == self.role)
+    }
+
+    /// Whether it sends as soon as both have signed.
+    fn begins(&self) -> bool {
+        let one_way = |offer: &Verified<Offer>| offer.selection.protocol == Protocol::Transfer;
+        self.is_first() != self.loot.offer.as_ref().is_some_and(one_way)
     }
 
     /// It would be its turn to send: what does it send instead?
@@ -502,6 +508,7 @@ impl Game<'_> {
                 self.say(transfer.envelope());
                 self.send_content(agreement, &bytes)?;
             }
+            Description::Nothing => {}
             Description::Payment(_) => {
                 let transfer = Verified::sign(transfer, self.cheater.identity.signer());
                 self.say(transfer.envelope());

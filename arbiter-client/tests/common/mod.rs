@@ -183,6 +183,7 @@ pub fn has_peers_item(outcome: &Outcome) -> bool {
     let evidence = outcome.evidence();
     let peer = evidence.role.peer();
     match &evidence.offer.item(peer).description {
+        Description::Nothing => true,
         Description::Signature(_) => {
             let signed = evidence.peer_transfer.as_ref();
             signed.is_some_and(|transfer| transfer.item == *evidence.offer.item(peer))

@@ -28,6 +28,8 @@ pub enum Thing {
     Money,
     /// Money that is paid at once: observable.
     MoneyAtOnce,
+    /// Nothing: the other item is given one way.
+    Nothing,
     /// Money that is held, of which only that it can be revoked is agreed.
     Revocable,
     /// A detached signature: generatable by escrow.
@@ -37,8 +39,15 @@ pub enum Thing {
 }
 
 impl Thing {
-    const ALL: [Self; 6] =
-        [Self::File, Self::Money, Self::MoneyAtOnce, Self::Revocable, Self::Sealed, Self::Signature];
+    const ALL: [Self; 7] = [
+        Self::File,
+        Self::Money,
+        Self::MoneyAtOnce,
+        Self::Nothing,
+        Self::Revocable,
+        Self::Sealed,
+        Self::Signature,
+    ];
 
     pub fn is_money(self) -> bool {
         matches!(self, Self::Money | Self::MoneyAtOnce | Self::Revocable)
@@ -51,6 +60,7 @@ impl fmt::Display for Thing {
             Self::File => "file",
             Self::Money => "money",
             Self::MoneyAtOnce => "cash",
+            Self::Nothing => "nothing",
             Self::Revocable => "revocable",
             Self::Sealed => "sealed sig",
             Self::Signature => "signature",
@@ -86,6 +96,7 @@ impl Cell {
             Thing::File => vec![Property::Resendable],
             Thing::Money => vec![Property::Observable, Property::Revocable],
             Thing::MoneyAtOnce => vec![Property::Observable],
+            Thing::Nothing => Vec::new(),
             Thing::Revocable => vec![Property::Revocable],
             Thing::Sealed => vec![Property::GeneratableByEscrow],
             Thing::Signature => vec![Property::GeneratableByReplacement],
@@ -94,6 +105,18 @@ impl Cell {
 
     /// What the matrix says; P6 is asked for by name where nothing better is.
     pub fn selection(self) -> Result<Selection, Unfair> {
+        let first_sender = match (self.originator, self.responder) {
+            (Thing::Nothing, Thing::Nothing) => None,
+            (Thing::Nothing, _) => Some(Role::Originator),
+            (_, Thing::Nothing) => Some(Role::Responder),
+            _ => None,
+        };
+        if let Some(first_sender) = first_sender {
+            return match self.of(first_sender.peer()) {
+                Thing::Money | Thing::Revocable => Err(Unfair::Impossible), // nobody holds a gift.
+                _ => Ok(Selection { protocol: Protocol::Transfer, first_sender }),
+            };
+        }
         let (ours, theirs) = (self.properties(Role::Originator), self.properties(Role::Responder));
         select(&ours, &theirs).or_else(|_| select_affidavit(&ours, &theirs))
     }
@@ -132,6 +155,7 @@ impl Cell {
                 Thing::Money => pay(hold),
                 Thing::MoneyAtOnce => pay(None),
                 Thing::Revocable => Item { properties: Properties::new([Property::Revocable]), ..pay(hold) },
+                Thing::Nothing => items::nothing(),
                 Thing::Sealed => {
                     let key = SignatureKey::ed25519(signer(name).public_key()).unwrap();
                     items::detached_signature(name, "I agree.", described(), key, Vec::new())

@@ -185,7 +185,8 @@ impl Play {
 
     fn false_offer(self, bench: &Bench, setting: &Setting) -> Offer {
         let terms = setting.terms.clone();
-        let sealed = Role::BOTH.into_iter().any(|role| self.cell.of(role) == Thing::Sealed);
+        let sealed = Role::BOTH.into_iter().any(|role| self.cell.of(role) == Thing::Sealed)
+            && self.protocol() != Protocol::Transfer;
         Offer {
             escrow: sealed.then(|| EscrowTerms::new(bench.arbiter.escrow_epoch(), Suite::FAST)),
             nonce: [9; 32],
@@ -206,15 +207,16 @@ impl Play {
         let (hers, his) = (trades::has(bench, alice), trades::has(bench, bob));
         let calls = bench.arbiter.calls();
         let in_line = self.protocol() == Protocol::BothDeposited;
+        let one_way = self.protocol() == Protocol::Transfer;
         let weak = self.protocol() == Protocol::Affidavit && hers != his;
         let mut faults = Vec::new();
-        if hers != his && !weak {
+        if hers != his && !weak && !one_way {
             faults.push(format!("alice has {hers}, bob has {his}"));
         }
         if self.is_plain() && !(hers && his) {
             faults.push("two honest parties did not complete".to_owned());
         }
-        if self.is_plain() && calls > 0 && !in_line {
+        if (self.is_plain() || one_way) && calls > 0 && !in_line {
             faults.push(format!("F3: {calls} calls to the arbiter"));
         }
         self.ending(bench, name(alice), calls, weak, faults, &format!("{alice:?} {bob:?}"))
@@ -233,15 +235,20 @@ impl Play {
         let offer = &evidence.offer;
         let gave = match &offer.item(evidence.role).description {
             Description::Payment(_) => trades::is_paid(bench, offer, evidence.role),
+            Description::Nothing => false,
             // What the arbiter holds for the cheater it can fetch.
             _ => loot.has_item() || arbiter_gave(bench, &offer.exchange_id()),
         };
         let has = trades::has(bench, outcome);
+        // Who gives for nothing has what it was promised.
         let lost = gave && !has;
         let weak = lost && self.protocol() == Protocol::Affidavit;
         let mut faults = Vec::new();
         if lost && !weak {
             faults.push("F1: it gave, and has nothing".to_owned());
+        }
+        if matches!(outcome, Outcome::Completed(_)) && !has {
+            faults.push("it says that it has the item, and has not".to_owned());
         }
         self.ending(bench, name(outcome), calls, weak, faults, &format!("{outcome:?}"))
     }
@@ -283,6 +290,7 @@ async fn persist(client: &Client, id: ExchangeId, wire: &mut Memory) -> Outcome 
 
 const fn name(outcome: &Outcome) -> &'static str {
     match outcome {
+        Outcome::Abandoned(_) => "abandoned",
         Outcome::Aborted(_) => "aborted",
         Outcome::Affidavit(_) => "affidavit",
         Outcome::Completed(_) => "completed",

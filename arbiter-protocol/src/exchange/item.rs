@@ -28,6 +28,8 @@ pub enum Description {
     DetachedSignature(DetachedSignature),
     /// A file.
     Information(Information),
+    /// Nothing: what the receiver of a one-way transfer gives.
+    Nothing,
     /// Money: the ledger's signed receipt.
     Payment(Payment),
     /// A signature of the sending party over a statement: the signed transfer itself.
@@ -88,6 +90,7 @@ impl Item {
                 Description::DetachedSignature(DetachedSignature::from_wire(it)?)
             }
             wire::item::Description::Information(it) => Description::Information(Information::from_wire(it)?),
+            wire::item::Description::Nothing(wire::Nothing {}) => Description::Nothing,
             wire::item::Description::Payment(it) => Description::Payment(Payment::from_wire(it)?),
             wire::item::Description::Signature(it) => Description::Signature(Statement::from_wire(it)?),
         };
@@ -105,6 +108,7 @@ impl Item {
                     wire::item::Description::DetachedSignature(it.to_wire())
                 }
                 Description::Information(it) => wire::item::Description::Information(it.to_wire()),
+                Description::Nothing => wire::item::Description::Nothing(wire::Nothing {}),
                 Description::Payment(it) => wire::item::Description::Payment(it.to_wire()),
                 Description::Signature(it) => wire::item::Description::Signature(it.to_wire()),
             }),
@@ -117,14 +121,14 @@ impl Description {
     /// Whether bytes follow the transfer: a file, a detached signature, or the receipt of a payment. Otherwise the
     /// transfer is the item.
     pub const fn is_content(&self) -> bool {
-        !matches!(self, Self::Signature(_))
+        !matches!(self, Self::Nothing | Self::Signature(_))
     }
 
     /// The payment, if it is one.
     pub const fn payment(&self) -> Option<&Payment> {
         match self {
             Self::Payment(it) => Some(it),
-            Self::DetachedSignature(_) | Self::Information(_) | Self::Signature(_) => None,
+            Self::DetachedSignature(_) | Self::Information(_) | Self::Nothing | Self::Signature(_) => None,
         }
     }
 
@@ -132,7 +136,7 @@ impl Description {
     pub const fn detached(&self) -> Option<&DetachedSignature> {
         match self {
             Self::DetachedSignature(it) => Some(it),
-            Self::Information(_) | Self::Payment(_) | Self::Signature(_) => None,
+            Self::Information(_) | Self::Nothing | Self::Payment(_) | Self::Signature(_) => None,
         }
     }
 }

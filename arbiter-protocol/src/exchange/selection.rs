@@ -11,12 +11,14 @@
 //!  R     │ weak       P3, O first  P4           weak
 //!  none  │ weak       weak         weak         none
 //! ```
-//! Sets are tried best first: P1, P2, P3, P4; then consent protocols; then nothing.
+//! Sets are tried best first: P1, P2, P3, P4; then consent protocols; then nothing. An item for nothing needs no
+//! fairness: [`one_way`] (SEMPER figure 2, first row).
 
 use std::fmt;
 
 use thiserror::Error;
 
+use crate::exchange::item::{Description, Item};
 use crate::exchange::property::Properties;
 
 /// The two parties by what they do first.
@@ -123,12 +125,15 @@ pub enum Protocol {
     /// P6: weak fairness, only if it is asked for by name. The arbiter takes what can be deposited and, at the deadline,
     /// gives out both items or signs an affidavit of what it had. Verifiable item first.
     Affidavit,
+    /// T: an item for nothing. No fairness is needed, and the arbiter has no part in it. The party that gives nothing counts
+    /// as the first sender: it owes nothing more once both have signed.
+    Transfer,
 }
 
 impl Protocol {
     /// Whether an agreement of this protocol must carry `complain_by` (R-203).
     pub const fn has_deadline(self) -> bool {
-        !matches!(self, Self::ContractSigning)
+        !matches!(self, Self::ContractSigning | Self::Transfer)
     }
 
     /// Whether the arbiter produces items in this protocol, rather than giving out what was left with it (SPEC section 4).
@@ -136,7 +141,7 @@ impl Protocol {
         matches!(self, Self::ContractSigning | Self::VerifyThenGenerate)
     }
 
-    /// Its number: P1 to P6.
+    /// Its number: P1 to P6, 7 for T.
     pub const fn number(self) -> u8 {
         match self {
             Self::ContractSigning => 1,
@@ -145,6 +150,7 @@ impl Protocol {
             Self::MutualRollback => 4,
             Self::BothDeposited => 5,
             Self::Affidavit => 6,
+            Self::Transfer => 7,
         }
     }
 }
@@ -158,6 +164,7 @@ impl fmt::Display for Protocol {
             Self::MutualRollback => "P4 (both items revocable, the arbiter undoes both)",
             Self::BothDeposited => "P5 (both items deposited with the arbiter)",
             Self::Affidavit => "P6 (weak: an affidavit of what the arbiter has seen)",
+            Self::Transfer => "T (one way: an item for nothing)",
         })
     }
 }
@@ -234,6 +241,22 @@ pub fn select(originator: &Properties, responder: &Properties) -> Result<Selecti
         return Err(Unfair::AffidavitOnly);
     }
     Err(Unfair::Impossible)
+}
+
+/// T, if exactly one of the items is nothing (R-210). Who gives nothing counts as the first sender.
+pub fn one_way(originator: &Item, responder: &Item) -> Option<Selection> {
+    let nothing = |item: &Item| item.description == Description::Nothing;
+    let first_sender = match (nothing(originator), nothing(responder)) {
+        (false, true) => Role::Responder,
+        (true, false) => Role::Originator,
+        (false, false) | (true, true) => return None,
+    };
+    Some(Selection { protocol: Protocol::Transfer, first_sender })
+}
+
+/// Selects for two items: T where one of them is nothing, else the best cell of the matrix (R-201, R-210).
+pub fn select_for(originator: &Item, responder: &Item) -> Result<Selection, Unfair> {
+    one_way(originator, responder).map_or_else(|| select(&originator.properties, &responder.properties), Ok)
 }
 
 /// P6, for items that have no strongly fair protocol (R-201). Who gives the verifiable item sends first.

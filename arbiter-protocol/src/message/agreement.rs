@@ -11,7 +11,9 @@ use crate::escrow::{EscrowKey, Suite};
 use crate::evidence::checkpoint::Origin;
 use crate::exchange::item::{Item, check_line};
 use crate::exchange::payment::Timeout;
-use crate::exchange::selection::{Protocol, Role, Selection, Unfair, select, select_affidavit};
+use crate::exchange::selection::{
+    Protocol, Role, Selection, Unfair, one_way, select_affidavit, select_for,
+};
 use crate::ids::{AgreementId, ExchangeId, PublicKey, SealingKey};
 use crate::limits;
 use crate::message::escrow_epoch::EscrowEpoch;
@@ -87,7 +89,7 @@ pub struct Offer {
     pub originator_item: Item,
     /// What the responder gives.
     pub responder_item: Item,
-    /// The protocol and who sends first: must be what [`select`] gives.
+    /// The protocol and who sends first: must be what [`select_for`] gives.
     pub selection: Selection,
     /// The first sender complains before this time on the arbiter's clock; the second sender may abort from
     /// this time on. Present exactly if the protocol has a deadline.
@@ -95,7 +97,7 @@ pub struct Offer {
     /// P3: the second sender's item is with its peer or with the arbiter before this time on the arbiter's clock; the
     /// first sender may revoke its own from then on. Present exactly in P3, before `complain_by`.
     pub send_by: Option<UnixMillis>,
-    /// Present exactly if an item is a detached signature.
+    /// Present exactly if an item is a detached signature that changes hands in escrow.
     pub escrow: Option<EscrowTerms>,
 }
 
@@ -127,6 +129,13 @@ impl Offer {
         self.complain_by.or_else(|| self.escrow.as_ref().map(|terms| terms.epoch.until))
     }
 
+    /// Whether the item of `role` changes hands in escrow first: a detached signature does, unless nothing is given for it
+    ///
+    pub fn is_escrowed(&self, role: Role) -> bool {
+        let one_way = self.selection.protocol == Protocol::Transfer;
+        !one_way && self.item(role).description.detached().is_some()
+    }
+
     /// The rules that make an offer one that can be carried out.
     pub fn check(&self) -> Result<(), Refused> {
         let keys =
@@ -140,7 +149,7 @@ impl Offer {
             return Err(Refused::SelectionMismatch);
         }
         self.check_deadlines()?;
-        let detached = Role::BOTH.into_iter().any(|role| self.item(role).description.detached().is_some());
+        let detached = Role::BOTH.into_iter().any(|role| self.is_escrowed(role));
         match &self.escrow {
             Some(terms) if detached && self.complain_by.is_some_and(|by| by > terms.epoch.until) => {
                 Err(Refused::DeadlineMismatch)
@@ -152,7 +161,7 @@ impl Offer {
     }
 
     /// the deadlines that the protocol needs, in their order. R-209: money that is held goes to the payee unless
-    /// somebody acts, and the hold outlasts every decision of the arbiter.
+    /// somebody acts, and the hold outlasts every decision of the arbiter. R-210: nobody holds a gift.
     fn check_deadlines(&self) -> Result<(), Refused> {
         let protocol = self.selection.protocol;
         let send_by = protocol == Protocol::RevokeOnSilence;
@@ -164,7 +173,7 @@ impl Offer {
         }
         for payment in Role::BOTH.into_iter().filter_map(|role| self.item(role).description.payment()) {
             let Some(hold) = payment.hold else { continue };
-            if hold.timeout != Timeout::Post {
+            if hold.timeout != Timeout::Post || protocol == Protocol::Transfer {
                 return Err(Refused::PaymentNotEffective);
             }
             if self.complain_by.is_some_and(|by| hold.until < by.after(limits::HOLD_MARGIN)) {
@@ -192,10 +201,12 @@ impl Offer {
 
     /// What the matrix selects for the two items; P6 only if it was asked for by name, and nothing better is there.
     pub fn selected(&self) -> Result<Selection, Unfair> {
-        let (originator, responder) = (&self.originator_item.properties, &self.responder_item.properties);
+        let (originator, responder) = (&self.originator_item, &self.responder_item);
         match self.selection.protocol {
-            Protocol::Affidavit => select_affidavit(originator, responder),
-            _ => select(originator, responder),
+            Protocol::Affidavit if one_way(originator, responder).is_none() => {
+                select_affidavit(&originator.properties, &responder.properties)
+            }
+            _ => select_for(originator, responder),
         }
     }
 }
@@ -213,6 +224,7 @@ impl Payload for Offer {
             Ok(wire::Protocol::ContractSigning) => Protocol::ContractSigning,
             Ok(wire::Protocol::MutualRollback) => Protocol::MutualRollback,
             Ok(wire::Protocol::RevokeOnSilence) => Protocol::RevokeOnSilence,
+            Ok(wire::Protocol::Transfer) => Protocol::Transfer,
             Ok(wire::Protocol::VerifyThenGenerate) => Protocol::VerifyThenGenerate,
             _ => return Err(Invalid::FieldValue { field: "protocol" }),
         };
@@ -248,6 +260,7 @@ impl Payload for Offer {
             Protocol::ContractSigning => wire::Protocol::ContractSigning,
             Protocol::MutualRollback => wire::Protocol::MutualRollback,
             Protocol::RevokeOnSilence => wire::Protocol::RevokeOnSilence,
+            Protocol::Transfer => wire::Protocol::Transfer,
             Protocol::VerifyThenGenerate => wire::Protocol::VerifyThenGenerate,
         };
         let party = |party: &Party| {

@@ -11,6 +11,7 @@
 //!  P5                  complain_by-2m   never                    complain_by - m: abort (no acceptance came)
 //!  P6 first            complain_by-2m   complain_by - m          complain_by - m: deposit, then the affidavit
 //!  P6 second           the same         whenever                 complain_by: abort
+//!  T                   whenever         whenever                 never
 //! ```
 //! (*) and only if `complain_by` is at least 2m after `send_by`.
 //! `m` is the margin: clock difference, network, upload (R-304, R-308, R-312, R-313, R-314).
@@ -123,6 +124,7 @@ impl Session {
             Protocol::RevokeOnSilence => offer.send_by.map(|by| by.before(margin)),
             Protocol::MutualRollback if self.phase == Phase::Settling => None,
             Protocol::BothDeposited | Protocol::MutualRollback => in_time,
+            Protocol::Transfer => None,
         }
     }
 

@@ -18,6 +18,9 @@
 //!                  ──it went back──▶ Asking(Abort): there is a verdict        ──P3, in time──▶ Asking(Deposit)
 //!
 //!  P5              agreed ──▶ Asking(Complain) ──both are there──▶ Fetch ──▶ Done(Resolved)
+//!
+//!  T               giver: agreed ──▶ SendItem, Done(Completed)      receiver: Waiting ──item──▶ Done(Completed)
+//!                  peer silent ──▶ Done(Abandoned): nobody has to ask anybody
 //! ```
 //!
 //! Invariants
@@ -92,6 +95,8 @@ pub enum Ask {
 /// How an exchange ended for a party. Every way is fair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
+    /// T: this party waits no longer for an acceptance, or for a gift. It gave nothing.
+    Abandoned,
     /// Neither party gets an item: the arbiter's verdict says so, an abort token or a revocation.
     Aborted,
     /// P6: the arbiter has signed what it had, and what not, at the deadline.
@@ -328,8 +333,12 @@ impl Session {
             Phase::Asking(ask) => vec![Output::Ask(ask)],
             Phase::Done(outcome) => {
                 // The peer may have missed it: nobody knows what was sent before the restart.
-                let item = outcome == Outcome::Completed && !self.is_first();
-                item.then_some(Output::SendItem).into_iter().chain(self.last_words(outcome)).collect()
+                let second = outcome == Outcome::Completed && !self.is_first();
+                let item = second.then_some(Output::SendItem);
+                // Who gives for nothing was done before it had heard anything of the peer.
+                let opening = item.as_ref().filter(|_| self.protocol() == Protocol::Transfer);
+                let opening = opening.and_then(|_| self.opening_said());
+                opening.into_iter().chain(item).chain(self.last_words(outcome)).collect()
             }
         }
     }
@@ -337,6 +346,9 @@ impl Session {
     /// Waiting for the peer's item after the agreement; sends first if it is our turn and safe (R-304).
     pub(super) fn agreed(&self, now: UnixMillis, agreement: Agreement) -> Step {
         let mut next = Self { opening: Opening::Agreement(agreement), ..self.clone() };
+        if next.protocol() == Protocol::Transfer {
+            return next.one_way();
+        }
         let in_line = next.protocol() == Protocol::BothDeposited;
         if next.is_first() || in_line {
             if !next.has_time_to_complain(now) {
@@ -355,6 +367,17 @@ impl Session {
         Step { next, outputs }
     }
 
+    /// R-315: who gives for nothing gives at once and is done; who gets only waits.
+    fn one_way(self) -> Step {
+        if self.is_first() {
+            let next = Self { phase: Phase::Waiting, ..self };
+            return Step { outputs: next.opening_said().into_iter().collect(), next };
+        }
+        let opening = self.opening_said();
+        let Step { next, outputs } = Self { sent: true, ..self }.done(Outcome::Completed);
+        Step { next, outputs: opening.into_iter().chain([Output::SendItem]).chain(outputs).collect() }
+    }
+
     /// R-310: whether the peer's signature is in escrow, if it gives a detached one.
     pub(super) fn is_safe_with(&self, agreement: &Agreement, escrow: Option<&Escrowed>) -> bool {
         let place = Place::of(agreement.offer(), self.role.peer(), agreement.id());
@@ -365,7 +388,7 @@ impl Session {
     /// only while it can still protect itself; otherwise it gives back what it got (R-313).
     fn received(&self, now: UnixMillis) -> Step {
         let first = self.is_first();
-        if first && !self.sent {
+        if first && !self.sent && self.protocol() != Protocol::Transfer {
             return self.stay([]); // R-302: an abort is asked for and nothing was given.
         }
         match (self.protocol(), self.phase) {
@@ -381,6 +404,7 @@ impl Session {
                 Step { next, outputs }
             }
             (Protocol::MutualRollback | Protocol::RevokeOnSilence, _) => self.stay([]),
+            (Protocol::Transfer, _) => self.done(Outcome::Completed),
             (Protocol::Affidavit | Protocol::ContractSigning | Protocol::VerifyThenGenerate, _) => {
                 let Step { next, outputs } = Self { sent: true, ..self.clone() }.done(Outcome::Completed);
                 let item = (!first).then_some(Output::SendItem);
@@ -446,6 +470,7 @@ impl Session {
             (Protocol::BothDeposited | Protocol::MutualRollback | Protocol::RevokeOnSilence, _) => {
                 self.ask(Ask::Abort)
             }
+            (Protocol::Transfer, _) => self.done(Outcome::Abandoned),
         }
     }
 

@@ -339,7 +339,11 @@ pub const fn deposit_rule(protocol: Protocol) -> &'static str {
         Protocol::Affidavit => "R-425",
         Protocol::BothDeposited => "R-420",
         Protocol::RevokeOnSilence => "R-415",
-        Protocol::ContractSigning | Protocol::MutualRollback | Protocol::VerifyThenGenerate => "R-407",
+        // The others take no deposit.
+        Protocol::ContractSigning
+        | Protocol::MutualRollback
+        | Protocol::Transfer
+        | Protocol::VerifyThenGenerate => "R-407",
     }
 }
 

@@ -351,7 +351,7 @@ impl Cast {
     /// What is handed over as `role`'s item, if it is content: a file, a signature, a ledger's receipt.
     pub fn content(&self, offer: &Verified<Offer>, role: Role) -> Option<Vec<u8>> {
         match &offer.item(role).description {
-            Description::Signature(_) => None,
+            Description::Nothing | Description::Signature(_) => None,
             Description::DetachedSignature(_) => self.finished(offer, role).map(|it| it.to_vec()),
             Description::Payment(_) => money::receipt_of(offer, role),
             Description::Information(it) => {
@@ -425,7 +425,7 @@ pub fn detached(title: &str, signer: &MemorySigner) -> Item {
 /// bytes against what an offer says of `role`'s item; none fit a signature that is the transfer itself.
 pub fn check_content(offer: &Verified<Offer>, role: Role, bytes: &[u8]) -> Result<FitContent, Unfit> {
     let mut check = match &offer.item(role).description {
-        Description::Signature(_) => return Err(Unfit::Kind),
+        Description::Nothing | Description::Signature(_) => return Err(Unfit::Kind),
         Description::Information(it) => ContentCheck::file(it.clone()),
         Description::Payment(_) => ContentCheck::payment(PaymentTerms::of(offer, role).unwrap()),
         Description::DetachedSignature(it) => ContentCheck::signature(it.clone(), None),

@@ -85,6 +85,7 @@ pub fn properties(search: &Search) -> Vec<Property<Search>> {
             (Role::Responder, Outcome::Completed) => ended::<1, 0>,
             (Role::Responder, Outcome::Aborted) => ended::<1, 1>,
             (Role::Responder, Outcome::Resolved) => ended::<1, 2>,
+            (_, Outcome::Abandoned) => unreachable!("nobody gives for nothing in this world"),
             (_, Outcome::Affidavit) => unreachable!("P6 is not in this world"),
         };
         list.push(Property::sometimes(name, reached));
@@ -162,7 +163,7 @@ pub fn is_fair(search: &Search, world: &World, exchange: usize, person: usize) -
         Outcome::Completed => side.received == Received::Own,
         Outcome::Resolved if is_content => side.fetched,
         Outcome::Resolved => replaced(role.peer()),
-        Outcome::Aborted | Outcome::Affidavit => false,
+        Outcome::Abandoned | Outcome::Aborted | Outcome::Affidavit => false,
     };
     let token =
         !matches!(outcome, Outcome::Aborted | Outcome::Affidavit) || rulings.contains(&Some(Said::Aborted));

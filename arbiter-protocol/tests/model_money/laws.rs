@@ -76,6 +76,7 @@ pub fn properties(search: &Search) -> Vec<Property<Search>> {
                 (_, Outcome::Completed) => ended::<1, 0>,
                 (_, Outcome::Aborted) => ended::<1, 1>,
                 (_, Outcome::Resolved) => ended::<1, 2>,
+                (_, Outcome::Abandoned) => unreachable!("nobody gives for nothing in this world"),
                 (_, Outcome::Affidavit) => unreachable!("P6 is not modelled"),
             };
             list.push(Property::sometimes(name, reached));
@@ -106,7 +107,7 @@ fn endings(search: &Search) -> Vec<(usize, &'static str, Outcome)> {
 fn can_end(search: &Search, person: usize, outcome: Outcome) -> bool {
     let first = search.stage.first() == person;
     match (search.stage.protocol(), outcome) {
-        (_, Outcome::Affidavit) => false,
+        (_, Outcome::Abandoned | Outcome::Affidavit) => false,
         (_, Outcome::Aborted) => true,
         // nothing is paid.
         _ if search.setup().short && search.setup().weakness.is_none() => false,
@@ -200,11 +201,11 @@ pub fn is_fair(search: &Search, world: &World, person: usize) -> bool {
         (false, Outcome::Completed) => side.received == Received::Own,
         (false, Outcome::Resolved) if peers_item.is_content() => side.fetched,
         (false, Outcome::Resolved) => replaced(peer),
-        (false, Outcome::Aborted | Outcome::Affidavit) => false,
+        (false, Outcome::Abandoned | Outcome::Aborted | Outcome::Affidavit) => false,
     };
     let token = rulings.iter().flatten().any(|it| !it.gives_out());
     match outcome {
-        Outcome::Affidavit => false,
+        Outcome::Abandoned | Outcome::Affidavit => false,
         Outcome::Aborted => token && (has || !gave),
         // What ended as completed or resolved without an item is no end at all, whatever was given.
         Outcome::Completed | Outcome::Resolved => has,

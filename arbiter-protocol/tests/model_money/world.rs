@@ -305,7 +305,10 @@ impl Search {
         let by = match self.stage.protocol() {
             Protocol::RevokeOnSilence => self.stage.offer.send_by,
             Protocol::VerifyThenGenerate if !first => None,
-            Protocol::Affidavit | Protocol::ContractSigning | Protocol::BothDeposited => None,
+            Protocol::Affidavit
+            | Protocol::BothDeposited
+            | Protocol::ContractSigning
+            | Protocol::Transfer => None,
             Protocol::VerifyThenGenerate | Protocol::MutualRollback => self.stage.offer.complain_by,
         };
         by.map(|it| it.0)

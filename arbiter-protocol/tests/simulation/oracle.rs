@@ -218,7 +218,7 @@ impl Oracle {
                 let in_escrow = self.kinds[exchange].is_detached(role.peer());
                 assert!(!in_escrow || facts.fetched, "resolved without the signature in hand");
             }
-            Outcome::Affidavit => panic!("no P6 in this world"),
+            Outcome::Abandoned | Outcome::Affidavit => panic!("neither T nor P6 is in this world"),
             Outcome::Aborted => {
                 let ruling = self.verdict(exchange).map(|it| &it.ruling);
                 assert_eq!(ruling, Some(&Ruling::Aborted), "aborted without an abort token");

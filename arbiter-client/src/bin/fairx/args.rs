@@ -178,8 +178,8 @@ pub enum PinCommand {
 /// Which text to write.
 #[derive(Args)]
 pub struct Document {
-    /// What is signed: `contract`, or the receipt of a `delivery`, `request` or `payment`. Decides title and text where none
-    /// are given.
+    /// What is signed: `contract`, the receipt of a `delivery`, `request` or `payment`, or what a `transfer` gives. Decides
+    /// title and text where none are given.
     pub kind: DocumentKind,
     /// The file that the statement is about.
     #[arg(long, value_name = "FILE", required_unless_present = "want")]
@@ -205,6 +205,8 @@ pub enum DocumentKind {
     Payment,
     /// The receipt for a requested file.
     Request,
+    /// A statement that is signed for nothing.
+    Transfer,
 }
 
 /// What is exchanged.
@@ -325,6 +327,29 @@ pub enum Template {
         #[command(flatten)]
         deal: Deal,
     },
+    /// You give a file, a signature or money, and get nothing for it. No arbiter is needed.
+    Transfer {
+        /// The file, or with --sign what your signature is about.
+        #[arg(long, value_name = "FILE", required_unless_present = "amount")]
+        file: Option<PathBuf>,
+        /// Give your signature about the file, and not the file.
+        #[arg(long, requires = "file")]
+        sign: bool,
+        /// Give money, e.g. "9.00 EUR".
+        #[arg(long, value_name = "AMOUNT", conflicts_with = "file", requires = "to_account")]
+        amount: Option<String>,
+        /// The account that is paid: the line that their `fairx purse account` prints.
+        #[arg(long, value_name = "FAIRX-ACCOUNT", requires = "amount")]
+        to_account: Option<String>,
+        #[command(flatten)]
+        purse: FromPurse,
+        #[command(flatten)]
+        words: Words,
+        #[command(flatten)]
+        ours: SigningKey,
+        #[command(flatten)]
+        deal: Deal,
+    },
     /// You give a file, they give the file that you describe. Both go through the arbiter, which sees both.
     Swap {
         /// Your file.
@@ -378,7 +403,8 @@ impl Template {
             | Self::Purchase { deal, .. }
             | Self::Request { deal, .. }
             | Self::Sale { deal, .. }
-            | Self::Swap { deal, .. } => deal,
+            | Self::Swap { deal, .. }
+            | Self::Transfer { deal, .. } => deal,
         }
     }
 }

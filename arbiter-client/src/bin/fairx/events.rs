@@ -173,7 +173,7 @@ impl<'a> Watched<'a> {
         match &offer.item(role).description {
             Description::DetachedSignature(_) => Some("the signature"),
             Description::Payment(_) => Some("the ledger's receipt"),
-            Description::Information(_) | Description::Signature(_) => None,
+            Description::Information(_) | Description::Nothing | Description::Signature(_) => None,
         }
     }
 

@@ -14,6 +14,7 @@ use arbiter_client::bundle::{Bundle, Claim, EXTENSION};
 use arbiter_client::clock::{Clock as _, SystemClock};
 use arbiter_client::error::Error;
 use arbiter_client::fingerprint::Fingerprint;
+use arbiter_client::protocol::exchange::item::Description;
 use arbiter_client::protocol::exchange::selection::{Protocol, Role};
 use arbiter_client::protocol::ids::ExchangeId;
 use arbiter_client::protocol::message::agreement::Offer;
@@ -163,6 +164,8 @@ impl Party {
         let path = self.bundle.clone().unwrap_or_else(|| self.evidence.join(format!("{short}.{EXTENSION}")));
         Bundle::of(&evidence).write(&path)?;
         let (code, outcome) = match result {
+            Ok(Outcome::Abandoned(_)) => (ABORTED, "abandoned: nothing was given, and nothing is owed"),
+            Ok(Outcome::Completed(_)) if is_one_way(&evidence) => (0, "completed: it was handed over"),
             Ok(Outcome::Completed(_)) => (0, "completed: both hold what was agreed"),
             Ok(Outcome::Resolved(_)) if !evidence.offer.selection.protocol.generates() => {
                 (0, "resolved: the arbiter gave out what was left with it")
@@ -224,6 +227,9 @@ pub fn held(evidence: &Evidence, written: Option<&Written>) -> String {
     if let (Some(_), Some(stands)) = (got.description.payment(), paid) {
         return stands;
     }
+    if got.description == Description::Nothing {
+        return "nothing, as agreed".to_owned();
+    }
     match (&evidence.received_file, &evidence.peer_transfer) {
         (Some(path), _) => format!("{what}: {}", path.display()),
         (None, Some(_)) if !got.description.is_content() => format!("{what}: in the bundle"),
@@ -235,6 +241,11 @@ pub fn held(evidence: &Evidence, written: Option<&Written>) -> String {
 /// Whether what we get was sealed first.
 fn is_sealed(evidence: &Evidence) -> bool {
     evidence.offer.item(evidence.role.peer()).description.detached().is_some()
+}
+
+/// Whether an item is given for nothing.
+fn is_one_way(evidence: &Evidence) -> bool {
+    evidence.offer.selection.protocol == Protocol::Transfer
 }
 
 /// One line about an exchange.
@@ -258,6 +269,7 @@ pub fn row(status: &Status) -> String {
         }
         Phase::Asking(Ask::Complain | Ask::Resolve) => "asking the arbiter to replace what is withheld",
         Phase::Asking(Ask::Fetch) => "fetching from the arbiter what it holds for us",
+        Phase::Done(End::Abandoned) => "abandoned",
         Phase::Done(End::Aborted) => "aborted",
         Phase::Done(End::Affidavit) => "ended with an affidavit",
         Phase::Done(End::Completed) => "completed",
@@ -270,6 +282,7 @@ pub fn row(status: &Status) -> String {
         Protocol::RevokeOnSilence | Protocol::MutualRollback => "sale",
         Protocol::Affidavit => "weak exchange",
         Protocol::BothDeposited => "swap",
+        Protocol::Transfer => "transfer",
     };
     let peer = plain::clip(&offer.party(status.evidence.role.peer()).name, 30);
     let remark =

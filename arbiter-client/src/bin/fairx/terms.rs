@@ -98,6 +98,27 @@ pub async fn propose(
             let terms = terms(to, [given, got], by, sealed);
             Ok(Proposed { terms, give: Give::File(file.clone()), weak: false, read: vec![file.clone()] })
         }
+        Template::Transfer { file, sign, amount, to_account, purse, words, ours, .. } => {
+            let sealed = Sealed { replacement: false, suite: Suite::DEFAULT };
+            let given = |item, give, read| {
+                let terms = terms(to, [item, items::nothing()], None, sealed);
+                Proposed { terms, give, weak: false, read }
+            };
+            let Some(file) = file else {
+                let (amount, to_account) = (amount.as_deref(), to_account.as_deref());
+                let (amount, to_account) = (amount.unwrap_or_default(), to_account.unwrap_or_default());
+                let paid = wallet.we_pay(amount, to_account, purse.purse.as_deref(), None)?;
+                return Ok(given(paid, Give::Nothing, Vec::new()));
+            };
+            let subject = items::describe(file, words.media_type.as_deref()).await?;
+            let (item, give) = if *sign {
+                let statement = statement(DocumentKind::Transfer, words, subject)?;
+                sealed.our_signature(statement, ours, identity)?
+            } else {
+                (items::file(subject), Give::File(file.clone()))
+            };
+            Ok(given(item, give, vec![file.clone()]))
+        }
         Template::Contract { file, words, ours, theirs, seal, .. } => {
             let subject = items::describe(file, words.media_type.as_deref()).await?;
             let statement = statement(DocumentKind::Contract, words, subject)?;
@@ -205,6 +226,7 @@ fn statement(kind: DocumentKind, words: &Words, subject: Information) -> Result<
         DocumentKind::Contract => ("Contract", "I agree to what this file says."),
         DocumentKind::Delivery | DocumentKind::Request => ("Receipt", "I have received this file."),
         DocumentKind::Payment => ("Receipt", "I have been paid for what this file says."),
+        DocumentKind::Transfer => ("Statement", "I stand by what this file says."),
     };
     let title = words.title.clone().unwrap_or_else(|| title.to_owned());
     let text = match (&words.text, &words.text_file) {

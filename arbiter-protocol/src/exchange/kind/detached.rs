@@ -78,7 +78,7 @@ impl<'a> Place<'a> {
 
     /// Whether the item of this place is handed over in escrow.
     pub fn is_agreed(&self) -> bool {
-        self.offer.item(self.role).description.detached().is_some()
+        self.offer.is_escrowed(self.role)
     }
 
     /// Puts the own finished signature into escrow. `randomness` must be 32 fresh secret bytes.

@@ -4,6 +4,7 @@
 //! | --- | --- | --- | --- |
 //! | detached signature | generatable by escrow | [`detached::Place::check`] on the escrow, then [`content::ContentCheck`] on the bytes | [`detached::Place::open`] |
 //! | information | re-sendable | [`content::ContentCheck`] over the bytes | the same check on a deposit |
+//! | nothing | none | nothing | nothing: only a one-way transfer has it |
 //! | payment | observable, re-sendable; revocable while held | [`content::ContentCheck`] over the ledger's receipt | the same check on a deposit; orders the ledger to void |
 //! | signature | generatable by replacement | [`signature::check`] on the signed transfer | names it in a verdict |
 //!
@@ -24,6 +25,7 @@ pub fn properties(description: &Description) -> Properties {
     match description {
         Description::DetachedSignature(_) => Properties::new([Property::GeneratableByEscrow]),
         Description::Information(_) => Properties::new([Property::Resendable]),
+        Description::Nothing => Properties::default(),
         Description::Payment(payment) => payment.properties(),
         Description::Signature(_) => Properties::new([Property::GeneratableByReplacement]),
     }

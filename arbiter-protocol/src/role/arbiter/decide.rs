@@ -9,7 +9,8 @@
 //! | Fetch | what is held of the peer's item, after a verdict that replaces: R-408 | the same | the same | – | the same |
 //!
 //! P6 is weak: either party may deposit in time; at the deadline, or as soon as both have, the arbiter gives out both
-//! items or signs an affidavit of what it had; an abort is for who has nothing to lose.
+//! items or signs an affidavit of what it had; an abort is for who has nothing to lose. In T, an item for
+//! nothing, every request is refused: there is no fairness to restore.
 //!
 //! Once there is a verdict every Abort, Query, Resolve and Revoke gets it, whatever the table says.
 
@@ -125,6 +126,7 @@ fn abort(case: &Case, known: Known<'_>, now: UnixMillis) -> Result<Found, Refuse
             Some(complain_by) if now < complain_by => Err(Refused::AbortTooEarly { complain_by }),
             _ => aborted("R-427"),
         },
+        Protocol::Transfer => Err(Refused::AbortNotAllowed),
     }
 }
 
@@ -141,7 +143,9 @@ fn resolve(
         Protocol::VerifyThenGenerate => ("R-406", may_complain(case, agreement, known, now)?),
         Protocol::BothDeposited => return give_out(case, agreement, known, "R-421"),
         Protocol::Affidavit => return attest_what_is_here(case, agreement, known, now),
-        Protocol::MutualRollback | Protocol::RevokeOnSilence => return Err(Refused::ResolveNotAllowed),
+        Protocol::MutualRollback | Protocol::RevokeOnSilence | Protocol::Transfer => {
+            return Err(Refused::ResolveNotAllowed);
+        }
     };
     let replacements = generated(case.offer(), case.request.role, case.request.action)
         .into_iter()
@@ -313,7 +317,7 @@ fn deposit(
         Protocol::VerifyThenGenerate => case.is_first_sender(),
         Protocol::RevokeOnSilence => !case.is_first_sender(),
         Protocol::Affidavit | Protocol::BothDeposited => true,
-        Protocol::ContractSigning | Protocol::MutualRollback => false,
+        Protocol::ContractSigning | Protocol::MutualRollback | Protocol::Transfer => false,
     };
     if !allowed || !is_depositable(&item.description) {
         return Err(Refused::DepositNotAllowed);

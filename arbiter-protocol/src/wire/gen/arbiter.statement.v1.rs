@@ -183,12 +183,15 @@ pub struct PaymentReceipt {
     #[prost(bytes = "vec", tag = "7")]
     pub order: ::prost::alloc::vec::Vec<u8>,
 }
+/// Nothing is given in return.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Nothing {}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Item {
     /// Ascending, without repetition.
     #[prost(enumeration = "Property", repeated, tag = "3")]
     pub properties: ::prost::alloc::vec::Vec<i32>,
-    #[prost(oneof = "item::Description", tags = "1, 2, 4, 5")]
+    #[prost(oneof = "item::Description", tags = "1, 2, 4, 5, 7")]
     pub description: ::core::option::Option<item::Description>,
 }
 /// Nested message and enum types in `Item`.
@@ -206,6 +209,9 @@ pub mod item {
         /// The signed receipt of the ledger is handed over.
         #[prost(message, tag = "5")]
         Payment(super::Payment),
+        /// What the receiver of a one-way transfer gives.
+        #[prost(message, tag = "7")]
+        Nothing(super::Nothing),
     }
 }
 /// EscrowEpoch is the arbiter's escrow key for one span of time, signed by the arbiter.
@@ -507,6 +513,8 @@ pub enum Protocol {
     BothDeposited = 5,
     /// P6: weak fairness, only by name: an affidavit of what the arbiter has seen.
     Affidavit = 6,
+    /// T: an item for nothing; the arbiter has no part in it.
+    Transfer = 7,
 }
 impl Protocol {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -522,6 +530,7 @@ impl Protocol {
             Self::MutualRollback => "PROTOCOL_MUTUAL_ROLLBACK",
             Self::BothDeposited => "PROTOCOL_BOTH_DEPOSITED",
             Self::Affidavit => "PROTOCOL_AFFIDAVIT",
+            Self::Transfer => "PROTOCOL_TRANSFER",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -534,6 +543,7 @@ impl Protocol {
             "PROTOCOL_MUTUAL_ROLLBACK" => Some(Self::MutualRollback),
             "PROTOCOL_BOTH_DEPOSITED" => Some(Self::BothDeposited),
             "PROTOCOL_AFFIDAVIT" => Some(Self::Affidavit),
+            "PROTOCOL_TRANSFER" => Some(Self::Transfer),
             _ => None,
         }
     }
