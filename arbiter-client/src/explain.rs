@@ -128,7 +128,9 @@ pub fn summary(bundle: &Bundle) -> Vec<String> {
     lines.push(match bundle.outcome {
         Claim::Aborted => "The arbiter ended the exchange: neither item counts as given.".to_owned(),
         Claim::Affidavit => "The arbiter signed which of the items it had at the deadline.".to_owned(),
-        Claim::Completed if offer.selection.protocol == Protocol::Transfer => "It was handed over.".to_owned(),
+        Claim::Completed if offer.selection.protocol == Protocol::Transfer => {
+            "It was handed over.".to_owned()
+        }
         Claim::Completed => "Both handed over their items; no arbiter was needed.".to_owned(),
         Claim::Open => "The exchange did not end, as far as this bundle shows.".to_owned(),
         Claim::Revoked => "The arbiter had the money that was held returned.".to_owned(),

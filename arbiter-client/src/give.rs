@@ -56,7 +56,9 @@ impl Give {
     fn check(&self, item: &Item, ours: PublicKey) -> Result<(), Usage> {
         match (&item.description, self) {
             (Description::Information(_), Self::File(_))
-            | (Description::Nothing | Description::Payment(_) | Description::Signature(_), Self::Nothing) => Ok(()),
+            | (Description::Nothing | Description::Payment(_) | Description::Signature(_), Self::Nothing) => {
+                Ok(())
+            }
             (Description::Nothing, _) => Err(Usage::Content("nothing is to be given: leave it out")),
             (Description::Payment(_), _) => Err(Usage::Content(
                 "the item to give is a payment: it is made from a purse, there is nothing else to give",

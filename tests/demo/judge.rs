@@ -214,6 +214,9 @@ fn due(stage: &Stage, shown: &Statements, peer: Role, home: &Path) -> Result<Opt
             format!("{} ({}, SHA-256 {hash}… as agreed)", described.name, plain::size(described.size_bytes));
         return Ok(fits.then_some(text));
     }
+    if item.description == Description::Nothing {
+        return Ok(Some("nothing, as agreed".to_owned()));
+    }
     if let Description::DetachedSignature(item) = &item.description {
         return detached(stage, shown, peer, home, item);
     }

@@ -203,4 +203,11 @@ pub const RUNS: &[Run] = &[
         Ends::Nobody,
         "Woodgrove sees the euros held and pays nothing. The arbiter has all of them returned.",
     ),
+    honest(
+        "transfer",
+        "file",
+        "Fourth Coffee gives Litware a file, and wants nothing for it. Nobody asks the arbiter, and nobody could.",
+    ),
+    honest("transfer", "signature", "Fourth Coffee gives Litware its signature on a file, and wants nothing for it."),
+    honest("transfer", "money", "Fourth Coffee gives Litware money, and wants nothing for it."),
 ];

@@ -181,6 +181,7 @@ impl Stage {
             "contract" => [("Northwind Machines", "Northwind"), ("Tailspin Tooling", "Tailspin")],
             "payment" => [("Humongous Retail", "Humongous"), ("Adatum Power", "Adatum")],
             "purchase" => [("Wide World Maps", "WideWorld"), ("Fabrikam Data", "Fabrikam")],
+            "transfer" => [("Fourth Coffee", "Fourth"), ("Litware Archive", "Litware")],
             "change" | "swap" => [("Trey Research", "Trey"), ("Woodgrove Bank", "Woodgrove")],
             _ => [("Adler & Partner", "Adler"), ("Contoso Logistics", "Contoso")],
         };
@@ -212,7 +213,7 @@ impl Stage {
             tools: tools.clone(),
             players,
             document: document(file),
-            only_money: run.story == "change",
+            only_money: run.story == "change" || run.cheat == "money",
             arbiter: None,
             address: "127.0.0.1:0".to_owned(),
             log_url: String::new(),
@@ -222,7 +223,7 @@ impl Stage {
             bank: None,
             payments: BTreeMap::new(),
         };
-        if matches!(run.story, "change" | "payment" | "purchase") {
+        if matches!(run.story, "change" | "payment" | "purchase") || run.cheat == "money" {
             let bank = Bank::open(&stage.folder, &tools.arbiter, &stage.paper).await?;
             bank.introduce_to(&home)?;
             stage.bank = Some(bank);

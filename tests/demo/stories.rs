@@ -77,6 +77,7 @@ async fn stage_and_judge(run: &Run, tools: &Arc<Tools>, paper: &Paper) -> Result
         ("payment", "receipt-withheld") => money::payment_withheld(&mut stage).await,
         ("change", "honest") => money::change_honest(&mut stage).await,
         ("change", "partner-vanishes") => money::change_alone(&mut stage).await,
+        ("transfer", what) => transfer(&mut stage, what).await,
         (story, cheat) => bail!("the run {story} {cheat} is not written"),
     }?;
     // What a story makes of itself must be what was announced.
@@ -275,6 +276,25 @@ async fn swap_alone(stage: &mut Stage) -> Result<Vec<Deal>> {
     offering.end_with(ABORTED).await?;
     quiet.end_with(DONE).await?;
     Ok(vec![deal(stage, Ends::Nobody)?])
+}
+
+/// An item for nothing.
+async fn transfer(stage: &mut Stage, what: &str) -> Result<Vec<Deal>> {
+    let (mut accepting, address) = accept_about(stage, SECOND, &PATIENT, "").await?;
+    let (file, account) = (stage.document.display().to_string(), stage.player(SECOND)?.account.clone());
+    let item: &[&str] = match what {
+        "file" => &["--file", &file],
+        "signature" => &["--file", &file, "--sign", "--title", "Statement"],
+        "money" => &["--amount", "25.00 EUR", "--to-account", &account],
+        _ => bail!("nobody gives {what}"),
+    };
+    let (bundle, to) = (stage.bundle(FIRST, "")?.display().to_string(), stage.player(SECOND)?.id.clone());
+    let deal_words = ["--to", &to, "--connect", &address, "--bundle", &bundle];
+    let mut offering =
+        stage.fairx(FIRST, &[&["offer", "transfer"], item, &deal_words, &PATIENT].concat()).await?;
+    offering.end_with(DONE).await?;
+    accepting.end_with(DONE).await?;
+    Ok(vec![deal(stage, Ends::Both)?])
 }
 
 /// What the second party gives in a swap.

@@ -16,19 +16,24 @@ impl View<'_> {
         let until = "No deadline. Either side can stop waiting at any time.".to_owned();
         let [they_stop, you_stop, bound] = match (gives, paid) {
             (true, false) => [
-                format!("Before they accept: nothing leaves. After: your {thing} is sent, for nothing, all the same."),
+                format!(
+                    "Before they accept: nothing leaves. After: your {thing} is sent, for nothing, all the same."
+                ),
                 format!("They do not get your {thing}. Nobody can make you give it."),
                 format!("As soon as they accept, your {thing} is sent. It cannot be called back."),
             ],
             (true, true) => [
-                "Before they accept: nothing is paid. After: the money is theirs, for nothing, all the same.".to_owned(),
+                "Before they accept: nothing is paid. After: the money is theirs, for nothing, all the same."
+                    .to_owned(),
                 "Before the ledger has your order: nothing is paid. After: the money is theirs.".to_owned(),
                 "As soon as they accept, the ledger is ordered to pay. It cannot be called back.".to_owned(),
             ],
             (false, _) => [
                 format!("You do not get their {theirs}, and nobody can make them give it. You owe nothing."),
                 "You get nothing, unless it was sent already. You owe nothing.".to_owned(),
-                format!("Your signature says that you asked for their {theirs}. It binds you to nothing else."),
+                format!(
+                    "Your signature says that you asked for their {theirs}. It binds you to nothing else."
+                ),
             ],
         };
         let nobody = "do nothing here: there is no fairness to restore, and nothing to complain about.";

@@ -171,7 +171,10 @@ impl Play {
                 let run = async {
                     let offer = match bob.next_offer(&mut b).await {
                         Ok(offer) => offer,
-                        Err(Error::Peer(_)) => return None,
+                        Err(Error::Peer(_)) => {
+                            bob.decline(&mut b, "OFFER_REFUSED").await;
+                            return None;
+                        }
                         Err(error) => panic!("{error}"),
                     };
                     let id = bob.accept(&offer, setting.responder.clone()).await.unwrap();

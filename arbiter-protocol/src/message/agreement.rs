@@ -11,9 +11,7 @@ use crate::escrow::{EscrowKey, Suite};
 use crate::evidence::checkpoint::Origin;
 use crate::exchange::item::{Item, check_line};
 use crate::exchange::payment::Timeout;
-use crate::exchange::selection::{
-    Protocol, Role, Selection, Unfair, one_way, select_affidavit, select_for,
-};
+use crate::exchange::selection::{Protocol, Role, Selection, Unfair, one_way, select_affidavit, select_for};
 use crate::ids::{AgreementId, ExchangeId, PublicKey, SealingKey};
 use crate::limits;
 use crate::message::escrow_epoch::EscrowEpoch;

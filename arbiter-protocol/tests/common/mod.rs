@@ -279,8 +279,8 @@ impl Cast {
 
     /// The escrow of `role`'s signature, as an honest party makes it.
     pub fn escrow(&self, agreement: &Agreement, role: Role) -> Option<Escrow> {
-        let signature = self.finished(agreement.offer(), role)?;
         let place = Place::of(agreement.offer(), role, agreement.id());
+        let signature = self.finished(agreement.offer(), role).filter(|_| place.is_agreed())?;
         Some(place.put(&signature, &Zeroizing::new([0x62; 32])).unwrap())
     }
 
