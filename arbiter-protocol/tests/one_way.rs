@@ -1,5 +1,10 @@
 //! T: an item for nothing. What can be offered, what the parties do, and that the arbiter has no part in it.
-#![allow(clippy::panic, clippy::unwrap_used, reason = "a test may fail by panicking")]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test may fail by panicking"
+)]
 
 mod common;
 

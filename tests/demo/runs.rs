@@ -208,6 +208,10 @@ pub const RUNS: &[Run] = &[
         "file",
         "Fourth Coffee gives Litware a file, and wants nothing for it. Nobody asks the arbiter, and nobody could.",
     ),
-    honest("transfer", "signature", "Fourth Coffee gives Litware its signature on a file, and wants nothing for it."),
+    honest(
+        "transfer",
+        "signature",
+        "Fourth Coffee gives Litware its signature on a file, and wants nothing for it.",
+    ),
     honest("transfer", "money", "Fourth Coffee gives Litware money, and wants nothing for it."),
 ];

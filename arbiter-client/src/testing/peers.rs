@@ -240,7 +240,11 @@ impl Cheater {
         agreement: Option<&Agreement>,
     ) -> Result<Option<Vec<u8>>, Error> {
         let role = if agreement.is_some() { Role::Responder } else { Role::Originator };
-        let Some([signature, _]) = self.signatures(offer, role) else { return Ok(None) };
+        // Where none is owed, one is a lie.
+        let escrowed = offer.is_escrowed(role) || self.cheat == Cheat::EscrowGarbage;
+        let Some([signature, _]) = self.signatures(offer, role).filter(|_| escrowed) else {
+            return Ok(None);
+        };
         let put = |place: Place<'_>| -> Result<Vec<u8>, Error> {
             let escrow = place.put(&signature, &random::secret()?);
             Ok(escrow.map_err(|_| Error::Bug("a cheater's signature is not even valid"))?.to_bytes())

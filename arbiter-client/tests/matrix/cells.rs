@@ -122,7 +122,13 @@ impl Cell {
     }
 
     pub fn why(self) -> String {
-        self.selection().map_or_else(|unfair| unfair.to_string(), |_| String::new())
+        let gift = Role::BOTH.map(|role| self.of(role)).contains(&Thing::Nothing)
+            && self.originator != self.responder;
+        match self.selection() {
+            Err(_) if gift => "nobody holds a gift (R-210)".to_owned(),
+            Err(unfair) => unfair.to_string(),
+            Ok(_) => String::new(),
+        }
     }
 
     /// Accounts, files and terms of this exchange between alice and bob.
