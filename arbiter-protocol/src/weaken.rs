@@ -16,12 +16,18 @@ pub enum Countermeasure {
     AbortOnlyAfterTheDeadline,
     /// the originator may abort (K11).
     AbortByTheOriginator,
+    /// no affidavit before everybody could deposit.
+    AffidavitAtTheDeadline,
+    /// who asks for an abort where there is a deposit gets the affidavit at the deadline.
+    AffidavitForWhoAborts,
     /// a transfer binds the agreement, and with it the responder's nonce (K1).
     AgreementInTransfer,
     /// an answer is for this request in this exchange (K3).
     AnswerForThisRequest,
     /// nothing is given out in P5 before both items are there.
     BothBeforeGivingOut,
+    /// no abort in P6 once there is a deposit.
+    DepositBlocksAbort,
     /// a deposit counts against a revocation, whichever acceptance it rests on (K1).
     DepositBlocksRevocation,
     /// the peer's escrow is checked before anything leaves (K10).
@@ -30,6 +36,8 @@ pub enum Countermeasure {
     EscrowContext,
     /// no escrow is opened with a key that is over.
     EscrowKeyEnds,
+    /// both deposits of P6 are given out, whichever acceptances they rest on (K1).
+    EveryDepositCounts,
     /// a transfer binds the exchange, and with it both nonces (K2).
     ExchangeInTransfer,
     /// a request is about the exchange whose offer is filed (K9).
@@ -73,16 +81,20 @@ pub enum Countermeasure {
 impl Countermeasure {
     /// All of them.
     #[cfg(feature = "weaken")]
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 32] = [
         Self::AbortOnlyAfterTheDeadline,
         Self::AbortByTheOriginator,
+        Self::AffidavitAtTheDeadline,
+        Self::AffidavitForWhoAborts,
         Self::AgreementInTransfer,
         Self::AnswerForThisRequest,
         Self::BothBeforeGivingOut,
+        Self::DepositBlocksAbort,
         Self::DepositBlocksRevocation,
         Self::EscrowCheck,
         Self::EscrowContext,
         Self::EscrowKeyEnds,
+        Self::EveryDepositCounts,
         Self::ExchangeInTransfer,
         Self::ExchangeInRequest,
         Self::FetchByThePeer,

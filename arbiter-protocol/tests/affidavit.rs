@@ -23,7 +23,7 @@ use arbiter_protocol::role::{Ask, Fit, Input, Outcome, Output, Phase, Session, T
 use arbiter_protocol::statement::{Verified, digest_of};
 use arbiter_protocol::time::{DurationMillis, UnixMillis};
 
-use common::{COMPLAIN_BY, CONTENT, Cast, EARLY, Kind, information, money, unverified};
+use common::{COMPLAIN_BY, CONTENT, Cast, EARLY, Kind, Notary, information, money, unverified};
 
 const MARGIN: u64 = 60_000;
 const TIMING: Timing = Timing { complain_margin: DurationMillis(MARGIN) };
@@ -110,63 +110,17 @@ fn the_verdict_table_of_p6_holds_in_every_cell() {
         (Some(o.clone()), Some(r)),
         (Some(o), Some(elsewhere)),
     ];
+    const EARLIER: &str = "ABORT_TOO_EARLY";
+    const TOO_EARLY: &str = "AFFIDAVIT_TOO_EARLY";
     const TABLE: &[(Role, Action, bool, [&str; 5])] = &[
-        (
-            Originator,
-            Action::Abort,
-            false,
-            ["R-427", "ABORT_NOT_ALLOWED", "ABORT_NOT_ALLOWED", "ABORT_NOT_ALLOWED", "ABORT_NOT_ALLOWED"],
-        ),
-        (
-            Originator,
-            Action::Abort,
-            true,
-            ["R-427", "ABORT_NOT_ALLOWED", "ABORT_NOT_ALLOWED", "ABORT_NOT_ALLOWED", "ABORT_NOT_ALLOWED"],
-        ),
-        (
-            Responder,
-            Action::Abort,
-            false,
-            [
-                "ABORT_TOO_EARLY",
-                "ABORT_NOT_ALLOWED",
-                "ABORT_NOT_ALLOWED",
-                "ABORT_NOT_ALLOWED",
-                "ABORT_NOT_ALLOWED",
-            ],
-        ),
-        (
-            Responder,
-            Action::Abort,
-            true,
-            ["R-427", "ABORT_NOT_ALLOWED", "ABORT_NOT_ALLOWED", "ABORT_NOT_ALLOWED", "ABORT_NOT_ALLOWED"],
-        ),
-        (
-            Originator,
-            Action::Resolve,
-            false,
-            [
-                "AFFIDAVIT_TOO_EARLY",
-                "AFFIDAVIT_TOO_EARLY",
-                "AFFIDAVIT_TOO_EARLY",
-                "BOTH",
-                "AFFIDAVIT_TOO_EARLY",
-            ],
-        ),
-        (
-            Responder,
-            Action::Resolve,
-            false,
-            [
-                "AFFIDAVIT_TOO_EARLY",
-                "AFFIDAVIT_TOO_EARLY",
-                "AFFIDAVIT_TOO_EARLY",
-                "BOTH",
-                "AFFIDAVIT_TOO_EARLY",
-            ],
-        ),
-        (Originator, Action::Resolve, true, ["none", "originator", "responder", "BOTH", "both had"]),
-        (Responder, Action::Resolve, true, ["none", "originator", "responder", "BOTH", "both had"]),
+        (Originator, Action::Abort, false, ["R-427", EARLIER, EARLIER, EARLIER, EARLIER]),
+        (Responder, Action::Abort, false, [EARLIER; 5]),
+        (Originator, Action::Abort, true, ["R-427", "originator", "responder", "BOTH", "BOTH"]),
+        (Responder, Action::Abort, true, ["R-427", "originator", "responder", "BOTH", "BOTH"]),
+        (Originator, Action::Resolve, false, [TOO_EARLY, TOO_EARLY, TOO_EARLY, "BOTH", "BOTH"]),
+        (Responder, Action::Resolve, false, [TOO_EARLY, TOO_EARLY, TOO_EARLY, "BOTH", "BOTH"]),
+        (Originator, Action::Resolve, true, ["none", "originator", "responder", "BOTH", "BOTH"]),
+        (Responder, Action::Resolve, true, ["none", "originator", "responder", "BOTH", "BOTH"]),
         (Originator, Action::Deposit, false, ["R-425", "REPLAY", "R-425", "REPLAY", "REPLAY"]),
         (Responder, Action::Deposit, false, ["R-425", "R-425", "REPLAY", "REPLAY", "ACCEPTANCE_MISMATCH"]),
         (
@@ -226,7 +180,7 @@ fn ruled(verdict: &Verdict, attested: &[Option<Digest>]) -> &'static str {
             match performed.as_slice() {
                 [] => "none",
                 [role] => role.name(),
-                _ => "both had",
+                _ => panic!("what both gave is given out"),
             }
         }
         Ruling::Replaced(list) => {
@@ -234,6 +188,55 @@ fn ruled(verdict: &Verdict, attested: &[Option<Digest>]) -> &'static str {
             "BOTH"
         }
         Ruling::Revoked(_) => panic!("nothing can be revoked"),
+    }
+}
+
+/// An arbiter of these parties; the deposits of both are taken, each under its acceptance.
+fn with_deposits(deposits: &[(Role, &Agreement)]) -> Notary {
+    let mut notary = Notary::new();
+    for (role, under) in deposits {
+        let case = notary.cast.case(under, *role, Action::Deposit);
+        notary.file(&case, EARLY).unwrap().expect("R-425: an attestation");
+    }
+    notary
+}
+
+/// R-426, K1: a responder that deposits under another acceptance than the originator keeps nothing from it. The verdict names
+/// the agreement under which the originator opens what it fetches, and verifies for who knows the other acceptance only.
+#[test]
+fn a_second_acceptance_keeps_nothing_from_the_first_sender() {
+    let agreement = Cast::new().agreement(Kind::P6PaidForFile);
+    let cast = Cast::new();
+    let other = Agreement::join(agreement.offer().clone(), cast.acceptance(agreement.offer(), 99)).unwrap();
+    for (role, under) in [(Originator, &agreement), (Responder, &other)] {
+        let mut notary = with_deposits(&[(Originator, &agreement), (Responder, &other)]);
+        let case = notary.cast.case(under, role, Action::Resolve);
+        let receipt = notary.file(&case, COMPLAIN_BY).unwrap().expect("a verdict");
+        let proven = receipt.verify(agreement.offer(), Some(case.request().digest())).unwrap();
+        let verdict = proven.ruled.verdict().expect("a verdict");
+        assert!(matches!(&verdict.ruling, Ruling::Replaced(both) if both.len() == 2), "{role}: {verdict:?}");
+        assert_eq!(verdict.agreement_id, Some(other.id()), "{role}");
+        let fetch = notary.cast.case(&agreement, Originator, Action::Fetch);
+        assert_eq!(notary.file(&fetch, LATE).map(|it| it.is_none()), Ok(true), "R-408: released");
+    }
+}
+
+/// R-427, F4: who waits for an item that never comes has an end at the deadline, also after the first sender's deposit, and
+/// also without an acceptance: an originator that sends second may have got none.
+#[test]
+fn who_waits_has_an_end_at_the_deadline_whatever_was_deposited() {
+    for (kind, first) in [(Kind::P6PaidForFile, Originator), (Kind::P6WordForPaid, Responder)] {
+        let agreement = Cast::new().agreement(kind);
+        let mut notary = with_deposits(&[(first, &agreement)]);
+        let acceptance = (first == Originator).then(|| agreement.acceptance());
+        let abort = notary.cast.admit(agreement.offer(), acceptance, first.peer(), Action::Abort).unwrap();
+        let early = notary.file(&abort, COMPLAIN_BY - 1).unwrap_err();
+        assert_eq!(early, Refused::AbortTooEarly { complain_by: UnixMillis(COMPLAIN_BY) }, "R-424: kept");
+        let receipt = notary.file(&abort, COMPLAIN_BY).unwrap().expect("a verdict");
+        let proven = receipt.verify(agreement.offer(), Some(abort.request().digest())).unwrap();
+        let verdict = proven.ruled.verdict().expect("a verdict");
+        assert_eq!(verdict.ruling, Ruling::Affidavit(vec![first]));
+        assert_eq!((verdict.rule.as_str(), verdict.agreement_id), ("R-426", Some(agreement.id())));
     }
 }
 
@@ -300,6 +303,9 @@ fn the_second_sender_gives_nothing_for_nothing() {
         let step = session.handle(at(LATE), Input::Received(Fit::Content(fit(&agreement, Originator))));
         assert_eq!(step.outputs, [Output::SendItem, Output::Done(Outcome::Completed)]);
     }
+    let ended =
+        over.next.handle(at(LATE), Input::Ruled(verdict(&agreement, Ruling::Affidavit(vec![Originator]))));
+    assert_eq!(ended.outputs, [Output::Done(Outcome::Affidavit)], "R-427: it gave nothing, and has an end");
     let short = Session::accept(agreement, None, at(COMPLAIN_BY - 2 * MARGIN + 1), TIMING);
     assert_eq!(short, Err(Refused::DeadlineMismatch));
 }

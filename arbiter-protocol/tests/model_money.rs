@@ -1,6 +1,6 @@
-//! The second model of the real code: money, and the protocols that came with it (P2 with a payment, P3, P4, P5). Every
+//! The second model of the real code: money, and the protocols that came with it (P2 with a payment, P3 to P6). Every
 //! interleaving of the role machines, the ruling, the driver's contract and a ledger, with a network and a peer that do
-//! anything (F1, F4-F6, F8, F9, F13, F16). `SPEC.md` section 12 says what comes out.
+//! anything (F1, F2, F4-F6, F8, F9, F13, F16). `SPEC.md` section 12 says what comes out.
 //!
 //! ```text
 //!   stage    what can be signed      tables   production code, asked once for each question
@@ -110,6 +110,11 @@ fn an_exchange_through_the_arbiter_is_fair_whatever_happens() {
     explore_all("P5");
 }
 
+#[test]
+fn an_exchange_with_an_affidavit_is_weakly_fair_whatever_happens() {
+    explore_all("P6");
+}
+
 /// Without a countermeasure the attack behind it is found, as a story; with it `explore` finds nothing.
 #[test]
 fn every_countermeasure_for_money_is_needed() {
@@ -160,9 +165,10 @@ fn the_specification_says_what_the_model_of_money_found() {
         let runs = RUNS.iter().filter(|run| run.name.starts_with(protocol));
         spaced(runs.map(|run| run.states).sum())
     };
-    has(&format!("| states | {} |", ["P2", "P3", "P4", "P5"].map(of).join(" | ")));
+    has(&format!("| states | {} |", ["P2", "P3", "P4", "P5", "P6"].map(of).join(" | ")));
     for law in laws::ALWAYS {
-        has(&format!("| {law} | holds | holds | holds | holds |"));
+        let of_p6 = if law == laws::FAIR { "second sender" } else { "holds" };
+        has(&format!("| {law} | holds | holds | holds | holds | {of_p6} |"));
     }
     for (weakness, name, law) in ATTACKS {
         let (start, end) = (format!("| {weakness:?} | "), format!(" | {name} | {law} |"));

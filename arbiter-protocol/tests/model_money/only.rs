@@ -2,9 +2,13 @@
 
 use arbiter_protocol::weaken::Countermeasure::{self, *};
 
-pub const OF_MONEY: [Countermeasure; 8] = [
+pub const OF_MONEY: [Countermeasure; 12] = [
+    AffidavitAtTheDeadline,
+    AffidavitForWhoAborts,
     BothBeforeGivingOut,
+    DepositBlocksAbort,
     DepositBlocksRevocation,
+    EveryDepositCounts,
     PayerPostsAll,
     RevokeOnlyAfterSendBy,
     RollBackBoth,
