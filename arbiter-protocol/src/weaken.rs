@@ -26,6 +26,8 @@ pub enum Countermeasure {
     AnswerForThisRequest,
     /// nothing is given out in P5 before both items are there.
     BothBeforeGivingOut,
+    /// who complains has given its item to the arbiter.
+    DepositBeforeComplaint,
     /// no abort in P6 once there is a deposit.
     DepositBlocksAbort,
     /// a deposit counts against a revocation, whichever acceptance it rests on (K1).
@@ -50,6 +52,8 @@ pub enum Countermeasure {
     NothingAfterAnAbort,
     /// a verdict is written once.
     OneVerdict,
+    /// Section 3: a payment's terms name the exchange and the role (K2).
+    PaymentForThisExchange,
     /// Section 3: who pays cannot post a part, and so take the rest back.
     PayerPostsAll,
     /// the arbiter answers after the commit. The engine does it; in tests, the model.
@@ -81,7 +85,7 @@ pub enum Countermeasure {
 impl Countermeasure {
     /// All of them.
     #[cfg(feature = "weaken")]
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 34] = [
         Self::AbortOnlyAfterTheDeadline,
         Self::AbortByTheOriginator,
         Self::AffidavitAtTheDeadline,
@@ -89,6 +93,7 @@ impl Countermeasure {
         Self::AgreementInTransfer,
         Self::AnswerForThisRequest,
         Self::BothBeforeGivingOut,
+        Self::DepositBeforeComplaint,
         Self::DepositBlocksAbort,
         Self::DepositBlocksRevocation,
         Self::EscrowCheck,
@@ -101,6 +106,7 @@ impl Countermeasure {
         Self::FetchAfterAVerdict,
         Self::NothingAfterAnAbort,
         Self::OneVerdict,
+        Self::PaymentForThisExchange,
         Self::PayerPostsAll,
         Self::PersistBeforeReply,
         Self::PersistBeforeSending,

@@ -13,14 +13,14 @@ use arbiter_protocol::error::Refused;
 use arbiter_protocol::exchange::item::{Description, Item};
 use arbiter_protocol::exchange::kind::content::{ContentCheck, FitContent};
 use arbiter_protocol::exchange::selection::Role::{self, Originator, Responder};
-use arbiter_protocol::exchange::selection::{ByRole, Protocol, Selection, Unfair, select, select_affidavit};
+use arbiter_protocol::exchange::selection::{Protocol, Selection, Unfair, select, select_affidavit};
 use arbiter_protocol::ids::{Digest, LeafIndex};
 use arbiter_protocol::message::agreement::{Agreement, Offer};
 use arbiter_protocol::message::request::Action;
-use arbiter_protocol::message::verdict::{Attestation, Ruling, Verdict};
-use arbiter_protocol::role::arbiter::{Decision, Known, RULES, decide};
+use arbiter_protocol::message::verdict::{Ruling, Verdict};
+use arbiter_protocol::role::arbiter::RULES;
 use arbiter_protocol::role::{Ask, Fit, Input, Outcome, Output, Phase, Session, Timing};
-use arbiter_protocol::statement::{Verified, digest_of};
+use arbiter_protocol::statement::Verified;
 use arbiter_protocol::time::{DurationMillis, UnixMillis};
 
 use common::{COMPLAIN_BY, CONTENT, Cast, EARLY, Kind, Notary, information, money, unverified};
@@ -81,114 +81,6 @@ fn it_is_asked_for_by_name_and_only_where_nothing_is_better() {
     assert_eq!(refused(&|it| it.originator_item = information()), "SELECTION_MISMATCH");
     assert_eq!(refused(&|it| it.complain_by = None), "DEADLINE_MISMATCH");
     assert_eq!(refused(&|it| it.send_by = Some(UnixMillis(EARLY))), "DEADLINE_MISMATCH");
-}
-
-/// every action of either party, with nothing, one or both items attested, under this acceptance or
-/// another, early and late.
-#[test]
-fn the_verdict_table_of_p6_holds_in_every_cell() {
-    let cast = Cast::new();
-    let agreement = agreement(&cast, information());
-    let other = Agreement::join(agreement.offer().clone(), cast.acceptance(agreement.offer(), 99)).unwrap();
-    let attested = |under: &Agreement, depositor: Role| Attestation {
-        exchange_id: under.exchange_id(),
-        agreement_id: under.id(),
-        depositor,
-        item: under.offer().item(depositor).digest(),
-        request: Digest::of(&[b"deposit"]),
-        leaf_index: LeafIndex(3),
-        time: UnixMillis(EARLY),
-        rules: RULES.to_owned(),
-    };
-    let [o, r] = Role::BOTH.map(|role| attested(&agreement, role));
-    let elsewhere = attested(&other, Responder);
-    // What is attested: by nobody, by the originator, by the responder, by both, by both but under two acceptances.
-    let states = [
-        (None, None),
-        (Some(o.clone()), None),
-        (None, Some(r.clone())),
-        (Some(o.clone()), Some(r)),
-        (Some(o), Some(elsewhere)),
-    ];
-    const EARLIER: &str = "ABORT_TOO_EARLY";
-    const TOO_EARLY: &str = "AFFIDAVIT_TOO_EARLY";
-    const TABLE: &[(Role, Action, bool, [&str; 5])] = &[
-        (Originator, Action::Abort, false, ["R-427", EARLIER, EARLIER, EARLIER, EARLIER]),
-        (Responder, Action::Abort, false, [EARLIER; 5]),
-        (Originator, Action::Abort, true, ["R-427", "originator", "responder", "BOTH", "BOTH"]),
-        (Responder, Action::Abort, true, ["R-427", "originator", "responder", "BOTH", "BOTH"]),
-        (Originator, Action::Resolve, false, [TOO_EARLY, TOO_EARLY, TOO_EARLY, "BOTH", "BOTH"]),
-        (Responder, Action::Resolve, false, [TOO_EARLY, TOO_EARLY, TOO_EARLY, "BOTH", "BOTH"]),
-        (Originator, Action::Resolve, true, ["none", "originator", "responder", "BOTH", "BOTH"]),
-        (Responder, Action::Resolve, true, ["none", "originator", "responder", "BOTH", "BOTH"]),
-        (Originator, Action::Deposit, false, ["R-425", "REPLAY", "R-425", "REPLAY", "REPLAY"]),
-        (Responder, Action::Deposit, false, ["R-425", "R-425", "REPLAY", "REPLAY", "ACCEPTANCE_MISMATCH"]),
-        (
-            Originator,
-            Action::Deposit,
-            true,
-            ["COMPLAINT_TOO_LATE", "REPLAY", "COMPLAINT_TOO_LATE", "REPLAY", "REPLAY"],
-        ),
-        (
-            Responder,
-            Action::Deposit,
-            true,
-            ["COMPLAINT_TOO_LATE", "COMPLAINT_TOO_LATE", "REPLAY", "REPLAY", "ACCEPTANCE_MISMATCH"],
-        ),
-        (Originator, Action::Revoke, true, ["REVOKE_NOT_ALLOWED"; 5]),
-        (Responder, Action::Revoke, false, ["REVOKE_NOT_ALLOWED"; 5]),
-        (Originator, Action::Fetch, true, ["DEPOSIT_NOT_RELEASED"; 5]),
-        (Responder, Action::Query, false, ["VERDICT_NOT_FOUND"; 5]),
-    ];
-    for (role, action, late, answers) in TABLE {
-        for ((originator, responder), expected) in states.iter().zip(answers) {
-            let of = |it: &'_ Option<Attestation>| it.as_ref().map(digest_of);
-            let digests = (of(originator), of(responder));
-            let known = Known {
-                verdict: None,
-                attestations: ByRole {
-                    originator: originator.as_ref().zip(digests.0),
-                    responder: responder.as_ref().zip(digests.1),
-                },
-            };
-            for now in if *late { [COMPLAIN_BY, LATE] } else { [EARLY, COMPLAIN_BY - 1] } {
-                let case = cast.case(&agreement, *role, *action);
-                let decision = decide(&case, known, UnixMillis(now), LeafIndex(9), ByRole::default());
-                let answer = match &decision {
-                    Ok(Decision::Attest(_)) => "R-425",
-                    Ok(Decision::ReplayAttestation) => "REPLAY",
-                    Ok(Decision::Rule(verdict)) => ruled(verdict, &[digests.0, digests.1]),
-                    Ok(other) => panic!("{other:?}"),
-                    Err(refused) => refused.reason(),
-                };
-                assert_eq!(answer, *expected, "{role} {action:?} at {now}: {decision:?}");
-            }
-        }
-    }
-}
-
-/// A word for a verdict; what it rests on is named in it.
-fn ruled(verdict: &Verdict, attested: &[Option<Digest>]) -> &'static str {
-    let named = |digest: &Digest| verdict.evidence.contains(digest);
-    match &verdict.ruling {
-        Ruling::Aborted => {
-            assert_eq!(verdict.rule, "R-427");
-            "R-427"
-        }
-        Ruling::Affidavit(performed) => {
-            assert!(verdict.rule == "R-426" && attested.iter().flatten().all(named));
-            match performed.as_slice() {
-                [] => "none",
-                [role] => role.name(),
-                _ => panic!("what both gave is given out"),
-            }
-        }
-        Ruling::Replaced(list) => {
-            assert!(list.len() == 2 && verdict.rule == "R-426" && attested.iter().flatten().all(named));
-            "BOTH"
-        }
-        Ruling::Revoked(_) => panic!("nothing can be revoked"),
-    }
 }
 
 /// An arbiter of these parties; the deposits of both are taken, each under its acceptance.

@@ -379,9 +379,9 @@ async fn an_affidavit_says_what_was_there() {
     let affidavit = alone.file(engine, Originator, Action::Resolve).await.unwrap();
     assert_eq!(verdict(&affidavit).ruling, Ruling::Affidavit(vec![Originator]));
     assert_eq!(alone.file(engine, Responder, Action::Query).await.unwrap().statement, affidavit.statement);
-    let end = left.file(engine, Responder, Action::Abort).await.unwrap();
+    let over = left.file(engine, Responder, Action::Abort).await.unwrap();
     assert_eq!(
-        (verdict(&end).ruling, verdict(&end).requested_by),
+        (verdict(&over).ruling, verdict(&over).requested_by),
         (Ruling::Affidavit(vec![Originator]), Responder)
     );
     let fetched = engine.file(alone.case(Responder, Action::Fetch), Held::default()).await;

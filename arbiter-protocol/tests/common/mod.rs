@@ -64,7 +64,9 @@ pub enum Kind {
     P2ResponderFirstEscrow,
     /// The originator pays at once, the responder gives a signature.
     P2Payment,
-    /// The same with a detached signature.
+    /// The same, the other way round.
+    P2ResponderPays,
+    /// The first of these with a detached signature.
     P2PaymentEscrow,
     /// The originator pays with a hold, the responder gives a file.
     P3OriginatorPays,
@@ -108,8 +110,9 @@ impl Kind {
     pub const ESCROW: [Self; 4] =
         [Self::P1Escrow, Self::P1Mixed, Self::P2OriginatorFirstEscrow, Self::P2ResponderFirstEscrow];
     /// Money, and what came with it.
-    pub const MONEY: [Self; 7] = [
+    pub const MONEY: [Self; 8] = [
         Self::P2Payment,
+        Self::P2ResponderPays,
         Self::P2PaymentEscrow,
         Self::P3OriginatorPays,
         Self::P3ResponderPays,
@@ -136,6 +139,7 @@ impl Kind {
             self,
             Self::P2ResponderFirst
                 | Self::P2ResponderFirstEscrow
+                | Self::P2ResponderPays
                 | Self::P3ResponderPays
                 | Self::P6WordForFile
                 | Self::P6WordForPaid
@@ -177,6 +181,7 @@ impl Kind {
                 role != self.first()
             }
             Self::P2Payment
+            | Self::P2ResponderPays
             | Self::P3OriginatorPays
             | Self::P3ResponderPays
             | Self::P3Payments
@@ -266,6 +271,7 @@ impl Cast {
             Kind::P2ResponderFirst => (signature("Receipt"), information()),
             Kind::P2ResponderFirstEscrow => (detached("Receipt", Role::Originator), information()),
             Kind::P2Payment => (money::paid(Role::Originator, None), signature("Receipt")),
+            Kind::P2ResponderPays => (signature("Receipt"), money::paid(Role::Responder, None)),
             Kind::P2PaymentEscrow => {
                 (money::paid(Role::Originator, None), detached("Receipt", Role::Responder))
             }

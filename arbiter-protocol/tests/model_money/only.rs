@@ -2,7 +2,7 @@
 
 use arbiter_protocol::weaken::Countermeasure::{self, *};
 
-pub const OF_MONEY: [Countermeasure; 12] = [
+pub const OF_MONEY: [Countermeasure; 13] = [
     AffidavitAtTheDeadline,
     AffidavitForWhoAborts,
     BothBeforeGivingOut,
@@ -10,6 +10,7 @@ pub const OF_MONEY: [Countermeasure; 12] = [
     DepositBlocksRevocation,
     EveryDepositCounts,
     PayerPostsAll,
+    PaymentForThisExchange,
     RevokeOnlyAfterSendBy,
     RollBackBoth,
     RollBackInTime,

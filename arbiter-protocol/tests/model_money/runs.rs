@@ -21,10 +21,13 @@ const fn run(name: &'static str, setup: fn() -> Setup, states: usize, transition
 }
 
 /// One exchange: nobody cheats, the originator cheats, the responder cheats.
-pub const RUNS: [Run; 43] = [
+pub const RUNS: [Run; 46] = [
     run("P2 payment, network", || Setup::new(Kind::P2Payment, None), 6_698, 30_980, 5),
     run("P2 payment, originator", || Setup::new(Kind::P2Payment, Some(0)), 5_726, 30_421, 5),
     run("P2 payment, responder", || Setup::new(Kind::P2Payment, Some(1)), 13_682, 94_085, 5),
+    run("P2 payment by R, network", || Setup::new(Kind::P2ResponderPays, None), 6_271, 29_600, 5),
+    run("P2 payment by R, originator", || Setup::new(Kind::P2ResponderPays, Some(0)), 3_725, 20_984, 5),
+    run("P2 payment by R, responder", || Setup::new(Kind::P2ResponderPays, Some(1)), 27_352, 178_459, 5),
     run("P3 O pays, network", || Setup::new(Kind::P3OriginatorPays, None), 52_521, 304_106, 5),
     run("P3 O pays, originator", || Setup::new(Kind::P3OriginatorPays, Some(0)), 88_295, 632_627, 4),
     run("P3 O pays, responder", || Setup::new(Kind::P3OriginatorPays, Some(1)), 178_408, 1_342_079, 5),

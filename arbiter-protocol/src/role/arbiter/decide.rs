@@ -292,6 +292,7 @@ fn may_complain(
         Some((deposit, digest)) if deposit.agreement_id == agreement => {
             Ok(ByRole::only(case.request.role, digest))
         }
+        _ if off(Countermeasure::DepositBeforeComplaint) => Ok(ByRole::default()),
         _ => Err(Refused::DepositRequired),
     }
 }
