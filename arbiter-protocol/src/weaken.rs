@@ -12,7 +12,7 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(not(feature = "weaken"), expect(dead_code, reason = "some are named by the models only"))]
 pub enum Countermeasure {
-    /// the second sender of P2 may not abort before `complain_by` (S18).
+    /// who sends second may not abort before the deadline, and without one never (S18).
     AbortOnlyAfterTheDeadline,
     /// the originator may abort (K11).
     AbortByTheOriginator,

@@ -98,7 +98,8 @@ pub const TWO: [Run; 5] = [
 
 /// Without which countermeasure which search finds which law broken. The same search with it finds nothing: it is one of
 /// those above.
-pub const ATTACKS: [(Countermeasure, &str, &str); 21] = [
+pub const ATTACKS: [(Countermeasure, &str, &str); 22] = [
+    (AbortOnlyAfterTheDeadline, "P1, responder", laws::FAIR),
     (AbortOnlyAfterTheDeadline, "P2 O first, responder", laws::FAIR),
     (AbortByTheOriginator, "P1, responder", laws::TIMELY),
     (AgreementInTransfer, "P1, responder", laws::BOUND),

@@ -91,6 +91,7 @@ fn abort(case: &Case, known: Known<'_>, now: UnixMillis) -> Result<Found, Refuse
         {
             aborted("R-403")
         }
+        Protocol::ContractSigning if off(Countermeasure::AbortOnlyAfterTheDeadline) => aborted("R-403"),
         // Nothing can be generated any more: now the responder, too, may have the end in writing.
         Protocol::ContractSigning => match &offer.escrow {
             Some(terms) if now >= terms.epoch.until => aborted("R-403"),
