@@ -12,16 +12,24 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(not(feature = "weaken"), expect(dead_code, reason = "some are named by the models only"))]
 pub enum Countermeasure {
-    /// the second sender of P2 may not abort before `complain_by` (S18).
+    /// who sends second may not abort before the deadline, and without one never (S18).
     AbortOnlyAfterTheDeadline,
     /// the originator may abort (K11).
     AbortByTheOriginator,
+    /// no affidavit before everybody could deposit.
+    AffidavitAtTheDeadline,
+    /// who asks for an abort where there is a deposit gets the affidavit at the deadline.
+    AffidavitForWhoAborts,
     /// a transfer binds the agreement, and with it the responder's nonce (K1).
     AgreementInTransfer,
     /// an answer is for this request in this exchange (K3).
     AnswerForThisRequest,
     /// nothing is given out in P5 before both items are there.
     BothBeforeGivingOut,
+    /// who complains has given its item to the arbiter.
+    DepositBeforeComplaint,
+    /// no abort in P6 once there is a deposit.
+    DepositBlocksAbort,
     /// a deposit counts against a revocation, whichever acceptance it rests on (K1).
     DepositBlocksRevocation,
     /// the peer's escrow is checked before anything leaves (K10).
@@ -30,6 +38,8 @@ pub enum Countermeasure {
     EscrowContext,
     /// no escrow is opened with a key that is over.
     EscrowKeyEnds,
+    /// both deposits of P6 are given out, whichever acceptances they rest on (K1).
+    EveryDepositCounts,
     /// a transfer binds the exchange, and with it both nonces (K2).
     ExchangeInTransfer,
     /// a request is about the exchange whose offer is filed (K9).
@@ -42,6 +52,8 @@ pub enum Countermeasure {
     NothingAfterAnAbort,
     /// a verdict is written once.
     OneVerdict,
+    /// Section 3: a payment's terms name the exchange and the role (K2).
+    PaymentForThisExchange,
     /// Section 3: who pays cannot post a part, and so take the rest back.
     PayerPostsAll,
     /// the arbiter answers after the commit. The engine does it; in tests, the model.
@@ -73,22 +85,28 @@ pub enum Countermeasure {
 impl Countermeasure {
     /// All of them.
     #[cfg(feature = "weaken")]
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 34] = [
         Self::AbortOnlyAfterTheDeadline,
         Self::AbortByTheOriginator,
+        Self::AffidavitAtTheDeadline,
+        Self::AffidavitForWhoAborts,
         Self::AgreementInTransfer,
         Self::AnswerForThisRequest,
         Self::BothBeforeGivingOut,
+        Self::DepositBeforeComplaint,
+        Self::DepositBlocksAbort,
         Self::DepositBlocksRevocation,
         Self::EscrowCheck,
         Self::EscrowContext,
         Self::EscrowKeyEnds,
+        Self::EveryDepositCounts,
         Self::ExchangeInTransfer,
         Self::ExchangeInRequest,
         Self::FetchByThePeer,
         Self::FetchAfterAVerdict,
         Self::NothingAfterAnAbort,
         Self::OneVerdict,
+        Self::PaymentForThisExchange,
         Self::PayerPostsAll,
         Self::PersistBeforeReply,
         Self::PersistBeforeSending,

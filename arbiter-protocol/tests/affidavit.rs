@@ -13,17 +13,17 @@ use arbiter_protocol::error::Refused;
 use arbiter_protocol::exchange::item::{Description, Item};
 use arbiter_protocol::exchange::kind::content::{ContentCheck, FitContent};
 use arbiter_protocol::exchange::selection::Role::{self, Originator, Responder};
-use arbiter_protocol::exchange::selection::{ByRole, Protocol, Selection, Unfair, select, select_affidavit};
+use arbiter_protocol::exchange::selection::{Protocol, Selection, Unfair, select, select_affidavit};
 use arbiter_protocol::ids::{Digest, LeafIndex};
 use arbiter_protocol::message::agreement::{Agreement, Offer};
 use arbiter_protocol::message::request::Action;
-use arbiter_protocol::message::verdict::{Attestation, Ruling, Verdict};
-use arbiter_protocol::role::arbiter::{Decision, Known, RULES, decide};
+use arbiter_protocol::message::verdict::{Ruling, Verdict};
+use arbiter_protocol::role::arbiter::RULES;
 use arbiter_protocol::role::{Ask, Fit, Input, Outcome, Output, Phase, Session, Timing};
-use arbiter_protocol::statement::{Verified, digest_of};
+use arbiter_protocol::statement::Verified;
 use arbiter_protocol::time::{DurationMillis, UnixMillis};
 
-use common::{COMPLAIN_BY, CONTENT, Cast, EARLY, Kind, information, money, unverified};
+use common::{COMPLAIN_BY, CONTENT, Cast, EARLY, Kind, Notary, information, money, unverified};
 
 const MARGIN: u64 = 60_000;
 const TIMING: Timing = Timing { complain_margin: DurationMillis(MARGIN) };
@@ -83,157 +83,52 @@ fn it_is_asked_for_by_name_and_only_where_nothing_is_better() {
     assert_eq!(refused(&|it| it.send_by = Some(UnixMillis(EARLY))), "DEADLINE_MISMATCH");
 }
 
-/// every action of either party, with nothing, one or both items attested, under this acceptance or
-/// another, early and late.
+/// An arbiter of these parties; the deposits of both are taken, each under its acceptance.
+fn with_deposits(deposits: &[(Role, &Agreement)]) -> Notary {
+    let mut notary = Notary::new();
+    for (role, under) in deposits {
+        let case = notary.cast.case(under, *role, Action::Deposit);
+        notary.file(&case, EARLY).unwrap().expect("R-425: an attestation");
+    }
+    notary
+}
+
+/// R-426, K1: a responder that deposits under another acceptance than the originator keeps nothing from it. The verdict names
+/// the agreement under which the originator opens what it fetches, and verifies for who knows the other acceptance only.
 #[test]
-fn the_verdict_table_of_p6_holds_in_every_cell() {
+fn a_second_acceptance_keeps_nothing_from_the_first_sender() {
+    let agreement = Cast::new().agreement(Kind::P6PaidForFile);
     let cast = Cast::new();
-    let agreement = agreement(&cast, information());
     let other = Agreement::join(agreement.offer().clone(), cast.acceptance(agreement.offer(), 99)).unwrap();
-    let attested = |under: &Agreement, depositor: Role| Attestation {
-        exchange_id: under.exchange_id(),
-        agreement_id: under.id(),
-        depositor,
-        item: under.offer().item(depositor).digest(),
-        request: Digest::of(&[b"deposit"]),
-        leaf_index: LeafIndex(3),
-        time: UnixMillis(EARLY),
-        rules: RULES.to_owned(),
-    };
-    let [o, r] = Role::BOTH.map(|role| attested(&agreement, role));
-    let elsewhere = attested(&other, Responder);
-    // What is attested: by nobody, by the originator, by the responder, by both, by both but under two acceptances.
-    let states = [
-        (None, None),
-        (Some(o.clone()), None),
-        (None, Some(r.clone())),
-        (Some(o.clone()), Some(r)),
-        (Some(o), Some(elsewhere)),
-    ];
-    const TABLE: &[(Role, Action, bool, [&str; 5])] = &[
-        (
-            Originator,
-            Action::Abort,
-            false,
-            ["R-427", "ABORT_NOT_ALLOWED", "ABORT_NOT_ALLOWED", "ABORT_NOT_ALLOWED", "ABORT_NOT_ALLOWED"],
-        ),
-        (
-            Originator,
-            Action::Abort,
-            true,
-            ["R-427", "ABORT_NOT_ALLOWED", "ABORT_NOT_ALLOWED", "ABORT_NOT_ALLOWED", "ABORT_NOT_ALLOWED"],
-        ),
-        (
-            Responder,
-            Action::Abort,
-            false,
-            [
-                "ABORT_TOO_EARLY",
-                "ABORT_NOT_ALLOWED",
-                "ABORT_NOT_ALLOWED",
-                "ABORT_NOT_ALLOWED",
-                "ABORT_NOT_ALLOWED",
-            ],
-        ),
-        (
-            Responder,
-            Action::Abort,
-            true,
-            ["R-427", "ABORT_NOT_ALLOWED", "ABORT_NOT_ALLOWED", "ABORT_NOT_ALLOWED", "ABORT_NOT_ALLOWED"],
-        ),
-        (
-            Originator,
-            Action::Resolve,
-            false,
-            [
-                "AFFIDAVIT_TOO_EARLY",
-                "AFFIDAVIT_TOO_EARLY",
-                "AFFIDAVIT_TOO_EARLY",
-                "BOTH",
-                "AFFIDAVIT_TOO_EARLY",
-            ],
-        ),
-        (
-            Responder,
-            Action::Resolve,
-            false,
-            [
-                "AFFIDAVIT_TOO_EARLY",
-                "AFFIDAVIT_TOO_EARLY",
-                "AFFIDAVIT_TOO_EARLY",
-                "BOTH",
-                "AFFIDAVIT_TOO_EARLY",
-            ],
-        ),
-        (Originator, Action::Resolve, true, ["none", "originator", "responder", "BOTH", "both had"]),
-        (Responder, Action::Resolve, true, ["none", "originator", "responder", "BOTH", "both had"]),
-        (Originator, Action::Deposit, false, ["R-425", "REPLAY", "R-425", "REPLAY", "REPLAY"]),
-        (Responder, Action::Deposit, false, ["R-425", "R-425", "REPLAY", "REPLAY", "ACCEPTANCE_MISMATCH"]),
-        (
-            Originator,
-            Action::Deposit,
-            true,
-            ["COMPLAINT_TOO_LATE", "REPLAY", "COMPLAINT_TOO_LATE", "REPLAY", "REPLAY"],
-        ),
-        (
-            Responder,
-            Action::Deposit,
-            true,
-            ["COMPLAINT_TOO_LATE", "COMPLAINT_TOO_LATE", "REPLAY", "REPLAY", "ACCEPTANCE_MISMATCH"],
-        ),
-        (Originator, Action::Revoke, true, ["REVOKE_NOT_ALLOWED"; 5]),
-        (Responder, Action::Revoke, false, ["REVOKE_NOT_ALLOWED"; 5]),
-        (Originator, Action::Fetch, true, ["DEPOSIT_NOT_RELEASED"; 5]),
-        (Responder, Action::Query, false, ["VERDICT_NOT_FOUND"; 5]),
-    ];
-    for (role, action, late, answers) in TABLE {
-        for ((originator, responder), expected) in states.iter().zip(answers) {
-            let of = |it: &'_ Option<Attestation>| it.as_ref().map(digest_of);
-            let digests = (of(originator), of(responder));
-            let known = Known {
-                verdict: None,
-                attestations: ByRole {
-                    originator: originator.as_ref().zip(digests.0),
-                    responder: responder.as_ref().zip(digests.1),
-                },
-            };
-            for now in if *late { [COMPLAIN_BY, LATE] } else { [EARLY, COMPLAIN_BY - 1] } {
-                let case = cast.case(&agreement, *role, *action);
-                let decision = decide(&case, known, UnixMillis(now), LeafIndex(9), ByRole::default());
-                let answer = match &decision {
-                    Ok(Decision::Attest(_)) => "R-425",
-                    Ok(Decision::ReplayAttestation) => "REPLAY",
-                    Ok(Decision::Rule(verdict)) => ruled(verdict, &[digests.0, digests.1]),
-                    Ok(other) => panic!("{other:?}"),
-                    Err(refused) => refused.reason(),
-                };
-                assert_eq!(answer, *expected, "{role} {action:?} at {now}: {decision:?}");
-            }
-        }
+    for (role, under) in [(Originator, &agreement), (Responder, &other)] {
+        let mut notary = with_deposits(&[(Originator, &agreement), (Responder, &other)]);
+        let case = notary.cast.case(under, role, Action::Resolve);
+        let receipt = notary.file(&case, COMPLAIN_BY).unwrap().expect("a verdict");
+        let proven = receipt.verify(agreement.offer(), Some(case.request().digest())).unwrap();
+        let verdict = proven.ruled.verdict().expect("a verdict");
+        assert!(matches!(&verdict.ruling, Ruling::Replaced(both) if both.len() == 2), "{role}: {verdict:?}");
+        assert_eq!(verdict.agreement_id, Some(other.id()), "{role}");
+        let fetch = notary.cast.case(&agreement, Originator, Action::Fetch);
+        assert_eq!(notary.file(&fetch, LATE).map(|it| it.is_none()), Ok(true), "R-408: released");
     }
 }
 
-/// A word for a verdict; what it rests on is named in it.
-fn ruled(verdict: &Verdict, attested: &[Option<Digest>]) -> &'static str {
-    let named = |digest: &Digest| verdict.evidence.contains(digest);
-    match &verdict.ruling {
-        Ruling::Aborted => {
-            assert_eq!(verdict.rule, "R-427");
-            "R-427"
-        }
-        Ruling::Affidavit(performed) => {
-            assert!(verdict.rule == "R-426" && attested.iter().flatten().all(named));
-            match performed.as_slice() {
-                [] => "none",
-                [role] => role.name(),
-                _ => "both had",
-            }
-        }
-        Ruling::Replaced(list) => {
-            assert!(list.len() == 2 && verdict.rule == "R-426" && attested.iter().flatten().all(named));
-            "BOTH"
-        }
-        Ruling::Revoked(_) => panic!("nothing can be revoked"),
+/// R-427, F4: who waits for an item that never comes has an end at the deadline, also after the first sender's deposit, and
+/// also without an acceptance: an originator that sends second may have got none.
+#[test]
+fn who_waits_has_an_end_at_the_deadline_whatever_was_deposited() {
+    for (kind, first) in [(Kind::P6PaidForFile, Originator), (Kind::P6WordForPaid, Responder)] {
+        let agreement = Cast::new().agreement(kind);
+        let mut notary = with_deposits(&[(first, &agreement)]);
+        let acceptance = (first == Originator).then(|| agreement.acceptance());
+        let abort = notary.cast.admit(agreement.offer(), acceptance, first.peer(), Action::Abort).unwrap();
+        let early = notary.file(&abort, COMPLAIN_BY - 1).unwrap_err();
+        assert_eq!(early, Refused::AbortTooEarly { complain_by: UnixMillis(COMPLAIN_BY) }, "R-424: kept");
+        let receipt = notary.file(&abort, COMPLAIN_BY).unwrap().expect("a verdict");
+        let proven = receipt.verify(agreement.offer(), Some(abort.request().digest())).unwrap();
+        let verdict = proven.ruled.verdict().expect("a verdict");
+        assert_eq!(verdict.ruling, Ruling::Affidavit(vec![first]));
+        assert_eq!((verdict.rule.as_str(), verdict.agreement_id), ("R-426", Some(agreement.id())));
     }
 }
 
@@ -300,6 +195,9 @@ fn the_second_sender_gives_nothing_for_nothing() {
         let step = session.handle(at(LATE), Input::Received(Fit::Content(fit(&agreement, Originator))));
         assert_eq!(step.outputs, [Output::SendItem, Output::Done(Outcome::Completed)]);
     }
+    let ended =
+        over.next.handle(at(LATE), Input::Ruled(verdict(&agreement, Ruling::Affidavit(vec![Originator]))));
+    assert_eq!(ended.outputs, [Output::Done(Outcome::Affidavit)], "R-427: it gave nothing, and has an end");
     let short = Session::accept(agreement, None, at(COMPLAIN_BY - 2 * MARGIN + 1), TIMING);
     assert_eq!(short, Err(Refused::DeadlineMismatch));
 }

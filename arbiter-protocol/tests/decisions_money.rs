@@ -28,7 +28,7 @@ use arbiter_protocol::time::UnixMillis;
 use common::money::{HOLD_END, SEND_BY};
 use common::{COMPLAIN_BY, Cast, EARLY, Kind};
 
-/// The verdict table of P3, P4 and P5. Columns after the bar say what is durable: nothing; an attestation of the item of the
+/// The verdict table of P3 to P6. Columns after the bar say what is durable: nothing; an attestation of the item of the
 /// first sender, of the second, of both under this agreement; attestations of which the second sender's is under another
 /// acceptance; an abort; an abort and all deposits there can be; a replacement with its deposits; a revocation. `early` is
 /// before `send_by` (P3) or `complain_by`, `between` from `send_by` on and before `complain_by`, `late` from `complain_by`
@@ -94,6 +94,28 @@ const TABLE: &str = "
  P5.second fetch   any any     | DEPOSIT_NOT_RELEASED DEPOSIT_NOT_RELEASED DEPOSIT_NOT_RELEASED DEPOSIT_NOT_RELEASED DEPOSIT_NOT_RELEASED DEPOSIT_NOT_RELEASED DEPOSIT_NOT_RELEASED RELEASE              -
  P5.first  query   any any     | VERDICT_NOT_FOUND    VERDICT_NOT_FOUND    VERDICT_NOT_FOUND    VERDICT_NOT_FOUND    VERDICT_NOT_FOUND    REPLAY               REPLAY               REPLAY               -
  P5.second query   any any     | VERDICT_NOT_FOUND    VERDICT_NOT_FOUND    VERDICT_NOT_FOUND    VERDICT_NOT_FOUND    VERDICT_NOT_FOUND    REPLAY               REPLAY               REPLAY               -
+ P6.first  abort   any early   | R-427                ABORT_TOO_EARLY      ABORT_TOO_EARLY      ABORT_TOO_EARLY      ABORT_TOO_EARLY      REPLAY               -                    REPLAY               -
+ P6.second abort   any early   | ABORT_TOO_EARLY      ABORT_TOO_EARLY      ABORT_TOO_EARLY      ABORT_TOO_EARLY      ABORT_TOO_EARLY      REPLAY               -                    REPLAY               -
+ P6.first  abort   any late    | R-427                R-426                R-426                R-426                R-426                REPLAY               -                    REPLAY               -
+ P6.second abort   any late    | R-427                R-426                R-426                R-426                R-426                REPLAY               -                    REPLAY               -
+ P6.first  resolve yes early   | AFFIDAVIT_TOO_EARLY  AFFIDAVIT_TOO_EARLY  AFFIDAVIT_TOO_EARLY  R-426                R-426                REPLAY               -                    REPLAY               -
+ P6.second resolve yes early   | AFFIDAVIT_TOO_EARLY  AFFIDAVIT_TOO_EARLY  AFFIDAVIT_TOO_EARLY  R-426                R-426                REPLAY               -                    REPLAY               -
+ P6.first  resolve yes late    | R-426                R-426                R-426                R-426                R-426                REPLAY               -                    REPLAY               -
+ P6.second resolve yes late    | R-426                R-426                R-426                R-426                R-426                REPLAY               -                    REPLAY               -
+ P6.first  resolve no  any     | ACCEPTANCE_REQUIRED  ACCEPTANCE_REQUIRED  ACCEPTANCE_REQUIRED  ACCEPTANCE_REQUIRED  ACCEPTANCE_REQUIRED  REPLAY               -                    REPLAY               -
+ P6.second resolve no  any     | ACCEPTANCE_REQUIRED  ACCEPTANCE_REQUIRED  ACCEPTANCE_REQUIRED  ACCEPTANCE_REQUIRED  ACCEPTANCE_REQUIRED  REPLAY               -                    REPLAY               -
+ P6.first  revoke  any any     | REVOKE_NOT_ALLOWED   REVOKE_NOT_ALLOWED   REVOKE_NOT_ALLOWED   REVOKE_NOT_ALLOWED   REVOKE_NOT_ALLOWED   REPLAY               -                    REPLAY               -
+ P6.second revoke  any any     | REVOKE_NOT_ALLOWED   REVOKE_NOT_ALLOWED   REVOKE_NOT_ALLOWED   REVOKE_NOT_ALLOWED   REVOKE_NOT_ALLOWED   REPLAY               -                    REPLAY               -
+ P6.first  deposit yes early   | R-425                REPLAY-ATTESTATION   R-425                REPLAY-ATTESTATION   REPLAY-ATTESTATION   ALREADY_RULED        -                    REPLAY-ATTESTATION   -
+ P6.second deposit yes early   | R-425                R-425                REPLAY-ATTESTATION   REPLAY-ATTESTATION   ACCEPTANCE_MISMATCH  ALREADY_RULED        -                    REPLAY-ATTESTATION   -
+ P6.first  deposit yes late    | COMPLAINT_TOO_LATE   REPLAY-ATTESTATION   COMPLAINT_TOO_LATE   REPLAY-ATTESTATION   REPLAY-ATTESTATION   ALREADY_RULED        -                    REPLAY-ATTESTATION   -
+ P6.second deposit yes late    | COMPLAINT_TOO_LATE   COMPLAINT_TOO_LATE   REPLAY-ATTESTATION   REPLAY-ATTESTATION   ACCEPTANCE_MISMATCH  ALREADY_RULED        -                    REPLAY-ATTESTATION   -
+ P6.first  deposit no  any     | ACCEPTANCE_REQUIRED  ACCEPTANCE_REQUIRED  ACCEPTANCE_REQUIRED  ACCEPTANCE_REQUIRED  ACCEPTANCE_REQUIRED  ACCEPTANCE_REQUIRED  -                    ACCEPTANCE_REQUIRED  -
+ P6.second deposit no  any     | ACCEPTANCE_REQUIRED  ACCEPTANCE_REQUIRED  ACCEPTANCE_REQUIRED  ACCEPTANCE_REQUIRED  ACCEPTANCE_REQUIRED  ACCEPTANCE_REQUIRED  -                    ACCEPTANCE_REQUIRED  -
+ P6.first  fetch   any any     | DEPOSIT_NOT_RELEASED DEPOSIT_NOT_RELEASED DEPOSIT_NOT_RELEASED DEPOSIT_NOT_RELEASED DEPOSIT_NOT_RELEASED DEPOSIT_NOT_RELEASED -                    RELEASE              -
+ P6.second fetch   any any     | DEPOSIT_NOT_RELEASED DEPOSIT_NOT_RELEASED DEPOSIT_NOT_RELEASED DEPOSIT_NOT_RELEASED DEPOSIT_NOT_RELEASED DEPOSIT_NOT_RELEASED -                    RELEASE              -
+ P6.first  query   any any     | VERDICT_NOT_FOUND    VERDICT_NOT_FOUND    VERDICT_NOT_FOUND    VERDICT_NOT_FOUND    VERDICT_NOT_FOUND    REPLAY               -                    REPLAY               -
+ P6.second query   any any     | VERDICT_NOT_FOUND    VERDICT_NOT_FOUND    VERDICT_NOT_FOUND    VERDICT_NOT_FOUND    VERDICT_NOT_FOUND    REPLAY               -                    REPLAY               -
 ";
 
 const ACTIONS: [(&str, Action); 6] = [
@@ -160,6 +182,7 @@ fn replaces(agreement: &Agreement, roles: &[Role]) -> Ruling {
 fn answer(decision: &Result<Decision, Refused>, kind: Kind) -> String {
     match decision {
         Ok(Decision::Rule(verdict)) => verdict.rule.clone(),
+        Ok(Decision::Attest(_)) if kind.is_p6() => "R-425".to_owned(),
         Ok(Decision::Attest(_)) => if kind == Kind::P5 { "R-420" } else { "R-415" }.to_owned(),
         Ok(Decision::ReplayVerdict) => "REPLAY".to_owned(),
         Ok(Decision::ReplayAttestation) => "REPLAY-ATTESTATION".to_owned(),
@@ -168,13 +191,14 @@ fn answer(decision: &Result<Decision, Refused>, kind: Kind) -> String {
     }
 }
 
-/// R-401, R-408, R-413 to R-422, S7, S18, S19: every cell of the table, for every kind of exchange, at every time that
+/// R-401, R-408, R-413 to R-422, R-425 to R-427, S7, S18, S19: every cell of the table, for every kind of exchange, at every time that
 /// matters.
 #[test]
 fn the_second_verdict_table_holds_in_every_cell() {
     let cast = Cast::new();
     let mut cells = 0;
-    for kind in [Kind::P3OriginatorPays, Kind::P3ResponderPays, Kind::P3Payments, Kind::P4, Kind::P5] {
+    let strong = [Kind::P3OriginatorPays, Kind::P3ResponderPays, Kind::P3Payments, Kind::P4, Kind::P5];
+    for kind in strong.into_iter().chain([Kind::P6PaidForFile, Kind::P6FileForPaid, Kind::P6Payments]) {
         let agreement = cast.agreement(kind);
         let offer = agreement.offer();
         let other = Agreement::join(offer.clone(), cast.acceptance(offer, 99)).unwrap();
@@ -190,7 +214,8 @@ fn the_second_verdict_table_holds_in_every_cell() {
             all
         };
         let elsewhere = || {
-            let mut all = if kind == Kind::P5 { with(&[first]) } else { ByRole::default() };
+            let both = kind == Kind::P5 || kind.is_p6();
+            let mut all = if both { with(&[first]) } else { ByRole::default() };
             *all.of_mut(second) = Some((&there, digest_of(&there)));
             all
         };
@@ -241,7 +266,7 @@ fn the_second_verdict_table_holds_in_every_cell() {
             }
         }
     }
-    assert_eq!(cells, 3 * 2_352 + 1_008 + 2_688);
+    assert_eq!(cells, 3 * 2_352 + 1_008 + 2_688 + 3 * 2_352);
 }
 
 /// R4: a verdict says everything that decided it.
@@ -251,8 +276,15 @@ fn check_statement(case: &Case, decision: Result<Decision, Refused>, known: Know
     let filed = case.agreement().map(Agreement::id);
     match decision {
         Ok(Decision::Rule(verdict)) => {
+            let deposited = known.attestations.map(|_, it| it.map(|(it, _)| it.agreement_id));
+            let here: Vec<_> = Role::BOTH.into_iter().filter(|role| deposited.of(*role).is_some()).collect();
             let (ruling, relied): (Ruling, &[Role]) = match verdict.rule.as_str() {
-                "R-413" | "R-419" | "R-422" => (Ruling::Aborted, &[]),
+                "R-413" | "R-419" | "R-422" | "R-427" => (Ruling::Aborted, &[]),
+                "R-426" if here.len() == 2 => {
+                    let item = |role| Replacement { role, item: offer.item(role).clone() };
+                    (Ruling::Replaced(Role::BOTH.map(item).to_vec()), &here)
+                }
+                "R-426" => (Ruling::Affidavit(here.clone()), &here),
                 "R-414" | "R-417" => (Ruling::Revoked(vec![first]), &[]),
                 "R-416" => (replaces(case.agreement().unwrap(), &[second]), &[second]),
                 "R-418" => (Ruling::Revoked(vec![Originator, Responder]), &[]),
@@ -261,8 +293,11 @@ fn check_statement(case: &Case, decision: Result<Decision, Refused>, known: Know
             };
             assert_eq!(verdict.ruling, ruling);
             // R-416: whichever acceptance the deposit rests on.
-            let deposited = known.attestations.of(second).map(|(it, _)| it.agreement_id);
-            let named: Option<AgreementId> = if verdict.rule == "R-416" { deposited } else { filed };
+            let named: Option<AgreementId> = match verdict.rule.as_str() {
+                "R-416" => *deposited.of(second),
+                "R-426" => deposited.responder.or(deposited.originator).or(filed),
+                _ => filed,
+            };
             assert_eq!(verdict.agreement_id, named);
             let deposits = relied.iter().map(|role| known.attestations.of(*role).map(|(_, digest)| digest));
             let acceptance = case.agreement().map(|it| it.acceptance().digest());

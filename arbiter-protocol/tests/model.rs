@@ -89,12 +89,13 @@ fn explore_all(runs: &[Run]) {
     );
 }
 
+/// S1 to S9, S18 to S20: all of these at once, in every order.
 #[test]
 fn one_exchange_is_fair_whatever_happens() {
     explore_all(&ONE);
 }
 
-/// F9, S10, S11: what is said in one exchange means nothing in another.
+/// F9, S10 to S12: what is said in one exchange means nothing in another.
 #[test]
 fn two_exchanges_are_fair_whatever_happens() {
     explore_all(&TWO);

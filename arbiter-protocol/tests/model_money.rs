@@ -1,6 +1,6 @@
-//! The second model of the real code: money, and the protocols that came with it (P2 with a payment, P3, P4, P5). Every
+//! The second model of the real code: money, and the protocols that came with it (P2 with a payment, P3 to P6). Every
 //! interleaving of the role machines, the ruling, the driver's contract and a ledger, with a network and a peer that do
-//! anything (F1, F4-F6, F8, F9, F13, F16). `SPEC.md` section 12 says what comes out.
+//! anything (F1, F2, F4-F6, F8, F9, F13, F16). `SPEC.md` section 12 says what comes out.
 //!
 //! ```text
 //!   stage    what can be signed      tables   production code, asked once for each question
@@ -26,6 +26,8 @@ mod common;
 mod laws;
 #[path = "model_money/only.rs"]
 mod only;
+#[path = "model_money/pairs.rs"]
+mod pairs;
 #[path = "model_money/runs.rs"]
 mod runs;
 #[path = "model_money/stage.rs"]
@@ -40,6 +42,7 @@ mod world;
 use std::collections::BTreeSet;
 use std::time::Instant;
 
+use arbiter_protocol::weaken::within;
 use runs::{ATTACKS, RUNS, Run};
 use stateright::{Checker, Expectation, HasDiscoveries, Model};
 use world::Search;
@@ -110,11 +113,17 @@ fn an_exchange_through_the_arbiter_is_fair_whatever_happens() {
     explore_all("P5");
 }
 
+#[test]
+fn an_exchange_with_an_affidavit_is_weakly_fair_whatever_happens() {
+    explore_all("P6");
+}
+
 /// Without a countermeasure the attack behind it is found, as a story; with it `explore` finds nothing.
 #[test]
 fn every_countermeasure_for_money_is_needed() {
     let tried: BTreeSet<_> = ATTACKS.iter().map(|(weakness, _, _)| *weakness).collect();
-    assert!(only::OF_MONEY.iter().all(|it| tried.contains(it)), "one that no attack shows to be needed");
+    let shown = |it| tried.contains(it) || pairs::NEEDED.contains(it);
+    assert!(only::OF_MONEY.iter().all(shown), "one that no attack shows to be needed");
     let mut missed = Vec::new();
     for (weakness, name, law) in ATTACKS {
         let run = RUNS.iter().find(|run| run.name == name).expect("a search of runs.rs");
@@ -135,6 +144,29 @@ fn every_countermeasure_for_money_is_needed() {
         }
     }
     assert!(missed.is_empty(), "no attack found:\n{}", missed.join("\n"));
+}
+
+/// F9, S10 to S13, K2, K3, K8, K9: every kind of exchange beside another of its kind and of the next, roles as they are and swapped.
+#[test]
+fn what_is_said_in_one_exchange_means_nothing_in_another() {
+    let next = pairs::kinds().cycle().skip(1);
+    for (kind, next) in pairs::kinds().zip(next) {
+        for (other, swapped) in [(kind, false), (kind, true), (next, false), (next, true)] {
+            let taken = pairs::taken(kind, other, swapped);
+            assert!(taken.is_empty(), "{kind:?}, then {other:?}, swapped {swapped}:\n{}", taken.join("\n"));
+        }
+    }
+}
+
+/// Without what keeps two exchanges apart, something of one is taken in the other.
+#[test]
+fn every_countermeasure_against_another_exchange_is_needed() {
+    for weakness in pairs::NEEDED {
+        let taken = |kind| within(Some(weakness), || pairs::taken(kind, kind, false));
+        let found = pairs::kinds().map(|kind| (kind, taken(kind))).find(|(_, taken)| !taken.is_empty());
+        let (kind, taken) = found.unwrap_or_else(|| panic!("no attack found: {weakness:?}"));
+        println!("\nwithout {weakness:?}, of one exchange ({kind:?}) in another:\n  {}", taken.join("\n  "));
+    }
 }
 
 /// A number as the specification writes it.
@@ -160,14 +192,19 @@ fn the_specification_says_what_the_model_of_money_found() {
         let runs = RUNS.iter().filter(|run| run.name.starts_with(protocol));
         spaced(runs.map(|run| run.states).sum())
     };
-    has(&format!("| states | {} |", ["P2", "P3", "P4", "P5"].map(of).join(" | ")));
+    has(&format!("| states | {} |", ["P2", "P3", "P4", "P5", "P6"].map(of).join(" | ")));
     for law in laws::ALWAYS {
-        has(&format!("| {law} | holds | holds | holds | holds |"));
+        let of_p6 = if law == laws::FAIR { "second sender" } else { "holds" };
+        has(&format!("| {law} | holds | holds | holds | holds | {of_p6} |"));
     }
     for (weakness, name, law) in ATTACKS {
         let (start, end) = (format!("| {weakness:?} | "), format!(" | {name} | {law} |"));
         let found = rows.iter().any(|row| row.starts_with(&start) && row.ends_with(&end));
         assert!(found, "SPEC.md section 12 has no row {start}…{end}");
+    }
+    for weakness in pairs::NEEDED {
+        let start = format!("| {weakness:?} | ");
+        assert!(rows.iter().any(|row| row.starts_with(&start)), "SPEC.md section 12 has no row {start}…");
     }
     // What is said to hold is what every search asks.
     let search = Search::new((RUNS[0].setup)());

@@ -364,21 +364,29 @@ async fn an_affidavit_says_what_was_there() {
     let early = alone.file(engine, Originator, Action::Resolve).await;
     assert_eq!(early, Err(EngineError::Refused(Refused::AffidavitTooEarly { complain_by })));
     let abort = alone.file(engine, Responder, Action::Abort).await;
-    assert_eq!(abort, Err(EngineError::Refused(Refused::AbortNotAllowed)), "F2");
+    assert_eq!(abort, Err(EngineError::Refused(Refused::AbortTooEarly { complain_by })), "F2");
     for role in Role::BOTH {
         both.file(engine, role, Action::Deposit).await.unwrap();
     }
     let given = both.file(engine, Responder, Action::Resolve).await.unwrap();
     assert!(matches!(verdict(&given).ruling, Ruling::Replaced(list) if list.len() == 2));
+    // Never asked about by who deposited; who waits for its item has the end all the same.
+    let left = Exchange::new(Kind::P6, 18);
+    left.file(engine, Originator, Action::Deposit).await.unwrap();
     let aborted = nobody.file(engine, Originator, Action::Abort).await.unwrap();
     assert_eq!((verdict(&aborted).ruling, verdict(&aborted).rule.as_str()), (Ruling::Aborted, "R-427"));
     world.clock.set(complain_by);
     let affidavit = alone.file(engine, Originator, Action::Resolve).await.unwrap();
     assert_eq!(verdict(&affidavit).ruling, Ruling::Affidavit(vec![Originator]));
     assert_eq!(alone.file(engine, Responder, Action::Query).await.unwrap().statement, affidavit.statement);
+    let over = left.file(engine, Responder, Action::Abort).await.unwrap();
+    assert_eq!(
+        (verdict(&over).ruling, verdict(&over).requested_by),
+        (Ruling::Affidavit(vec![Originator]), Responder)
+    );
     let fetched = engine.file(alone.case(Responder, Action::Fetch), Held::default()).await;
     assert_eq!(fetched, Err(EngineError::Refused(Refused::DepositNotReleased)), "nothing for nothing");
-    assert_eq!(engine.counters().affidavits, 1);
+    assert_eq!(engine.counters().affidavits, 2);
     end(world).await;
     clean(&place.open());
 }

@@ -430,8 +430,8 @@ fn filing(record: &Record, identity: &Identity, action: Action) -> Filing {
     }
 }
 
-/// The agreement that the verdict in the record names, and the peer's escrow that was opened for it. In P3 it is the one
-/// of the deposit, whichever acceptance the request came with.
+/// The agreement that the verdict in the record names, and the peer's escrow that was opened for it. In P3 and P6 it is the one
+/// of the deposit, whichever acceptance the request came with.
 fn ruled_agreement(record: &Record) -> Option<(AgreementId, Option<Escrow>)> {
     let peer = record.session.role().peer();
     record.receipts.iter().find_map(|receipt| {

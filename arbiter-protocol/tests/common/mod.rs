@@ -20,7 +20,8 @@ use arbiter_protocol::exchange::item::{Description, DetachedSignature, Informati
 use arbiter_protocol::exchange::kind::Unfit;
 use arbiter_protocol::exchange::kind::content::{ContentCheck, FitContent};
 use arbiter_protocol::exchange::kind::detached::{Escrowed, Place};
-use arbiter_protocol::exchange::selection::{ByRole, Role};
+use arbiter_protocol::exchange::property::Properties;
+use arbiter_protocol::exchange::selection::{ByRole, Role, select, select_affidavit};
 use arbiter_protocol::ids::{AgreementId, Digest, ExchangeId, LeafIndex, PublicKey};
 use arbiter_protocol::message::agreement::{
     Acceptance, Agreement, ArbiterIdentity, EscrowTerms, Offer, Party,
@@ -63,7 +64,9 @@ pub enum Kind {
     P2ResponderFirstEscrow,
     /// The originator pays at once, the responder gives a signature.
     P2Payment,
-    /// The same with a detached signature.
+    /// The same, the other way round.
+    P2ResponderPays,
+    /// The first of these with a detached signature.
     P2PaymentEscrow,
     /// The originator pays with a hold, the responder gives a file.
     P3OriginatorPays,
@@ -75,6 +78,22 @@ pub enum Kind {
     P4,
     /// Both give a file.
     P5,
+    /// Money at once for a file; what is seen and what can be sent again.
+    P6PaidForFile,
+    /// The same, the other way round.
+    P6FileForPaid,
+    /// Money at once for money at once.
+    P6Payments,
+    /// The originator gives a file, the responder a signature that nothing can replace.
+    P6FileForWord,
+    /// The other way round, so the responder sends first.
+    P6WordForFile,
+    /// The originator gives such a signature, the responder pays at once, and first.
+    P6WordForPaid,
+    /// A signature that could be replaced for held money that is called revocable and nothing else: neither is seen.
+    P6SignatureForHeld,
+    /// The other way round.
+    P6HeldForSignature,
 }
 
 impl Kind {
@@ -91,8 +110,9 @@ impl Kind {
     pub const ESCROW: [Self; 4] =
         [Self::P1Escrow, Self::P1Mixed, Self::P2OriginatorFirstEscrow, Self::P2ResponderFirstEscrow];
     /// Money, and what came with it.
-    pub const MONEY: [Self; 7] = [
+    pub const MONEY: [Self; 8] = [
         Self::P2Payment,
+        Self::P2ResponderPays,
         Self::P2PaymentEscrow,
         Self::P3OriginatorPays,
         Self::P3ResponderPays,
@@ -100,12 +120,30 @@ impl Kind {
         Self::P4,
         Self::P5,
     ];
+    /// Weakly fair, and asked for by name.
+    pub const AFFIDAVIT: [Self; 8] = [
+        Self::P6PaidForFile,
+        Self::P6FileForPaid,
+        Self::P6Payments,
+        Self::P6FileForWord,
+        Self::P6WordForFile,
+        Self::P6WordForPaid,
+        Self::P6SignatureForHeld,
+        Self::P6HeldForSignature,
+    ];
     /// Nothing in escrow.
     pub const PLAIN: [Self; 3] = [Self::P1, Self::P2OriginatorFirst, Self::P2ResponderFirst];
 
     pub fn first(self) -> Role {
-        let responder =
-            matches!(self, Self::P2ResponderFirst | Self::P2ResponderFirstEscrow | Self::P3ResponderPays);
+        let responder = matches!(
+            self,
+            Self::P2ResponderFirst
+                | Self::P2ResponderFirstEscrow
+                | Self::P2ResponderPays
+                | Self::P3ResponderPays
+                | Self::P6WordForFile
+                | Self::P6WordForPaid
+        );
         if responder { Role::Responder } else { Role::Originator }
     }
 
@@ -117,11 +155,17 @@ impl Kind {
         matches!(self, Self::P3OriginatorPays | Self::P3ResponderPays | Self::P3Payments)
     }
 
+    pub fn is_p6(self) -> bool {
+        Self::AFFIDAVIT.contains(&self)
+    }
+
     /// Whether the item of `role` can be given to the arbiter for the peer.
     pub fn is_depositable(self, role: Role) -> bool {
         match self {
             Self::P1 | Self::P1Escrow | Self::P1Mixed | Self::P4 => false,
-            Self::P5 => true,
+            Self::P5 | Self::P6PaidForFile | Self::P6FileForPaid | Self::P6Payments => true,
+            Self::P6FileForWord | Self::P6HeldForSignature => role == Role::Originator,
+            Self::P6WordForFile | Self::P6WordForPaid | Self::P6SignatureForHeld => role == Role::Responder,
             _ if self.is_p3() => role != self.first(),
             _ => role == self.first(),
         }
@@ -137,11 +181,16 @@ impl Kind {
                 role != self.first()
             }
             Self::P2Payment
+            | Self::P2ResponderPays
             | Self::P3OriginatorPays
             | Self::P3ResponderPays
             | Self::P3Payments
             | Self::P4
             | Self::P5 => false,
+            _ => {
+                debug_assert!(self.is_p6());
+                false
+            }
         }
     }
 
@@ -222,6 +271,7 @@ impl Cast {
             Kind::P2ResponderFirst => (signature("Receipt"), information()),
             Kind::P2ResponderFirstEscrow => (detached("Receipt", Role::Originator), information()),
             Kind::P2Payment => (money::paid(Role::Originator, None), signature("Receipt")),
+            Kind::P2ResponderPays => (signature("Receipt"), money::paid(Role::Responder, None)),
             Kind::P2PaymentEscrow => {
                 (money::paid(Role::Originator, None), detached("Receipt", Role::Responder))
             }
@@ -233,14 +283,19 @@ impl Cast {
             ),
             Kind::P4 => (money::only_revocable(Role::Originator), money::only_revocable(Role::Responder)),
             Kind::P5 => (information(), Item::new(Description::Information(described(OTHER_CONTENT)))),
+            Kind::P6PaidForFile => (money::paid(Role::Originator, None), information()),
+            Kind::P6FileForPaid => (information(), money::paid(Role::Responder, None)),
+            Kind::P6Payments => (money::paid(Role::Originator, None), money::paid(Role::Responder, None)),
+            Kind::P6FileForWord => (information(), word("Receipt")),
+            Kind::P6WordForFile => (word("Receipt"), information()),
+            Kind::P6WordForPaid => (word("Receipt"), money::paid(Role::Responder, None)),
+            Kind::P6SignatureForHeld => (signature("Receipt"), money::only_revocable(Role::Responder)),
+            Kind::P6HeldForSignature => (money::only_revocable(Role::Originator), signature("Receipt")),
         };
         let in_escrow = Role::BOTH.into_iter().any(|role| kind.is_detached(role));
         let escrow = in_escrow.then(|| self.escrow_terms(until(kind)));
-        let selection = arbiter_protocol::exchange::selection::select(
-            &originator_item.properties,
-            &responder_item.properties,
-        )
-        .unwrap();
+        let select = if kind.is_p6() { select_affidavit } else { select };
+        let selection = select(&originator_item.properties, &responder_item.properties).unwrap();
         Offer {
             nonce: [nonce; 32],
             originator: party(&self.originator, 11, "Ada"),
@@ -413,6 +468,11 @@ pub fn signature(title: &str) -> Item {
         text: "One file for one receipt.".to_owned(),
         subject: described(CONTENT),
     }))
+}
+
+/// A signature that the parties agree nothing can stand for.
+pub fn word(title: &str) -> Item {
+    Item { properties: Properties::new([]), ..signature(title) }
 }
 
 /// A detached signature by `signer`, on the same text about the same file.

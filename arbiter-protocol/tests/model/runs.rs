@@ -98,11 +98,13 @@ pub const TWO: [Run; 5] = [
 
 /// Without which countermeasure which search finds which law broken. The same search with it finds nothing: it is one of
 /// those above.
-pub const ATTACKS: [(Countermeasure, &str, &str); 20] = [
+pub const ATTACKS: [(Countermeasure, &str, &str); 22] = [
+    (AbortOnlyAfterTheDeadline, "P1, responder", laws::FAIR),
     (AbortOnlyAfterTheDeadline, "P2 O first, responder", laws::FAIR),
     (AbortByTheOriginator, "P1, responder", laws::TIMELY),
     (AgreementInTransfer, "P1, responder", laws::BOUND),
     (AnswerForThisRequest, "P1 and P1, Bob", laws::FAIR),
+    (DepositBeforeComplaint, "P2 O first, originator", laws::TIMELY),
     (EscrowCheck, "P1 escrow, responder", laws::FAIR),
     (EscrowContext, "P1 escrow, responder", laws::FAIR),
     (EscrowKeyEnds, "P1 escrow, responder", laws::ENTITLED),

@@ -32,6 +32,7 @@ pub const F13: u8 = 8;
 pub const F16: u8 = 16;
 
 pub const FAIR: &str = "F1 fair";
+pub const WEAKLY_FAIR: &str = "F2 weakly fair";
 pub const TIMELY: &str = "F4 timely";
 pub const ONE_VERDICT: &str = "F5 one verdict";
 pub const SAME_ANSWER: &str = "F6 same answer";
@@ -40,13 +41,19 @@ pub const BOUND: &str = "F9 bound";
 pub const NOT_FRAMED: &str = "F13 not framed";
 pub const RELEASED: &str = "F16 released to whom it is for";
 /// The safety properties, in the order of the table in `SPEC.md`.
-pub const ALWAYS: [&str; 8] = [FAIR, TIMELY, ONE_VERDICT, SAME_ANSWER, ENTITLED, BOUND, NOT_FRAMED, RELEASED];
+pub const ALWAYS: [&str; 9] =
+    [FAIR, WEAKLY_FAIR, TIMELY, ONE_VERDICT, SAME_ANSWER, ENTITLED, BOUND, NOT_FRAMED, RELEASED];
+pub const ONLY_WEAK: &str = "P6 is weak: the first sender has given, and has an affidavit only";
+pub const DECIDES: &str = "K5 the cheater can show that it decides";
 pub const SILENT: &str = "F3 both complete and the arbiter knows nothing";
 
 pub fn properties(search: &Search) -> Vec<Property<Search>> {
     let mut list = vec![
         Property::always(FAIR, |search: &Search, world: &World| {
-            search.honest().all(|person| is_fair(search, world, person))
+            search.honest().filter(|it| is_promised(search, *it)).all(|it| is_fair(search, world, it))
+        }),
+        Property::always(WEAKLY_FAIR, |search: &Search, world: &World| {
+            search.honest().all(|person| ends_well(search, world, person))
         }),
         Property::always(TIMELY, |search: &Search, world: &World| {
             search.honest().all(|person| search.exits.from(search, world, person).is_some())
@@ -73,11 +80,12 @@ pub fn properties(search: &Search) -> Vec<Property<Search>> {
                 (0, Outcome::Completed) => ended::<0, 0>,
                 (0, Outcome::Aborted) => ended::<0, 1>,
                 (0, Outcome::Resolved) => ended::<0, 2>,
+                (0, Outcome::Affidavit) => ended::<0, 3>,
                 (_, Outcome::Completed) => ended::<1, 0>,
                 (_, Outcome::Aborted) => ended::<1, 1>,
                 (_, Outcome::Resolved) => ended::<1, 2>,
                 (_, Outcome::Abandoned) => unreachable!("nobody gives for nothing in this world"),
-                (_, Outcome::Affidavit) => unreachable!("P6 is not modelled"),
+                (_, Outcome::Affidavit) => ended::<1, 3>,
             };
             list.push(Property::sometimes(name, reached));
         }
@@ -88,26 +96,57 @@ pub fn properties(search: &Search) -> Vec<Property<Search>> {
             world.durable == 0 && world.sides.iter().all(|it| it.asked == 0) && search.honest().all(done)
         }));
     }
+    if let Some(cheater) = search.setup().cheater {
+        list.push(if can_decide(search, cheater) {
+            Property::sometimes(DECIDES, decides)
+        } else {
+            Property::always(DECIDES, |search, world| !decides(search, world))
+        });
+    }
+    let first = search.stage.first();
+    if !is_promised(search, first) && search.setup().honest(first) {
+        list.push(Property::sometimes(ONLY_WEAK, |search: &Search, world: &World| {
+            let first = search.stage.first();
+            ends_well(search, world, first) && !is_fair(search, world, first)
+        }));
+    }
     list
+}
+
+/// Whether F1 is promised to a party: to all but the first sender of P6.
+fn is_promised(search: &Search, person: usize) -> bool {
+    search.stage.protocol() != Protocol::Affidavit || search.stage.first() != person
 }
 
 /// How a party can end: what the protocol has no way to end in is not in the list, and is asserted never to happen.
 fn endings(search: &Search) -> Vec<(usize, &'static str, Outcome)> {
     let names = [
-        ["the originator completes", "the originator aborts", "the originator resolves"],
-        ["the responder completes", "the responder aborts", "the responder resolves"],
+        [
+            "the originator completes",
+            "the originator aborts",
+            "the originator resolves",
+            "the originator has an affidavit",
+        ],
+        [
+            "the responder completes",
+            "the responder aborts",
+            "the responder resolves",
+            "the responder has an affidavit",
+        ],
     ];
-    let outcomes = [Outcome::Completed, Outcome::Aborted, Outcome::Resolved];
-    let all = (0..2).flat_map(|person| (0..3).map(move |index| (person, index)));
-    all.filter(|(person, index)| can_end(search, *person, outcomes[*index]))
-        .map(|(person, index)| (person, names[person][index], outcomes[index]))
+    let all = (0..2).flat_map(|person| (0..OUTCOMES.len()).map(move |index| (person, index)));
+    all.filter(|(person, index)| can_end(search, *person, OUTCOMES[*index]))
+        .map(|(person, index)| (person, names[person][index], OUTCOMES[index]))
         .collect()
 }
+
+const OUTCOMES: [Outcome; 4] = [Outcome::Completed, Outcome::Aborted, Outcome::Resolved, Outcome::Affidavit];
 
 fn can_end(search: &Search, person: usize, outcome: Outcome) -> bool {
     let first = search.stage.first() == person;
     match (search.stage.protocol(), outcome) {
-        (_, Outcome::Abandoned | Outcome::Affidavit) => false,
+        (_, Outcome::Abandoned) => false,
+        (protocol, Outcome::Affidavit) => protocol == Protocol::Affidavit,
         (_, Outcome::Aborted) => true,
         // nothing is paid.
         _ if search.setup().short && search.setup().weakness.is_none() => false,
@@ -117,15 +156,19 @@ fn can_end(search: &Search, person: usize, outcome: Outcome) -> bool {
         (protocol, Outcome::Resolved) => match protocol {
             Protocol::RevokeOnSilence => first,
             Protocol::MutualRollback => false,
+            // Who waits for the first item deposits nothing; so only a peer that need not have can have both given out.
+            Protocol::Affidavit => {
+                let both = Role::BOTH.into_iter().all(|role| search.setup().kind.is_depositable(role));
+                first && both && search.setup().cheater.is_some()
+            }
             _ => true,
         },
     }
 }
 
-/// Whether a person ended so; `OUTCOME` 0 completed, 1 aborted, 2 resolved.
+/// Whether a person ended so; `OUTCOME` is the place in `OUTCOMES`.
 fn ended<const PERSON: usize, const OUTCOME: usize>(search: &Search, world: &World) -> bool {
-    let outcome = [Outcome::Completed, Outcome::Aborted, Outcome::Resolved][OUTCOME];
-    search.phase(world, PERSON) == Some(Phase::Done(outcome))
+    search.phase(world, PERSON) == Some(Phase::Done(OUTCOMES[OUTCOME]))
 }
 
 /// What a verdict says, in short: whose items it gives out, and whose payments it takes back.
@@ -133,13 +176,18 @@ fn ended<const PERSON: usize, const OUTCOME: usize>(search: &Search, world: &Wor
 struct Says {
     replaces: [bool; 2],
     revokes: [bool; 2],
+    /// Of an affidavit: whose items were there.
+    performed: Option<[bool; 2]>,
 }
 
 impl Says {
     fn of(ruling: &Ruling) -> Self {
         let mut says = Self::default();
         match ruling {
-            Ruling::Aborted | Ruling::Affidavit(_) => {}
+            Ruling::Aborted => {}
+            Ruling::Affidavit(roles) => {
+                says.performed = Some(Role::BOTH.map(|role| roles.contains(&role)));
+            }
             Ruling::Replaced(list) => list.iter().for_each(|it| says.replaces[person(it.role)] = true),
             Ruling::Revoked(roles) => roles.iter().for_each(|role| says.revokes[person(*role)] = true),
         }
@@ -203,12 +251,35 @@ pub fn is_fair(search: &Search, world: &World, person: usize) -> bool {
         (false, Outcome::Resolved) => replaced(peer),
         (false, Outcome::Abandoned | Outcome::Aborted | Outcome::Affidavit) => false,
     };
-    let token = rulings.iter().flatten().any(|it| !it.gives_out());
+    let token = rulings.iter().flatten().any(|it| !it.gives_out() && it.performed.is_none());
+    let affidavit = rulings.iter().flatten().any(|it| it.performed.is_some());
     match outcome {
-        Outcome::Abandoned | Outcome::Affidavit => false,
+        Outcome::Abandoned => false,
+        Outcome::Affidavit => affidavit && (has || !gave),
         Outcome::Aborted => token && (has || !gave),
         // What ended as completed or resolved without an item is no end at all, whatever was given.
         Outcome::Completed | Outcome::Resolved => has,
+    }
+}
+
+/// F2: a party that has ended so that it is no end at all, or that gave and has neither the item nor what P6 promises for it:
+/// an affidavit that it had given and the peer had not. Promised to a first sender whose item can be deposited; who gives
+/// something else agrees to get no more than an end.
+pub fn ends_well(search: &Search, world: &World, person: usize) -> bool {
+    if is_promised(search, person) || is_fair(search, world, person) {
+        return is_fair(search, world, person);
+    }
+    let side = &world.sides[person];
+    let Some(Phase::Done(outcome)) = search.phase(world, person) else { return true };
+    let rulings = [says(search, search.ruled(world)), says(search, world.shown)];
+    let mut ends = rulings.iter().flatten().map(|it| (it.performed, it.gives_out()));
+    let only_it = Some([person == 0, person == 1]);
+    let claim = search.setup().kind.is_depositable(role(person)) && side.left & ITEM != 0;
+    match outcome {
+        Outcome::Affidavit if claim => ends.any(|(performed, _)| performed == only_it),
+        Outcome::Affidavit => ends.any(|(performed, _)| performed.is_some()),
+        Outcome::Aborted => !claim && ends.any(|end| end == (None, false)),
+        Outcome::Completed | Outcome::Resolved => false,
     }
 }
 
@@ -245,7 +316,14 @@ pub fn committed(search: &Search, world: &mut World, next: u16, batch: &[(u16, u
     let asked = world.sides[speaker].asked & bit(key.action, key.agreement) != 0;
     let said = !search.setup().honest(speaker) || asked;
     let says = Says::of(&verdict.ruling);
-    if !said || (0..2).any(|person| says.replaces[person] && !signed(person)) {
+    let performed = says.performed.unwrap_or_default();
+    let gave = |person: usize| {
+        let agreement = search.agreement(world, person);
+        !search.setup().honest(person) || world.sides[person].asked & bit(Action::Deposit, agreement) != 0
+    };
+    let invented =
+        |person| (says.replaces[person] && !signed(person)) || (performed[person] && !gave(person));
+    if !said || (0..2).any(invented) {
         world.broken |= F13;
     }
 }
@@ -282,6 +360,15 @@ fn is_entitled(search: &Search, key: &CallKey, verdict: &Verdict, deposits: [Opt
             (Protocol::BothDeposited, Action::Resolve) => {
                 gives_out([true; 2]) && agreed && deposits == [key.agreement; 2]
             }
+            (Protocol::Affidavit, Action::Abort) if deposits == [None; 2] => {
+                nothing && (is_first || !in_time)
+            }
+            (Protocol::Affidavit, Action::Abort | Action::Resolve) => {
+                let here = deposits.map(|it| it.is_some());
+                let attests = says == Says { performed: Some(here), ..Says::default() };
+                let due = if here == [true; 2] { gives_out(here) } else { attests && !in_time };
+                due && (if key.action == Action::Abort { !in_time } else { agreed })
+            }
             _ => false,
         }
 }
@@ -315,6 +402,9 @@ pub fn shown(search: &Search, world: &mut World, key: &CallKey, reply: Reply, du
 }
 
 type Place = (Side, [Stand; 2], u8, u16, u16, u8, u8, usize);
+
+/// Whether a cheater decides, where it was asked before: what is durable, when, what was paid, and what the peer has said.
+pub type Choices = Mutex<HashMap<(u16, u8, [Stand; 2], u8, u16), bool>>;
 
 /// F4. How many instants a party must wait from a state on until it has ended, if it can.
 #[derive(Default)]
@@ -380,7 +470,7 @@ fn exit(search: &Search, mut world: World, person: usize) -> Option<u8> {
         }
         let Some(phase) = search.phase(&world, person) else { return Some(0) };
         if let Phase::Done(_) = phase {
-            return is_fair(search, &world, person).then_some(world.now - started);
+            return ends_well(search, &world, person).then_some(world.now - started);
         }
         let before = world.clone();
         let moved = |now: &World, before: &World, seen: &[u16]| {
@@ -439,4 +529,50 @@ fn ask_arbiter(search: &Search, world: &mut World, person: usize, action: Action
         let _ = search.apply(world, Act::Commit);
         let _ = search.apply(world, Act::Reply);
     }
+}
+
+/// Whether section 12.1 says that this cheater can decide alone.
+fn can_decide(search: &Search, cheater: usize) -> bool {
+    match search.stage.protocol() {
+        Protocol::ContractSigning | Protocol::BothDeposited => true,
+        Protocol::VerifyThenGenerate => search.stage.first() == cheater,
+        Protocol::RevokeOnSilence => !search.setup().short,
+        Protocol::MutualRollback | Protocol::Affidavit => false,
+    }
+}
+
+/// K5: the cheater holds the other's signed commitment, and one request of it brings about either end: one verdict that gives out,
+/// or a deposit after which the other's money cannot go back any more; and one that gives nothing, or takes it back.
+fn decides(search: &Search, world: &World) -> bool {
+    let Some(cheater) = search.setup().cheater else { return false };
+    let peer = world.sides[1 - cheater];
+    if peer.left & (OFFER | ACCEPTANCE) == 0 || search.ruled(world) != 0 {
+        return false;
+    }
+    let place = (world.durable, search.arbiters_instant(world), world.ledger, peer.left, peer.session);
+    if let Some(known) = search.choices.lock().unwrap().get(&place) {
+        return *known;
+    }
+    let can_file = |index: &&u16| search.can_file(world, &search.stage.calls[usize::from(**index)].key);
+    let ends = search.stage.cheats.iter().filter(can_file).filter_map(|index| {
+        let plan = within(search.setup().weakness, || search.plan(world.durable, &[(*index, place.1)]));
+        end_after(search, &World { durable: plan.next, ..world.clone() }, cheater)
+    });
+    let ends: Vec<_> = ends.collect();
+    let both = ends.contains(&true) && ends.contains(&false);
+    search.choices.lock().unwrap().insert(place, both);
+    both
+}
+
+/// Whether what is durable gives out (true) or gives nothing (false), if it is an end.
+fn end_after(search: &Search, world: &World, cheater: usize) -> Option<bool> {
+    if let Some(says) = says(search, search.ruled(world)) {
+        return Some(says.gives_out());
+    }
+    let tables = search.tables.lock().unwrap();
+    let deposited = tables.deposits(world.durable, &search.stage).of(role(cheater)).is_some();
+    let paid = matches!(world.ledger[1 - cheater], Stand::Reserved | Stand::Posted);
+    let second = search.stage.first() != cheater;
+    let bound = search.stage.protocol() == Protocol::RevokeOnSilence && second && deposited && paid;
+    bound.then_some(true)
 }

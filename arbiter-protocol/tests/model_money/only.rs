@@ -2,10 +2,15 @@
 
 use arbiter_protocol::weaken::Countermeasure::{self, *};
 
-pub const OF_MONEY: [Countermeasure; 8] = [
+pub const OF_MONEY: [Countermeasure; 13] = [
+    AffidavitAtTheDeadline,
+    AffidavitForWhoAborts,
     BothBeforeGivingOut,
+    DepositBlocksAbort,
     DepositBlocksRevocation,
+    EveryDepositCounts,
     PayerPostsAll,
+    PaymentForThisExchange,
     RevokeOnlyAfterSendBy,
     RollBackBoth,
     RollBackInTime,

@@ -53,7 +53,9 @@ pub fn instants(kind: Kind, short: bool) -> Vec<Instant> {
             [&before[..], &FROM_COMPLAIN_BY, &HOLDS_END].concat()
         }
         _ if kind.is_p3() => [&AROUND_SEND_BY[..], &FROM_COMPLAIN_BY, &HOLDS_END].concat(),
-        Kind::P4 => [&BEFORE_COMPLAIN_BY[..], &FROM_COMPLAIN_BY, &HOLDS_END].concat(),
+        Kind::P4 | Kind::P6SignatureForHeld | Kind::P6HeldForSignature => {
+            [&BEFORE_COMPLAIN_BY[..], &FROM_COMPLAIN_BY, &HOLDS_END].concat()
+        }
         // No claim depends on the last moment.
         Kind::P5 => [&BEFORE_COMPLAIN_BY[..3], &FROM_COMPLAIN_BY].concat(),
         _ => [&BEFORE_COMPLAIN_BY[..], &FROM_COMPLAIN_BY].concat(),

@@ -117,12 +117,18 @@ pub struct Search {
     pub stage: Stage,
     pub tables: Mutex<Tables>,
     pub exits: laws::Exits,
+    pub choices: laws::Choices,
 }
 
 impl Search {
     pub fn new(setup: Setup) -> Self {
         let stage = within(setup.weakness, || Stage::new(setup.clone()));
-        Self { stage, tables: Mutex::new(Tables::new()), exits: laws::Exits::default() }
+        Self {
+            stage,
+            tables: Mutex::new(Tables::new()),
+            exits: laws::Exits::default(),
+            choices: laws::Choices::default(),
+        }
     }
 
     pub fn setup(&self) -> &Setup {
@@ -305,11 +311,11 @@ impl Search {
         let by = match self.stage.protocol() {
             Protocol::RevokeOnSilence => self.stage.offer.send_by,
             Protocol::VerifyThenGenerate if !first => None,
-            Protocol::Affidavit
-            | Protocol::BothDeposited
-            | Protocol::ContractSigning
-            | Protocol::Transfer => None,
-            Protocol::VerifyThenGenerate | Protocol::MutualRollback => self.stage.offer.complain_by,
+            Protocol::Affidavit if !first => None,
+            Protocol::ContractSigning | Protocol::BothDeposited | Protocol::Transfer => None,
+            Protocol::Affidavit | Protocol::VerifyThenGenerate | Protocol::MutualRollback => {
+                self.stage.offer.complain_by
+            }
         };
         by.map(|it| it.0)
     }
@@ -523,6 +529,12 @@ impl Search {
                 is(offer.send_by) && !deposited
             }
             (Protocol::MutualRollback, _) => is(offer.complain_by) && phase != Some(Phase::Settling),
+            (Protocol::Affidavit, true) => {
+                let deposited = tables.deposits(world.durable, &self.stage).of(role(person)).is_some();
+                let pursued = phase != Some(Phase::Asking(Ask::Resolve)); // A2 is about requests that are sent again.
+                let claim = self.setup().kind.is_depositable(role(person)) && pursued;
+                is(offer.complain_by) && claim && !deposited
+            }
             _ => false,
         };
         let done = matches!(phase, Some(Phase::Done(_)));

@@ -92,6 +92,7 @@ fn abort(case: &Case, known: Known<'_>, now: UnixMillis) -> Result<Found, Refuse
         {
             aborted("R-403")
         }
+        Protocol::ContractSigning if off(Countermeasure::AbortOnlyAfterTheDeadline) => aborted("R-403"),
         // Nothing can be generated any more: now the responder, too, may have the end in writing.
         Protocol::ContractSigning => match &offer.escrow {
             Some(terms) if now >= terms.epoch.until => aborted("R-403"),
@@ -117,16 +118,24 @@ fn abort(case: &Case, known: Known<'_>, now: UnixMillis) -> Result<Found, Refuse
         Protocol::MutualRollback if in_time(case, now).is_err() => aborted("R-422"),
         Protocol::MutualRollback => roll_back(case, now),
         Protocol::BothDeposited => aborted("R-419"),
-        // The second sender's abort must not keep the first from an affidavit.
-        Protocol::Affidavit if known.attestations.iter().any(|(_, it)| it.is_some()) => {
-            Err(Refused::AbortNotAllowed)
-        }
-        Protocol::Affidavit if case.is_first_sender() => aborted("R-427"),
-        Protocol::Affidavit => match offer.complain_by {
-            Some(complain_by) if now < complain_by => Err(Refused::AbortTooEarly { complain_by }),
-            _ => aborted("R-427"),
-        },
+        Protocol::Affidavit => abort_or_attest(case, known, now),
         Protocol::Transfer => Err(Refused::AbortNotAllowed),
+    }
+}
+
+/// an abort must not keep the peer from an affidavit, and who has nothing to lose must not wait for it for ever.
+fn abort_or_attest(case: &Case, known: Known<'_>, now: UnixMillis) -> Result<Found, Refused> {
+    let deposited = known.attestations.iter().any(|(_, it)| it.is_some());
+    let deposited = deposited && !off(Countermeasure::DepositBlocksAbort);
+    let waits = deposited || !case.is_first_sender();
+    let early = case.offer().complain_by.filter(|by| now < *by && waits);
+    match early {
+        Some(complain_by) if deposited || !off(Countermeasure::AbortOnlyAfterTheDeadline) => {
+            Err(Refused::AbortTooEarly { complain_by })
+        }
+        _ if deposited && off(Countermeasure::AffidavitForWhoAborts) => Err(Refused::AbortNotAllowed),
+        _ if deposited => attest_what_is_here(case, known, now),
+        _ => Ok(Found::plain(case, Ruling::Aborted, "R-427")),
     }
 }
 
@@ -141,8 +150,8 @@ fn resolve(
     let (rule, attestations) = match case.offer().selection.protocol {
         Protocol::ContractSigning => ("R-404", ByRole::default()),
         Protocol::VerifyThenGenerate => ("R-406", may_complain(case, agreement, known, now)?),
-        Protocol::BothDeposited => return give_out(case, agreement, known, "R-421"),
-        Protocol::Affidavit => return attest_what_is_here(case, agreement, known, now),
+        Protocol::BothDeposited => return give_out(case, agreement, known),
+        Protocol::Affidavit => return attest_what_is_here(case, known, now),
         Protocol::MutualRollback | Protocol::RevokeOnSilence | Protocol::Transfer => {
             return Err(Refused::ResolveNotAllowed);
         }
@@ -198,47 +207,50 @@ fn roll_back(case: &Case, now: UnixMillis) -> Result<Found, Refused> {
     Ok(Found::plain(case, Ruling::Revoked(roles), "R-418"))
 }
 
-/// both items, or at the deadline an affidavit of which of them were here.
-fn attest_what_is_here(
-    case: &Case,
-    agreement: AgreementId,
-    known: Known<'_>,
-    now: UnixMillis,
-) -> Result<Found, Refused> {
-    if let Ok(both) = give_out(case, agreement, known, "R-426") {
-        return Ok(both);
+/// both items, or at the deadline an affidavit of which of them were here. Whichever acceptance a deposit rests on:
+/// the items are in the offer (attack K1). The responder alone can have signed two; so its own deposit names the agreement,
+/// which is the one that the originator opens it under.
+fn attest_what_is_here(case: &Case, known: Known<'_>, now: UnixMillis) -> Result<Found, Refused> {
+    let filed = case.agreement().map(Agreement::id);
+    let here = known.attestations;
+    let rests_on = [here.responder, here.originator].into_iter().flatten().next();
+    let agreement = rests_on.map(|(deposit, _)| deposit.agreement_id).or(filed);
+    let attestations = here.map(|_, it| it.map(|(_, digest)| digest));
+    let found = |ruling| Found { ruling, rule: "R-426", attestations, agreement };
+    let all_count = !off(Countermeasure::EveryDepositCounts);
+    let counts = |(deposit, _): (&Attestation, _)| all_count || Some(deposit.agreement_id) == filed;
+    let any = off(Countermeasure::BothBeforeGivingOut) && rests_on.is_some();
+    if any || here.iter().all(|(_, it)| it.is_some_and(counts)) {
+        return Ok(found(Ruling::Replaced(both_items(case))));
     }
-    if let Some(complain_by) = case.offer().complain_by.filter(|by| now < *by) {
-        return Err(Refused::AffidavitTooEarly { complain_by });
+    match case.offer().complain_by.filter(|by| now < *by) {
+        Some(complain_by) if !off(Countermeasure::AffidavitAtTheDeadline) => {
+            Err(Refused::AffidavitTooEarly { complain_by })
+        }
+        _ => {
+            let performed = here.iter().filter(|(_, it)| it.is_some()).map(|(role, _)| role);
+            Ok(found(Ruling::Affidavit(performed.collect())))
+        }
     }
-    let performed = Role::BOTH.into_iter().filter(|role| known.attestations.of(*role).is_some());
-    Ok(Found {
-        ruling: Ruling::Affidavit(performed.collect()),
-        rule: "R-426",
-        attestations: known.attestations.map(|_, it| it.map(|(_, digest)| digest)),
-        agreement: Some(agreement),
-    })
 }
 
-/// both items are here, under the same agreement.
-fn give_out(
-    case: &Case,
-    agreement: AgreementId,
-    known: Known<'_>,
-    rule: &'static str,
-) -> Result<Found, Refused> {
+/// both items are here, under the same agreement.
+fn give_out(case: &Case, agreement: AgreementId, known: Known<'_>) -> Result<Found, Refused> {
     let here = known.attestations.map(|_, it| it.filter(|(deposit, _)| deposit.agreement_id == agreement));
     let any = off(Countermeasure::BothBeforeGivingOut) && here.iter().any(|(_, it)| it.is_some());
     if here.iter().any(|(_, it)| it.is_none()) && !any {
         return Err(Refused::DepositRequired);
     }
-    let replaced = Role::BOTH.map(|role| Replacement { role, item: case.offer().item(role).clone() });
     Ok(Found {
-        ruling: Ruling::Replaced(replaced.to_vec()),
-        rule,
+        ruling: Ruling::Replaced(both_items(case)),
+        rule: "R-421",
         attestations: here.map(|_, it| it.map(|(_, digest)| digest)),
         agreement: Some(agreement),
     })
+}
+
+fn both_items(case: &Case) -> Vec<Replacement> {
+    Role::BOTH.map(|role| Replacement { role, item: case.offer().item(role).clone() }).to_vec()
 }
 
 /// what the verdict says about `role`'s item. A replacement is in the verdict itself; a signature
@@ -285,6 +297,7 @@ fn may_complain(
         Some((deposit, digest)) if deposit.agreement_id == agreement => {
             Ok(ByRole::only(case.request.role, digest))
         }
+        _ if off(Countermeasure::DepositBeforeComplaint) => Ok(ByRole::default()),
         _ => Err(Refused::DepositRequired),
     }
 }
