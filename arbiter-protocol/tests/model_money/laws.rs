@@ -276,6 +276,7 @@ pub fn ends_well(search: &Search, world: &World, person: usize) -> bool {
     let only_it = Some([person == 0, person == 1]);
     let claim = search.setup().kind.is_depositable(role(person)) && side.left & ITEM != 0;
     match outcome {
+        Outcome::Abandoned => false,
         Outcome::Affidavit if claim => ends.any(|(performed, _)| performed == only_it),
         Outcome::Affidavit => ends.any(|(performed, _)| performed.is_some()),
         Outcome::Aborted => !claim && ends.any(|end| end == (None, false)),
@@ -537,7 +538,7 @@ fn can_decide(search: &Search, cheater: usize) -> bool {
         Protocol::ContractSigning | Protocol::BothDeposited => true,
         Protocol::VerifyThenGenerate => search.stage.first() == cheater,
         Protocol::RevokeOnSilence => !search.setup().short,
-        Protocol::MutualRollback | Protocol::Affidavit => false,
+        Protocol::Affidavit | Protocol::MutualRollback | Protocol::Transfer => false,
     }
 }
 
