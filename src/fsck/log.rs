@@ -72,12 +72,9 @@ pub(super) fn check(
                 return reading.good;
             }
         };
-        for bytes in page {
-            if let Err(problem) = reading.leaf(store, &bytes) {
-                report.found(Some(reading.good.leaves), None, problem);
-                return reading.good;
-            }
-            reading.good.leaves = reading.good.leaves.saturating_add(1);
+        if let Err(problem) = reading.page(store, &page) {
+            report.found(Some(reading.good.leaves), None, problem);
+            return reading.good;
         }
         progress(Progress::Leaves { done: reading.good.leaves, total: head.size });
     }
@@ -128,10 +125,28 @@ impl Rehash {
     pub(crate) fn advance(&mut self, store: &dyn Store, count: usize, end: u64) -> Result<usize, Problem> {
         let left = usize::try_from(end.saturating_sub(self.size())).unwrap_or(usize::MAX);
         let page = page(store, self.size(), count.min(left))?;
-        for bytes in &page {
-            self.leaf(store, bytes)?;
+        if !self.page(store, &page) {
+            page.iter().try_for_each(|bytes| self.leaf(store, bytes))?;
         }
         Ok(page.len())
+    }
+
+    /// Takes a page of leaves at once: what they complete is read level by level, which costs a tenth of reading node by node.
+    /// If anything differs nothing is taken, and `false` is returned: then [`Rehash::leaf`] finds out where.
+    fn page(&mut self, store: &dyn Store, page: &[Vec<u8>]) -> bool {
+        let mut with = self.frontier.clone();
+        let mut levels: BTreeMap<u8, (u64, Vec<Digest>)> = BTreeMap::new();
+        for (node, hash) in page.iter().flat_map(|bytes| with.append(leaf_hash(bytes))) {
+            levels.entry(node.level).or_insert((node.index, Vec::new())).1.push(hash);
+        }
+        let stored = |level: u8, first, hashes: &[Digest]| {
+            store.hashes(level, first, hashes.len()).is_ok_and(|found| found == hashes)
+        };
+        let good = levels.iter().all(|(level, (first, hashes))| stored(*level, *first, hashes));
+        if good {
+            self.frontier = with;
+        }
+        good
     }
 
     fn leaf(&mut self, store: &dyn Store, bytes: &[u8]) -> Result<(), Problem> {
@@ -147,13 +162,29 @@ impl Rehash {
 }
 
 impl Reading<'_> {
-    fn leaf(&mut self, store: &dyn Store, bytes: &[u8]) -> Result<(), Problem> {
+    /// Checks a page of leaves up to the first fault.
+    fn page(&mut self, store: &dyn Store, page: &[Vec<u8>]) -> Result<(), Problem> {
+        // What a restore leaf must name is the tree right before it.
+        let restores =
+            page.iter().any(|bytes| bytes.split(|it| *it == b'\n').nth(2) == Some(b"event restore"));
+        let hashed = !restores && self.rehash.page(store, page);
+        for bytes in page {
+            self.leaf(store, bytes, hashed)?;
+            self.good.leaves = self.good.leaves.saturating_add(1);
+        }
+        Ok(())
+    }
+
+    fn leaf(&mut self, store: &dyn Store, bytes: &[u8], hashed: bool) -> Result<(), Problem> {
         let leaf = self.walk.read(bytes)?;
-        let restored = restore_token(self.arbiter, &self.rehash.frontier);
-        self.rehash.leaf(store, bytes)?;
+        let restored =
+            leaf.event == Event::Restore && leaf.token == restore_token(self.arbiter, &self.rehash.frontier);
+        if !hashed {
+            self.rehash.leaf(store, bytes)?;
+        }
         match leaf.event {
             Event::PolicyChange => self.good.policy = Some(leaf.token),
-            Event::Restore if leaf.token == restored => self.good.restored = true,
+            Event::Restore if restored => self.good.restored = true,
             Event::Restore => return Err(Problem::Restore),
             _ => {}
         }

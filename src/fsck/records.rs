@@ -90,7 +90,7 @@ pub(super) fn check(
         }
         Err(error) => return report.found(None, None, error.into()),
     }
-    match store.standing(usize::MAX) {
+    match store.standing(None, usize::MAX) {
         Ok(listed) if listed.iter().eq(&walk.due) => {}
         Ok(listed) => {
             report.found(None, one_that_differs(listed, &walk.due).map(|it| it.exchange), Problem::Standing);
@@ -115,13 +115,19 @@ impl Walk<'_> {
     /// Every leaf of an exchange has its statement, or the exchange was erased or is marked as lost.
     fn unclaimed(&self, lost: &BTreeMap<[u8; 16], LeafIndex>, report: &mut Report) {
         report.lost = u64::try_from(lost.len()).unwrap_or(u64::MAX);
-        for index in (1..self.good.leaves).filter(|index| !self.claimed.contains(index)) {
-            let stored = self.store.leaves(index, 1).map(|mut leaves| leaves.pop());
-            let leaf = stored.ok().flatten().and_then(|bytes| Leaf::decode(&bytes).ok());
-            let known = |leaf: &Leaf| self.good.needs_no_record(leaf) || lost.contains_key(&leaf.exchange.0);
-            if !leaf.as_ref().is_some_and(known) {
-                return report.found(Some(index), None, Problem::Unclaimed);
+        let known = |leaf: &Leaf| self.good.needs_no_record(leaf) || lost.contains_key(&leaf.exchange.0);
+        let mut next = 1u64;
+        while next < self.good.leaves {
+            // Good leaves only: a damaged one after them hides its page.
+            let left = usize::try_from(self.good.leaves.saturating_sub(next)).unwrap_or(usize::MAX);
+            let page = self.store.leaves(next, PAGE.min(left)).ok().filter(|page| !page.is_empty());
+            let Some(page) = page else { return report.found(Some(next), None, Problem::Unclaimed) };
+            for (index, bytes) in (next..).zip(&page) {
+                if !self.claimed.contains(&index) && !Leaf::decode(bytes).is_ok_and(|leaf| known(&leaf)) {
+                    return report.found(Some(index), None, Problem::Unclaimed);
+                }
             }
+            next = next.saturating_add(u64::try_from(page.len()).unwrap_or(u64::MAX));
         }
         for (exchange, leaf) in lost {
             let chain = self.good.exchanges.get(exchange);
