@@ -115,19 +115,17 @@ impl Walk<'_> {
     /// Every leaf of an exchange has its statement, or the exchange was erased or is marked as lost.
     fn unclaimed(&self, lost: &BTreeMap<[u8; 16], LeafIndex>, report: &mut Report) {
         report.lost = u64::try_from(lost.len()).unwrap_or(u64::MAX);
-        let known = |leaf: &Leaf| self.good.needs_no_record(leaf) || lost.contains_key(&leaf.exchange.0);
-        let mut next = 1u64;
-        while next < self.good.leaves {
-            // Good leaves only: a damaged one after them hides its page.
-            let left = usize::try_from(self.good.leaves.saturating_sub(next)).unwrap_or(usize::MAX);
-            let page = self.store.leaves(next, PAGE.min(left)).ok().filter(|page| !page.is_empty());
-            let Some(page) = page else { return report.found(Some(next), None, Problem::Unclaimed) };
-            for (index, bytes) in (next..).zip(&page) {
-                if !self.claimed.contains(&index) && !Leaf::decode(bytes).is_ok_and(|leaf| known(&leaf)) {
-                    return report.found(Some(index), None, Problem::Unclaimed);
-                }
+        let known = |leaf: &Leaf| self.good.is_erased(leaf) || lost.contains_key(&leaf.exchange.0);
+        let mut of_the_log = self.good.of_the_log.iter().cloned().flatten().peekable();
+        for index in 0..self.good.leaves {
+            if of_the_log.next_if_eq(&index).is_some() || self.claimed.contains(&index) {
+                continue;
             }
-            next = next.saturating_add(u64::try_from(page.len()).unwrap_or(u64::MAX));
+            let stored = self.store.leaves(index, 1).map(|mut leaves| leaves.pop());
+            let leaf = stored.ok().flatten().and_then(|bytes| Leaf::decode(&bytes).ok());
+            if !leaf.as_ref().is_some_and(known) {
+                return report.found(Some(index), None, Problem::Unclaimed);
+            }
         }
         for (exchange, leaf) in lost {
             let chain = self.good.exchanges.get(exchange);
