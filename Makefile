@@ -14,6 +14,7 @@ FILE    ?= arbiter-protocol/src/{crypto/**,evidence/**,exchange/**,message/**,ro
 CORE     = -p arbiter-protocol --cargo-arg=--lib $(addprefix --cargo-arg=--test=,\
 	decisions fuzz_corpus model receipts scenario_gaps sessions statements vectors)
 ENGINE   = -p arbiter --in-place --test-workspace=true --cargo-arg=--lib $(addprefix --cargo-arg=--test=,engine store api sim)
+BENCHES  = audit log published rulings exchange ledger trades recovery escrow
 
 .PHONY: help system build demo matrix test fmt bindings lint unit doc stories bench fuzz sim mutants install audit proto lint-proto release-graph
 
@@ -56,10 +57,12 @@ unit: build
 doc:
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(FLAGS) --no-deps
 
-bench: system ## Run the benchmarks and print their tables.
-	$(CARGO) bench $(FLAGS) --profile dev --bench audit --bench log --bench rulings --bench exchange --bench ledger --bench escrow
+bench: system ## Run the benchmarks and print their tables (docs/figures.md). BENCHES=log runs one of them.
+	$(CARGO) bench $(FLAGS) --profile dev $(addprefix --bench ,$(BENCHES))
+ifneq ($(filter escrow,$(BENCHES)),)
 	$(COMPARE)
 	$(COMPARE) --features parallel
+endif
 
 fuzz: system ## Look for inputs that break something: TARGET=envelope SECONDS=60, all without TARGET. LIST=1 lists them.
 	@fuzz/run $(if $(LIST),--list,$(or $(TARGET),all) $(SECONDS))

@@ -1,12 +1,13 @@
 //! What one more leaf costs, and whether it costs more when there are many already.
 //!
-//! Questions, for logs of growing size, each row in one run on one machine: appended leaves a second for 1 and 256 callers, each of
-//! whom waits until its leaf is durable, with the side journal; how long an inclusion proof takes; how long a start takes; how
-//! many leaves a second `fsck` and the scrub hash again. Beside it what this machine can do at all: one fsync after another, and
-//! a PostgreSQL table of rows with as many bytes, one committed insert a row, default durability, as many clients.
+//! Questions, for logs of growing size in one run: appended leaves a second for 1 and 256 callers, each of whom waits until its
+//! leaf is durable in store and side journal; processor time of a leaf; how long an inclusion proof takes; how long a start
+//! takes; how many leaves a second and core the scrub (every leaf and node hashed again) and `fsck` (everything) check, beside
+//! the bare SHA-256 of leaf and node. For the smallest and the largest size, in turns: an fsync after another, and a PostgreSQL
+//! table of rows with as many bytes, one committed insert a row, default durability, as many clients.
 //!
 //! The bound of one caller is one fsync a leaf (store and journal sync at the same time); of many it is the cores: a batch
-//! shares its fsync. `LOG_SIZES=1000,100000` chooses the sizes, the default ends at a million leaves.
+//! shares its fsync. `LOG_SIZES=1000,100000` chooses the sizes, the default ends at a million leaves; ten million need 6 GB.
 
 #![allow(
     clippy::as_conversions,
@@ -17,32 +18,37 @@
 )]
 #![allow(missing_docs, reason = "a program")]
 
-use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+mod beside;
+
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use arbiter::clock::SystemClock;
 use arbiter::engine::{Engine, Handle};
-use arbiter::fsck;
 use arbiter::keys::{Keys, Seeds};
 use arbiter::store::Store;
 use arbiter::store::journal::Journaled;
 use arbiter::store::rocks::RocksStore;
+use arbiter::{fsck, scrub};
 use arbiter_protocol::evidence::checkpoint::Origin;
+use arbiter_protocol::evidence::merkle::{leaf_hash, node_hash};
 use arbiter_protocol::ids::Digest;
 use arbiter_protocol::message::agreement::ArbiterIdentity;
 use arbiter_protocol::ruling::sequencer::Desk;
 use arbiter_protocol::time::DurationMillis;
+use beside::{Postgres, folder_bytes, fsyncs, load, median, percentile, processor};
 use zeroize::Zeroizing;
 
 /// Callers at the same time: one, and as many as the design's target names.
 const CALLERS: [usize; 2] = [1, 256];
 /// Bytes of a leaf, roughly, with its node and index entries.
 const ROW_BYTES: usize = 600;
+/// Turns of a comparison.
+const ROUNDS: usize = 7;
+/// Lets go of the log without an answer for so long: the writer's thread ends a moment after the engine.
+const A_MOMENT: Duration = Duration::from_millis(200);
 
 fn keys() -> Keys {
     let seed = |byte| Zeroizing::new([byte; 32]);
@@ -89,21 +95,46 @@ async fn append(engine: &Handle, size: u64, callers: usize) -> f64 {
 
 struct Row {
     size: u64,
-    appended: [f64; 2],
+    appended: f64,
+    /// Processor time of one appended leaf, in microseconds.
+    work: f64,
     proof: [Duration; 2],
     open: Duration,
-    hashed: f64,
+    /// Leaves a second and core.
+    scrubbed: f64,
+    checked: f64,
     bytes: f64,
 }
 
+/// What one and many callers get, each in turns with an fsync and PostgreSQL: leaves, fsyncs, inserts a second.
+struct Beside {
+    size: u64,
+    one: Vec<[f64; 3]>,
+    many: Vec<[f64; 3]>,
+}
+
 /// One size: fills up to it, then measures.
-fn measure(folder: &Path, size: u64, some: u64) -> Row {
+fn measure(folder: &Path, size: u64, some: u64, postgres: Option<&Postgres>) -> (Row, Option<Beside>) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let (engine, store) = open(folder);
     runtime.block_on(append(&engine, size, 1024));
-    let appended = CALLERS.map(|callers| {
-        let more = if callers == 1 { some / 10 } else { some };
-        runtime.block_on(append(&engine, engine.log_size() + more.max(2), callers))
+    let mut rates = Vec::new();
+    let (before, first) = (processor(), engine.log_size());
+    for _ in 0..ROUNDS {
+        let size = engine.log_size() + some;
+        rates.push(runtime.block_on(append(&engine, size, CALLERS[1])));
+    }
+    let work = (processor() - before).as_secs_f64() * 1e6 / (engine.log_size() - first) as f64;
+    let beside = postgres.map(|postgres| {
+        let turns = |callers: usize, leaves: u64| {
+            let turn = || {
+                let leaves = runtime.block_on(append(&engine, engine.log_size() + leaves, callers));
+                let inserts = postgres.inserts(ROW_BYTES, callers, 2).unwrap_or(f64::NAN);
+                [leaves, fsyncs(folder, ROW_BYTES, 200), inserts]
+            };
+            (0..ROUNDS).map(|_| turn()).collect()
+        };
+        Beside { size, one: turns(CALLERS[0], some / 20), many: turns(CALLERS[1], some) }
     });
     let now = engine.log_size();
     let mut times: Vec<_> = (0..some.min(2000))
@@ -115,91 +146,57 @@ fn measure(folder: &Path, size: u64, some: u64) -> Row {
         })
         .collect();
     times.sort();
-    let proof = [times[times.len() / 2], times[times.len() * 99 / 100]];
+    let proof = [percentile(&times, 50), percentile(&times, 99)];
     runtime.block_on(engine.stop());
     drop((engine, store));
 
+    std::thread::sleep(A_MOMENT);
     let started = Instant::now();
-    let (engine, store) = reopened(folder);
+    let (engine, store) = open(folder);
     let open = started.elapsed();
+    let per_core = |before: Duration| now as f64 / (processor() - before).as_secs_f64().max(0.01);
+    let before = processor();
+    let scrub = runtime.spawn(scrub::run(engine.clone(), u64::MAX));
+    while engine.counters().scrubbed < now {
+        assert!(engine.read_only().is_none(), "the scrub found damage");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let scrubbed = per_core(before);
+    scrub.abort();
     runtime.block_on(engine.stop());
-    let started = Instant::now();
+    let before = processor();
     let report = fsck::check(&*store, &arbiter(), None, &mut |_| {});
     assert!(report.fault.is_none(), "{:?}", report.fault);
-    let hashed = now as f64 / started.elapsed().as_secs_f64();
+    let checked = per_core(before);
     drop((engine, store));
+    std::thread::sleep(A_MOMENT);
     let bytes = folder_bytes(&folder.join("data")) as f64 / now as f64;
-    Row { size, appended, proof, open, hashed, bytes }
+    (Row { size, appended: median(rates), work, proof, open, scrubbed, checked, bytes }, beside)
 }
 
-/// The writer's thread lets go of the store a moment after it has ended.
-fn reopened(folder: &Path) -> (Handle, Arc<dyn Store>) {
-    std::thread::sleep(Duration::from_millis(200));
-    open(folder)
-}
-
-fn folder_bytes(folder: &Path) -> u64 {
-    let entries = std::fs::read_dir(folder).unwrap().map(Result::unwrap);
-    entries.map(|entry| entry.metadata().map_or(0, |about| about.len())).sum()
-}
-
-/// One fsync after another of as many bytes.
-fn fsyncs(folder: &Path, rounds: u32) -> f64 {
-    let mut file = std::fs::File::create(folder.join("fsync")).unwrap();
+/// Leaves a second and core if nothing were done but what no implementation could leave out: a hash of the leaf, one of a node.
+fn hashed(rounds: u32) -> f64 {
+    let (leaf, node) = ([b'a'; 520], Digest::of(&[b"node"]));
     let started = Instant::now();
     for _ in 0..rounds {
-        file.write_all(&[9; ROW_BYTES]).unwrap();
-        file.sync_data().unwrap();
+        std::hint::black_box(leaf_hash(std::hint::black_box(&leaf)));
+        std::hint::black_box(node_hash(std::hint::black_box(&node), &node));
     }
     f64::from(rounds) / started.elapsed().as_secs_f64()
 }
 
-/// Committed inserts a second into a PostgreSQL of its own, for each number of clients; `None` if it is not installed.
-fn postgres(seconds: u32) -> Option<[f64; 2]> {
-    let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?;
-    let bin: PathBuf = versions.filter_map(Result::ok).map(|it| it.path().join("bin")).max()?;
-    // Its user can read no folder of ours.
-    let folder = tempfile::Builder::new().prefix("log-bench").tempdir().ok()?;
-    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).ok()?;
-    let home = folder.path().join("postgres");
-    std::fs::create_dir(&home).ok()?;
-    let data = home.join("data").display().to_string();
-    // It refuses to run as root.
-    let run = |program: &str, arguments: &[&str]| {
-        let program = bin.join(program);
-        let output = Command::new("runuser")
-            .args(["-u", "postgres", "--"])
-            .arg(program)
-            .args(arguments)
-            .current_dir(&home)
-            .output()
-            .ok()?;
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        output.status.success().then_some(said)
+fn print_beside(Beside { size, one, many }: &Beside) {
+    let ratio = |turns: &[[f64; 3]], of: usize| median(turns.iter().map(|it| it[0] / it[of]).collect());
+    let spread = |turns: &[[f64; 3]], of: usize| {
+        let mut ratios: Vec<_> = turns.iter().map(|it| it[0] / it[of]).collect();
+        ratios.sort_by(f64::total_cmp);
+        format!("{:.2} to {:.2}", ratios[0], ratios[ratios.len() - 1])
     };
-    Command::new("chown").arg("postgres").arg(&home).status().ok()?;
-    let sockets = home.display().to_string();
-    run("initdb", &["-D", &data, "-A", "trust"])?;
-    let options = format!("-k {sockets} -c listen_addresses= -c max_connections=300");
-    run("pg_ctl", &["-D", &data, "-w", "-o", &options, "-l", "log", "start"])?;
-    let table = "create table leaf (id bigserial primary key, bytes bytea not null)";
-    let made = run("psql", &["-h", &sockets, "-c", table]);
-    let script = home.join("insert.sql").display().to_string();
-    let insert = format!("insert into leaf (bytes) values (decode(repeat('ab', {ROW_BYTES}), 'hex'));\n");
-    let measured = made.and_then(|_| {
-        std::fs::write(&script, insert).ok()?;
-        let (mut rates, seconds) = ([0.0; 2], seconds.to_string());
-        for (rate, clients) in rates.iter_mut().zip(CALLERS) {
-            let clients = clients.to_string();
-            let bench = ["-h", &sockets, "-n", "-T", &seconds, "-c", &clients, "-j", "2", "-f", &script];
-            let said = run("pgbench", &[&bench[..], &["postgres"]].concat())?;
-            let tps = said.lines().find_map(|line| line.strip_prefix("tps = "))?;
-            *rate = tps.split(' ').next()?.parse().ok()?;
-        }
-        Some(rates)
-    });
-    run("pg_ctl", &["-D", &data, "-m", "fast", "stop"]);
-    measured
+    println!("beside, with {size} leaves, in {ROUNDS} turns, medians of the ratios (and their range):");
+    println!("  1 caller     {:>6.2} of one fsync after another ({})", ratio(one, 1), spread(one, 1));
+    println!("  1 caller     {:>6.2} of PostgreSQL with 1 client ({})", ratio(one, 2), spread(one, 2));
+    println!("  256 callers  {:>6.2} of one fsync after another ({})", ratio(many, 1), spread(many, 1));
+    println!("  256 callers  {:>6.2} of PostgreSQL with 256 clients ({})", ratio(many, 2), spread(many, 2));
 }
 
 fn main() {
@@ -209,41 +206,50 @@ fn main() {
     let default = if quick { "300" } else { "1000,10000,100000,1000000" };
     let sizes: Vec<u64> =
         asked.as_deref().unwrap_or(default).split(',').map(|size| size.trim().parse().unwrap()).collect();
-    let some = if quick { 50 } else { 20_000 };
+    let some = if quick { 50 } else { 10_000 };
     let folder =
         tempfile::Builder::new().prefix("log-bench").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let fsync = fsyncs(folder.path(), if quick { 20 } else { 1000 });
     let log = folder.path().join("log");
     std::fs::create_dir(&log).unwrap();
-    let rows: Vec<_> = sizes.iter().map(|size| measure(&log, *size, some)).collect();
-    let postgres = if quick { None } else { postgres(5) };
+    let postgres = if quick { None } else { Postgres::start() };
+    let (mut rows, mut besides) = (Vec::new(), Vec::new());
+    for (number, size) in sizes.iter().enumerate() {
+        let compared = postgres.as_ref().filter(|_| number == 0 || number + 1 == sizes.len());
+        let (row, beside) = measure(&log, *size, some, compared);
+        rows.push(row);
+        besides.extend(beside);
+    }
+    let bound = hashed(if quick { 1000 } else { 200_000 });
 
-    println!("evidence log: leaves a second, each durable in store and journal before its caller goes on");
+    println!("\nevidence log with its side journal: each leaf durable in both before its caller goes on");
+    println!("load of the machine at the end: {}", load());
     println!(
-        "\n    leaves   1 caller  256 callers   proof p50    p99     start   fsck, leaves/s   bytes/leaf"
+        "\n    leaves  256 callers/s  work/leaf   proof p50    p99     start   scrub/s/core   fsck/s/core  bytes/leaf"
     );
-    for Row { size, appended: [one, many], proof: [p50, p99], open, hashed, bytes } in &rows {
+    for Row { size, appended, work, proof: [p50, p99], open, scrubbed, checked, bytes } in &rows {
         println!(
-            "{size:>10} {one:>10.0} {many:>12.0} {:>8.0} us {:>4.0} us {:>6.2} s {hashed:>16.0} {bytes:>12.0}",
+            "{size:>10} {appended:>14.0} {work:>7.1} us {:>8.0} us {:>4.0} us {:>6.2} s {scrubbed:>14.0} {checked:>13.0} {bytes:>11.0}",
             p50.as_secs_f64() * 1e6,
             p99.as_secs_f64() * 1e6,
             open.as_secs_f64(),
         );
     }
     let (first, last) = (&rows[0], &rows[rows.len() - 1]);
-    let flat = last.appended[1] / first.appended[1] * 100.0;
     println!(
-        "\nbound of 1 caller: one fsync a leaf, {fsync:.0}/s here: {:.0} % of it",
-        last.appended[0] / fsync * 100.0
+        "\nwith {} leaves a leaf takes {:.2} times the processor time that it takes with {}; 256 callers get {:.2} times the rate",
+        last.size,
+        last.work / first.work,
+        first.size,
+        last.appended / first.appended
     );
-    println!("with {} leaves 256 callers get {flat:.0} % of what they get with {}", last.size, first.size);
-    match postgres {
-        Some([one, many]) => println!(
-            "PostgreSQL, a row of {ROW_BYTES} bytes, one committed insert each: {one:.0}/s with 1 client, {many:.0}/s with 256 \
-             (no Merkle tree, no proof): ours is {:.1} and {:.1} times that",
-            last.appended[0] / one,
-            last.appended[1] / many
-        ),
-        None => println!("PostgreSQL: not compared (needs the Debian package postgresql, and root)"),
+    println!(
+        "hashing alone: {bound:.0} leaves/s/core; with {} leaves the scrub reaches {:.0} % of it, fsck {:.0} %",
+        last.size,
+        last.scrubbed / bound * 100.0,
+        last.checked / bound * 100.0
+    );
+    besides.iter().for_each(print_beside);
+    if postgres.is_none() && !quick {
+        println!("PostgreSQL: not compared (needs the Debian package postgresql, and root)");
     }
 }

@@ -7,7 +7,8 @@
 //! over all cores, and one fsync per commit that each caller has to wait for. Rows `+ escrow` resolve contracts whose
 //! two signatures are taken out of escrow (Ed25519, suite 132/64): their bound counts two openings and two sealings more,
 //! each as long as it takes alone on one core. Rows `journal` are the engine with a side journal beside the store, whose fsync
-//! runs at the same time.
+//! runs at the same time. Beside each number of callers, right after them: a PostgreSQL table of rows with as many bytes as a
+//! ruling has in the journal, one committed insert a row, as many clients.
 
 #![allow(
     clippy::as_conversions,
@@ -17,6 +18,8 @@
     reason = "a benchmark may fail"
 )]
 #![allow(missing_docs, reason = "a program")]
+
+mod beside;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -49,6 +52,7 @@ use arbiter_protocol::statement::{Signed, Verified};
 use arbiter_protocol::time::{DurationMillis, UnixMillis};
 use arbiter_protocol::wire::arbiter as proto;
 use arbiter_protocol::wire::arbiter::arbiter_service_client::ArbiterServiceClient;
+use beside::{Postgres, folder_bytes, load};
 use zeroize::Zeroizing;
 
 /// Callers at the same time.
@@ -101,6 +105,10 @@ struct Row {
     per_second: f64,
     p50: Duration,
     p99: Duration,
+    /// Bytes of a ruling in the journal, where there is one.
+    bytes: usize,
+    /// Inserts a second of PostgreSQL, right after.
+    inserts: Option<f64>,
 }
 
 impl Row {
@@ -118,12 +126,15 @@ fn main() {
     let mut rows = Vec::new();
     // A number among the arguments picks one row, for profiling.
     let asked: Option<usize> = std::env::args().find_map(|argument| argument.parse().ok());
+    let postgres = if quick { None } else { Postgres::start() };
     for callers in CALLERS.into_iter().filter(|callers| asked.is_none_or(|asked| asked == *callers)) {
         let rulings = if quick { callers } else { (callers * 250).clamp(1000, 12_000) };
-        rows.push(runtime.block_on(run(folder.path(), Way::Engine, callers, filings(rulings))));
-        rows.push(runtime.block_on(run(folder.path(), Way::Journal, callers, filings(rulings))));
-        rows.push(runtime.block_on(run(folder.path(), Way::Grpc, callers, filings(rulings))));
+        let [engine, journal, grpc] = [Way::Engine, Way::Journal, Way::Grpc]
+            .map(|way| runtime.block_on(run(folder.path(), way, callers, filings(rulings))));
+        let inserts = postgres.as_ref().and_then(|it| it.inserts(journal.bytes, callers, 4));
+        rows.extend([engine, journal, grpc].map(|row| Row { inserts, ..row }));
     }
+    drop(postgres);
     let escrowed = escrowed_filings(if quick { 64 } else { 2000 });
     for callers in ESCROW_CALLERS.into_iter().filter(|callers| asked.is_none_or(|asked| asked == *callers)) {
         for way in [Way::Engine, Way::Grpc] {
@@ -236,6 +247,11 @@ async fn run(folder: &Path, way: Way, callers: usize, cases: Arc<Vec<Filing>>) -
         per_second: times.len() as f64 / took.as_secs_f64(),
         p50: times[times.len() / 2],
         p99: times[times.len() * 99 / 100],
+        bytes: match way {
+            Way::Journal => folder_bytes(&data.path().join("journal")) as usize / cases.len(),
+            Way::Engine | Way::Grpc => 0,
+        },
+        inserts: None,
     }
 }
 
@@ -439,13 +455,13 @@ fn print_table(costs: &Costs, rows: &[Row]) {
         SIGNS,
     );
     println!(
-        "{:>16} {:>8} {:>11} {:>10} {:>10} {:>10} {:>7}",
-        "way", "callers", "rulings/s", "p50 us", "p99 us", "bound/s", "share"
+        "{:>16} {:>8} {:>11} {:>10} {:>10} {:>10} {:>7} {:>12}",
+        "way", "callers", "rulings/s", "p50 us", "p99 us", "bound/s", "share", "PostgreSQL"
     );
     for row in rows {
         let bound = costs.bound(row);
         println!(
-            "{:>16} {:>8} {:>11.0} {:>10.0} {:>10.0} {:>10.0} {:>6.0}%",
+            "{:>16} {:>8} {:>11.0} {:>10.0} {:>10.0} {:>10.0} {:>6.0}% {:>12}",
             row.name(),
             row.callers,
             row.per_second,
@@ -453,8 +469,14 @@ fn print_table(costs: &Costs, rows: &[Row]) {
             us(row.p99),
             bound,
             100.0 * row.per_second / bound,
+            row.inserts.map(|it| format!("{:.2} times", row.per_second / it)).unwrap_or_default(),
         );
     }
+    let bytes = rows.iter().map(|row| row.bytes).max().unwrap_or_default();
+    println!(
+        "a ruling has {bytes} bytes in the journal, and so have PostgreSQL's rows; load of the machine: {}",
+        load()
+    );
     for row in rows.iter().filter(|row| row.callers == 1) {
         let alone = costs.fsync + costs.signatures() + costs.escrow(row);
         println!(

@@ -9,7 +9,9 @@
 use std::time::Duration;
 
 use arbiter_protocol::exchange::selection::ByRole;
+use arbiter_protocol::role::arbiter::Case;
 use arbiter_protocol::time::UnixMillis;
+use tokio::task::JoinSet;
 
 use crate::engine::{EngineError, Handle, blocking};
 use crate::store::Due;
@@ -18,8 +20,11 @@ use crate::store::Due;
 const LONGEST: Duration = Duration::from_secs(30);
 /// What cannot be decided now is tried again after this long.
 const AGAIN: Duration = Duration::from_secs(5);
-/// Requests read at a time.
+/// Requests read at a time, and filed at once.
 const PAGE: usize = 256;
+
+/// Requests with what is known of each.
+type Cases = Vec<(Due, Result<Option<Case>, EngineError>)>;
 
 /// Runs until it is dropped or the engine has ended.
 pub async fn run(engine: Handle) {
@@ -42,46 +47,58 @@ pub async fn run(engine: Handle) {
     }
 }
 
-/// Decides all that is due; returns how long to wait for the next.
+/// Decides all that is due; returns how long to wait for the next. What cannot be decided stays, and nobody waits for it.
 async fn pass(engine: &Handle) -> Result<Duration, EngineError> {
+    let (mut after, mut failed) = (None, false);
     loop {
-        let (store, now) = (engine.clone(), engine.now());
-        let page = blocking(move || store.standing(PAGE)).await?;
-        let due = page.iter().filter(|due| due.at <= now).count();
-        let mut decided = 0usize;
-        for due in page.iter().take(due) {
-            decided = decided.saturating_add(usize::from(decide(engine, *due).await?));
-        }
-        if due == 0 || decided < due {
-            let next = page.get(due).map(|it| it.at);
-            let failed = decided < due;
-            return Ok(if failed { AGAIN } else { until(now, next) });
+        let (reader, now) = (engine.clone(), engine.now());
+        let (cases, next) = blocking(move || {
+            let mut page = reader.standing(after.as_ref(), PAGE)?;
+            let next = page.iter().find(|it| it.at > now).map(|it| it.at);
+            page.retain(|it| it.at <= now);
+            let cases: Cases = page.into_iter().map(|due| (due, reader.standing_case(&due))).collect();
+            Ok((cases, next))
+        })
+        .await?;
+        let more = cases.len() == PAGE;
+        after = cases.last().map(|(due, _)| *due);
+        failed |= !decide(engine, cases).await?;
+        if !more {
+            let wait = until(now, next);
+            return Ok(if failed { wait.min(AGAIN) } else { wait });
         }
     }
 }
 
-/// Files one request again; whether it does not stand any more.
-async fn decide(engine: &Handle, due: Due) -> Result<bool, EngineError> {
-    let reader = engine.clone();
-    let case = match blocking(move || reader.standing_case(&due)).await {
-        Ok(Some(case)) => case,
-        Ok(None) => return Ok(true),
-        // The operator has been told; others must not wait for it.
-        Err(EngineError::Damaged) => return Ok(false),
-        Err(error) => return Err(error),
-    };
-    let (exchange, role) = (due.exchange, due.role);
-    match engine.file(case, ByRole::default()).await {
-        Ok(_) => {
-            tracing::info!(%exchange, requested_by = %role, rule = "R-424", "a request was decided in its time");
-            Ok(true)
-        }
-        Err(error @ (EngineError::ReadOnly | EngineError::Stopped)) => Err(error),
-        Err(error) => {
-            tracing::warn!(%exchange, requested_by = %role, %error, "a request that stood cannot be decided");
-            Ok(false)
+/// Files requests again, all at once so that they share a commit; whether none of them stands any more.
+async fn decide(engine: &Handle, cases: Cases) -> Result<bool, EngineError> {
+    let (mut filed, mut all) = (JoinSet::new(), true);
+    for (due, case) in cases {
+        match case {
+            Ok(Some(case)) => {
+                let engine = engine.clone();
+                filed.spawn(async move { (due, engine.file(case, ByRole::default()).await) });
+            }
+            Ok(None) => {}
+            // The operator has been told.
+            Err(EngineError::Damaged) => all = false,
+            Err(error) => return Err(error),
         }
     }
+    while let Some(answer) = filed.join_next().await {
+        let (Due { exchange, role, .. }, answer) = answer.map_err(|_| EngineError::Stopped)?;
+        match answer {
+            Ok(_) => {
+                tracing::info!(%exchange, requested_by = %role, rule = "R-424", "a request was decided in its time");
+            }
+            Err(error @ (EngineError::ReadOnly | EngineError::Stopped)) => return Err(error),
+            Err(error) => {
+                tracing::warn!(%exchange, requested_by = %role, %error, "a request that stood cannot be decided");
+                all = false;
+            }
+        }
+    }
+    Ok(all)
 }
 
 fn until(now: UnixMillis, next: Option<UnixMillis>) -> Duration {

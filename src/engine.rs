@@ -461,9 +461,9 @@ impl Handle {
         self.shared.standing.subscribe()
     }
 
-    /// The requests that wait for their time, the earliest first; at most `count`.
-    pub fn standing(&self, count: usize) -> Result<Vec<Due>, EngineError> {
-        self.shared.read(self.shared.store.standing(count))
+    /// The requests that wait for their time, the earliest first, from the one after `after`; at most `count`.
+    pub fn standing(&self, after: Option<&Due>, count: usize) -> Result<Vec<Due>, EngineError> {
+        self.shared.read(self.shared.store.standing(after, count))
     }
 
     /// The case of a request that waits for its time; `None` if it was decided meanwhile.

@@ -222,7 +222,7 @@ pub fn check(
             report.leaves = head.size;
             let good = log::check(store, &head, arbiter, &mut report, progress);
             records::check(store, arbiter, veil, &good, &mut report, progress);
-            indices::check(store, &good, &mut report);
+            indices::check_count(store, &good, &mut report);
             published::check(store, arbiter, &good, &mut report);
         }
     }

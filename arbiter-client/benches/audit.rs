@@ -1,6 +1,7 @@
 //! How fast is an audit, and what does it remember? Leaves per second and core, beside plain SHA-256 of the same bytes on the
 //! same core in the same run. The log lies in a folder in memory or on the disk of the machine; every leaf is hashed, compared with
 //! its tile, every tile with the root, and every chain is kept.
+//! And a bundle of two rulings: its bytes with three witnesses in a log of ten million leaves, and how long it is verified.
 //!
 //! `make bench`, or `cargo bench --profile dev -p arbiter-client --bench audit`; LEAVES=1000000 audits a longer log.
 
@@ -8,9 +9,14 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::as_conversions,
     reason = "a bench may stop where it likes"
 )]
 
+#[path = "../tests/cosigned/mod.rs"]
+mod cosigned;
+#[path = "../tests/fixture/mod.rs"]
+mod fixture;
 #[path = "../tests/published/mod.rs"]
 mod published;
 
@@ -19,6 +25,11 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 use arbiter_client::audit::{Outcome, Settings, Source, run};
+use arbiter_client::verify::{Finding, Trust, Verifier};
+use arbiter_protocol::evidence::policy::Policy;
+use arbiter_protocol::exchange::selection::Role;
+use arbiter_protocol::message::request::Action;
+use arbiter_protocol::time::UnixMillis;
 use published::{Log, identity, policy};
 use sha2::{Digest as _, Sha256};
 
@@ -87,4 +98,29 @@ fn main() {
     );
     println!("  state                          {state:>9} bytes, {} for each exchange", state / exchanges);
     println!("  audit again, nothing new       {again_ms:>9} ms");
+    bundles(if quick { 3 } else { 300 });
+}
+
+/// T10: a delivery that was resolved: an attestation and a verdict.
+fn bundles(rounds: usize) {
+    let deal = fixture::Deal::new(fixture::offer(fixture::file(), fixture::signature("Receipt")));
+    let mut arbiter = fixture::Arbiter::new();
+    let rulings = [(Action::Deposit, 1_000_002), (Action::Resolve, 1_000_003)]
+        .map(|(action, at)| arbiter.rule(&deal.case(Role::Originator, action, true), UnixMillis(at)));
+    let plain = deal.bundle(true, [true, false], rulings.to_vec());
+    let bundle = cosigned::Published::new(&arbiter, 10_000_000, &[51, 52, 53]).upgraded(&plain);
+    let (identity, policy) = (fixture::arbiter(), Policy::parse(&cosigned::policy()).unwrap());
+    let verifier = Verifier { policy: Some(&policy), ..Verifier::new(Trust::Pinned(&identity)) };
+    let processor = processor_ms();
+    for _ in 0..rounds {
+        assert_eq!(black_box(verifier.verify(black_box(&bundle))).finding, Finding::Good);
+    }
+    let millis = (processor_ms() - processor) as f64 / rounds as f64;
+    let (before, after) = (plain.to_json().len(), bundle.to_json().len());
+    println!("bundle of two rulings, three Ed25519 witnesses, ten million leaves");
+    println!(
+        "  size                           {after:>9} bytes, {} more than without witnesses",
+        after - before
+    );
+    println!("  verified                       {millis:>9.2} ms of one core");
 }

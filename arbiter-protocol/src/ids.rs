@@ -62,8 +62,12 @@ macro_rules! bytes32 {
 
             /// Takes exactly 64 hexadecimal digits.
             pub fn parse_hex(text: &str, field: &'static str) -> Result<Self, Invalid> {
-                let bytes = hex::decode(text).map_err(|_| Invalid::FieldValue { field })?;
-                Self::parse(&bytes, field)
+                let mut bytes = [0; 32];
+                hex::decode_to_slice(text, &mut bytes).map_err(|error| match error {
+                    hex::FromHexError::InvalidStringLength => Invalid::FieldLength { field },
+                    _ => Invalid::FieldValue { field },
+                })?;
+                Ok(Self(bytes))
             }
 
             /// The 32 bytes.
@@ -74,7 +78,11 @@ macro_rules! bytes32 {
         }
 
         impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result { f.write_str(&hex::encode(self.0)) }
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let mut text = [0; 64];
+                hex::encode_to_slice(self.0, &mut text).map_err(|_| fmt::Error)?;
+                f.write_str(std::str::from_utf8(&text).map_err(|_| fmt::Error)?)
+            }
         }
 
         impl fmt::Debug for $name {

@@ -1,6 +1,7 @@
 //! The log by itself: every leaf, every node, the root, the head.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use arbiter_protocol::evidence::leaf::{Event, Leaf};
 use arbiter_protocol::evidence::merkle::{Frontier, leaf_hash};
@@ -9,7 +10,7 @@ use arbiter_protocol::message::agreement::ArbiterIdentity;
 use arbiter_protocol::ruling::chain::Walk;
 use arbiter_protocol::ruling::sequencer::restore_token;
 
-use super::{Problem, Progress, Report};
+use super::{Problem, Progress, Report, indices};
 use crate::store::{Store, StoreError, StoredHead};
 
 /// The part of the log that is good: all leaves before the first fault.
@@ -22,15 +23,16 @@ pub(super) struct Good {
     pub(super) restored: bool,
     /// What is known of each exchange, by its pseudonym.
     pub(super) exchanges: BTreeMap<[u8; 16], Chain>,
+    /// The leaves about the log itself: no record has their statements.
+    pub(super) of_the_log: Vec<Range<u64>>,
     /// The policy that the newest such leaf names.
     policy: Option<Digest>,
 }
 
 impl Good {
-    /// Whether no record has to hold the statement of this leaf: it is about the log itself, or its exchange was erased.
-    pub(super) fn needs_no_record(&self, leaf: &Leaf) -> bool {
-        let erased = |chain: &Chain| chain.erased.is_some();
-        leaf.event.is_of_the_log() || self.exchanges.get(&leaf.exchange.0).is_some_and(erased)
+    /// Whether the exchange of this leaf was erased: no record has to hold its statement.
+    pub(super) fn is_erased(&self, leaf: &Leaf) -> bool {
+        self.exchanges.get(&leaf.exchange.0).is_some_and(|chain| chain.erased.is_some())
     }
 }
 
@@ -47,6 +49,8 @@ struct Reading<'a> {
     walk: Walk,
     rehash: Rehash,
     good: Good,
+    /// Whether the indices have found all leaves so far.
+    found: bool,
 }
 
 const PAGE: usize = 512;
@@ -59,10 +63,16 @@ pub(super) fn check(
     report: &mut Report,
     progress: &mut dyn FnMut(Progress),
 ) -> Good {
-    let good =
-        Good { leaves: 0, stored: head.size, restored: false, exchanges: BTreeMap::new(), policy: None };
+    let good = Good {
+        leaves: 0,
+        stored: head.size,
+        restored: false,
+        exchanges: BTreeMap::new(),
+        of_the_log: Vec::new(),
+        policy: None,
+    };
     let walk = Walk::new(Some(arbiter.clone()));
-    let mut reading = Reading { arbiter, walk, rehash: Rehash::default(), good };
+    let mut reading = Reading { arbiter, walk, rehash: Rehash::default(), good, found: true };
     while reading.good.leaves < head.size {
         let first = reading.good.leaves;
         let page = match page(store, first, PAGE) {
@@ -72,12 +82,9 @@ pub(super) fn check(
                 return reading.good;
             }
         };
-        for bytes in page {
-            if let Err(problem) = reading.leaf(store, &bytes) {
-                report.found(Some(reading.good.leaves), None, problem);
-                return reading.good;
-            }
-            reading.good.leaves = reading.good.leaves.saturating_add(1);
+        if let Err(problem) = reading.page(store, &page, report) {
+            report.found(Some(reading.good.leaves), None, problem);
+            return reading.good;
         }
         progress(Progress::Leaves { done: reading.good.leaves, total: head.size });
     }
@@ -128,10 +135,28 @@ impl Rehash {
     pub(crate) fn advance(&mut self, store: &dyn Store, count: usize, end: u64) -> Result<usize, Problem> {
         let left = usize::try_from(end.saturating_sub(self.size())).unwrap_or(usize::MAX);
         let page = page(store, self.size(), count.min(left))?;
-        for bytes in &page {
-            self.leaf(store, bytes)?;
+        if !self.page(store, &page) {
+            page.iter().try_for_each(|bytes| self.leaf(store, bytes))?;
         }
         Ok(page.len())
+    }
+
+    /// Takes a page of leaves at once: what they complete is read level by level, which costs a tenth of reading node by node.
+    /// If anything differs nothing is taken, and `false` is returned: then [`Rehash::leaf`] finds out where.
+    fn page(&mut self, store: &dyn Store, page: &[Vec<u8>]) -> bool {
+        let mut with = self.frontier.clone();
+        let mut levels: BTreeMap<u8, (u64, Vec<Digest>)> = BTreeMap::new();
+        for (node, hash) in page.iter().flat_map(|bytes| with.append(leaf_hash(bytes))) {
+            levels.entry(node.level).or_insert((node.index, Vec::new())).1.push(hash);
+        }
+        let stored = |level: u8, first, hashes: &[Digest]| {
+            store.hashes(level, first, hashes.len()).is_ok_and(|found| found == hashes)
+        };
+        let good = levels.iter().all(|(level, (first, hashes))| stored(*level, *first, hashes));
+        if good {
+            self.frontier = with;
+        }
+        good
     }
 
     fn leaf(&mut self, store: &dyn Store, bytes: &[u8]) -> Result<(), Problem> {
@@ -147,21 +172,56 @@ impl Rehash {
 }
 
 impl Reading<'_> {
-    fn leaf(&mut self, store: &dyn Store, bytes: &[u8]) -> Result<(), Problem> {
+    /// Checks a page of leaves up to the first fault, and that the indices find those before it.
+    fn page(&mut self, store: &dyn Store, page: &[Vec<u8>], report: &mut Report) -> Result<(), Problem> {
+        // What a restore leaf must name is the tree right before it.
+        let restores =
+            page.iter().any(|bytes| bytes.split(|it| *it == b'\n').nth(2) == Some(b"event restore"));
+        let hashed = !restores && self.rehash.page(store, page);
+        let (first, mut leaves, mut read) = (self.good.leaves, Vec::with_capacity(page.len()), Ok(()));
+        for bytes in page {
+            match self.leaf(store, bytes, hashed) {
+                Ok(leaf) => leaves.push(leaf),
+                Err(problem) => {
+                    read = Err(problem);
+                    break;
+                }
+            }
+            self.good.leaves = self.good.leaves.saturating_add(1);
+        }
+        if self.found
+            && let Some((index, problem)) = indices::unfound(store, first, &leaves)
+        {
+            self.found = false;
+            report.found(Some(index), None, problem);
+        }
+        read
+    }
+
+    fn leaf(&mut self, store: &dyn Store, bytes: &[u8], hashed: bool) -> Result<Leaf, Problem> {
         let leaf = self.walk.read(bytes)?;
-        let restored = restore_token(self.arbiter, &self.rehash.frontier);
-        self.rehash.leaf(store, bytes)?;
+        let restored =
+            leaf.event == Event::Restore && leaf.token == restore_token(self.arbiter, &self.rehash.frontier);
+        if !hashed {
+            self.rehash.leaf(store, bytes)?;
+        }
         match leaf.event {
             Event::PolicyChange => self.good.policy = Some(leaf.token),
-            Event::Restore if leaf.token == restored => self.good.restored = true,
+            Event::Restore if restored => self.good.restored = true,
             Event::Restore => return Err(Problem::Restore),
             _ => {}
         }
-        if !leaf.event.is_of_the_log() {
-            let new = Chain { first: leaf.index.0, erased: None };
-            let chain = self.good.exchanges.entry(leaf.exchange.0).or_insert(new);
+        let index = leaf.index.0;
+        if leaf.event.is_of_the_log() {
+            match self.good.of_the_log.last_mut() {
+                Some(range) if range.end == index => range.end = index.saturating_add(1),
+                _ => self.good.of_the_log.push(index..index.saturating_add(1)),
+            }
+        } else {
+            let chain = self.good.exchanges.entry(leaf.exchange.0);
+            let chain = chain.or_insert(Chain { first: index, erased: None });
             chain.erased = Some(leaf.index).filter(|_| leaf.event == Event::Erasure);
         }
-        Ok(())
+        Ok(leaf)
     }
 }

@@ -90,7 +90,7 @@ pub(super) fn check(
         }
         Err(error) => return report.found(None, None, error.into()),
     }
-    match store.standing(usize::MAX) {
+    match store.standing(None, usize::MAX) {
         Ok(listed) if listed.iter().eq(&walk.due) => {}
         Ok(listed) => {
             report.found(None, one_that_differs(listed, &walk.due).map(|it| it.exchange), Problem::Standing);
@@ -115,10 +115,14 @@ impl Walk<'_> {
     /// Every leaf of an exchange has its statement, or the exchange was erased or is marked as lost.
     fn unclaimed(&self, lost: &BTreeMap<[u8; 16], LeafIndex>, report: &mut Report) {
         report.lost = u64::try_from(lost.len()).unwrap_or(u64::MAX);
-        for index in (1..self.good.leaves).filter(|index| !self.claimed.contains(index)) {
+        let known = |leaf: &Leaf| self.good.is_erased(leaf) || lost.contains_key(&leaf.exchange.0);
+        let mut of_the_log = self.good.of_the_log.iter().cloned().flatten().peekable();
+        for index in 0..self.good.leaves {
+            if of_the_log.next_if_eq(&index).is_some() || self.claimed.contains(&index) {
+                continue;
+            }
             let stored = self.store.leaves(index, 1).map(|mut leaves| leaves.pop());
             let leaf = stored.ok().flatten().and_then(|bytes| Leaf::decode(&bytes).ok());
-            let known = |leaf: &Leaf| self.good.needs_no_record(leaf) || lost.contains_key(&leaf.exchange.0);
             if !leaf.as_ref().is_some_and(known) {
                 return report.found(Some(index), None, Problem::Unclaimed);
             }

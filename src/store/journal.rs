@@ -343,8 +343,8 @@ impl<S: Store> Store for Journaled<S> {
         self.inner.open_orders(after, count)
     }
 
-    fn standing(&self, count: usize) -> Result<Vec<Due>, StoreError> {
-        self.inner.standing(count)
+    fn standing(&self, after: Option<&Due>, count: usize) -> Result<Vec<Due>, StoreError> {
+        self.inner.standing(after, count)
     }
 
     fn erased(&self, pseudonym: &Pseudonym) -> Result<Option<LeafIndex>, StoreError> {

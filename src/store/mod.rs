@@ -222,8 +222,8 @@ pub trait Store: Send + Sync + 'static {
     /// Orders to ledgers that are open, in the order of their ledgers, from the one after `after`; at most `count`.
     fn open_orders(&self, after: Option<&OpenOrder>, count: usize) -> Result<Vec<OpenOrder>, StoreError>;
 
-    /// The requests that wait for their time, the earliest first; at most `count`.
-    fn standing(&self, count: usize) -> Result<Vec<Due>, StoreError>;
+    /// The requests that wait for their time, the earliest first, from the one after `after`; at most `count`.
+    fn standing(&self, after: Option<&Due>, count: usize) -> Result<Vec<Due>, StoreError>;
 
     /// Whether the record of an exchange was lost while its leaves came back, and which leaf tells of it.
     fn lost(&self, _exchange: &Pseudonym) -> Result<Option<LeafIndex>, StoreError> {

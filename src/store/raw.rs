@@ -303,8 +303,9 @@ impl<R: Raw> Store for R {
         keys(Family::Orders, self.scan(Family::Orders, &from, count)?, schema::decode_order_key)
     }
 
-    fn standing(&self, count: usize) -> Result<Vec<Due>, StoreError> {
-        keys(Family::Standing, self.scan(Family::Standing, &[], count)?, schema::decode_standing_key)
+    fn standing(&self, after: Option<&Due>, count: usize) -> Result<Vec<Due>, StoreError> {
+        let from = after.map_or_else(Vec::new, |after| next(&schema::standing_key(after)));
+        keys(Family::Standing, self.scan(Family::Standing, &from, count)?, schema::decode_standing_key)
     }
 
     fn lost(&self, exchange: &Pseudonym) -> Result<Option<LeafIndex>, StoreError> {

@@ -132,8 +132,8 @@ impl Store for TestStore {
     fn open_orders(&self, after: Option<&OpenOrder>, count: usize) -> Result<Vec<OpenOrder>, StoreError> {
         self.inner.open_orders(after, count)
     }
-    fn standing(&self, count: usize) -> Result<Vec<Due>, StoreError> {
-        self.inner.standing(count)
+    fn standing(&self, after: Option<&Due>, count: usize) -> Result<Vec<Due>, StoreError> {
+        self.inner.standing(after, count)
     }
     fn put_chunk(&self, content: ContentId, chunk: u64, sealed: &[u8]) -> Result<(), StoreError> {
         self.inner.put_chunk(content, chunk, sealed)

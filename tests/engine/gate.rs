@@ -2,6 +2,7 @@
 
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
 
 use arbiter::engine::{BATCH, Ended, EngineError, Filed, Handle, Held, QUEUE};
 use arbiter::store::mem::MemStore;
@@ -14,9 +15,10 @@ use arbiter_protocol::ids::{Digest, ExchangeId, LeafIndex};
 use arbiter_protocol::message::request::Action;
 use arbiter_protocol::role::arbiter::Case;
 use arbiter_protocol::ruling::sequencer::{ContentId, Record};
+use arbiter_protocol::time::UnixMillis;
 use tokio::task::JoinHandle;
 
-use crate::fixture::{Exchange, Kind, START, World, arbiter, keys, try_start};
+use crate::fixture::{DEADLINE, Exchange, Kind, START, World, arbiter, keys, try_start};
 
 /// A store whose commits wait for the test: each reports its number of leaves, then waits to be let through.
 struct Gate {
@@ -108,8 +110,8 @@ impl Store for Gate {
     fn open_orders(&self, after: Option<&OpenOrder>, count: usize) -> Result<Vec<OpenOrder>, StoreError> {
         self.store.open_orders(after, count)
     }
-    fn standing(&self, count: usize) -> Result<Vec<Due>, StoreError> {
-        self.store.standing(count)
+    fn standing(&self, after: Option<&Due>, count: usize) -> Result<Vec<Due>, StoreError> {
+        self.store.standing(after, count)
     }
     fn put_chunk(&self, content: ContentId, chunk: u64, sealed: &[u8]) -> Result<(), StoreError> {
         self.store.put_chunk(content, chunk, sealed)
@@ -235,4 +237,34 @@ async fn a_batch_is_what_waits_up_to_its_limit() {
     }
     let counters = world.engine.counters();
     assert_eq!((counters.commits, counters.verdicts_aborted), (4, u64::try_from(BATCH).unwrap() + 2));
+}
+
+/// requests that are due together are decided together: they share commits, so that a start with many of them does not
+/// take a commit each.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn requests_that_are_due_together_share_commits() {
+    const REQUESTS: u64 = 40;
+    let (world, keeper) = gated();
+    for n in 0..REQUESTS {
+        let delivery = Exchange::with_content(Kind::P2, n, b"goods".to_vec());
+        let early = queue(&world.engine, delivery.case(Responder, Action::Abort)).await;
+        assert_eq!(keeper.arrival(), 0, "no leaf tells of a request that stands");
+        keeper.pass();
+        let early = early.await.unwrap();
+        assert!(matches!(early, Err(EngineError::Refused(Refused::AbortTooEarly { .. }))), "{early:?}");
+    }
+    world.clock.set(UnixMillis(DEADLINE));
+    let task = tokio::spawn(arbiter::deadlines::run(world.engine.clone()));
+    let (mut commits, mut decided) = (0, 0);
+    while decided < REQUESTS {
+        decided += u64::try_from(keeper.arrival()).unwrap();
+        commits += 1;
+        // Whatever else is due is queued while this commit is on its way.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        keeper.pass();
+    }
+    assert!(commits <= REQUESTS / 4, "{commits} commits for {REQUESTS} requests");
+    assert_eq!(world.engine.stop().await, Ended::Stopped);
+    assert_eq!(world.engine.standing(None, 1), Ok(Vec::new()));
+    task.await.unwrap();
 }

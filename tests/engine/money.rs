@@ -273,7 +273,7 @@ async fn a_request_stands_until_its_time(place: &impl Place<Store: Tamper>) {
     let complain_by = UnixMillis(DEADLINE);
     let abort = delivery.file(&world.engine, Responder, Action::Abort).await;
     assert_eq!(abort, Err(EngineError::Refused(Refused::AbortTooEarly { complain_by })));
-    let standing = world.engine.standing(10).unwrap();
+    let standing = world.engine.standing(None, 10).unwrap();
     assert_eq!(standing.iter().map(|due| due.at.0).collect::<Vec<_>>(), [SEND_BY, DEADLINE]);
     assert_eq!(world.engine.log_size(), 1, "no leaf tells of it");
     end(world).await;
@@ -313,13 +313,39 @@ async fn what_came_too_late_while_nobody_served_is_let_go() {
     end(world).await;
     let world = try_start(place.open(), DEADLINE).unwrap();
     let task = tokio::spawn(deadlines::run(world.engine.clone()));
-    until("let go", || world.engine.standing(10).unwrap().is_empty()).await;
+    until("let go", || world.engine.standing(None, 10).unwrap().is_empty()).await;
     assert_eq!(world.engine.counters().verdicts_revoked, 0);
     let gone = sale.file(&world.engine, Originator, Action::Revoke).await;
     assert!(matches!(gone, Err(EngineError::Refused(Refused::ComplaintTooLate { .. }))));
     end(world).await;
     task.await.unwrap();
     clean(&place.open());
+}
+
+/// requests whose records are damaged wait for the operator, and nobody waits for them, however many they are.
+#[tokio::test(flavor = "multi_thread")]
+async fn damaged_requests_keep_nobody_waiting() {
+    let place = memory();
+    let world = start(&place);
+    let early = async |exchange: &Exchange, role, action| {
+        exchange.file(&world.engine, role, action).await.unwrap_err();
+    };
+    for n in 0..600 {
+        early(&Exchange::with_content(Kind::P3, n, b"goods".to_vec()), Originator, Action::Revoke).await;
+    }
+    early(&Exchange::with_content(Kind::P2, 600, b"goods".to_vec()), Responder, Action::Abort).await;
+    end(world).await;
+    let store = place.open();
+    for due in store.standing(None, 600).unwrap() {
+        store.replace(Family::Records, due.exchange.as_bytes(), Some(b"damaged".to_vec()));
+    }
+    drop(store);
+    let world = try_start(place.open(), DEADLINE).unwrap();
+    let task = tokio::spawn(deadlines::run(world.engine.clone()));
+    until("decided", || world.engine.counters().verdicts_aborted == 1).await;
+    assert_eq!(world.engine.standing(None, 1_000).unwrap().len(), 600, "they still stand");
+    end(world).await;
+    task.await.unwrap();
 }
 
 /// in line; nobody gets anything before both items are there.

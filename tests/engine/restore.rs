@@ -226,7 +226,7 @@ async fn stale_records_decide_nothing() {
     assert!(matches!(too_early, Err(EngineError::Refused(Refused::AbortTooEarly { .. }))));
     paid.file(&engine, Originator, Action::Revoke).await.unwrap_err();
     let image = pair.image();
-    assert_eq!(engine.standing(9).unwrap().len(), 2, "both wait for their time");
+    assert_eq!(engine.standing(None, 9).unwrap().len(), 2, "both wait for their time");
     early.file(&engine, Originator, Action::Abort).await.unwrap();
     let exports = tempfile::tempdir().unwrap();
     export(&engine, exports.path());
@@ -236,7 +236,7 @@ async fn stale_records_decide_nothing() {
     forget_journal(&pair);
     assert_eq!(put_back(&pair, false, exports.path()).unwrap().lost, 1);
     let engine = pair.start();
-    assert_eq!(engine.standing(9).unwrap().len(), 1, "only the one that can still be decided");
+    assert_eq!(engine.standing(None, 9).unwrap().len(), 1, "only the one that can still be decided");
     let lost = EngineError::RulingLost { leaf: 1 };
     assert_eq!(early.file(&engine, Responder, Action::Abort).await, Err(lost));
     assert_eq!(engine.precheck(&paid.case(Responder, Action::Abort)), Ok(Precheck::Answered));

@@ -237,8 +237,8 @@ impl Store for Faulty {
         self.works()?.open_orders(after, count)
     }
 
-    fn standing(&self, count: usize) -> Result<Vec<Due>, StoreError> {
-        self.works()?.standing(count)
+    fn standing(&self, after: Option<&Due>, count: usize) -> Result<Vec<Due>, StoreError> {
+        self.works()?.standing(after, count)
     }
 
     fn put_chunk(&self, content: ContentId, chunk: u64, sealed: &[u8]) -> Result<(), StoreError> {

@@ -28,10 +28,6 @@ use crate::limits;
 use crate::time::{DurationMillis, UnixMillis};
 
 const HEADER: &str = "arbiter/evidence-leaf/v1";
-const KEYS: [&str; 13] = [
-    "id", "event", "reason", "time", "clock", "exchange", "seq", "prev", "policy", "build", "issuer",
-    "token", "record",
-];
 
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -195,26 +191,26 @@ pub fn issuer_id(key: &PublicKey) -> [u8; 4] {
 impl Leaf {
     /// The one form of the leaf, at most [`limits::LEAF_BYTES`].
     pub fn encode(&self) -> Vec<u8> {
-        let values = [
-            self.index.0.to_string(),
-            self.event.name().to_owned(),
-            self.reason.to_owned(),
-            self.time.to_string(),
-            self.clock_uncertainty.0.to_string(),
+        let previous = self.previous.map_or_else(|| "-".to_owned(), |index| index.0.to_string());
+        let mut text = String::with_capacity(limits::LEAF_BYTES);
+        // Writing to a String does not fail.
+        let _ = write!(
+            text,
+            "{HEADER}\nid {}\nevent {}\nreason {}\ntime {}\nclock {}\nexchange {}\nseq {}\nprev {previous}\npolicy {}\n\
+             build {}\nissuer {}\ntoken {}\nrecord {}\n",
+            self.index.0,
+            self.event.name(),
+            self.reason,
+            self.time,
+            self.clock_uncertainty.0,
             hex::encode(self.exchange.0),
-            self.sequence.to_string(),
-            self.previous.map_or_else(|| "-".to_owned(), |index| index.0.to_string()),
-            self.policy.to_string(),
-            self.build.to_string(),
+            self.sequence,
+            self.policy,
+            self.build,
             hex::encode(self.issuer),
-            self.token.to_string(),
-            self.record.to_string(),
-        ];
-        let mut text = format!("{HEADER}\n");
-        for (key, value) in KEYS.iter().zip(values) {
-            // Writing to a String does not fail.
-            let _ = writeln!(text, "{key} {value}");
-        }
+            self.token,
+            self.record,
+        );
         text.into_bytes()
     }
 
