@@ -160,7 +160,9 @@ fn replaces(agreement: &Agreement, roles: &[Role]) -> Ruling {
 fn answer(decision: &Result<Decision, Refused>, kind: Kind) -> String {
     match decision {
         Ok(Decision::Rule(verdict)) => verdict.rule.clone(),
-        Ok(Decision::Attest(_)) => if kind == Kind::P5 { "R-420" } else { "R-415" }.to_owned(),
+        Ok(Decision::Attest(_)) => {
+            if matches!(kind, Kind::P5 | Kind::P5Package) { "R-420" } else { "R-415" }.to_owned()
+        }
         Ok(Decision::ReplayVerdict) => "REPLAY".to_owned(),
         Ok(Decision::ReplayAttestation) => "REPLAY-ATTESTATION".to_owned(),
         Ok(Decision::Release) => "RELEASE".to_owned(),
@@ -174,7 +176,9 @@ fn answer(decision: &Result<Decision, Refused>, kind: Kind) -> String {
 fn the_second_verdict_table_holds_in_every_cell() {
     let cast = Cast::new();
     let mut cells = 0;
-    for kind in [Kind::P3OriginatorPays, Kind::P3ResponderPays, Kind::P3Payments, Kind::P4, Kind::P5] {
+    let [p3, p5] = [Kind::P3Package, Kind::P5Package];
+    for kind in [Kind::P3OriginatorPays, Kind::P3ResponderPays, Kind::P3Payments, Kind::P4, Kind::P5, p3, p5]
+    {
         let agreement = cast.agreement(kind);
         let offer = agreement.offer();
         let other = Agreement::join(offer.clone(), cast.acceptance(offer, 99)).unwrap();
@@ -190,7 +194,8 @@ fn the_second_verdict_table_holds_in_every_cell() {
             all
         };
         let elsewhere = || {
-            let mut all = if kind == Kind::P5 { with(&[first]) } else { ByRole::default() };
+            let mut all =
+                if matches!(kind, Kind::P5 | Kind::P5Package) { with(&[first]) } else { ByRole::default() };
             *all.of_mut(second) = Some((&there, digest_of(&there)));
             all
         };
@@ -241,7 +246,7 @@ fn the_second_verdict_table_holds_in_every_cell() {
             }
         }
     }
-    assert_eq!(cells, 3 * 2_352 + 1_008 + 2_688);
+    assert_eq!(cells, 4 * 2_352 + 1_008 + 2 * 2_688);
 }
 
 /// R4: a verdict says everything that decided it.

@@ -104,7 +104,7 @@ fn the_second_item_leaves_for_the_first_however_late() {
                     return Input::Received(Fit::Signature(signature::check(item, transfer).unwrap()));
                 }
                 Description::Information(_) => CONTENT.to_vec(),
-                Description::Payment(_) => unreachable!("no money in these kinds"),
+                Description::Package(_) | Description::Payment(_) => unreachable!("not in these kinds"),
                 Description::DetachedSignature(_) => {
                     cast.finished(agreement.offer(), first).unwrap().to_vec()
                 }

@@ -364,7 +364,7 @@ fn keep(loot: &Loot, role: Role, arguments: &Peer) -> Result<()> {
             std::fs::write(folder.join(format!("{name}.{peer}.sig")), content)?;
         }
         // The receipt of a payment is the ledger's to show.
-        Description::Payment(_) | Description::Signature(_) => {}
+        Description::Package(_) | Description::Payment(_) | Description::Signature(_) => {}
     }
     Ok(())
 }

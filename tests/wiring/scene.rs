@@ -303,7 +303,7 @@ fn has_peers_item(outcome: &Outcome) -> bool {
             .as_deref()
             .is_some_and(|path| Digest::of(&[&received(path)]) == described.sha256),
         Description::Payment(_) => false,
-        Description::Signature(_) => panic!("no such item here"),
+        Description::Package(_) | Description::Signature(_) => panic!("no such item here"),
     }
 }
 

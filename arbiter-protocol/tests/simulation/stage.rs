@@ -266,7 +266,9 @@ pub fn fitting(
                         check.update(content?).ok()?;
                         check.finish().ok().map(Fit::Content)
                     }
-                    Description::Payment(_) => unreachable!("no money is in this world"),
+                    Description::Package(_) | Description::Payment(_) => {
+                        unreachable!("neither is in this world")
+                    }
                     Description::DetachedSignature(it) => {
                         let mut check = ContentCheck::signature(it.clone(), None);
                         check.update(content?).ok()?;
