@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Invariants
-//! - A received package has its name only after every byte of every file was checked and is durable: all files or none.
+//! - A received package has its name only after every byte of every file was checked and is durable: all files or none. What
+//!   does not fit, or breaks off, goes.
 //! - Names in a package differ, also where upper and lower case do not (R-220): no file takes the place of another.
 
 use std::collections::VecDeque;
@@ -174,6 +175,13 @@ impl Folder {
             File::open(name.parent().unwrap_or(Path::new("."))).await?.sync_all().await
         };
         durable.await.map_err(|error| Error::file(name, error))
+    }
+}
+
+/// Files of a package that does not fit, or that broke off, are of no use; a failure to remove them changes nothing.
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.path);
     }
 }
 

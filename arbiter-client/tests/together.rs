@@ -101,7 +101,7 @@ async fn one_unfit_file_leaves_nothing_of_the_package() {
     let remark = status.remark.unwrap();
     assert!(remark == "PACKAGE_ITEM_UNFIT" || remark.contains("ABORT"), "{remark}");
     let received = bench.folder("bob").join("received").join(id.to_string());
-    assert_eq!(listed(&received.join("package")), Vec::<String>::new());
+    assert_eq!(listed(&received), Vec::<String>::new());
 }
 
 /// what is withheld for a package is resolved for all of it; the copy made for the deposit does not stay, and
