@@ -19,6 +19,7 @@ use arbiter_protocol::evidence::checkpoint::SignedCheckpoint;
 use arbiter_protocol::evidence::leaf::{Event, Leaf};
 use arbiter_protocol::evidence::merkle::{leaf_hash, verify_consistency, verify_inclusion};
 use arbiter_protocol::evidence::note::VerifierKey;
+use arbiter_protocol::exchange::item::{Description, Information, Item};
 use arbiter_protocol::exchange::selection::Role::{Originator, Responder};
 use arbiter_protocol::exchange::selection::{Protocol, Selection};
 use arbiter_protocol::ids::{Digest, LeafIndex};
@@ -511,6 +512,71 @@ async fn a_deposit_is_attested_complained_about_and_fetched() {
             );
         }
     }
+}
+
+/// a package is deposited, ruled on and fetched as one item; one unfit item of it leaves nothing here.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_package_is_deposited_complained_about_and_fetched() {
+    let world = World::new().await;
+    let mut parties = world.parties().await;
+    // The second file ends with the second chunk, the third is in the third.
+    let first = content(limits::CHUNK_BYTES + 11);
+    let second = vec![b'-'; 2 * limits::CHUNK_BYTES - first.len() - 16];
+    let contents = [first, second, b"the last".to_vec()];
+    let file = |number: usize| {
+        let file = describe(&contents[number], "application/octet-stream");
+        Item::new(Description::Information(Information { name: format!("file {number}"), ..file }))
+    };
+    let receipt = |number: usize| {
+        let subject = describe(&contents[number], "application/octet-stream");
+        signature(&format!("Received, {number}."), &subject)
+    };
+    let inner = Item::package(vec![file(1), file(2)]).unwrap();
+    let given = Item::package(vec![file(0), inner]).unwrap();
+    let receipts = Item::package((0..3).map(receipt).collect()).unwrap();
+    let mut whole = Vec::new();
+    for content in &contents {
+        whole.extend(u64::try_from(content.len()).unwrap().to_be_bytes());
+        whole.extend(content);
+    }
+    let agreement = world.agree(world.draft(given, receipts.clone(), Some(deadline())));
+    let case = |role, action| world.case(&agreement, role, action);
+    for place in [0, limits::CHUNK_BYTES, whole.len() - 1] {
+        let mut altered = whole.clone();
+        altered[place] ^= 1;
+        let draft = next_content(&world);
+        let result = deposit(&mut parties, upload(case(Originator, Deposit), &altered, 50_001)).await;
+        let status = assert_reason(result, Code::FailedPrecondition, "PACKAGE_ITEM_UNFIT");
+        let item = if place + 1 == whole.len() { "item 3" } else { "item 1" };
+        assert!(status.message().contains(item), "{}", status.message());
+        gone(&world, draft).await;
+    }
+    let result = deposit(&mut parties, upload(case(Originator, Deposit), &whole[1..], 50_001)).await;
+    assert_reason(result, Code::FailedPrecondition, "PACKAGE_ITEM_UNFIT");
+    let cut = &whole[..whole.len() - 1];
+    let result = deposit(&mut parties, upload(case(Originator, Deposit), cut, 50_001)).await;
+    assert_reason(result, Code::FailedPrecondition, "DEPOSIT_INCOMPLETE");
+    // Signatures have no content: nobody deposits them.
+    let result = deposit(&mut parties, upload(case(Responder, Deposit), &whole, 50_001)).await;
+    assert_reason(result, Code::FailedPrecondition, "DEPOSIT_NOT_ALLOWED");
+
+    let messages = upload(case(Originator, Deposit), &whole, 50_001);
+    let attested = deposit(&mut parties, messages).await.unwrap();
+    prove(attested, &agreement, &case(Originator, Deposit));
+    let resolving = case(Originator, Resolve);
+    let ruled = prove(resolve(&mut parties, resolving.clone()).await.unwrap(), &agreement, &resolving);
+    let Ruling::Replaced(list) = &ruled.ruled.verdict().unwrap().ruling else { panic!("replaced") };
+    let [replaced] = &list[..] else { panic!("one item") };
+    assert_eq!((replaced.role, &replaced.item), (Responder, &receipts), "every signature, in one verdict");
+    let (key, chunks) = fetch(&mut parties, case(Responder, Fetch)).await.unwrap();
+    let secret = &world.peer(Responder).secret;
+    let mut opener = Opener::new(secret, &agreement.seal_context(Originator), &key).unwrap();
+    let last = chunks.len() - 1;
+    let opened = chunks.iter().enumerate().map(|(index, sealed)| opener.open(sealed, index == last).unwrap());
+    assert!(opened.collect::<Vec<_>>().concat() == whole);
+    let report = arbiter::fsck::check(&*world.store, &world.arbiter, None, &mut |_| {});
+    assert!(report.fault.is_none(), "{report:?}");
+    assert_eq!((report.attestations, report.verdicts), (1, 1));
 }
 
 /// R-406, S19, S44: at the deadline and after it the complaint is refused.

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arbiter_protocol::crypto::Signer;
-use arbiter_protocol::exchange::item::Description;
 use arbiter_protocol::exchange::selection::{Protocol, Role};
 use arbiter_protocol::ids::PublicKey;
 use arbiter_protocol::limits;
@@ -158,10 +157,7 @@ fn deposit(offer: &Offer, role: Role) -> Option<u64> {
         Protocol::BothDeposited => true,
         Protocol::ContractSigning | Protocol::MutualRollback | Protocol::Transfer => false,
     };
-    match &offer.item(role).description {
-        Description::Information(it) if deposits => Some(it.size_bytes),
-        _ => None,
-    }
+    offer.item(role).description.content_bytes().filter(|_| deposits)
 }
 
 impl ClientBuilder {

@@ -279,7 +279,9 @@ impl Bundle {
             Description::DetachedSignature(_) => {
                 self.transfer(role).is_some() && self.signatures.of(role).is_some()
             }
-            Description::Information(_) | Description::Signature(_) => self.transfer(role).is_some(),
+            Description::Information(_) | Description::Package(_) | Description::Signature(_) => {
+                self.transfer(role).is_some()
+            }
             Description::Nothing => true,
             Description::Payment(_) => self.transfer(role).is_some() && self.payments.of(role).is_some(),
         })

@@ -180,8 +180,21 @@ impl View<'_> {
     }
 
     fn item(&self, role: Role) -> Vec<String> {
+        let leaves = self.offer.item(role).leaves();
+        if let [alone] = leaves.as_slice() {
+            return self.leaf(role, alone);
+        }
+        let mut lines = vec![format!("{} items together, all of them or none:", leaves.len())];
+        for (place, leaf) in leaves.iter().enumerate() {
+            lines.push(format!("{} of {}", place.saturating_add(1), leaves.len()));
+            lines.extend(self.leaf(role, leaf));
+        }
+        lines
+    }
+
+    fn leaf(&self, role: Role, item: &Item) -> Vec<String> {
         let mut lines = Vec::new();
-        match &self.offer.item(role).description {
+        match &item.description {
             Description::Information(it) => {
                 lines.push("this file:".to_owned());
                 lines.extend(self.file(it));
@@ -191,6 +204,7 @@ impl View<'_> {
                 lines.extend(self.key(role, it));
             }
             Description::Nothing => lines.push("nothing".to_owned()),
+            Description::Package(_) => {}
             Description::Payment(it) => lines.extend(self.payment(role, it)),
             Description::Signature(it) => lines.extend(self.statement(role, it)),
         }
@@ -298,26 +312,26 @@ impl View<'_> {
     }
 
     /// What the arbiter does for us.
-    fn got(&self) -> &'static str {
+    fn got(&self) -> String {
         match self.detached(self.role.peer()) {
-            Some(_) => "the arbiter opens their sealed signature and gives it to you",
-            None => "the arbiter's verdict stands for their signature",
+            Some(_) => "the arbiter opens their sealed signature and gives it to you".to_owned(),
+            None => format!("the arbiter's verdict stands for their {}", self.thing(self.role.peer())),
         }
     }
 
     /// What the arbiter does for them.
-    fn given(&self) -> &'static str {
+    fn given(&self) -> String {
         match self.detached(self.role) {
-            Some(_) => "the arbiter can open your sealed signature and give it to them",
-            None => "they can get a verdict that stands for your signature",
+            Some(_) => "the arbiter can open your sealed signature and give it to them".to_owned(),
+            None => format!("they can get a verdict that stands for your {}", self.thing(self.role)),
         }
     }
 
     /// What the arbiter will not do after an abort.
-    fn never(&self) -> &'static str {
+    fn never(&self) -> String {
         match self.detached(self.role) {
-            Some(_) => "your sealed signature is never opened",
-            None => "your signature can never be replaced",
+            Some(_) => "your sealed signature is never opened".to_owned(),
+            None => format!("your {} can never be replaced", self.thing(self.role)),
         }
     }
 
@@ -326,6 +340,7 @@ impl View<'_> {
             return self.money_if_they_stop();
         }
         let (got, never) = (self.got(), self.never());
+        let file = self.thing(self.offer.selection.first_sender);
         match (self.offer.selection.protocol, self.role) {
             (Protocol::ContractSigning, Role::Originator) => {
                 format!("Before they accept: the arbiter ends it for good, and {never}. After: {got}.")
@@ -334,11 +349,11 @@ impl View<'_> {
                 format!("Then {got}; or, if they ended it before you, nobody is bound.")
             }
             (_, role) if self.offer.selection.first_sender == role => format!(
-                "If the file was sent and nothing comes back, this program gives the file to the arbiter in time, and \
+                "If the {file} was sent and nothing comes back, this program gives the {file} to the arbiter in time, and \
                  {got}."
             ),
             (_, _) => format!(
-                "If the file does not come, you give nothing; after the deadline the arbiter ends the exchange for \
+                "If the {file} does not come, you give nothing; after the deadline the arbiter ends the exchange for \
                  good, and {never}."
             ),
         }
@@ -349,6 +364,7 @@ impl View<'_> {
             return self.money_if_you_stop();
         }
         let given = self.given();
+        let (file, theirs) = (self.thing(self.offer.selection.first_sender), self.thing(self.role.peer()));
         match (self.offer.selection.protocol, self.role) {
             (Protocol::ContractSigning, Role::Originator) => {
                 format!("Once they have accepted, {given}, even if you send nothing more.")
@@ -357,19 +373,37 @@ impl View<'_> {
                 format!("Once you have accepted, {given}, even if you send nothing more.")
             }
             (_, role) if self.offer.selection.first_sender == role => {
-                "Before the file is sent: nobody gets anything. After: they have the file, and if this program does \
-                 not complain before the deadline you may be left without their signature."
-                    .to_owned()
+                format!(
+                    "Before the {file} is sent: nobody gets anything. After: they have the {file}, and if this program does \
+                     not complain before the deadline you may be left without their {theirs}."
+                )
             }
             (_, _) => {
-                format!("They give the file to the arbiter, and then {given}; you can fetch the file there.")
+                format!(
+                    "They give the {file} to the arbiter, and then {given}; you can fetch the {file} there."
+                )
             }
         }
     }
 
     fn arbiter_can(&self) -> Vec<String> {
         let sealed = Role::BOTH.into_iter().filter(|role| self.detached(*role).is_some()).count();
+        let packages = Role::BOTH.into_iter().any(|role| self.is_package(role));
         let power = match (self.signing(), sealed) {
+            (true, 0) if packages => {
+                "declare by a signed, logged verdict that every signature above counts as given, or that none does. \
+                 Nothing else. It learns the statements above, not the files. It is asked only if somebody stops."
+            }
+            (false, 0) if packages && !self.is_about_money() => {
+                "check every file against its description, keep them for the receiver, and declare by a signed, logged \
+                 verdict that every signature above counts as given; or end the exchange. Nothing else, and never a part of \
+                 it. It sees the files only if somebody complains."
+            }
+            (false, _) if packages && !self.is_about_money() => {
+                "check every file against its description, keep them for the receiver, and open the sealed signature, with \
+                 a signed, logged verdict; or end the exchange. Nothing else, and never a part of it. It sees the files only \
+                 if somebody complains."
+            }
             _ if self.is_about_money() => self.money_arbiter_can(),
             (true, 0) => {
                 "declare by a signed, logged verdict that both signatures count as given, or that neither does. \
@@ -419,20 +453,23 @@ impl View<'_> {
         if self.is_about_money() {
             return format!("{}{sealed}", self.money_not_undone());
         }
+        let statement = if self.is_package(self.role) { "every statement" } else { "the statement" };
+        let (file, ours) = (self.thing(self.offer.selection.first_sender), self.thing(self.role));
         let bound = match (self.offer.selection.protocol, self.role) {
             (Protocol::ContractSigning, Role::Originator) => {
-                "When they accept, you are bound to the statement unless the arbiter ended the exchange before."
+                format!(
+                    "When they accept, you are bound to {statement} unless the arbiter ended the exchange before."
+                )
             }
-            (Protocol::ContractSigning, Role::Responder) => {
-                "When you accept, you are bound to the statement as soon as they, or the arbiter for them, sign too."
-            }
+            (Protocol::ContractSigning, Role::Responder) => format!(
+                "When you accept, you are bound to {statement} as soon as they, or the arbiter for them, sign too."
+            ),
             (_, role) if self.offer.selection.first_sender == role => {
-                "When the file is sent they can read it. It cannot be called back."
+                format!("When the {file} is sent they can read it. It cannot be called back.")
             }
-            (_, _) => {
-                "When you accept, your signature counts as given as soon as you, or the arbiter for you, can have the \
-                 file."
-            }
+            (_, _) => format!(
+                "When you accept, your {ours} counts as given as soon as you, or the arbiter for you, can have the {file}."
+            ),
         };
         format!("{bound}{sealed}")
     }
@@ -476,20 +513,17 @@ impl View<'_> {
     fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         let items = [&self.offer.originator_item, &self.offer.responder_item];
-        let signed = items.map(plain::signed);
-        let file = items.into_iter().find_map(|item| match &item.description {
-            Description::Information(file) => Some(file),
-            _ => None,
-        });
-        match (signed, file) {
-            ([Some(one), Some(other)], _) if one != other => {
-                warnings.push("You and they sign DIFFERENT statements. Read both.".to_owned());
-            }
-            ([Some(it), None] | [None, Some(it)], Some(file)) if it.subject != *file => {
-                warnings
-                    .push("The signature is about ANOTHER file than the one that is handed over.".to_owned());
-            }
-            _ => {}
+        let [ours, theirs] = items.map(plain::signed);
+        let files = items.map(plain::files).concat();
+        let subjects: Vec<_> = ours.iter().chain(&theirs).map(|it| &it.subject).collect();
+        if !ours.is_empty() && !theirs.is_empty() && ours != theirs {
+            warnings.push("You and they sign DIFFERENT statements. Read both.".to_owned());
+        }
+        if !files.is_empty() && subjects.iter().any(|subject| !files.contains(subject)) {
+            warnings.push("The signature is about ANOTHER file than the one that is handed over.".to_owned());
+        } else if !subjects.is_empty() && files.iter().any(|file| !subjects.contains(file)) {
+            warnings
+                .push("NOBODY SIGNS about one of the files that are handed over. Compare them.".to_owned());
         }
         for file in self.to_be_read() {
             if !self.files.iter().any(|facts| facts.is(&file)) {
@@ -516,33 +550,20 @@ impl View<'_> {
 
     /// Files that this party's own signature is about, unless it is about to receive them.
     fn to_be_read(&self) -> Vec<Information> {
-        let arriving = match &self.offer.item(self.role.peer()).description {
-            Description::Information(it) => Some(it),
-            Description::DetachedSignature(_)
-            | Description::Nothing
-            | Description::Payment(_)
-            | Description::Signature(_) => None,
-        };
-        match plain::signed(self.offer.item(self.role)) {
-            Some(it) if arriving != Some(&it.subject) => {
-                described(self.offer).into_iter().filter(|file| *file == it.subject).collect()
-            }
-            _ => Vec::new(),
-        }
+        let arriving = plain::files(self.offer.item(self.role.peer()));
+        let signed = plain::signed(self.offer.item(self.role));
+        let about = |file: &Information| signed.iter().any(|it| it.subject == *file);
+        described(self.offer).into_iter().filter(|file| about(file) && !arriving.contains(&file)).collect()
     }
 }
 
 fn texts(item: &Item) -> Vec<String> {
-    match (&item.description, plain::signed(item)) {
-        (Description::Information(it), _) => vec![it.name.clone()],
-        (Description::DetachedSignature(detached), Some(it)) => {
-            let certificate = keys::certificate(detached).ok().flatten();
-            let subject = certificate.map_or_else(String::new, |it| it.subject().to_owned());
-            vec![it.title.clone(), it.text.clone(), it.subject.name.clone(), subject]
-        }
-        (_, Some(it)) => vec![it.title.clone(), it.text.clone(), it.subject.name.clone()],
-        (_, None) => Vec::new(),
-    }
+    let signed = plain::signed(item).into_iter();
+    let mut texts: Vec<_> = signed.flat_map(|it| [&it.title, &it.text, &it.subject.name]).cloned().collect();
+    texts.extend(plain::files(item).into_iter().map(|file| file.name.clone()));
+    let certificate = item.description.detached().and_then(|it| keys::certificate(it).ok().flatten());
+    texts.extend(certificate.map(|it| it.subject().to_owned()));
+    texts
 }
 
 fn words(text: &str) -> Vec<String> {

@@ -76,10 +76,22 @@ pub fn item(item: &Item) -> Vec<String> {
     match &item.description {
         Description::Information(it) => plain::file(it).to_vec(),
         Description::Nothing => vec!["nothing".to_owned()],
+        Description::Package(_) => package(item),
         Description::DetachedSignature(it) => [statement(&it.statement), keys::lines(it)].concat(),
         Description::Payment(it) => money::lines(it),
         Description::Signature(it) => statement(it),
     }
+}
+
+/// Each item of a package. How they are nested means nothing to who reads: it is all of them or none.
+fn package(it: &Item) -> Vec<String> {
+    let leaves = it.leaves();
+    let mut lines = vec![format!("{} items together, all of them or none:", leaves.len())];
+    for (place, leaf) in leaves.iter().enumerate() {
+        lines.push(format!("{} of {}", place.saturating_add(1), leaves.len()));
+        lines.extend(item(leaf));
+    }
+    lines
 }
 
 fn statement(it: &Statement) -> Vec<String> {
@@ -196,7 +208,7 @@ pub fn proves(statements: &Statements, files: &[FileFacts]) -> Vec<String> {
             continue;
         }
         let party = who(offer.party(role));
-        lines.push(match &offer.item(role).description {
+        lines.extend(offer.item(role).leaves().into_iter().map(|leaf| match &leaf.description {
             Description::Information(it) => {
                 format!("{party} declared under signature to hand over the file with SHA-256 {}.", it.sha256)
             }
@@ -208,12 +220,13 @@ pub fn proves(statements: &Statements, files: &[FileFacts]) -> Vec<String> {
                 "{party} declared under signature to hand over its signature on \"{}\".",
                 plain::clip(&it.statement.title, 60),
             ),
+            Description::Package(_) => format!("{party} declared under signature to hand over a package."),
             Description::Signature(it) => format!(
                 "{party} signed \"{}\" about the file with SHA-256 {}.",
                 plain::clip(&it.title, 60),
                 it.subject.sha256
             ),
-        });
+        }));
     }
     for (role, receipt) in statements.paid.iter() {
         let Some(receipt) = receipt else { continue };
@@ -280,9 +293,7 @@ pub fn does_not_prove(statements: &Statements, files: &[FileFacts]) -> Vec<Strin
                 .to_owned(),
         );
     }
-    let information = [Role::Originator, Role::Responder]
-        .into_iter()
-        .any(|role| matches!(offer.item(role).description, Description::Information(_)));
+    let information = Role::BOTH.into_iter().any(|role| !plain::files(offer.item(role)).is_empty());
     if information && files.is_empty() {
         lines.push("What is in the file: it is not in the bundle. Check a copy with --file.".to_owned());
     }
@@ -364,7 +375,10 @@ fn ruling(statements: &Statements, proven: &Proven) -> Vec<String> {
 
 /// What a deposit of this party is.
 fn deposited(offer: &Offer, role: Role) -> &'static str {
-    if offer.item(role).description.payment().is_some() { "receipt of its payment" } else { "file" }
+    match plain::thing(offer.item(role)) {
+        "money" => "receipt of its payment",
+        thing => thing,
+    }
 }
 
 fn happened(statements: &Statements) -> Vec<String> {
@@ -411,7 +425,7 @@ fn holds(statements: &Statements, role: Role) -> String {
     if one_way && offer.selection.first_sender != role {
         return "nothing; nothing was agreed".to_owned();
     }
-    let file = matches!(offer.item(role.peer()).description, Description::Information(_));
+    let file = !plain::files(offer.item(role.peer())).is_empty();
     let detached = offer.item(role.peer()).description.detached().is_some();
     match (replaced, statements.transferred(role.peer())) {
         (Some(Err(())), true) if file => {

@@ -1,7 +1,7 @@
 //! What we give: checked before anybody is asked, signed only after the approval, in escrow before it is kept.
 //!
 //! ```text
-//!  Give ──check──▶ Own { file, signature } ──approved──▶ sign ──▶ nonce is new (S29) ──▶ put into escrow ──▶ record
+//!  Give ──check──▶ Own { files, signature } ──approved──▶ sign ──▶ nonce is new (S29) ──▶ put into escrow ──▶ record
 //! ```
 //!
 //! Invariants
@@ -25,7 +25,7 @@ use zeroize::Zeroizing;
 
 use crate::client::Client;
 use crate::error::{Error, Usage};
-use crate::{items, random};
+use crate::{items, package, random};
 
 /// What we give, beside our word.
 #[derive(Clone, PartialEq, Eq)]
@@ -34,6 +34,8 @@ pub enum Give {
     Nothing,
     /// The file at this path: our item is that file.
     File(PathBuf),
+    /// The files at these paths, in any order: our item is a package of them.
+    Files(Vec<PathBuf>),
     /// A finished signature over [`Statement::document`], made elsewhere: our item is that detached signature.
     ///
     /// [`Statement::document`]: arbiter_protocol::exchange::item::Statement::document
@@ -46,6 +48,7 @@ impl fmt::Debug for Give {
         match self {
             Self::Nothing => f.write_str("Nothing"),
             Self::File(path) => f.debug_tuple("File").field(path).finish(),
+            Self::Files(paths) => f.debug_tuple("Files").field(paths).finish(),
             Self::Signature(bytes) => write!(f, "Signature({} bytes)", bytes.len()),
         }
     }
@@ -60,6 +63,24 @@ impl Give {
                 Ok(())
             }
             (Description::Nothing, _) => Err(Usage::Content("nothing is to be given: leave it out")),
+            (Description::Package(_), Self::Files(paths)) if item.description.is_content() => {
+                if paths.len() == item.leaves().len() {
+                    return Ok(());
+                }
+                Err(Usage::Content(
+                    "the item to give is a package of files: name every one of them, and no other",
+                ))
+            }
+            (Description::Package(_), Self::Nothing) if !item.description.is_content() => Ok(()),
+            (Description::Package(_), _) if item.description.is_content() => Err(Usage::Content(
+                "the item to give is a package of files: name every one of them, and no other",
+            )),
+            (Description::Package(_), _) => Err(Usage::Content(
+                "the item to give is a package of signatures that this program makes: there is nothing else to give",
+            )),
+            (_, Self::Files(_)) => {
+                Err(Usage::Content("several files are given, and the item to give is no package of files"))
+            }
             (Description::Payment(_), _) => Err(Usage::Content(
                 "the item to give is a payment: it is made from a purse, there is nothing else to give",
             )),
@@ -91,8 +112,8 @@ impl Give {
 /// Our side of what is exchanged, as the journal keeps it. It has no `Debug`: the signature is a secret.
 #[derive(Clone, Default)]
 pub(crate) struct Own {
-    /// The file that we give.
-    pub file: Option<PathBuf>,
+    /// The file that we give; of a package each, in the order of its leaves.
+    pub files: Vec<PathBuf>,
     /// The detached signature that we give.
     pub signature: Option<Zeroizing<Vec<u8>>>,
     /// The same signature in escrow.
@@ -116,7 +137,10 @@ impl Client {
             (Description::Information(described), Give::File(path)) => {
                 items::check_file(&path, described).await?;
                 let path = std::path::absolute(&path).map_err(|error| Error::file(&path, error))?;
-                Ok(Own { file: Some(path), ..Own::default() })
+                Ok(Own { files: vec![path], ..Own::default() })
+            }
+            (Description::Package(agreed), Give::Files(paths)) => {
+                Ok(Own { files: package::arrange(agreed, &paths).await?, ..Own::default() })
             }
             (Description::DetachedSignature(it), Give::Signature(signature)) => {
                 let used = nonce_of(it, &signature);

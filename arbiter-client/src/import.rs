@@ -12,7 +12,7 @@
 //! - A detached signature of ours is the one in escrow, or it is not sent again: the peer would refuse another.
 
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use arbiter_protocol::escrow::Escrow;
 use arbiter_protocol::escrow::signature_key::Kind;
@@ -36,12 +36,12 @@ use crate::journal::Record;
 use crate::ledger::till;
 
 impl Client {
-    /// Takes an exchange of ours from a bundle into the journal, to [`Client::complain`]. `file` is the file that
-    /// we give, if our item is one: it is deposited with the complaint. If our item is a detached signature that was
-    /// made elsewhere, `file` may be the signature file; the complaint needs only the escrow that is in the bundle.
+    /// Takes an exchange of ours from a bundle into the journal, to [`Client::complain`]. `files` are the file
+    /// that we give, or the files of a package: they are deposited with the complaint. If our item is a detached signature that
+    /// was made elsewhere, it may be the signature file; the complaint needs only the escrow that is in the bundle.
     ///
     /// For a party that lost its journal. Who still has one goes on with that.
-    pub async fn import(&self, bundle: &Bundle, file: Option<&Path>) -> Result<ExchangeId, Error> {
+    pub async fn import(&self, bundle: &Bundle, files: &[PathBuf]) -> Result<ExchangeId, Error> {
         let offer = Signed::<Offer>::parse(bundle.offer.clone()).map_err(PeerFault::from)?;
         let offer = offer.verify_offer().map_err(PeerFault::from)?;
         if offer.arbiter != self.0.pinned {
@@ -77,7 +77,7 @@ impl Client {
             let transfer = Signed::<Transfer>::parse(transfer.clone()).map_err(PeerFault::from)?;
             let transfer = transfer.verify_for(agreement, role.peer()).map_err(PeerFault::from)?;
             let item = agreement.offer().item(role.peer());
-            if transfer.item == *item && matches!(item.description, Description::Signature(_)) {
+            if transfer.item == *item && !item.description.is_content() {
                 return Err(Usage::Served.into());
             }
         }
@@ -93,8 +93,8 @@ impl Client {
             }
             escrow => escrow,
         };
-        let own = self.own_again(bundle, agreement, role, file).await?;
-        let ordered = sent && own.file.is_none();
+        let own = self.own_again(bundle, agreement, role, files).await?;
+        let ordered = sent && own.files.is_empty();
         let own = Own { ordered, receipt: own_receipt, ..own };
         let mut record = Record::new(session, own, self.0.clock.now());
         record.peer_receipt = peer_receipt;
@@ -118,22 +118,27 @@ impl Client {
         Ok(Some(checked.map_err(|_| Usage::BadBundle)?.escrow().clone()))
     }
 
-    /// What we give, as it was: a file, or a signature with its escrow.
+    /// What we give, as it was: files, or a signature with its escrow.
     async fn own_again(
         &self,
         bundle: &Bundle,
         agreement: &Agreement,
         role: Role,
-        file: Option<&Path>,
+        files: &[PathBuf],
     ) -> Result<Own, Error> {
         let item = agreement.offer().item(role);
         let Some(detached) = item.description.detached() else {
-            let give = file.map_or(Give::Nothing, |path| Give::File(path.to_owned()));
+            let give = match (&item.description, files) {
+                (_, []) => Give::Nothing,
+                (Description::Package(_), files) => Give::Files(files.to_vec()),
+                (_, [file]) => Give::File(file.clone()),
+                (_, files) => Give::Files(files.to_vec()),
+            };
             return self.own(item, give).await;
         };
         let escrow = self.in_bundle(bundle, agreement, role).await?;
         let ours = *detached.key.kind() == Kind::Ed25519(self.party().signing_key);
-        let own = match (file, escrow.is_some()) {
+        let own = match (files.first(), escrow.is_some()) {
             (Some(path), _) => self.own(item, Give::Signature(read_signature(path)?)).await?,
             // Signed elsewhere: the arbiter can open what is in the bundle.
             (None, true) if !ours => return Ok(Own { escrow, ..Own::default() }),

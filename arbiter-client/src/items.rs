@@ -1,5 +1,5 @@
-//! The party's side of the kinds of items: describing, sending and receiving files in bounded memory, and detached
-//! signatures and receipts of payments, which travel as files do.
+//! The party's side of the kinds of items: describing, sending and receiving files and packages of files in bounded memory, and
+//! detached signatures and receipts of payments, which travel as files do.
 //!
 //! ```text
 //!  own file ──read, check──▶ seal ──64 KiB──▶ peer ──open, check──▶ part file ──fsync, rename──▶ received file
@@ -31,6 +31,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use zeroize::Zeroizing;
 
 use crate::error::Error;
+use crate::package::{Folder, Frames};
 use crate::random;
 use crate::transport::Content;
 
@@ -96,6 +97,11 @@ pub fn nothing() -> Item {
     Item::new(Description::Nothing)
 }
 
+/// The item "all of these, or none of them". Refuses items that do not make a package (R-220).
+pub fn package(items: Vec<Item>) -> Result<Item, Invalid> {
+    Item::package(items)
+}
+
 /// The item "this payment". What is handed over is the ledger's receipt.
 pub fn payment(payment: Payment) -> Item {
     Item::new(Description::Payment(payment))
@@ -145,6 +151,7 @@ pub(crate) struct Outgoing {
 
 enum Origin {
     File(PathBuf, File),
+    Package(Frames),
     Receipt(Vec<u8>),
     Signature(Zeroizing<Vec<u8>>),
 }
@@ -159,6 +166,18 @@ impl Outgoing {
         let file = File::open(path).await.map_err(|error| Error::file(path, error))?;
         let check = ContentCheck::file(described.clone());
         Self::new(Origin::File(path.to_owned(), file), described.size_bytes, check, seal)
+    }
+
+    /// A package of ours: its files, in the order of its leaves.
+    pub(crate) fn package(
+        paths: &[PathBuf],
+        items: &[Item],
+        seal: (&SealingKey, &[u8]),
+    ) -> Result<Self, Error> {
+        let package = Description::Package(items.to_vec());
+        let check = ContentCheck::package(items.to_vec()).zip(package.content_bytes());
+        let (check, size) = check.ok_or(Error::Bug("a package without content is to be sent"))?;
+        Self::new(Origin::Package(Frames::new(items, paths)), size, check, seal)
     }
 
     /// A detached signature of ours, the one that is in escrow.
@@ -225,6 +244,11 @@ impl Origin {
                 fill(file, &mut chunk).await.map_err(|error| Error::file(path, error))?;
                 Ok(Zeroizing::new(chunk))
             }
+            Self::Package(frames) => {
+                let mut chunk = Vec::with_capacity(limits::CHUNK_BYTES);
+                frames.fill(&mut chunk).await?;
+                Ok(Zeroizing::new(chunk))
+            }
             // Shorter than a chunk: one piece.
             Self::Receipt(receipt) => Ok(Zeroizing::new(std::mem::take(receipt))),
             Self::Signature(signature) => Ok(std::mem::take(signature)),
@@ -234,6 +258,7 @@ impl Origin {
     fn is_unfit(&self, unfit: Unfit) -> Error {
         match self {
             Self::File(path, _) => Error::file(path, unfit),
+            Self::Package(frames) => frames.is_unfit(unfit),
             Self::Receipt(_) => Error::Bug("our receipt is not for what was agreed"),
             Self::Signature(_) => Error::Bug("our signature is not the one in escrow"),
         }
@@ -262,6 +287,7 @@ pub(crate) enum Source {
 #[derive(Clone)]
 pub(crate) enum Expected {
     File(Information),
+    Package(Vec<Item>),
     Payment { terms: PaymentTerms, payer: Role },
     Signature { agreed: DetachedSignature, signer: Role, escrow: Option<Escrow> },
 }
@@ -274,6 +300,9 @@ impl Expected {
             Description::DetachedSignature(agreed) => {
                 Some(Self::Signature { agreed: agreed.clone(), signer: sender, escrow })
             }
+            Description::Package(items) => {
+                ContentCheck::package(items.clone()).map(|_| Self::Package(items.clone()))
+            }
             Description::Payment(_) => {
                 PaymentTerms::of(offer, sender).map(|terms| Self::Payment { terms, payer: sender })
             }
@@ -281,17 +310,21 @@ impl Expected {
         }
     }
 
-    fn check(&self) -> ContentCheck {
+    fn check(&self) -> Option<ContentCheck> {
         match self {
-            Self::File(described) => ContentCheck::file(described.clone()),
-            Self::Payment { terms, .. } => ContentCheck::payment(terms.clone()),
-            Self::Signature { agreed, escrow, .. } => ContentCheck::signature(agreed.clone(), escrow.clone()),
+            Self::File(described) => Some(ContentCheck::file(described.clone())),
+            Self::Package(items) => ContentCheck::package(items.clone()),
+            Self::Payment { terms, .. } => Some(ContentCheck::payment(terms.clone())),
+            Self::Signature { agreed, escrow, .. } => {
+                Some(ContentCheck::signature(agreed.clone(), escrow.clone()))
+            }
         }
     }
 
     fn name(&self) -> String {
         match self {
             Self::File(described) => described.name.clone(),
+            Self::Package(_) => "package".to_owned(),
             Self::Payment { payer, .. } => format!("payment.{payer}.receipt"),
             Self::Signature { agreed, signer, .. } => {
                 format!("{}.{signer}.sig", agreed.statement.subject.name)
@@ -312,11 +345,16 @@ pub(crate) struct Received {
 pub(crate) struct Incoming {
     check: ContentCheck,
     opener: Opener,
-    file: File,
+    sink: Sink,
     part: PathBuf,
     whole: PathBuf,
     /// A signature or a receipt is short, and its bytes are evidence.
     kept: Option<Vec<u8>>,
+}
+
+enum Sink {
+    File(File),
+    Folder(Folder),
 }
 
 impl Incoming {
@@ -335,10 +373,14 @@ impl Incoming {
             Source::Arbiter => ".arbiter.part",
             Source::Peer => ".peer.part",
         });
-        let file = File::create(&part).await.map_err(|error| Error::file(&part, error))?;
+        let sink = match expected {
+            Expected::Package(items) => Sink::Folder(Folder::begin(&part, items).await?),
+            _ => Sink::File(File::create(&part).await.map_err(|error| Error::file(&part, error))?),
+        };
         let whole = folder.join(expected.name());
-        let kept = (!matches!(expected, Expected::File(_))).then(Vec::new);
-        Ok(Self { check: expected.check(), opener, file, part, whole, kept })
+        let kept = (!matches!(expected, Expected::File(_) | Expected::Package(_))).then(Vec::new);
+        let check = expected.check().ok_or(Error::Bug("content is expected that has none"))?;
+        Ok(Self { check, opener, sink, part, whole, kept })
     }
 
     pub(crate) async fn write(&mut self, sealed: &[u8], last: bool) -> Result<(), NotReceived> {
@@ -347,7 +389,12 @@ impl Incoming {
         if let Some(kept) = &mut self.kept {
             kept.extend_from_slice(&chunk);
         }
-        Ok(self.file.write_all(&chunk).await.map_err(|error| Error::file(&self.part, error))?)
+        match &mut self.sink {
+            Sink::File(file) => {
+                Ok(file.write_all(&chunk).await.map_err(|error| Error::file(&self.part, error))?)
+            }
+            Sink::Folder(folder) => Ok(folder.write(&chunk).await?),
+        }
     }
 
     /// How many bytes are here.
@@ -356,11 +403,18 @@ impl Incoming {
     }
 
     /// It fits: make it durable under its name.
-    pub(crate) async fn finish(mut self) -> Result<Received, NotReceived> {
+    pub(crate) async fn finish(self) -> Result<Received, NotReceived> {
         let fit = self.check.finish()?;
+        let mut file = match self.sink {
+            Sink::File(file) => file,
+            Sink::Folder(folder) => {
+                folder.finish(&self.whole).await?;
+                return Ok(Received { fit, path: self.whole, bytes: None });
+            }
+        };
         let durable = async {
-            self.file.flush().await?;
-            self.file.sync_all().await?;
+            file.flush().await?;
+            file.sync_all().await?;
             fs::rename(&self.part, &self.whole).await?;
             let folder = self.whole.parent().unwrap_or(Path::new("."));
             File::open(folder).await?.sync_all().await

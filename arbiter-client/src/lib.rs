@@ -77,6 +77,7 @@ pub mod items;
 pub mod journal;
 pub mod ledger;
 pub mod outcome;
+mod package;
 pub mod pin;
 pub mod plain;
 pub mod purse;

@@ -58,9 +58,9 @@ pub struct Evidence {
     pub peer_transfer: Option<Verified<Transfer>>,
     /// The arbiter's receipts, the oldest first, each verified when it came.
     pub receipts: Vec<Receipt>,
-    /// The file that we give.
-    pub own_file: Option<PathBuf>,
-    /// The file that we got; it fits its description.
+    /// The file that we give; of a package each, in the order of its leaves.
+    pub own_files: Vec<PathBuf>,
+    /// The file that we got; it fits its description. Of a package of files: the folder that holds them.
     /// Of a detached signature: its bytes alone, as any other program reads them.
     pub received_file: Option<PathBuf>,
     /// The signatures in escrow, as far as they came. They show nothing of what is in them.

@@ -80,6 +80,14 @@ pub fn file(information: &Information) -> [String; 2] {
 pub fn item(item: &Item) -> String {
     match &item.description {
         Description::Information(it) => format!("the file {} ({})", clip(&it.name, 60), size(it.size_bytes)),
+        Description::Package(_) => {
+            let leaves = item.leaves();
+            format!(
+                "{} items together: {}",
+                leaves.len(),
+                leaves.into_iter().map(self::item).collect::<Vec<_>>().join(", ")
+            )
+        }
         Description::DetachedSignature(it) => signature(&it.statement),
         Description::Nothing => "nothing".to_owned(),
         Description::Payment(it) => format!("a payment of {}", it.amount),
@@ -91,12 +99,41 @@ fn signature(statement: &Statement) -> String {
     format!("a signature on \"{}\"", clip(&statement.title, 60))
 }
 
-/// What the giver of an item signs, if the item is a signature of either kind.
-pub const fn signed(item: &Item) -> Option<&Statement> {
+/// What the giver of an item signs, as far as it is signatures of either kind.
+pub fn signed(item: &Item) -> Vec<&Statement> {
+    let leaves = item.leaves().into_iter();
+    leaves
+        .filter_map(|leaf| match &leaf.description {
+            Description::DetachedSignature(it) => Some(&it.statement),
+            Description::Information(_)
+            | Description::Nothing
+            | Description::Package(_)
+            | Description::Payment(_) => None,
+            Description::Signature(it) => Some(it),
+        })
+        .collect()
+}
+
+/// The files that the giver of an item hands over.
+pub fn files(item: &Item) -> Vec<&Information> {
+    let leaves = item.leaves().into_iter();
+    leaves
+        .filter_map(|leaf| match &leaf.description {
+            Description::Information(it) => Some(it),
+            _ => None,
+        })
+        .collect()
+}
+
+/// What somebody gives, in a word or a few, without its name.
+pub fn thing(item: &Item) -> &'static str {
     match &item.description {
-        Description::DetachedSignature(it) => Some(&it.statement),
-        Description::Information(_) | Description::Nothing | Description::Payment(_) => None,
-        Description::Signature(it) => Some(it),
+        Description::Information(_) => "file",
+        Description::Nothing => "nothing",
+        Description::Package(_) if item.description.is_content() => "package of files",
+        Description::Package(_) => "package of signatures",
+        Description::Payment(_) => "money",
+        Description::DetachedSignature(_) | Description::Signature(_) => "signature",
     }
 }
 

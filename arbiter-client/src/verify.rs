@@ -441,11 +441,11 @@ impl<'a> Desk<'a> {
 /// The files that an offer describes: items, and what signatures are about; each once.
 pub fn described(offer: &Offer) -> Vec<Information> {
     let mut files: Vec<Information> = Vec::new();
-    for role in [Role::Originator, Role::Responder] {
-        let file = match &offer.item(role).description {
+    for leaf in Role::BOTH.into_iter().flat_map(|role| offer.item(role).leaves()) {
+        let file = match &leaf.description {
             Description::DetachedSignature(it) => &it.statement.subject,
             Description::Information(it) => it,
-            Description::Nothing | Description::Payment(_) => continue,
+            Description::Nothing | Description::Package(_) | Description::Payment(_) => continue,
             Description::Signature(it) => &it.subject,
         };
         if !files.contains(file) {

@@ -212,17 +212,17 @@ async fn a_bundle_is_enough_to_complain() {
             };
 
             let carol = bench.builder("carol").build().await.unwrap();
-            let stranger = carol.import(&bundle, None).await;
+            let stranger = carol.import(&bundle, &[]).await;
             assert!(matches!(stranger, Err(Error::Usage(Usage::NotAParty))), "{stranger:?}");
             let anew = bench.builder(name).build().await.unwrap();
-            let early = anew.import(&open, file.as_deref()).await;
+            let early = anew.import(&open, file.as_slice()).await;
             assert!(matches!(early, Err(Error::Usage(Usage::NotAgreed))), "{early:?}");
             if file.is_some() {
-                let nothing = anew.import(&bundle, None).await;
+                let nothing = anew.import(&bundle, &[]).await;
                 assert!(matches!(nothing, Err(Error::Usage(Usage::Content(_)))), "{nothing:?}");
             }
-            assert_eq!(anew.import(&bundle, file.as_deref()).await.unwrap(), id);
-            let again = anew.import(&bundle, file.as_deref()).await;
+            assert_eq!(anew.import(&bundle, file.as_slice()).await.unwrap(), id);
+            let again = anew.import(&bundle, file.as_slice()).await;
             assert!(matches!(again, Err(Error::Usage(Usage::Known(_)))), "{again:?}");
 
             let first = deal == Deal::SignatureForFile;
@@ -238,7 +238,7 @@ async fn a_bundle_is_enough_to_complain() {
             // Another journal was lost meanwhile: the bundle of a ruled exchange is imported too.
             let ruled = Bundle::of(outcome.evidence());
             let later = bench.builder(name).build().await.unwrap();
-            later.import(&ruled, file.as_deref()).await.unwrap();
+            later.import(&ruled, file.as_slice()).await.unwrap();
             assert!(!later.status(id).await.unwrap().evidence.receipts.is_empty());
         }
     }

@@ -308,6 +308,52 @@ fn two_processes_sign_a_contract_without_an_arbiter() {
     assert_eq!(std::fs::read(bob.bundle()).unwrap(), before);
 }
 
+/// several files in one exchange, by either party: all are there in one folder, a receipt for each.
+#[test]
+fn two_processes_exchange_packages_without_an_arbiter() {
+    let contents = [PDF.repeat(3_000), b"plain words\n".to_vec(), vec![0, 1, 2]];
+    let names = ["notice.pdf", "annex.txt", "data.bin"];
+    for request in [false, true] {
+        let (alice, bob) = (Party::new("Alice"), Party::new("Bob"));
+        let giver = if request { &bob } else { &alice };
+        let paths: Vec<_> = names.iter().zip(&contents).map(|(name, it)| giver.file(name, it)).collect();
+        let paths: Vec<_> = paths.iter().map(|path| path.to_str().unwrap()).collect();
+        let wanted = paths.iter().map(|path| text(&bob.run(&["describe", path])).trim().to_owned());
+        let wanted: Vec<_> = wanted.collect();
+        let (kind, option, values) = match request {
+            true => ("request", "--want", wanted.iter().map(String::as_str).collect()),
+            false => ("delivery", "--file", paths.clone()),
+        };
+        let several: Vec<_> = values.into_iter().flat_map(|value: &str| [option, value]).collect();
+        // In another order than the offer has them.
+        let give: Vec<_> = paths.iter().rev().flat_map(|path| ["--give", path]).collect();
+        let give = if request { give } else { Vec::new() };
+        let accepting = bob.accept(&[&["--yes"], &give[..]].concat());
+
+        let sealed = alice.offer(&bob.id, &accepting, &[&[kind], &several[..]].concat());
+        assert_eq!(sealed.status.code(), Some(2), "{}", text(&sealed));
+        assert!(text(&sealed).contains("--replacement"), "{}", text(&sealed));
+        let twice = [&[kind, "--replacement"], &several[..], &several[..2]].concat();
+        let twice = alice.offer(&bob.id, &accepting, &twice);
+        assert_eq!(twice.status.code(), Some(2), "{}", text(&twice));
+        assert!(text(&twice).contains("no item twice"), "{}", text(&twice));
+
+        let offered = alice.offer(&bob.id, &accepting, &[&[kind, "--replacement"], &several[..]].concat());
+        let accepted = accepting.end();
+        both_good(&alice, &bob, &offered, &accepted, Path::new(paths[1]));
+        assert!(accepted.1.contains("3 items together, all of them or none:"), "{}", accepted.1);
+        let receiver = if request { &alice } else { &bob };
+        let folder = receiver.received_file("package");
+        for (name, content) in names.iter().zip(&contents) {
+            assert_eq!(std::fs::read(folder.join(name)).unwrap(), *content, "{name}");
+        }
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), names.len());
+        let other = receiver.file("other.txt", b"another file");
+        let report = verify(receiver, &giver.bundle(), &["--file", other.to_str().unwrap()]);
+        assert_eq!(report.status.code(), Some(1), "{}", text(&report));
+    }
+}
+
 #[test]
 fn two_processes_deliver_a_file_for_a_receipt_without_an_arbiter() {
     let (alice, bob) = (Party::new("Alice"), Party::new("Bob"));

@@ -428,19 +428,19 @@ async fn an_exchange_of_sealed_signatures_is_taken_from_a_bundle() {
                 continue;
             }
             *bad.escrows.of_mut(damage) = other;
-            let refused = anew.import(&bad, file.as_deref()).await;
+            let refused = anew.import(&bad, file.as_slice()).await;
             assert!(matches!(refused, Err(Error::Usage(Usage::BadBundle))), "{damage}: {refused:?}");
         }
         let mut bad = bundle.clone();
         bad.escrows.responder = None;
-        let refused = anew.import(&bad, file.as_deref()).await;
+        let refused = anew.import(&bad, file.as_slice()).await;
         assert!(matches!(refused, Err(Error::Usage(Usage::BadBundle))), "{refused:?}");
 
-        assert_eq!(anew.import(&bundle, file.as_deref()).await.unwrap(), id);
+        assert_eq!(anew.import(&bundle, file.as_slice()).await.unwrap(), id);
         let outcome = anew.complain(id).await.unwrap();
         assert!(matches!(outcome, Outcome::Resolved(_)) && has_peers_item(&outcome), "{deal:?}: {outcome:?}");
         let served = bench.builder("alice").store(folder.path().join("third")).build().await.unwrap();
-        let nothing = served.import(&Bundle::of(outcome.evidence()), file.as_deref()).await;
+        let nothing = served.import(&Bundle::of(outcome.evidence()), file.as_slice()).await;
         assert!(matches!(nothing, Err(Error::Usage(Usage::Served))), "{nothing:?}");
     }
 }

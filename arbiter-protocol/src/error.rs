@@ -37,6 +37,14 @@ pub enum Invalid {
         /// The field's name in the `.proto` file.
         field: &'static str,
     },
+    /// The items do not make a package.
+    #[error("these items do not make a package: {why}")]
+    Package {
+        /// The stable reason for programs, e.g. `PACKAGE_ITEM_REPEATED`.
+        reason: &'static str,
+        /// The same for people.
+        why: &'static str,
+    },
     /// The payload is not valid protobuf.
     #[error("the payload of a {what} is not valid protobuf")]
     Malformed {
@@ -110,6 +118,7 @@ impl Invalid {
             Self::FieldValue { .. } => "FIELD_VALUE_INVALID",
             Self::Malformed { .. } => "STATEMENT_MALFORMED",
             Self::NotCanonical { .. } => "STATEMENT_NOT_CANONICAL",
+            Self::Package { reason, .. } => reason,
             Self::PayloadType { .. } => "PAYLOAD_TYPE_UNEXPECTED",
             Self::Seal => "SEAL_INVALID",
             Self::Signature { .. } => "SIGNATURE_INVALID",

@@ -44,6 +44,14 @@ pub const CIRCULATION_UNITS: u64 = 1 << 62;
 pub const QUERY_FRESH: DurationMillis = DurationMillis(5 * 60 * 1000);
 /// How long after the last decision of the arbiter a hold must last at least. An arbiter asks for more (`hold_allowance`).
 pub const HOLD_MARGIN: DurationMillis = DurationMillis(1000);
+/// Items of a package in all, nested ones included.
+pub const PACKAGE_LEAVES: usize = 8;
+/// Packages in one another: a package of packages of packages.
+pub const PACKAGE_LEVELS: usize = 3;
+/// Longest description of a package: a verdict holds those of both items, and fits a statement.
+pub const PACKAGE_BYTES: usize = 14_336;
+/// The length before each leaf in the content of a package.
+pub const FRAME_BYTES: usize = 8;
 /// Properties one item can offer.
 pub const PROPERTIES: usize = 8;
 /// Hashes of evidence in one verdict; envelopes of evidence in one receipt.
@@ -82,4 +90,5 @@ const _: () = assert!(
         + 2048
         < STATEMENT_BYTES
 );
+const _: () = assert!(2 * PACKAGE_BYTES + 2048 < STATEMENT_BYTES);
 const _: () = assert!(STATEMENT_BYTES < ENVELOPE_BYTES);

@@ -198,8 +198,8 @@ fn the_verdict_table_holds_in_every_cell() {
     let cast = Cast::new();
     let mut cells = 0;
     let mixed = Kind::P1Mixed; // Two methods in one exchange have a test of their own.
-    let with_money = [Kind::P2Payment, Kind::P2PaymentEscrow];
-    for kind in Kind::ALL.into_iter().filter(|kind| *kind != mixed).chain(with_money) {
+    let others = [Kind::P2Payment, Kind::P2PaymentEscrow, Kind::P1Package, Kind::P2Package];
+    for kind in Kind::ALL.into_iter().filter(|kind| *kind != mixed).chain(others) {
         let agreement = cast.agreement(kind);
         let other =
             Agreement::join(agreement.offer().clone(), cast.acceptance(agreement.offer(), 99)).unwrap();
@@ -254,7 +254,7 @@ fn the_verdict_table_holds_in_every_cell() {
             }
         }
     }
-    assert_eq!(cells, 2 * (2 * 360 + 6 * 720));
+    assert_eq!(cells, 2 * (3 * 360 + 7 * 720));
 }
 
 /// one item in escrow, one replaced; each comes by its own method.

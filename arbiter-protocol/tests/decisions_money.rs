@@ -183,7 +183,9 @@ fn answer(decision: &Result<Decision, Refused>, kind: Kind) -> String {
     match decision {
         Ok(Decision::Rule(verdict)) => verdict.rule.clone(),
         Ok(Decision::Attest(_)) if kind.is_p6() => "R-425".to_owned(),
-        Ok(Decision::Attest(_)) => if kind == Kind::P5 { "R-420" } else { "R-415" }.to_owned(),
+        Ok(Decision::Attest(_)) => {
+            if matches!(kind, Kind::P5 | Kind::P5Package) { "R-420" } else { "R-415" }.to_owned()
+        }
         Ok(Decision::ReplayVerdict) => "REPLAY".to_owned(),
         Ok(Decision::ReplayAttestation) => "REPLAY-ATTESTATION".to_owned(),
         Ok(Decision::Release) => "RELEASE".to_owned(),
@@ -198,7 +200,9 @@ fn the_second_verdict_table_holds_in_every_cell() {
     let cast = Cast::new();
     let mut cells = 0;
     let strong = [Kind::P3OriginatorPays, Kind::P3ResponderPays, Kind::P3Payments, Kind::P4, Kind::P5];
-    for kind in strong.into_iter().chain([Kind::P6PaidForFile, Kind::P6FileForPaid, Kind::P6Payments]) {
+    let packages = [Kind::P3Package, Kind::P5Package];
+    let weak = [Kind::P6PaidForFile, Kind::P6FileForPaid, Kind::P6Payments];
+    for kind in strong.into_iter().chain(packages).chain(weak) {
         let agreement = cast.agreement(kind);
         let offer = agreement.offer();
         let other = Agreement::join(offer.clone(), cast.acceptance(offer, 99)).unwrap();
@@ -214,7 +218,7 @@ fn the_second_verdict_table_holds_in_every_cell() {
             all
         };
         let elsewhere = || {
-            let both = kind == Kind::P5 || kind.is_p6();
+            let both = matches!(kind, Kind::P5 | Kind::P5Package) || kind.is_p6();
             let mut all = if both { with(&[first]) } else { ByRole::default() };
             *all.of_mut(second) = Some((&there, digest_of(&there)));
             all
@@ -266,7 +270,7 @@ fn the_second_verdict_table_holds_in_every_cell() {
             }
         }
     }
-    assert_eq!(cells, 3 * 2_352 + 1_008 + 2_688 + 3 * 2_352);
+    assert_eq!(cells, 4 * 2_352 + 1_008 + 2 * 2_688 + 3 * 2_352);
 }
 
 /// R4: a verdict says everything that decided it.

@@ -660,7 +660,7 @@ fn a_request_that_its_role_did_not_sign_is_no_evidence() {
 fn a_case_on_the_wire_survives() {
     use arbiter_protocol::wire::arbiter as proto;
     let cast = Cast::new();
-    for kind in Kind::ALL {
+    for kind in Kind::ALL.into_iter().chain(Kind::PACKAGES) {
         let agreement = cast.agreement(kind);
         let case = cast.case(&agreement, kind.first(), Action::Resolve);
         let (request, offer) = (case.request(), case.offer());

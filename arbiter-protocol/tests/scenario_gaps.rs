@@ -104,7 +104,9 @@ fn the_second_item_leaves_for_the_first_however_late() {
                     return Input::Received(Fit::Signature(signature::check(item, transfer).unwrap()));
                 }
                 Description::Information(_) => CONTENT.to_vec(),
-                Description::Nothing | Description::Payment(_) => unreachable!("neither is in these kinds"),
+                Description::Nothing | Description::Package(_) | Description::Payment(_) => {
+                    unreachable!("not in these kinds")
+                }
                 Description::DetachedSignature(_) => {
                     cast.finished(agreement.offer(), first).unwrap().to_vec()
                 }

@@ -135,7 +135,7 @@ fn an_early_refusal_of_a_complaint_is_no_reason_to_abort() {
 #[test]
 fn completion_does_not_echo() {
     let cast = Cast::new();
-    for kind in Kind::ALL {
+    for kind in Kind::ALL.into_iter().chain([Kind::P1Package, Kind::P2Package]) {
         let agreement = cast.agreement(kind);
         let (first, second) = (kind.first(), kind.first().peer());
         let item = |role: Role| {
@@ -144,7 +144,7 @@ fn completion_does_not_echo() {
             } else if kind.is_p1() || role != first {
                 signed_item(&cast, &agreement, role)
             } else {
-                Input::Received(Fit::Content(fit()))
+                Input::Received(Fit::Content(cast.fits(agreement.offer(), role).unwrap()))
             }
         };
         let (a, b) = (

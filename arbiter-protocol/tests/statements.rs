@@ -795,7 +795,7 @@ fn other_signature(seed: &[u8; 32], message: &[u8]) -> [u8; 64] {
 #[test]
 fn a_transfer_is_bound_to_its_agreement() {
     let cast = Cast::new();
-    for kind in Kind::ALL {
+    for kind in Kind::ALL.into_iter().chain(Kind::PACKAGES) {
         let agreement = cast.agreement(kind);
         let second =
             Agreement::join(agreement.offer().clone(), cast.acceptance(agreement.offer(), 91)).unwrap();

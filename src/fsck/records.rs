@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use arbiter_protocol::evidence::leaf::{Event, Leaf, Pseudonym};
 use arbiter_protocol::evidence::record::{ExchangeKey, record_root};
-use arbiter_protocol::exchange::item::Description;
 use arbiter_protocol::exchange::kind::content::FitContent;
 use arbiter_protocol::exchange::selection::{ByRole, Role};
 use arbiter_protocol::ids::{Digest, ExchangeId, LeafIndex};
@@ -254,13 +253,11 @@ impl Walk<'_> {
         self.logged((exchange, record), logged, ByRole::default(), &expected)?;
         let depositor = statement.depositor;
         let held = *record.held.of(depositor);
-        match &case.offer().item(depositor).description {
-            Description::Information(described) => self.content(Some(described.size_bytes), held),
-            Description::Payment(_) => self.content(None, held),
-            Description::DetachedSignature(_) | Description::Nothing | Description::Signature(_) => {
-                Err(Problem::Decision)
-            }
+        let described = &case.offer().item(depositor).description;
+        if !described.is_depositable() {
+            return Err(Problem::Decision);
         }
+        self.content(described.content_bytes(), held)
     }
 
     /// the receipt is the ledger's, final, and for an order that follows from the verdict.

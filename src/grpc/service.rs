@@ -23,7 +23,6 @@ use std::time::{Duration, Instant};
 use arbiter_protocol::error::Invalid;
 use arbiter_protocol::evidence::checkpoint::SignedCheckpoint;
 use arbiter_protocol::evidence::leaf::Leaf;
-use arbiter_protocol::exchange::item::Description;
 use arbiter_protocol::exchange::kind::content::{ContentCheck, FitContent};
 use arbiter_protocol::exchange::selection::ByRole;
 use arbiter_protocol::limits;
@@ -284,15 +283,10 @@ impl Service {
         let agreement = case.agreement().ok_or_else(|| status::unexpected("VerifyTransfer"))?;
         let role = case.request().role;
         let offer = case.offer();
-        let (check, size) = match (&offer.item(role).description, PaymentTerms::of(offer, role)) {
-            (Description::Information(it), _) => {
-                (ContentCheck::file(it.clone()), Size::Exactly(it.size_bytes))
-            }
-            (Description::Payment(_), Some(terms)) => {
-                (ContentCheck::payment(terms), Size::AtMost(RECEIPT_BYTES))
-            }
-            _ => return Err(status::unexpected("VerifyTransfer")),
-        };
+        let description = &offer.item(role).description;
+        let check = ContentCheck::of(offer, role, None).filter(|_| description.is_depositable());
+        let check = check.ok_or_else(|| status::unexpected("VerifyTransfer"))?;
+        let size = description.content_bytes().map_or(Size::AtMost(RECEIPT_BYTES), Size::Exactly);
         let maximum = self.max_deposit_bytes();
         if let Size::Exactly(bytes) = size
             && bytes > maximum

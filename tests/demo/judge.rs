@@ -217,6 +217,16 @@ fn due(stage: &Stage, shown: &Statements, peer: Role, home: &Path) -> Result<Opt
     if item.description == Description::Nothing {
         return Ok(Some("nothing, as agreed".to_owned()));
     }
+    if item.leaves().len() > 1 && item.description.is_content() {
+        let folder = home.join("received").join(shown.offer.exchange_id().to_string()).join("package");
+        for described in plain::files(item) {
+            let Ok(file) = std::fs::File::open(folder.join(&described.name)) else { return Ok(None) };
+            if !FileFacts::read("received", file)?.is(described) {
+                return Ok(None);
+            }
+        }
+        return Ok(Some(format!("{}: each with its SHA-256 as agreed", plain::item(item))));
+    }
     if let Description::DetachedSignature(item) = &item.description {
         return detached(stage, shown, peer, home, item);
     }

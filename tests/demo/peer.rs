@@ -17,11 +17,11 @@ use arbiter_client::arbiter::{ArbiterPort as _, Filing, PortError};
 use arbiter_client::bundle::Bundle;
 use arbiter_client::clock::{Clock as _, SystemClock};
 use arbiter_client::identity::{ArbiterPin, KeyFile, PublicIdentity};
-use arbiter_client::items;
 use arbiter_client::protocol::crypto::{MemorySigner, Opener, SealingSecret};
 use arbiter_client::protocol::escrow::{Escrow, SignatureKey, Suite};
 use arbiter_client::protocol::exchange::item::{Description, Information, Item};
 use arbiter_client::protocol::exchange::selection::{Role, select};
+use arbiter_client::protocol::limits;
 use arbiter_client::protocol::message::agreement::{Acceptance, Agreement, EscrowTerms, Offer, Party};
 use arbiter_client::protocol::message::request::{Action, Request};
 use arbiter_client::protocol::message::transfer::Transfer;
@@ -34,6 +34,7 @@ use arbiter_client::signing::public_pem;
 use arbiter_client::testing::{Cheat, Cheater, Loot};
 use arbiter_client::transport::grpc::{Dialer, Listener};
 use arbiter_client::transport::{Event, NotSent, PeerMessage, Transport, Want};
+use arbiter_client::{items, plain};
 use async_trait::async_trait;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_stream::StreamExt as _;
@@ -362,6 +363,18 @@ fn keep(loot: &Loot, role: Role, arguments: &Peer) -> Result<()> {
             std::fs::write(folder.join(format!("{name}.document.txt")), item.statement.document())?;
             std::fs::write(folder.join(format!("{name}.{peer}.pem")), public_pem(&item.key))?;
             std::fs::write(folder.join(format!("{name}.{peer}.sig")), content)?;
+        }
+        Description::Package(_) => {
+            let (folder, mut rest) = (folder.join("package"), content.as_slice());
+            std::fs::create_dir_all(&folder)?;
+            for described in plain::files(offer.item(peer)) {
+                let name = Path::new(&described.name).file_name().context("no name")?;
+                let (_, bytes) = rest.split_at_checked(limits::FRAME_BYTES).context("no length")?;
+                let size = usize::try_from(described.size_bytes)?;
+                let (bytes, later) = bytes.split_at_checked(size).context("a file is cut")?;
+                std::fs::write(folder.join(name), bytes)?;
+                rest = later;
+            }
         }
         // The receipt of a payment is the ledger's to show.
         Description::Nothing | Description::Payment(_) | Description::Signature(_) => {}

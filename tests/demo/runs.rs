@@ -107,6 +107,12 @@ pub const RUNS: &[Run] = &[
     ),
     run(
         "delivery",
+        "package-withheld",
+        Ends::Both,
+        "A notice and an invoice for two receipts, all or none. Contoso reads both and goes quiet; one verdict stands for both receipts.",
+    ),
+    run(
+        "delivery",
         "sender-withholds",
         Ends::Nobody,
         "Adler never sends the notice. Contoso waits for the complaint deadline and gets an abort token.",

@@ -60,6 +60,7 @@ async fn stage_and_judge(run: &Run, tools: &Arc<Tools>, paper: &Paper) -> Result
         ("delivery", "honest") => delivery_honest(&mut stage).await,
         ("delivery", "honest-request") => delivery_request(&mut stage).await,
         ("delivery", "receipt-withheld") => receipt_withheld(&mut stage, false).await,
+        ("delivery", "package-withheld") => package_withheld(&mut stage).await,
         ("delivery", "sender-withholds") => sender_cheats(&mut stage, "withhold", ABORTED).await,
         ("delivery", "text-swapped") => sender_cheats(&mut stage, "alter", ABORTED).await,
         ("delivery", "late-taker") => sender_cheats(&mut stage, "late", DONE).await,
@@ -242,6 +243,17 @@ async fn receipt_withheld(stage: &mut Stage, kill: bool) -> Result<Vec<Deal>> {
     if kill {
         kill_arbiter_while_asked(stage, &mut offering).await?;
     }
+    offering.end_with(DONE).await?;
+    quiet.end_with(DONE).await?;
+    Ok(vec![deal(stage, Ends::Both)?])
+}
+
+/// Two files, a receipt for each: all of it or nothing, by one deposit and one verdict.
+async fn package_withheld(stage: &mut Stage) -> Result<Vec<Deal>> {
+    let (mut quiet, address) = cheater_listens(stage, "quiet").await?;
+    let annex = document(SWAPPED).display().to_string();
+    let words = [&["--file", annex.as_str(), "--replacement"], HASTY.as_slice()].concat();
+    let mut offering = offer_delivery(stage, &address, "15s", &words).await?;
     offering.end_with(DONE).await?;
     quiet.end_with(DONE).await?;
     Ok(vec![deal(stage, Ends::Both)?])

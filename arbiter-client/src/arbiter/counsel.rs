@@ -21,6 +21,7 @@ use arbiter_protocol::escrow::Escrow;
 use arbiter_protocol::evidence::checkpoint::SignedCheckpoint;
 use arbiter_protocol::evidence::merkle::verify_consistency;
 use arbiter_protocol::evidence::note::VerifierKey;
+use arbiter_protocol::exchange::item::Description;
 use arbiter_protocol::ids::{AgreementId, Digest};
 use arbiter_protocol::message::agreement::{Agreement, ArbiterIdentity, seal_context};
 use arbiter_protocol::message::payment::PaymentTerms;
@@ -43,6 +44,7 @@ use crate::error::{Error, StoreError};
 use crate::items::{Expected, Incoming, NotReceived, Received, Source};
 use crate::journal::{Journal, Record};
 use crate::ledger::till::Till;
+use crate::package;
 
 /// One party's way to its arbiter.
 #[derive(Clone)]
@@ -167,7 +169,12 @@ impl Counsel {
             return Ok(Answered::Refused(Reason::ItemNotPaid));
         };
         let deposit = filing(record, identity, Action::Deposit);
-        let receipt = match self.patiently(|| self.port.deposit(&deposit, &path)).await {
+        let deposited = self.patiently(|| self.port.deposit(&deposit, &path)).await;
+        if path.starts_with(folder.join(PACKED)) {
+            // Written for this alone, and written again if it is asked for again.
+            let _ = tokio::fs::remove_file(&path).await;
+        }
+        let receipt = match deposited {
             Err(Error::Arbiter { reason: Reason::AlreadyRuled, .. }) => {
                 return self.ruled_already(record, identity, receipts).await;
             }
@@ -182,12 +189,17 @@ impl Counsel {
         Ok(Answered::Attested)
     }
 
-    /// What is deposited: our file, or the ledger's receipt for our payment as one. `None`: nothing was paid.
+    /// What is deposited: our file, the files of our package in one, or the ledger's receipt for our payment as a file. `None`: nothing was paid.
     async fn content(&self, record: &Record, folder: &Path) -> Result<Option<PathBuf>, Error> {
         let session = &record.session;
         let Some(terms) = PaymentTerms::of(session.offer(), session.role()) else {
-            let path = record.own.file.clone().ok_or(Error::Bug("no file to deposit"))?;
-            return Ok(Some(path));
+            let files = &record.own.files;
+            if let Description::Package(items) = &session.offer().item(session.role()).description {
+                let path = folder.join(PACKED).join(format!("{}.package", session.exchange_id()));
+                package::pack(items, files, &path).await?;
+                return Ok(Some(path));
+            }
+            return Ok(Some(files.first().ok_or(Error::Bug("no file to deposit"))?.clone()));
         };
         let receipt = match &record.own.receipt {
             Some(receipt) => receipt.clone(),
@@ -409,6 +421,9 @@ impl Counsel {
         Ok(Error::Misbehaviour(Box::new(proof)))
     }
 }
+
+/// Packages that are being deposited, in the home folder.
+const PACKED: &str = "packages";
 
 /// The one request for an action in a session: the same session gives the same bytes.
 fn filing(record: &Record, identity: &Identity, action: Action) -> Filing {

@@ -19,7 +19,6 @@ use arbiter_protocol::evidence::checkpoint::Origin;
 use arbiter_protocol::evidence::note::VerifierKey;
 use arbiter_protocol::evidence::policy::Policy;
 use arbiter_protocol::evidence::tlog_proof::TlogProof;
-use arbiter_protocol::exchange::item::Description;
 use arbiter_protocol::ids::{Digest, PublicKey};
 use arbiter_protocol::limits;
 use arbiter_protocol::message::agreement::ArbiterIdentity;
@@ -249,10 +248,8 @@ impl ArbiterPort for GrpcArbiter {
         let (parts, outgoing) = mpsc::channel(4);
         let mut service = self.service();
         let mut call = pin!(service.verify_transfer(ReceiverStream::new(outgoing)));
-        let written = match &filing.offer.item(filing.request.role).description {
-            Description::Information(it) => Duration::from_millis(upload_time(it.size_bytes).0),
-            _ => Duration::ZERO,
-        };
+        let size = filing.offer.item(filing.request.role).description.content_bytes();
+        let written = size.map_or(Duration::ZERO, |size| Duration::from_millis(upload_time(size).0));
         let reading = read(content, self.case(filing), parts, self.bounds.part);
         let answer = tokio::select! {
             biased;

@@ -78,6 +78,7 @@ reasons! {
     NotAParty "NOT_A_PARTY" "R-402: not signed by a party.",
     OtherArbiter "OTHER_ARBITER" "R-204: the agreement names another arbiter.",
     OtherExchange "OTHER_EXCHANGE" "The request names another exchange.",
+    PackageItemUnfit "PACKAGE_ITEM_UNFIT" "R-320: one item of the package does not fit: nothing of it counts.",
     PartiesNotDistinct "PARTIES_NOT_DISTINCT" "R-202: one key in two roles.",
     PaymentNotEffective "PAYMENT_NOT_EFFECTIVE" "R-209: a held payment that goes back unless somebody acts.",
     QuotaExceeded "QUOTA_EXCEEDED" "Larger than the largest deposit that the arbiter takes, or all its room for deposits is taken.",

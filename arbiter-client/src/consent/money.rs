@@ -6,7 +6,6 @@
 //!
 //! Invariant: an amount is shown as it is signed, with every digit, and never rounded or converted.
 
-use arbiter_protocol::exchange::item::Description;
 use arbiter_protocol::exchange::payment::Payment;
 use arbiter_protocol::exchange::selection::{Protocol, Role};
 
@@ -46,12 +45,11 @@ impl View<'_> {
 
     /// What somebody gives, in a word or two.
     pub(super) fn thing(&self, role: Role) -> &'static str {
-        match &self.offer.item(role).description {
-            Description::Information(_) => "file",
-            Description::Nothing => "nothing",
-            Description::Payment(_) => "money",
-            Description::DetachedSignature(_) | Description::Signature(_) => "signature",
-        }
+        plain::thing(self.offer.item(role))
+    }
+
+    pub(super) fn is_package(&self, role: Role) -> bool {
+        self.offer.item(role).leaves().len() > 1
     }
 
     fn send_by(&self) -> String {
@@ -88,7 +86,7 @@ impl View<'_> {
             (Protocol::Affidavit, false) => {
                 "If nothing has come by then, this program has the exchange ended.".to_owned()
             }
-            _ => "Until then both files must be with the arbiter; keep this program running.".to_owned(),
+            _ => "Until then everything must be with the arbiter; keep this program running.".to_owned(),
         }
     }
 
@@ -114,7 +112,8 @@ impl View<'_> {
                  yet, this program leaves the {ours} with the arbiter in time, and then nobody can take the money back."
             ),
             (Protocol::MutualRollback, _) => {
-                "If their money is not held for you in time, this program has both payments returned.".to_owned()
+                "If their money is not held for you in time, this program has both payments returned."
+                    .to_owned()
             }
             (Protocol::Affidavit, true) => format!(
                 "NOTHING BRINGS YOU THEIR {}. You get a statement signed by the arbiter that it had your {ours} in time, and \
@@ -122,11 +121,14 @@ impl View<'_> {
                 theirs.to_uppercase()
             ),
             (Protocol::Affidavit, false) => {
-                format!("If their {theirs} does not come, you give nothing, and after the deadline the exchange is ended.")
+                format!(
+                    "If their {theirs} does not come, you give nothing, and after the deadline the exchange is ended."
+                )
             }
-            _ => "If they leave no file with the arbiter before the deadline, the exchange is ended and your file is given \
-                  to nobody."
-                .to_owned(),
+            _ => format!(
+                "If they leave no {theirs} with the arbiter before the deadline, the exchange is ended and your {ours} is \
+                 given to nobody."
+            ),
         }
     }
 
@@ -134,9 +136,11 @@ impl View<'_> {
         let ours = self.thing(self.role);
         match (self.offer.selection.protocol, self.first()) {
             (Protocol::VerifyThenGenerate, true) => {
-                "Before the money is paid: nobody gets anything. After: they have the money, and if this program does not \
-                 complain before the deadline you may be left without their signature."
-                    .to_owned()
+                format!(
+                    "Before the money is paid: nobody gets anything. After: they have the money, and if this program does \
+                     not complain before the deadline you may be left without their {}.",
+                    self.thing(self.role.peer())
+                )
             }
             (Protocol::VerifyThenGenerate, false) => {
                 format!("They show the ledger's receipt to the arbiter, and then {}.", self.given())
@@ -157,13 +161,16 @@ impl View<'_> {
                 self.held_until(self.role)
             ),
             (Protocol::Affidavit, true) => {
-                format!("Before your {ours} is out: nobody gets anything. After: they have it, and you have no proof.")
+                format!(
+                    "Before your {ours} is out: nobody gets anything. After: they have it, and you have no proof."
+                )
             }
             (Protocol::Affidavit, false) => {
                 "They may have it signed by the arbiter that it had their item and not yours.".to_owned()
             }
-            _ => "If your file is not with the arbiter before the deadline, the exchange is ended and nobody gets anything."
-                .to_owned(),
+            _ => format!(
+                "If your {ours} is not with the arbiter before the deadline, the exchange is ended and nobody gets anything."
+            ),
         }
     }
 
@@ -191,6 +198,10 @@ impl View<'_> {
             (Protocol::Affidavit, _, _) => {
                 "take what each leaves with it, check it against its description, and either give out both or sign at the \
                  deadline which of them it had. IT CANNOT RESTORE FAIRNESS. It sees what is left with it."
+            }
+            _ if Role::BOTH.into_iter().any(|role| self.is_package(role)) => {
+                "THE ARBITER SEES EVERY FILE: this exchange goes through it. It checks each against its description, and gives \
+                 out all by a signed, logged verdict, or none. Nothing else. It keeps them sealed to the receiver."
             }
             _ => {
                 "THE ARBITER SEES BOTH FILES: this exchange goes through it. It checks each against its description, and \
@@ -226,7 +237,10 @@ impl View<'_> {
             (Protocol::Affidavit, _) => {
                 format!("When your {} is out it is theirs, whatever they do.", self.thing(self.role))
             }
-            _ => "When your file is with the arbiter, the arbiter has read it. It cannot be called back there.".to_owned(),
+            _ => format!(
+                "When your {} is with the arbiter, the arbiter has read it. It cannot be called back there.",
+                self.thing(self.role)
+            ),
         }
     }
 

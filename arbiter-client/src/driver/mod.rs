@@ -311,15 +311,17 @@ impl<'a> Driver<'a> {
             (agreement.offer().party(role.peer()).sealing_key, agreement.seal_context(role));
         let (own, seal) = (&self.record.own, (&recipient, context.as_slice()));
         let outgoing = match &agreement.offer().item(role).description {
+            Description::Package(_) if own.files.is_empty() => return Ok(()),
             Description::Nothing | Description::Signature(_) => return Ok(()),
             Description::Payment(_) => {
                 let receipt = own.receipt.as_ref().ok_or(Error::Bug("no receipt to send"))?;
                 Outgoing::receipt(receipt, seal)?
             }
             Description::Information(described) => {
-                let path = own.file.as_deref().ok_or(Error::Bug("no file to send"))?;
+                let path = own.files.first().ok_or(Error::Bug("no file to send"))?;
                 Outgoing::file(path, described, seal).await?
             }
+            Description::Package(items) => Outgoing::package(&own.files, items, seal)?,
             Description::DetachedSignature(agreed) => {
                 let signature = own.signature.as_ref().ok_or(Error::Bug("no signature to send"))?;
                 Outgoing::signature(signature, agreed, own.escrow.clone(), seal)?

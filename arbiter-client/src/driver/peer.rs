@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use arbiter_protocol::error::Refused;
-use arbiter_protocol::exchange::item::Description;
 use arbiter_protocol::exchange::kind::detached::Escrowed;
 use arbiter_protocol::exchange::kind::{Unfit, signature};
 use arbiter_protocol::exchange::selection::Role;
@@ -19,6 +18,7 @@ use crate::driver::{Arriving, Driver, Out};
 use crate::error::{Error, PeerFault};
 use crate::give::check_escrow;
 use crate::items::{Expected, Incoming, NotReceived, Source};
+use crate::package;
 use crate::transport::{Content, Event, PeerMessage};
 
 /// A repeated statement is answered at most this often, so that two peers never only repeat themselves.
@@ -259,17 +259,19 @@ impl Driver<'_> {
             Err(fault) => return Ok(Err(fault.into())),
         };
         let agreed = agreement.offer().item(peer);
-        match &agreed.description {
-            Description::Signature(_) => match signature::check(agreed, transfer.clone()) {
+        if !agreed.description.is_content() {
+            return match signature::check(agreed, transfer.clone()) {
                 Ok(fit) => self.received(Fit::Signature(fit), transfer, None).await.map(Ok),
                 Err(unfit) => self.unfit(unfit).await.map(Ok),
-            },
-            _ if transfer.item == *agreed => {
+            };
+        }
+        match signature::same(agreed, &transfer.item) {
+            Ok(()) => {
                 self.news.statement(transfer.envelope());
                 self.incoming = Some(Arriving { transfer, content: None });
                 Ok(Ok(()))
             }
-            _ => self.unfit(Unfit::Kind).await.map(Ok),
+            Err(unfit) => self.unfit(unfit).await.map(Ok),
         }
     }
 
@@ -356,7 +358,7 @@ impl Driver<'_> {
         } else if let Some((path, _)) =
             content.filter(|(path, _)| self.record.received_file.as_ref() != Some(path))
         {
-            tokio::fs::remove_file(&path).await.map_err(|error| Error::file(&path, error))?;
+            package::discard(&path).await?;
         }
         self.commit(step, taken).await
     }

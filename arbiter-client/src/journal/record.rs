@@ -173,7 +173,7 @@ impl Record {
             own_transfer: self.own_transfer.clone(),
             peer_transfer: self.peer_transfer.clone(),
             receipts: self.receipts.clone(),
-            own_file: self.own.file.clone(),
+            own_files: self.own.files.clone(),
             received_file: self.received_file.clone(),
             escrows: self.escrows(),
             signatures: self.signatures(),
@@ -198,7 +198,7 @@ impl Record {
             own_transfer: envelope(&self.own_transfer),
             peer_transfer: envelope(&self.peer_transfer),
             receipts: self.receipts.iter().map(proto::Receipt::from).collect(),
-            own_file: path_to_wire(self.own.file.as_deref()),
+            own_file: self.own.files.iter().map(|path| path_to_wire(Some(path))).collect(),
             received_file: path_to_wire(self.received_file.as_deref()),
             since: self.since.0,
             remark: self.remark.clone().unwrap_or_default(),
@@ -251,7 +251,7 @@ impl Record {
             peer_transfer: transfer(&wire.peer_transfer, role.peer())?,
             receipts: receipts(wire.receipts)?,
             own: Own {
-                file: path_from_wire(&wire.own_file),
+                files: wire.own_file.iter().filter_map(|path| path_from_wire(path)).collect(),
                 signature: (!own_signature.is_empty()).then_some(own_signature),
                 escrow: escrow_from_wire(&wire.own_escrow)?,
                 ordered: wire.ordered,
@@ -390,8 +390,9 @@ mod wire {
         pub peer_transfer: Vec<u8>,
         #[prost(message, repeated, tag = "9")]
         pub receipts: Vec<Receipt>,
-        #[prost(bytes = "vec", tag = "10")]
-        pub own_file: Vec<u8>,
+        /// One, or those of a package in the order of its leaves.
+        #[prost(bytes = "vec", repeated, tag = "10")]
+        pub own_file: Vec<Vec<u8>>,
         #[prost(bytes = "vec", tag = "11")]
         pub received_file: Vec<u8>,
         #[prost(uint64, tag = "12")]

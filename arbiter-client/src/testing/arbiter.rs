@@ -13,7 +13,6 @@ use arbiter_protocol::evidence::checkpoint::Origin;
 use arbiter_protocol::evidence::leaf::Pseudonym;
 use arbiter_protocol::evidence::merkle::{Frontier, NodeId, consistency_proof, inclusion_proof};
 use arbiter_protocol::evidence::record::ExchangeKey;
-use arbiter_protocol::exchange::item::Description;
 use arbiter_protocol::exchange::kind::content::{ContentCheck, FitContent};
 use arbiter_protocol::exchange::kind::detached::Place;
 use arbiter_protocol::exchange::selection::{ByRole, Role};
@@ -21,7 +20,6 @@ use arbiter_protocol::ids::{Digest, ExchangeId, LeafIndex};
 use arbiter_protocol::limits;
 use arbiter_protocol::message::agreement::{ArbiterIdentity, seal_context};
 use arbiter_protocol::message::escrow_epoch::EscrowEpoch;
-use arbiter_protocol::message::payment::PaymentTerms;
 use arbiter_protocol::message::verdict::{Answer, Replacement, Ruling, Verdict};
 use arbiter_protocol::role::arbiter::{Case, Decision, RULES, decide};
 use arbiter_protocol::ruling::receipt::Receipt;
@@ -367,13 +365,10 @@ impl ArbiterPort for TestArbiter {
 
     async fn deposit(&self, filing: &Filing, content: &Path) -> Result<Receipt, PortError> {
         self.count("VerifyTransfer")?;
-        let item = filing.offer.item(filing.request.role);
-        let terms = PaymentTerms::of(&filing.offer, filing.request.role);
-        let mut check = match (&item.description, terms) {
-            (Description::Information(described), _) => ContentCheck::file(described.clone()),
-            (Description::Payment(_), Some(terms)) => ContentCheck::payment(terms),
-            _ => return Err(refused(Refused::DepositNotAllowed)),
-        };
+        let (offer, role) = (&filing.offer, filing.request.role);
+        let check = ContentCheck::of(offer, role, None);
+        let check = check.filter(|_| offer.item(role).description.is_depositable());
+        let mut check = check.ok_or_else(|| refused(Refused::DepositNotAllowed))?;
         let bytes = tokio::fs::read(content).await.map_err(|why| PortError::Content(why.to_string()))?;
         let fit = check.update(&bytes).and_then(|()| check.finish());
         let fit = fit.map_err(|unfit| refusal(unfit.reason(), unfit.to_string()))?;

@@ -21,7 +21,6 @@ use arbiter_protocol::exchange::selection::{ByRole, Protocol, Role};
 use arbiter_protocol::ids::{AgreementId, Digest, ExchangeId};
 use arbiter_protocol::limits;
 use arbiter_protocol::message::agreement::{Acceptance, Agreement, Offer};
-use arbiter_protocol::message::payment::PaymentTerms;
 use arbiter_protocol::message::request::{Action, Request};
 use arbiter_protocol::message::transfer::Transfer;
 use arbiter_protocol::role::arbiter::{Escrows, to_open};
@@ -168,12 +167,7 @@ impl Loot {
     /// Whether it holds the item that the honest party gives.
     pub fn has_item(&self) -> bool {
         let Some(transfer) = &self.transfer else { return false };
-        match transfer.item.description {
-            Description::DetachedSignature(_) | Description::Information(_) | Description::Payment(_) => {
-                self.content.is_some()
-            }
-            Description::Nothing | Description::Signature(_) => true,
-        }
+        !transfer.item.description.is_content() || self.content.is_some()
     }
 }
 
@@ -404,13 +398,13 @@ impl Game<'_> {
             return Ok(());
         };
         let Ok(transfer) = signed.verify_for(agreement, self.role.peer()) else { return Ok(()) };
-        let whole = matches!(transfer.item.description, Description::Signature(_));
+        let whole = !transfer.item.description.is_content();
         self.loot.transfer = Some(transfer);
         self.maybe_send(whole && !self.is_first()).await
     }
 
     async fn content(&mut self, piece: &Content) -> Result<(), Error> {
-        let (Some(agreement), Some(transfer)) = (&self.loot.agreement, &self.loot.transfer) else {
+        let (Some(agreement), Some(_)) = (&self.loot.agreement, &self.loot.transfer) else {
             return Ok(());
         };
         if let Some(encapsulated) = &piece.encapsulated {
@@ -421,14 +415,7 @@ impl Game<'_> {
         let Some((opener, bytes)) = &mut self.arriving else { return Ok(()) };
         let Ok(chunk) = opener.open(&piece.sealed, piece.last) else { return Ok(()) };
         bytes.extend(chunk);
-        let check = match &transfer.item.description {
-            Description::Information(described) => Some(ContentCheck::file(described.clone())),
-            Description::DetachedSignature(agreed) => Some(ContentCheck::signature(agreed.clone(), None)),
-            Description::Payment(_) => {
-                PaymentTerms::of(agreement.offer(), self.role.peer()).map(ContentCheck::payment)
-            }
-            Description::Nothing | Description::Signature(_) => None,
-        };
+        let check = ContentCheck::of(agreement.offer(), self.role.peer(), None);
         if let (true, Some(mut check)) = (piece.last, check)
             && check.update(bytes).and_then(|()| check.finish()).is_ok()
         {
@@ -495,10 +482,10 @@ impl Game<'_> {
     async fn send_altered(&mut self, agreement: &Agreement) -> Result<(), Error> {
         let mut transfer = Transfer::new(agreement, self.role);
         match &transfer.item.description {
-            Description::Signature(statement) => {
-                let mut statement = statement.clone();
-                statement.text.push_str(" Not.");
-                transfer.item = Item::new(Description::Signature(statement));
+            Description::Package(_) | Description::Signature(_)
+                if !transfer.item.description.is_content() =>
+            {
+                alter(&mut transfer.item);
                 let transfer = Verified::sign(transfer, self.cheater.identity.signer());
                 self.say(transfer.envelope());
             }
@@ -518,7 +505,7 @@ impl Game<'_> {
                 self.say(transfer.envelope());
                 self.send_content(agreement, b"no receipt at all")?;
             }
-            Description::Information(_) => {
+            Description::Information(_) | Description::Package(_) | Description::Signature(_) => {
                 let path = self.cheater.file.clone().ok_or(Error::Bug("a cheater without its file"))?;
                 let mut bytes = tokio::fs::read(&path).await.map_err(|why| Error::file(&path, why))?;
                 if let Some(byte) = bytes.last_mut() {
@@ -620,5 +607,18 @@ impl Game<'_> {
             Ok(receipt) => self.loot.receipts.push(receipt),
             Err(why) => tracing::info!(%why, "the arbiter did not help the cheater"),
         }
+    }
+}
+
+/// Changes one signature, in a package the last one: all others are as agreed.
+fn alter(item: &mut Item) {
+    match &mut item.description {
+        Description::Package(items) => {
+            if let Some(last) = items.last_mut() {
+                alter(last);
+            }
+        }
+        Description::Signature(statement) => statement.text.push_str(" Not."),
+        Description::DetachedSignature(_) | Description::Information(_) | Description::Payment(_) => {}
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use arbiter_client::protocol::crypto::Signer as _;
 use arbiter_client::protocol::escrow::{Escrow, SignatureKey, Suite};
-use arbiter_client::protocol::exchange::item::{Description, Information};
+use arbiter_client::protocol::exchange::item::{Description, Information, Item};
 use arbiter_client::protocol::exchange::selection::{Role, select};
 use arbiter_client::protocol::ids::{Digest, ExchangeId};
 use arbiter_client::protocol::message::agreement::{EscrowTerms, Offer};
@@ -34,7 +34,14 @@ pub enum Deal {
     FileForDetached,
     /// P2: the originator's detached for the responder's file.
     DetachedForFile,
+    /// P1: a package of signatures for a package of signatures.
+    Contracts,
+    /// P2: the originator's package of files for the responder's package of signatures.
+    FilesForSignatures,
 }
+
+/// Packages.
+pub const PACKAGE_DEALS: [Deal; 2] = [Deal::Contracts, Deal::FilesForSignatures];
 
 /// Without escrow.
 pub const DEALS: [Deal; 3] = [Deal::Contract, Deal::FileForSignature, Deal::SignatureForFile];
@@ -49,7 +56,7 @@ pub const ESCROW_DEALS: [Deal; 5] = [
 ];
 
 pub fn all_deals() -> impl Iterator<Item = Deal> {
-    DEALS.into_iter().chain(ESCROW_DEALS)
+    DEALS.into_iter().chain(ESCROW_DEALS).chain(PACKAGE_DEALS)
 }
 
 impl Deal {
@@ -65,7 +72,11 @@ impl Deal {
     pub fn has_file(self) -> bool {
         matches!(
             self,
-            Self::FileForSignature | Self::SignatureForFile | Self::FileForDetached | Self::DetachedForFile
+            Self::FileForSignature
+                | Self::SignatureForFile
+                | Self::FileForDetached
+                | Self::DetachedForFile
+                | Self::FilesForSignatures
         )
     }
 
@@ -75,7 +86,11 @@ impl Deal {
             Self::Detached => true,
             Self::DetachedForSignature | Self::DetachedForFile => role == Role::Originator,
             Self::SignatureForDetached | Self::FileForDetached => role == Role::Responder,
-            Self::Contract | Self::FileForSignature | Self::SignatureForFile => false,
+            Self::Contract
+            | Self::Contracts
+            | Self::FileForSignature
+            | Self::FilesForSignatures
+            | Self::SignatureForFile => false,
         }
     }
 }
@@ -92,6 +107,51 @@ pub fn described() -> Information {
         media_type: "text/plain".into(),
         name: "notice.txt".into(),
     }
+}
+
+/// A package of files, where they are, and a file with all of it as it is deposited.
+pub struct Package {
+    pub item: Item,
+    pub files: Vec<PathBuf>,
+    pub whole: PathBuf,
+}
+
+/// Four files on two levels: one of several chunks, one of a byte, one that ends where a chunk ends, one in between.
+pub fn package(folder: &Path, tag: &str) -> Package {
+    let first = content();
+    // The second file, with the length before it, ends with the third chunk.
+    let to_the_edge = 3 * 65_536 - 8 - first.len() - 8;
+    let contents = [first, vec![b'-'; to_the_edge], b"!".to_vec(), format!("the last of {tag}").into_bytes()];
+    let mut whole = Vec::new();
+    let mut files = Vec::new();
+    let mut leaves = Vec::new();
+    for (number, content) in contents.iter().enumerate() {
+        let name = format!("{tag}{number}.txt");
+        files.push(folder.join(&name));
+        std::fs::write(&files[number], content).unwrap();
+        whole.extend(u64::try_from(content.len()).unwrap().to_be_bytes());
+        whole.extend(content);
+        leaves.push(items::file(Information {
+            sha256: Digest::of(&[content]),
+            size_bytes: u64::try_from(content.len()).unwrap(),
+            media_type: "text/plain".into(),
+            name,
+        }));
+    }
+    let inner = items::package(leaves.split_off(2)).unwrap();
+    let item = items::package(leaves.into_iter().chain([inner]).collect()).unwrap();
+    let path = folder.join(format!("{tag}.package"));
+    std::fs::write(&path, whole).unwrap();
+    // In another order than the package has: which is which is found out.
+    files.rotate_left(1);
+    Package { item, files, whole: path }
+}
+
+/// Three signatures on two levels.
+pub fn signatures(title: &str) -> Item {
+    let one = |part| items::signature(format!("{title}, {part}"), "I agree.", described());
+    let inner = items::package(vec![one("second"), one("third")]).unwrap();
+    items::package(vec![one("first"), inner]).unwrap()
 }
 
 /// Terms between `alice` and `bob`, and whose file is where.
@@ -112,6 +172,7 @@ pub fn setting(bench: &Bench, deal: Deal, folder: &Path) -> Setting {
         items::detached_signature(title, "I agree.", described(), key, Vec::new())
     };
     let file = || items::file(described());
+    let package = package(folder, "annex");
     let (originator_item, responder_item) = match deal {
         Deal::Contract => (signature("Contract"), signature("Contract")),
         Deal::FileForSignature => (file(), signature("Receipt")),
@@ -121,10 +182,16 @@ pub fn setting(bench: &Bench, deal: Deal, folder: &Path) -> Setting {
         Deal::SignatureForDetached => (signature("Contract"), detached("Contract", "bob")),
         Deal::FileForDetached => (file(), detached("Receipt", "bob")),
         Deal::DetachedForFile => (detached("Receipt", "alice"), file()),
+        Deal::Contracts => (signatures("Contract"), signatures("Contract")),
+        Deal::FilesForSignatures => (package.item.clone(), signatures("Receipt")),
     };
     let deadline = bench.clock.now().after(DurationMillis(3_600_000));
     let file_of = |role| (deal.has_file() && deal.first() == role).then(|| path.clone());
     let (originator_file, responder_file) = (file_of(Role::Originator), file_of(Role::Responder));
+    let (originator_file, given) = match deal {
+        Deal::FilesForSignatures => (Some(package.whole), Some(Give::Files(package.files))),
+        _ => (originator_file, None),
+    };
     let give = |file: &Option<PathBuf>| file.clone().map_or(Give::Nothing, Give::File);
     Setting {
         terms: OfferTerms {
@@ -135,7 +202,7 @@ pub fn setting(bench: &Bench, deal: Deal, folder: &Path) -> Setting {
             send_by: None,
             suite: Suite::FAST,
         },
-        originator: give(&originator_file),
+        originator: given.unwrap_or_else(|| give(&originator_file)),
         responder: give(&responder_file),
         originator_file,
         responder_file,
@@ -182,9 +249,25 @@ fn replaced(outcome: &Outcome, role: Role) -> bool {
 pub fn has_peers_item(outcome: &Outcome) -> bool {
     let evidence = outcome.evidence();
     let peer = evidence.role.peer();
-    match &evidence.offer.item(peer).description {
+    let item = evidence.offer.item(peer);
+    match &item.description {
         Description::Nothing => true,
-        Description::Signature(_) => {
+        Description::Package(_) if item.description.is_content() => {
+            let Some(folder) = &evidence.received_file else { return false };
+            let named = |leaf: &Item| match &leaf.description {
+                Description::Information(file) => {
+                    let bytes = std::fs::read(folder.join(&file.name));
+                    bytes.is_ok_and(|bytes| Digest::of(&[&bytes]) == file.sha256)
+                }
+                _ => false,
+            };
+            let leaves = item.leaves();
+            // All of them, and nothing beside.
+            let there = std::fs::read_dir(folder).unwrap().count();
+            assert_eq!(there, leaves.len(), "a package is there whole");
+            leaves.into_iter().all(named)
+        }
+        Description::Package(_) | Description::Signature(_) => {
             let signed = evidence.peer_transfer.as_ref();
             signed.is_some_and(|transfer| transfer.item == *evidence.offer.item(peer))
                 || replaced(outcome, peer)

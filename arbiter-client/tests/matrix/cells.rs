@@ -16,7 +16,7 @@ use arbiter_client::protocol::time::DurationMillis;
 use arbiter_client::testing::{Bench, identity, purse, signer};
 use arbiter_client::{Give, OfferTerms, items};
 
-use crate::common::{Setting, content, described};
+use crate::common::{Setting, content, described, package, signatures};
 use crate::trades::{COMPLAIN_BY, HOLD_END, SEND_BY, other_content, payment};
 
 /// What a party can give.
@@ -24,6 +24,8 @@ use crate::trades::{COMPLAIN_BY, HOLD_END, SEND_BY, other_content, payment};
 pub enum Thing {
     /// A file: re-sendable.
     File,
+    /// A package of files: re-sendable, as each of them is.
+    Files,
     /// Money that is held: observable and revocable.
     Money,
     /// Money that is paid at once: observable.
@@ -36,17 +38,21 @@ pub enum Thing {
     Sealed,
     /// A signature that the arbiter can replace.
     Signature,
+    /// A package of such signatures.
+    Signatures,
 }
 
 impl Thing {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 9] = [
         Self::File,
+        Self::Files,
         Self::Money,
         Self::MoneyAtOnce,
         Self::Nothing,
         Self::Revocable,
         Self::Sealed,
         Self::Signature,
+        Self::Signatures,
     ];
 
     pub fn is_money(self) -> bool {
@@ -58,12 +64,14 @@ impl fmt::Display for Thing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::File => "file",
+            Self::Files => "files",
             Self::Money => "money",
             Self::MoneyAtOnce => "cash",
             Self::Nothing => "nothing",
             Self::Revocable => "revocable",
             Self::Sealed => "sealed sig",
             Self::Signature => "signature",
+            Self::Signatures => "signatures",
         })
     }
 }
@@ -93,13 +101,13 @@ impl Cell {
 
     fn properties(self, role: Role) -> Properties {
         Properties::new(match self.of(role) {
-            Thing::File => vec![Property::Resendable],
+            Thing::File | Thing::Files => vec![Property::Resendable],
             Thing::Money => vec![Property::Observable, Property::Revocable],
             Thing::MoneyAtOnce => vec![Property::Observable],
             Thing::Nothing => Vec::new(),
             Thing::Revocable => vec![Property::Revocable],
             Thing::Sealed => vec![Property::GeneratableByEscrow],
-            Thing::Signature => vec![Property::GeneratableByReplacement],
+            Thing::Signature | Thing::Signatures => vec![Property::GeneratableByReplacement],
         })
     }
 
@@ -141,6 +149,8 @@ impl Cell {
         std::fs::write(&other, other_content()).unwrap();
         let begin = bench.clock.now();
         let at = |millis| begin.after(DurationMillis(millis));
+        let [ours, theirs] = ["ours", "theirs"].map(|tag| package(folder, tag));
+        let package_of = |role| if role == Role::Originator { &ours } else { &theirs };
         let file = |role| if role == Role::Originator { &notice } else { &other };
         let item = |role: Role| {
             let (name, peer, amount) = match role {
@@ -158,6 +168,7 @@ impl Cell {
                     (it.media_type, it.name) = ("application/pdf".into(), "other.pdf".into());
                     items::file(it)
                 }
+                Thing::Files => package_of(role).item.clone(),
                 Thing::Money => pay(hold),
                 Thing::MoneyAtOnce => pay(None),
                 Thing::Revocable => Item { properties: Properties::new([Property::Revocable]), ..pay(hold) },
@@ -167,10 +178,19 @@ impl Cell {
                     items::detached_signature(name, "I agree.", described(), key, Vec::new())
                 }
                 Thing::Signature => items::signature(name, "I agree.", described()),
+                Thing::Signatures => signatures(name),
             }
         };
-        let path = |role| (self.of(role) == Thing::File).then(|| file(role).clone());
-        let give = |role| path(role).map_or(Give::Nothing, Give::File);
+        let path = |role| match self.of(role) {
+            Thing::File => Some(file(role).clone()),
+            Thing::Files => Some(package_of(role).whole.clone()),
+            _ => None,
+        };
+        let give = |role| match self.of(role) {
+            Thing::File => Give::File(file(role).clone()),
+            Thing::Files => Give::Files(package_of(role).files.clone()),
+            _ => Give::Nothing,
+        };
         let protocol = self.selection().unwrap().protocol;
         Setting {
             terms: OfferTerms {

@@ -6,6 +6,7 @@ use crate::error::Invalid;
 use crate::escrow::signature_key::Kind as KeyKind;
 use crate::escrow::{RsaHash, RsaPadding, SignatureKey};
 use crate::exchange::kind;
+use crate::exchange::package;
 use crate::exchange::payment::Payment;
 use crate::exchange::property::Properties;
 use crate::ids::{Digest, PublicKey};
@@ -30,6 +31,8 @@ pub enum Description {
     Information(Information),
     /// Nothing: what the receiver of a one-way transfer gives.
     Nothing,
+    /// Several items, all of them or none: as [`Item::package`] makes it.
+    Package(Vec<Item>),
     /// Money: the ledger's signed receipt.
     Payment(Payment),
     /// A signature of the sending party over a statement: the signed transfer itself.
@@ -79,6 +82,20 @@ impl Item {
         Self { description, properties }
     }
 
+    /// These items together, with every property that they share.
+    pub fn package(items: Vec<Self>) -> Result<Self, Invalid> {
+        package::check(&items)?;
+        Ok(Self::new(Description::Package(items)))
+    }
+
+    /// The items that are no packages, depth first: of a lone item itself.
+    pub fn leaves(&self) -> Vec<&Self> {
+        match &self.description {
+            Description::Package(items) => items.iter().flat_map(Self::leaves).collect(),
+            _ => vec![self],
+        }
+    }
+
     /// SHA-256 over a domain tag and the canonical encoding: the item's name in verdicts.
     pub fn digest(&self) -> Digest {
         Digest::of(&[b"arbiter item v1\0", &self.to_wire().encode_to_vec()])
@@ -91,6 +108,7 @@ impl Item {
             }
             wire::item::Description::Information(it) => Description::Information(Information::from_wire(it)?),
             wire::item::Description::Nothing(wire::Nothing {}) => Description::Nothing,
+            wire::item::Description::Package(it) => Description::Package(package::from_wire(it)?),
             wire::item::Description::Payment(it) => Description::Payment(Payment::from_wire(it)?),
             wire::item::Description::Signature(it) => Description::Signature(Statement::from_wire(it)?),
         };
@@ -109,6 +127,7 @@ impl Item {
                 }
                 Description::Information(it) => wire::item::Description::Information(it.to_wire()),
                 Description::Nothing => wire::item::Description::Nothing(wire::Nothing {}),
+                Description::Package(it) => wire::item::Description::Package(package::to_wire(it)),
                 Description::Payment(it) => wire::item::Description::Payment(it.to_wire()),
                 Description::Signature(it) => wire::item::Description::Signature(it.to_wire()),
             }),
@@ -120,15 +139,44 @@ impl Item {
 impl Description {
     /// Whether bytes follow the transfer: a file, a detached signature, or the receipt of a payment. Otherwise the
     /// transfer is the item.
-    pub const fn is_content(&self) -> bool {
-        !matches!(self, Self::Nothing | Self::Signature(_))
+    pub fn is_content(&self) -> bool {
+        match self {
+            Self::DetachedSignature(_) | Self::Information(_) | Self::Payment(_) => true,
+            Self::Package(items) => items.iter().any(|item| item.description.is_content()),
+            Self::Nothing | Self::Signature(_) => false,
+        }
+    }
+
+    /// Whether it can be sent through the arbiter: a file, a ledger's receipt that a payment took effect, or a package of
+    /// nothing else.
+    pub fn is_depositable(&self) -> bool {
+        match self {
+            Self::Information(_) | Self::Payment(_) => true,
+            Self::Package(items) => items.iter().all(|item| item.description.is_depositable()),
+            Self::DetachedSignature(_) | Self::Nothing | Self::Signature(_) => false,
+        }
+    }
+
+    /// How many bytes of content a file has, or a package of files with the length before each. `None` of what is
+    /// no file.
+    pub fn content_bytes(&self) -> Option<u64> {
+        let frame = u64::try_from(limits::FRAME_BYTES).unwrap_or(u64::MAX);
+        match self {
+            Self::Information(it) => Some(it.size_bytes),
+            Self::Package(items) => items
+                .iter()
+                .flat_map(Item::leaves)
+                .map(|leaf| leaf.description.content_bytes().map(|size| size.saturating_add(frame)))
+                .try_fold(0, |sum: u64, size| Some(sum.saturating_add(size?))),
+            Self::DetachedSignature(_) | Self::Nothing | Self::Payment(_) | Self::Signature(_) => None,
+        }
     }
 
     /// The payment, if it is one.
     pub const fn payment(&self) -> Option<&Payment> {
         match self {
             Self::Payment(it) => Some(it),
-            Self::DetachedSignature(_) | Self::Information(_) | Self::Nothing | Self::Signature(_) => None,
+            _ => None,
         }
     }
 
@@ -136,7 +184,7 @@ impl Description {
     pub const fn detached(&self) -> Option<&DetachedSignature> {
         match self {
             Self::DetachedSignature(it) => Some(it),
-            Self::Information(_) | Self::Nothing | Self::Payment(_) | Self::Signature(_) => None,
+            _ => None,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod item;
 pub mod kind;
+pub mod package;
 pub mod payment;
 pub mod property;
 pub mod selection;

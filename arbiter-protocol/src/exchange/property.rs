@@ -99,6 +99,25 @@ impl Properties {
         self.0.is_subset(&other.0)
     }
 
+    /// what all these sets share. Two methods to generate are as good as one, so they add up where every set has
+    /// one of them; to be verified by re-sending, everything must be re-sendable.
+    pub fn shared<'a>(sets: impl IntoIterator<Item = &'a Self>) -> Self {
+        let sets: Vec<_> = sets.into_iter().collect();
+        let all = |has: fn(&Self) -> bool| !sets.is_empty() && sets.iter().all(|set| has(set));
+        let any = |property| sets.iter().any(|set| set.has(property));
+        let (generatable, verifiable) = (all(Self::generatable), all(Self::verifiable));
+        Self::new(Property::ALL.into_iter().filter(|property| match property {
+            Property::GeneratableByEscrow | Property::GeneratableByReplacement => {
+                generatable && any(*property)
+            }
+            Property::Observable => verifiable && any(*property),
+            Property::GeneratableWeak
+            | Property::Resendable
+            | Property::Revocable
+            | Property::RevocableWeak => !sets.is_empty() && sets.iter().all(|set| set.has(*property)),
+        }))
+    }
+
     /// The members in wire order.
     pub fn iter(&self) -> impl Iterator<Item = Property> + '_ {
         self.0.iter().copied()

@@ -16,7 +16,6 @@
 //! (*) and only if `complain_by` is at least 2m after `send_by`.
 //! `m` is the margin: clock difference, network, upload.
 
-use crate::exchange::item::Description;
 use crate::exchange::selection::Protocol;
 use crate::role::session::{Ask, Outcome, Output, Phase, Session};
 use crate::time::UnixMillis;
@@ -107,8 +106,7 @@ impl Session {
 
     /// Whether the own item can be sent through the arbiter.
     pub(super) fn is_own_item_depositable(&self) -> bool {
-        let description = &self.offer().item(self.role).description;
-        matches!(description, Description::Information(_) | Description::Payment(_))
+        self.offer().item(self.role).description.is_depositable()
     }
 
     /// When to wake, to turn to the arbiter in time or because waiting is over.

@@ -27,7 +27,6 @@ use arbiter_protocol::message::agreement::{
     Acceptance, Agreement, ArbiterIdentity, EscrowTerms, Offer, Party,
 };
 use arbiter_protocol::message::escrow_epoch::EscrowEpoch;
-use arbiter_protocol::message::payment::PaymentTerms;
 use arbiter_protocol::message::request::{Action, Request};
 use arbiter_protocol::role::arbiter::{Case, Escrows, RULES};
 use arbiter_protocol::ruling::receipt::Receipt;
@@ -44,6 +43,9 @@ pub const EARLY: u64 = COMPLAIN_BY - 3_600_000;
 pub const CONTENT: &[u8] = b"%PDF-1.7\nthe goods, in one small file\n";
 /// The responder's file where both give one.
 pub const OTHER_CONTENT: &[u8] = b"%PDF-1.7\nother goods, in another file\n";
+
+/// One more file of a package.
+pub const THIRD_CONTENT: &[u8] = b"%PDF-1.7\nthe third file\n";
 
 /// Which protocol a fixture agrees on, and who holds the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -94,6 +96,14 @@ pub enum Kind {
     P6SignatureForHeld,
     /// The other way round.
     P6HeldForSignature,
+    /// A package of signatures for a package of signatures.
+    P1Package,
+    /// The originator gives a package of files, the responder a package of signatures.
+    P2Package,
+    /// The responder pays with a hold, the originator gives a package of files.
+    P3Package,
+    /// The originator gives a package of files, the responder one file.
+    P5Package,
 }
 
 impl Kind {
@@ -131,6 +141,8 @@ impl Kind {
         Self::P6SignatureForHeld,
         Self::P6HeldForSignature,
     ];
+    /// Packages, alone or against a lone item.
+    pub const PACKAGES: [Self; 4] = [Self::P1Package, Self::P2Package, Self::P3Package, Self::P5Package];
     /// Nothing in escrow.
     pub const PLAIN: [Self; 3] = [Self::P1, Self::P2OriginatorFirst, Self::P2ResponderFirst];
 
@@ -143,16 +155,17 @@ impl Kind {
                 | Self::P3ResponderPays
                 | Self::P6WordForFile
                 | Self::P6WordForPaid
+                | Self::P3Package
         );
         if responder { Role::Responder } else { Role::Originator }
     }
 
     pub fn is_p1(self) -> bool {
-        matches!(self, Self::P1 | Self::P1Escrow | Self::P1Mixed)
+        matches!(self, Self::P1 | Self::P1Escrow | Self::P1Mixed | Self::P1Package)
     }
 
     pub fn is_p3(self) -> bool {
-        matches!(self, Self::P3OriginatorPays | Self::P3ResponderPays | Self::P3Payments)
+        matches!(self, Self::P3OriginatorPays | Self::P3ResponderPays | Self::P3Payments | Self::P3Package)
     }
 
     pub fn is_p6(self) -> bool {
@@ -162,8 +175,8 @@ impl Kind {
     /// Whether the item of `role` can be given to the arbiter for the peer.
     pub fn is_depositable(self, role: Role) -> bool {
         match self {
-            Self::P1 | Self::P1Escrow | Self::P1Mixed | Self::P4 => false,
-            Self::P5 | Self::P6PaidForFile | Self::P6FileForPaid | Self::P6Payments => true,
+            Self::P1 | Self::P1Escrow | Self::P1Mixed | Self::P1Package | Self::P4 => false,
+            Self::P5 | Self::P5Package | Self::P6PaidForFile | Self::P6FileForPaid | Self::P6Payments => true,
             Self::P6FileForWord | Self::P6HeldForSignature => role == Role::Originator,
             Self::P6WordForFile | Self::P6WordForPaid | Self::P6SignatureForHeld => role == Role::Responder,
             _ if self.is_p3() => role != self.first(),
@@ -186,7 +199,11 @@ impl Kind {
             | Self::P3ResponderPays
             | Self::P3Payments
             | Self::P4
-            | Self::P5 => false,
+            | Self::P5
+            | Self::P1Package
+            | Self::P2Package
+            | Self::P3Package
+            | Self::P5Package => false,
             _ => {
                 debug_assert!(self.is_p6());
                 false
@@ -196,7 +213,7 @@ impl Kind {
 
     /// When the arbiter can do nothing more: in P1 without escrow never.
     pub fn has_deadline(self) -> bool {
-        self != Self::P1 && self != Self::P1Mixed
+        !matches!(self, Self::P1 | Self::P1Mixed | Self::P1Package)
     }
 }
 
@@ -291,6 +308,10 @@ impl Cast {
             Kind::P6WordForPaid => (word("Receipt"), money::paid(Role::Responder, None)),
             Kind::P6SignatureForHeld => (signature("Receipt"), money::only_revocable(Role::Responder)),
             Kind::P6HeldForSignature => (money::only_revocable(Role::Originator), signature("Receipt")),
+            Kind::P1Package => (signatures("Seller"), signatures("Buyer")),
+            Kind::P2Package => (files(), signatures("Receipt")),
+            Kind::P3Package => (files(), money::paid(Role::Responder, Some(money::hold()))),
+            Kind::P5Package => (files(), Item::new(Description::Information(described(OTHER_CONTENT)))),
         };
         let in_escrow = Role::BOTH.into_iter().any(|role| kind.is_detached(role));
         let escrow = in_escrow.then(|| self.escrow_terms(until(kind)));
@@ -409,10 +430,11 @@ impl Cast {
             Description::Nothing | Description::Signature(_) => None,
             Description::DetachedSignature(_) => self.finished(offer, role).map(|it| it.to_vec()),
             Description::Payment(_) => money::receipt_of(offer, role),
-            Description::Information(it) => {
-                let other = *it == described(OTHER_CONTENT);
-                Some(if other { OTHER_CONTENT.to_vec() } else { CONTENT.to_vec() })
+            Description::Information(it) => Some(bytes_of(it)),
+            Description::Package(items) if items.iter().any(|item| item.description.is_content()) => {
+                Some(framed(offer.item(role)))
             }
+            Description::Package(_) => None,
         }
     }
 
@@ -482,14 +504,43 @@ pub fn detached(title: &str, signer: &MemorySigner) -> Item {
     Item::new(Description::DetachedSignature(DetachedSignature { statement, key, certificate: Vec::new() }))
 }
 
+/// The bytes of one of the files of these tests.
+pub fn bytes_of(file: &Information) -> Vec<u8> {
+    let all = [CONTENT, OTHER_CONTENT, THIRD_CONTENT].into_iter();
+    all.filter(|bytes| Digest::of(&[bytes]) == file.sha256).collect::<Vec<_>>().concat()
+}
+
+/// A file among others.
+pub fn named(name: &str, content: &[u8]) -> Item {
+    Item::new(Description::Information(Information { name: name.to_owned(), ..described(content) }))
+}
+
+/// Three files, two of them in a package of their own.
+pub fn files() -> Item {
+    let inner = vec![named("other.pdf", OTHER_CONTENT), named("third.pdf", THIRD_CONTENT)];
+    Item::package(vec![information(), Item::package(inner).unwrap()]).unwrap()
+}
+
+/// Three signatures, two of them in a package of their own.
+pub fn signatures(title: &str) -> Item {
+    let one = |part| signature(&format!("{title}, {part}"));
+    Item::package(vec![Item::package(vec![one("first"), one("second")]).unwrap(), one("third")]).unwrap()
+}
+
+/// the content of a package of files of these tests.
+pub fn framed(package: &Item) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for leaf in package.leaves() {
+        let Description::Information(file) = &leaf.description else { panic!("a file") };
+        bytes.extend(file.size_bytes.to_be_bytes());
+        bytes.extend(bytes_of(file));
+    }
+    bytes
+}
+
 /// bytes against what an offer says of `role`'s item; none fit a signature that is the transfer itself.
 pub fn check_content(offer: &Verified<Offer>, role: Role, bytes: &[u8]) -> Result<FitContent, Unfit> {
-    let mut check = match &offer.item(role).description {
-        Description::Nothing | Description::Signature(_) => return Err(Unfit::Kind),
-        Description::Information(it) => ContentCheck::file(it.clone()),
-        Description::Payment(_) => ContentCheck::payment(PaymentTerms::of(offer, role).unwrap()),
-        Description::DetachedSignature(it) => ContentCheck::signature(it.clone(), None),
-    };
+    let mut check = ContentCheck::of(offer, role, None).ok_or(Unfit::Kind)?;
     check.update(bytes)?;
     check.finish()
 }

@@ -266,7 +266,7 @@ pub fn fitting(
                         check.update(content?).ok()?;
                         check.finish().ok().map(Fit::Content)
                     }
-                    Description::Nothing | Description::Payment(_) => {
+                    Description::Nothing | Description::Package(_) | Description::Payment(_) => {
                         unreachable!("neither is in this world")
                     }
                     Description::DetachedSignature(it) => {

@@ -105,9 +105,9 @@ pub enum Command {
         /// home still carries the exchange out.
         #[arg(long, value_name = "BUNDLE", conflicts_with = "id")]
         import: Option<PathBuf>,
-        /// With --import: the file to give, if the exchange asks for one.
+        /// With --import: the file to give, if the exchange asks for one; of a package every file, in any order.
         #[arg(long, value_name = "FILE", requires = "import")]
-        give: Option<PathBuf>,
+        give: Vec<PathBuf>,
         #[command(flatten)]
         conduct: Conduct,
     },
@@ -214,9 +214,9 @@ pub enum DocumentKind {
 pub enum Template {
     /// Both sign the same statement about a file: a contract.
     Contract {
-        /// The contract.
-        #[arg(long, value_name = "FILE")]
-        file: PathBuf,
+        /// The contract. Several: each is signed, all or none; with --replacement.
+        #[arg(long, value_name = "FILE", required = true)]
+        file: Vec<PathBuf>,
         #[command(flatten)]
         words: Words,
         #[command(flatten)]
@@ -230,9 +230,9 @@ pub enum Template {
     },
     /// You give a file, they sign a receipt for it.
     Delivery {
-        /// The file.
-        #[arg(long, value_name = "FILE")]
-        file: PathBuf,
+        /// The file. Several: all or none, with a receipt for each; with --replacement.
+        #[arg(long, value_name = "FILE", required = true)]
+        file: Vec<PathBuf>,
         #[command(flatten)]
         words: Words,
         #[command(flatten)]
@@ -246,9 +246,9 @@ pub enum Template {
     },
     /// You sign a receipt, they give the file that you describe.
     Request {
-        /// The file wanted, as `fairx describe` prints it: sha256:HEX,SIZE,TYPE,NAME.
-        #[arg(long, value_name = "DESCRIPTION")]
-        want: String,
+        /// The file wanted, as `fairx describe` prints it: sha256:HEX,SIZE,TYPE,NAME. Several: all or none.
+        #[arg(long, value_name = "DESCRIPTION", required = true)]
+        want: Vec<String>,
         #[command(flatten)]
         words: Words,
         #[command(flatten)]
@@ -262,9 +262,9 @@ pub enum Template {
     },
     /// You give a file, they give money: held first, yours when they have the file.
     Sale {
-        /// The file.
-        #[arg(long, value_name = "FILE")]
-        file: PathBuf,
+        /// The file. Several: all or none, for one price.
+        #[arg(long, value_name = "FILE", required = true)]
+        file: Vec<PathBuf>,
         /// Media type of the file, if its first bytes do not show it.
         #[arg(long = "type", value_name = "TYPE")]
         media_type: Option<String>,
@@ -285,9 +285,9 @@ pub enum Template {
     },
     /// You give money, held first; they give the file that you describe.
     Purchase {
-        /// The file wanted, as `fairx describe` prints it: sha256:HEX,SIZE,TYPE,NAME.
-        #[arg(long, value_name = "DESCRIPTION")]
-        want: String,
+        /// The file wanted, as `fairx describe` prints it: sha256:HEX,SIZE,TYPE,NAME. Several: all or none.
+        #[arg(long, value_name = "DESCRIPTION", required = true)]
+        want: Vec<String>,
         /// What you pay, e.g. "9.00 EUR".
         #[arg(long, value_name = "AMOUNT")]
         price: String,
@@ -305,9 +305,9 @@ pub enum Template {
     },
     /// You pay at once, they sign a receipt about a file, e.g. the invoice.
     Payment {
-        /// The file that the receipt is about.
-        #[arg(long, value_name = "FILE")]
-        file: PathBuf,
+        /// The file that the receipt is about. Several: a receipt for each, all or none; with --replacement.
+        #[arg(long, value_name = "FILE", required = true)]
+        file: Vec<PathBuf>,
         /// What you pay, e.g. "9.00 EUR".
         #[arg(long, value_name = "AMOUNT")]
         amount: String,
@@ -352,15 +352,15 @@ pub enum Template {
     },
     /// You give a file, they give the file that you describe. Both go through the arbiter, which sees both.
     Swap {
-        /// Your file.
-        #[arg(long, value_name = "FILE")]
-        file: PathBuf,
+        /// Your file. Several: all or none.
+        #[arg(long, value_name = "FILE", required = true)]
+        file: Vec<PathBuf>,
         /// Media type of your file, if its first bytes do not show it.
         #[arg(long = "type", value_name = "TYPE")]
         media_type: Option<String>,
-        /// The file wanted, as `fairx describe` prints it: sha256:HEX,SIZE,TYPE,NAME.
-        #[arg(long, value_name = "DESCRIPTION")]
-        want: String,
+        /// The file wanted, as `fairx describe` prints it: sha256:HEX,SIZE,TYPE,NAME. Several: all or none.
+        #[arg(long, value_name = "DESCRIPTION", required = true)]
+        want: Vec<String>,
         #[command(flatten)]
         deadline: Deadline,
         #[command(flatten)]
@@ -509,9 +509,9 @@ pub struct Accept {
     /// Where to wait for the offer, e.g. 127.0.0.1:7801.
     #[arg(long, value_name = "ADDRESS")]
     pub listen: SocketAddr,
-    /// The file to give, if the offer asks for one.
+    /// The file to give, if the offer asks for one; of a package every file, in any order.
     #[arg(long, value_name = "FILE")]
-    pub give: Option<PathBuf>,
+    pub give: Vec<PathBuf>,
     /// A file that the offer must be about, e.g. your copy of the contract: compared byte for byte.
     #[arg(long = "file", value_name = "FILE")]
     pub files: Vec<PathBuf>,

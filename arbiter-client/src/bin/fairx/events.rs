@@ -173,7 +173,10 @@ impl<'a> Watched<'a> {
         match &offer.item(role).description {
             Description::DetachedSignature(_) => Some("the signature"),
             Description::Payment(_) => Some("the ledger's receipt"),
-            Description::Information(_) | Description::Nothing | Description::Signature(_) => None,
+            Description::Information(_)
+            | Description::Nothing
+            | Description::Package(_)
+            | Description::Signature(_) => None,
         }
     }
 
@@ -286,7 +289,9 @@ impl<P> WatchedPort<P> {
                                     let opened =
                                         list.iter().all(|it| it.item.description.detached().is_some());
                                     let done = if opened { "opens the sealed" } else { "replaces the" };
-                                    format!("{done} signature of the {}", roles.join(" and the "))
+                                    let several = list.iter().any(|it| it.item.leaves().len() > 1);
+                                    let what = if several { "signatures" } else { "signature" };
+                                    format!("{done} {what} of the {}", roles.join(" and the "))
                                 }
                             };
                             format!("verdict: {ruling}, {}", verdict.rule)
@@ -336,8 +341,12 @@ impl<P: ArbiterPort> ArbiterPort for WatchedPort<P> {
     }
 
     async fn deposit(&self, filing: &Filing, content: &Path) -> Result<Receipt, PortError> {
-        let paid = filing.offer.item(filing.request.role).description.payment().is_some();
-        self.ask(if paid { "deposits the ledger's receipt" } else { "deposits the file" });
+        let item = filing.offer.item(filing.request.role);
+        self.ask(match plain::thing(item) {
+            "money" => "deposits the ledger's receipt",
+            "package of files" => "deposits the package of files",
+            _ => "deposits the file",
+        });
         self.answer(filing, self.inner.deposit(filing, content).await)
     }
 

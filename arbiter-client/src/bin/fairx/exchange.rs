@@ -110,11 +110,11 @@ pub async fn resume(
     }
 }
 
-/// `fairx complain`. The exchange is in the journal, or comes from a bundle with the file that we give.
+/// `fairx complain`. The exchange is in the journal, or comes from a bundle with the files that we give.
 pub async fn complain(
     home: &Home,
     id: Option<&str>,
-    import: Option<(&Path, Option<&Path>)>,
+    import: Option<(&Path, &[PathBuf])>,
     conduct: &Conduct,
 ) -> Result<u8, Failure> {
     let party = Party::open_approved(home, conduct).await?;

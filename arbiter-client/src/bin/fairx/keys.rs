@@ -146,7 +146,7 @@ pub struct Answer {
     key: Option<PathBuf>,
     signature_from: Option<PathBuf>,
     document_out: Option<PathBuf>,
-    file: Option<PathBuf>,
+    files: Vec<PathBuf>,
 }
 
 impl Answer {
@@ -162,7 +162,7 @@ impl Answer {
             key: accept.key.clone(),
             signature_from: accept.signature_from.clone(),
             document_out: accept.document_out.clone(),
-            file: accept.give.clone(),
+            files: accept.give.clone(),
         })
     }
 
@@ -173,10 +173,10 @@ impl Answer {
                 return Err(Failure::bad("the offer asks for no signature by a key of its own")
                     .next("accept without --key and --signature-from, or ask for another offer"));
             }
-            return Ok(self.file.clone().map_or(Give::Nothing, Give::File));
+            return Ok(given(&self.files));
         };
-        if let Some(file) = &self.file {
-            return Ok(Give::File(file.clone())); // Refused by the client: a signature is asked for, not a file.
+        if !self.files.is_empty() {
+            return Ok(given(&self.files)); // Refused by the client: a signature is asked for, not a file.
         }
         let document = item.statement.document();
         if let Some(path) = &self.document_out {
@@ -215,6 +215,15 @@ impl Answer {
             }
         };
         source.sign(&item.key, &document)
+    }
+}
+
+/// What these files are to an exchange.
+pub fn given(files: &[PathBuf]) -> Give {
+    match files {
+        [] => Give::Nothing,
+        [file] => Give::File(file.clone()),
+        files => Give::Files(files.to_vec()),
     }
 }
 

@@ -75,7 +75,7 @@ async fn run(arguments: Arguments) -> Result<u8, Failure> {
             exchange::complain(
                 &home,
                 id.as_deref(),
-                import.as_deref().map(|it| (it, give.as_deref())),
+                import.as_deref().map(|it| (it, give.as_slice())),
                 &conduct,
             )
             .await

@@ -62,19 +62,19 @@ pub async fn propose(
             })
         }
         Template::Payment { file, amount, to_account, purse, words, deadline, theirs, seal, .. } => {
-            let subject = items::describe(file, words.media_type.as_deref()).await?;
-            let receipt = statement(DocumentKind::Payment, words, subject)?;
+            let subjects = describe(file, words.media_type.as_deref()).await?;
             let sealed = Sealed::new(seal, &SigningKey::default(), theirs)?;
-            let got = sealed.their_signature(receipt, theirs, to)?;
+            let got =
+                sealed.their_signatures(statements(DocumentKind::Payment, words, subjects)?, theirs, to)?;
             let given = wallet.we_pay(amount, to_account, purse.purse.as_deref(), None)?;
             let by = Some(later(deadline.complain_by)?);
             let terms = terms(to, [given, got], by, sealed);
-            Ok(Proposed { terms, give: Give::Nothing, weak: false, read: vec![file.clone()] })
+            Ok(Proposed { terms, give: Give::Nothing, weak: false, read: file.clone() })
         }
         Template::Purchase { want, price, to_account, purse, weak, deadline, .. } => {
             let times = wallet.times(deadline, weak)?;
             let given = wallet.we_pay(price, to_account, purse.purse.as_deref(), times.hold)?;
-            let got = items::file(wanted(want)?);
+            let got = files_together(all_wanted(want)?)?;
             Ok(Proposed {
                 terms: money::terms(to, [given, got], times),
                 give: Give::Nothing,
@@ -84,19 +84,19 @@ pub async fn propose(
         }
         Template::Sale { file, media_type, price, from_account, purse, weak, deadline, .. } => {
             let times = wallet.times(deadline, weak)?;
-            let given = items::file(items::describe(file, media_type.as_deref()).await?);
+            let given = files_together(describe(file, media_type.as_deref()).await?)?;
             let got = wallet.they_pay(price, from_account, purse.purse.as_deref(), times.hold)?;
             let terms = money::terms(to, [given, got], times);
-            let (give, read) = (Give::File(file.clone()), vec![file.clone()]);
+            let (give, read) = (keys::given(file), file.clone());
             Ok(Proposed { terms, give, weak: weak.affidavit, read })
         }
         Template::Swap { file, media_type, want, deadline, .. } => {
-            let given = items::file(items::describe(file, media_type.as_deref()).await?);
-            let got = items::file(wanted(want)?);
+            let given = files_together(describe(file, media_type.as_deref()).await?)?;
+            let got = files_together(all_wanted(want)?)?;
             let by = Some(later(deadline.complain_by)?);
             let sealed = Sealed { replacement: false, suite: Suite::DEFAULT };
             let terms = terms(to, [given, got], by, sealed);
-            Ok(Proposed { terms, give: Give::File(file.clone()), weak: false, read: vec![file.clone()] })
+            Ok(Proposed { terms, give: keys::given(file), weak: false, read: file.clone() })
         }
         Template::Transfer { file, sign, amount, to_account, purse, words, ours, .. } => {
             let sealed = Sealed { replacement: false, suite: Suite::DEFAULT };
@@ -120,30 +120,30 @@ pub async fn propose(
             Ok(given(item, give, vec![file.clone()]))
         }
         Template::Contract { file, words, ours, theirs, seal, .. } => {
-            let subject = items::describe(file, words.media_type.as_deref()).await?;
-            let statement = statement(DocumentKind::Contract, words, subject)?;
+            let subjects = describe(file, words.media_type.as_deref()).await?;
+            let statements = statements(DocumentKind::Contract, words, subjects)?;
             let sealed = Sealed::new(seal, ours, theirs)?;
-            let (originator_item, give) = sealed.our_signature(statement.clone(), ours, identity)?;
-            let responder_item = sealed.their_signature(statement, theirs, to)?;
+            let (originator_item, give) = sealed.our_signatures(statements.clone(), ours, identity)?;
+            let responder_item = sealed.their_signatures(statements, theirs, to)?;
             let terms = terms(to, [originator_item, responder_item], None, sealed);
-            Ok(Proposed { terms, give, weak: false, read: vec![file.clone()] })
+            Ok(Proposed { terms, give, weak: false, read: file.clone() })
         }
         Template::Delivery { file, words, deadline, theirs, seal, .. } => {
-            let subject = items::describe(file, words.media_type.as_deref()).await?;
-            let receipt = statement(DocumentKind::Delivery, words, subject.clone())?;
+            let subjects = describe(file, words.media_type.as_deref()).await?;
+            let receipts = statements(DocumentKind::Delivery, words, subjects.clone())?;
             let sealed = Sealed::new(seal, &SigningKey::default(), theirs)?;
-            let responder_item = sealed.their_signature(receipt, theirs, to)?;
+            let responder_item = sealed.their_signatures(receipts, theirs, to)?;
             let by = Some(later(deadline.complain_by)?);
-            let terms = terms(to, [items::file(subject), responder_item], by, sealed);
-            Ok(Proposed { terms, give: Give::File(file.clone()), weak: false, read: vec![file.clone()] })
+            let terms = terms(to, [files_together(subjects)?, responder_item], by, sealed);
+            Ok(Proposed { terms, give: keys::given(file), weak: false, read: file.clone() })
         }
         Template::Request { want, words, deadline, ours, seal, .. } => {
-            let subject = wanted(want)?;
-            let receipt = statement(DocumentKind::Request, words, subject.clone())?;
+            let subjects = all_wanted(want)?;
+            let receipts = statements(DocumentKind::Request, words, subjects.clone())?;
             let sealed = Sealed::new(seal, ours, &TheirKey::default())?;
-            let (originator_item, give) = sealed.our_signature(receipt, ours, identity)?;
+            let (originator_item, give) = sealed.our_signatures(receipts, ours, identity)?;
             let by = Some(later(deadline.complain_by)?);
-            let terms = terms(to, [originator_item, items::file(subject)], by, sealed);
+            let terms = terms(to, [originator_item, files_together(subjects)?], by, sealed);
             Ok(Proposed { terms, give, weak: false, read: Vec::new() })
         }
     }
@@ -189,26 +189,77 @@ impl Sealed {
         Ok(Self { replacement: seal.replacement, suite })
     }
 
-    fn our_signature(
+    fn our_signatures(
         self,
-        statement: Statement,
+        statements: Vec<Statement>,
         ours: &SigningKey,
         identity: PublicKey,
     ) -> Result<(Item, Give), Failure> {
         if self.replacement {
-            return Ok((replaceable(statement), Give::Nothing));
+            return Ok((together(statements.into_iter().map(replaceable))?, Give::Nothing));
         }
+        let statement = only(statements)?;
         let (named, source) = keys::ours(ours, identity)?;
         let give = source.sign(&named.key, &statement.document())?;
         Ok((detached(statement, named), give))
     }
 
-    fn their_signature(self, statement: Statement, theirs: &TheirKey, to: &Party) -> Result<Item, Failure> {
+    fn their_signatures(
+        self,
+        statements: Vec<Statement>,
+        theirs: &TheirKey,
+        to: &Party,
+    ) -> Result<Item, Failure> {
         if self.replacement {
-            return Ok(replaceable(statement));
+            return together(statements.into_iter().map(replaceable));
         }
-        Ok(detached(statement, keys::theirs(theirs, to.signing_key)?))
+        Ok(detached(only(statements)?, keys::theirs(theirs, to.signing_key)?))
     }
+}
+
+/// One item, or a package of several: all of them or none.
+fn together(items: impl Iterator<Item = Item>) -> Result<Item, Failure> {
+    let mut items: Vec<_> = items.collect();
+    match (items.pop(), items.is_empty()) {
+        (Some(item), true) => Ok(item),
+        (last, _) => {
+            items.extend(last);
+            items::package(items).map_err(|why| {
+                Failure::usage(why.to_string())
+                    .next("offer fewer or other files together, or one exchange for each")
+            })
+        }
+    }
+}
+
+fn files_together(files: Vec<Information>) -> Result<Item, Failure> {
+    together(files.into_iter().map(items::file))
+}
+
+/// Signatures that change hands in escrow are one in an exchange.
+fn only(statements: Vec<Statement>) -> Result<Statement, Failure> {
+    let mut statements = statements.into_iter();
+    match (statements.next(), statements.next()) {
+        (Some(statement), None) => Ok(statement),
+        _ => Err(Failure::usage("several signatures in one exchange cannot change hands sealed")
+            .next("say --replacement, and the arbiter's verdict can stand for them; or make one exchange for each file")),
+    }
+}
+
+/// Reads and describes each of these files.
+async fn describe(files: &[PathBuf], media_type: Option<&str>) -> Result<Vec<Information>, Failure> {
+    if files.len() > 1 && media_type.is_some() {
+        return Err(Failure::usage("--type is for one file: the types of several are those that they show"));
+    }
+    let mut described = Vec::with_capacity(files.len());
+    for file in files {
+        described.push(items::describe(file, media_type).await?);
+    }
+    Ok(described)
+}
+
+fn all_wanted(texts: &[String]) -> Result<Vec<Information>, Failure> {
+    texts.iter().map(|text| wanted(text)).collect()
 }
 
 fn replaceable(statement: Statement) -> Item {
@@ -218,6 +269,15 @@ fn replaceable(statement: Statement) -> Item {
 fn detached(statement: Statement, named: Named) -> Item {
     let Statement { title, text, subject } = statement;
     items::detached_signature(title, text, subject, named.key, named.certificate)
+}
+
+/// The same words about each file.
+fn statements(
+    kind: DocumentKind,
+    words: &Words,
+    subjects: Vec<Information>,
+) -> Result<Vec<Statement>, Failure> {
+    subjects.into_iter().map(|subject| statement(kind, words, subject)).collect()
 }
 
 /// The statement to sign: our words where the user gave none.

@@ -1,9 +1,11 @@
-//! Content: the bytes of a file, of a detached signature, or of a ledger's receipt, checked as they arrive.
+//! Content: the bytes of a file, of a detached signature, of a ledger's receipt, or of a package of files, checked as they
+//! arrive.
 
 use crate::escrow::{self, Escrow};
-use crate::exchange::item::{Description, DetachedSignature, Information};
+use crate::exchange::item::{Description, DetachedSignature, Information, Item};
 use crate::exchange::kind::Unfit;
 use crate::exchange::kind::information::FileCheck;
+use crate::exchange::kind::package::PackageCheck;
 use crate::exchange::selection::Role;
 use crate::ids::PaymentId;
 use crate::limits;
@@ -16,6 +18,7 @@ pub struct ContentCheck(Kind);
 
 enum Kind {
     File(FileCheck),
+    Package(PackageCheck),
     Payment { agreed: PaymentTerms, bytes: Vec<u8> },
     Signature { agreed: DetachedSignature, escrow: Option<Escrow>, bytes: Vec<u8>, found: u64 },
 }
@@ -46,9 +49,26 @@ impl FitContent {
 }
 
 impl ContentCheck {
+    /// Starts checking what the party in `role` hands over in this exchange. `None` if that is the signed transfer alone.
+    /// With `escrow`, only the signature that is in it fits.
+    pub fn of(offer: &Verified<Offer>, role: Role, escrow: Option<Escrow>) -> Option<Self> {
+        match &offer.item(role).description {
+            Description::DetachedSignature(agreed) => Some(Self::signature(agreed.clone(), escrow)),
+            Description::Information(agreed) => Some(Self::file(agreed.clone())),
+            Description::Package(agreed) => Self::package(agreed.clone()),
+            Description::Payment(_) => PaymentTerms::of(offer, role).map(Self::payment),
+            Description::Signature(_) => None,
+        }
+    }
+
     /// Starts checking a file.
     pub fn file(agreed: Information) -> Self {
         Self(Kind::File(FileCheck::new(agreed)))
+    }
+
+    /// Starts checking the files of a package. `None` if nothing follows the transfer of such a package.
+    pub fn package(agreed: Vec<Item>) -> Option<Self> {
+        PackageCheck::new(agreed).map(|check| Self(Kind::Package(check)))
     }
 
     /// Starts checking the receipt of a payment: it must be signed by the ledger agreed, for exactly these terms, and say
@@ -66,6 +86,7 @@ impl ContentCheck {
     pub fn update(&mut self, more: &[u8]) -> Result<(), Unfit> {
         match &mut self.0 {
             Kind::File(check) => check.update(more),
+            Kind::Package(check) => check.update(more),
             Kind::Payment { bytes, .. } => {
                 if bytes.len().saturating_add(more.len()) > limits::ENVELOPE_BYTES {
                     return Err(Unfit::Receipt);
@@ -88,17 +109,21 @@ impl ContentCheck {
     pub fn found(&self) -> u64 {
         match &self.0 {
             Kind::File(check) => check.found(),
+            Kind::Package(check) => check.found(),
             Kind::Payment { bytes, .. } => u64::try_from(bytes.len()).unwrap_or(u64::MAX),
             Kind::Signature { found, .. } => *found,
         }
     }
 
-    /// Ends the check. A file: size, then hash, then media type. A signature: size, then the strict verification, then
+    /// Ends the check. A file: size, then hash, then media type; a package: so for each file. A signature: size, then the strict verification, then
     /// whether it is the one in escrow.
     pub fn finish(self) -> Result<FitContent, Unfit> {
         match self.0 {
             Kind::File(check) => {
                 check.finish().map(|agreed| FitContent::new(Description::Information(agreed)))
+            }
+            Kind::Package(check) => {
+                check.finish().map(|agreed| FitContent::new(Description::Package(agreed)))
             }
             Kind::Payment { agreed, bytes } => {
                 effective(&agreed, &bytes)?;

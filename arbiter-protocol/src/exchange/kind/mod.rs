@@ -5,6 +5,7 @@
 //! | detached signature | generatable by escrow | [`detached::Place::check`] on the escrow, then [`content::ContentCheck`] on the bytes | [`detached::Place::open`] |
 //! | information | re-sendable | [`content::ContentCheck`] over the bytes | the same check on a deposit |
 //! | nothing | none | nothing | nothing: only a one-way transfer has it |
+//! | package | what all its items share | each of its items; one that does not fit spoils all | the same, for all or for none |
 //! | payment | observable, re-sendable; revocable while held | [`content::ContentCheck`] over the ledger's receipt | the same check on a deposit; orders the ledger to void |
 //! | signature | generatable by replacement | [`signature::check`] on the signed transfer | names it in a verdict |
 //!
@@ -13,11 +14,13 @@
 pub mod content;
 pub mod detached;
 pub mod information;
+mod package;
 pub mod signature;
 
 use thiserror::Error;
 
 use crate::exchange::item::Description;
+use crate::exchange::package as packages;
 use crate::exchange::property::{Properties, Property};
 
 /// The properties that the kind of this item offers.
@@ -26,6 +29,7 @@ pub fn properties(description: &Description) -> Properties {
         Description::DetachedSignature(_) => Properties::new([Property::GeneratableByEscrow]),
         Description::Information(_) => Properties::new([Property::Resendable]),
         Description::Nothing => Properties::default(),
+        Description::Package(items) => packages::properties(items),
         Description::Payment(payment) => payment.properties(),
         Description::Signature(_) => Properties::new([Property::GeneratableByReplacement]),
     }
@@ -38,6 +42,14 @@ pub enum Unfit {
     /// The bytes have another hash: at least one differs.
     #[error("the item's SHA-256 is not the one agreed: at least one byte differs")]
     Hash,
+    /// One item of a package does not fit: then nothing of the package counts.
+    #[error("item {} of the package does not fit its description ({why}): nothing of the package counts", place.saturating_add(1))]
+    InPackage {
+        /// Which one, from 0.
+        place: usize,
+        /// The reason that it has by itself.
+        why: &'static str,
+    },
     /// The item is of another kind, or describes something else.
     #[error("the item is not the one described in the agreement")]
     Kind,
@@ -73,10 +85,16 @@ pub enum Unfit {
 }
 
 impl Unfit {
+    /// As the reason why a package does not fit.
+    const fn in_package(self, place: usize) -> Self {
+        Self::InPackage { place, why: self.reason() }
+    }
+
     /// The stable reason for programs.
     pub const fn reason(&self) -> &'static str {
         match self {
             Self::Hash => "ITEM_HASH_MISMATCH",
+            Self::InPackage { .. } => "PACKAGE_ITEM_UNFIT",
             Self::Kind => "ITEM_KIND_MISMATCH",
             Self::Ledger => "ITEM_OF_OTHER_LEDGER",
             Self::NotPaid => "ITEM_NOT_PAID",

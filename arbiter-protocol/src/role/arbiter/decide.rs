@@ -16,7 +16,6 @@
 
 use super::{Case, Decision, Known, RULES, generated};
 use crate::error::Refused;
-use crate::exchange::item::Description;
 use crate::exchange::kind::content::FitContent;
 use crate::exchange::selection::{ByRole, Protocol, Role};
 use crate::ids::{AgreementId, Digest, LeafIndex};
@@ -332,7 +331,7 @@ fn deposit(
         Protocol::Affidavit | Protocol::BothDeposited => true,
         Protocol::ContractSigning | Protocol::MutualRollback | Protocol::Transfer => false,
     };
-    if !allowed || !is_depositable(&item.description) {
+    if !allowed || !item.description.is_depositable() {
         return Err(Refused::DepositNotAllowed);
     }
     if let Some((deposit, _)) = known.attestations.of(role) {
@@ -356,11 +355,6 @@ fn deposit(
         time: now,
         rules: RULES.to_owned(),
     }))
-}
-
-/// What can be sent through the arbiter: a file, or a ledger's receipt that a payment took effect.
-const fn is_depositable(description: &Description) -> bool {
-    matches!(description, Description::Information(_) | Description::Payment(_))
 }
 
 fn in_time_to_deposit(case: &Case, now: UnixMillis) -> Result<(), Refused> {

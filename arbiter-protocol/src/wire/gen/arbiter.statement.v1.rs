@@ -186,17 +186,17 @@ pub struct PaymentReceipt {
 /// Nothing is given in return.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Nothing {}
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Item {
     /// Ascending, without repetition.
     #[prost(enumeration = "Property", repeated, tag = "3")]
     pub properties: ::prost::alloc::vec::Vec<i32>,
-    #[prost(oneof = "item::Description", tags = "1, 2, 4, 5, 7")]
+    #[prost(oneof = "item::Description", tags = "1, 2, 4, 5, 7, 8")]
     pub description: ::core::option::Option<item::Description>,
 }
 /// Nested message and enum types in `Item`.
 pub mod item {
-    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Description {
         #[prost(message, tag = "1")]
         Information(super::Information),
@@ -212,7 +212,17 @@ pub mod item {
         /// What the receiver of a one-way transfer gives.
         #[prost(message, tag = "7")]
         Nothing(super::Nothing),
+        /// Several items, all of them or none.
+        #[prost(message, tag = "8")]
+        Package(super::Package),
     }
+}
+/// Package is a tree of items that change hands together.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Package {
+    /// At least two; at most 8 leaves and 3 levels in all, no leaf twice.
+    #[prost(message, repeated, tag = "1")]
+    pub items: ::prost::alloc::vec::Vec<Item>,
 }
 /// EscrowEpoch is the arbiter's escrow key for one span of time, signed by the arbiter.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -294,7 +304,7 @@ pub struct Acceptance {
 }
 /// Transfer hands over an item. For a signature item the signed Transfer is the item itself; the bytes of a file or of a
 /// detached signature follow it.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Transfer {
     #[prost(uint32, tag = "1")]
     pub version: u32,
@@ -321,7 +331,7 @@ pub struct Request {
     #[prost(enumeration = "Action", tag = "5")]
     pub action: i32,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Replacement {
     #[prost(enumeration = "Role", tag = "1")]
     pub role: i32,

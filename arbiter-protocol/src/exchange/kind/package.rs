@@ -1,0 +1,91 @@
+//! The content of a package: that of its leaves one after the other, each checked against its own description (R-320).
+//!
+//! ```text
+//!  length, 8 bytes, big endian │ bytes of the first leaf │ length │ bytes of the second │ … │ nothing after the last
+//! ```
+//! One stream, so a package is sealed, deposited and fetched as one item is; bytes that fit no leaf end it.
+
+use std::collections::VecDeque;
+
+use crate::exchange::item::{Description, Item};
+use crate::exchange::kind::Unfit;
+use crate::exchange::kind::content::ContentCheck;
+use crate::limits;
+
+/// Checks the content of a package as it arrives.
+pub(super) struct PackageCheck {
+    agreed: Vec<Item>,
+    /// Of the leaves that are not whole yet.
+    parts: VecDeque<ContentCheck>,
+    /// The length of the next leaf, as far as it is here.
+    length: Vec<u8>,
+    /// What is still to come of the first of `parts`.
+    left: u64,
+    place: usize,
+    found: u64,
+    size: u64,
+}
+
+impl PackageCheck {
+    /// `None` if nothing follows the transfer of such a package.
+    pub(super) fn new(agreed: Vec<Item>) -> Option<Self> {
+        let package = Description::Package(agreed.clone());
+        let size = package.content_bytes()?;
+        let part = |leaf: &Item| match &leaf.description {
+            Description::Information(it) => Some(ContentCheck::file(it.clone())),
+            _ => None,
+        };
+        let parts = agreed.iter().flat_map(Item::leaves).map(part).collect::<Option<_>>()?;
+        Some(Self { agreed, parts, length: Vec::new(), left: 0, place: 0, found: 0, size })
+    }
+
+    pub(super) fn update(&mut self, mut more: &[u8]) -> Result<(), Unfit> {
+        while !more.is_empty() {
+            let Some(part) = self.parts.front_mut() else {
+                let found = self.found.saturating_add(1);
+                return Err(Unfit::Size { found, agreed: self.size });
+            };
+            let reading_length = self.length.len() < limits::FRAME_BYTES;
+            let most = match reading_length {
+                true => limits::FRAME_BYTES.saturating_sub(self.length.len()),
+                false => usize::try_from(self.left).unwrap_or(usize::MAX),
+            };
+            let (now, later) = more.split_at(most.min(more.len()));
+            let taken = u64::try_from(now.len()).unwrap_or(u64::MAX);
+            (self.found, more) = (self.found.saturating_add(taken), later);
+            if reading_length {
+                self.length.extend_from_slice(now);
+                if let Ok(length) = <[u8; limits::FRAME_BYTES]>::try_from(self.length.as_slice()) {
+                    self.left = u64::from_be_bytes(length);
+                }
+            } else {
+                part.update(now).map_err(|why| why.in_package(self.place))?;
+                self.left = self.left.saturating_sub(taken);
+            }
+            if self.left == 0 && self.length.len() == limits::FRAME_BYTES {
+                self.next()?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) const fn found(&self) -> u64 {
+        self.found
+    }
+
+    pub(super) fn finish(self) -> Result<Vec<Item>, Unfit> {
+        if self.parts.is_empty() {
+            return Ok(self.agreed);
+        }
+        Err(Unfit::Size { found: self.found, agreed: self.size }.in_package(self.place))
+    }
+
+    fn next(&mut self) -> Result<(), Unfit> {
+        if let Some(part) = self.parts.pop_front() {
+            part.finish().map_err(|why| why.in_package(self.place))?;
+        }
+        self.length.clear();
+        self.place = self.place.saturating_add(1);
+        Ok(())
+    }
+}
