@@ -28,6 +28,8 @@ pub enum Thing {
     Money,
     /// Money that is paid at once: observable.
     MoneyAtOnce,
+    /// Money that is set aside first: observable and generatable.
+    Reserved,
     /// Money that is held, of which only that it can be revoked is agreed.
     Revocable,
     /// A detached signature: generatable by escrow.
@@ -37,11 +39,18 @@ pub enum Thing {
 }
 
 impl Thing {
-    const ALL: [Self; 6] =
-        [Self::File, Self::Money, Self::MoneyAtOnce, Self::Revocable, Self::Sealed, Self::Signature];
+    const ALL: [Self; 7] = [
+        Self::File,
+        Self::Money,
+        Self::MoneyAtOnce,
+        Self::Reserved,
+        Self::Revocable,
+        Self::Sealed,
+        Self::Signature,
+    ];
 
     pub fn is_money(self) -> bool {
-        matches!(self, Self::Money | Self::MoneyAtOnce | Self::Revocable)
+        matches!(self, Self::Money | Self::MoneyAtOnce | Self::Reserved | Self::Revocable)
     }
 }
 
@@ -51,6 +60,7 @@ impl fmt::Display for Thing {
             Self::File => "file",
             Self::Money => "money",
             Self::MoneyAtOnce => "cash",
+            Self::Reserved => "reserved",
             Self::Revocable => "revocable",
             Self::Sealed => "sealed sig",
             Self::Signature => "signature",
@@ -86,6 +96,7 @@ impl Cell {
             Thing::File => vec![Property::Resendable],
             Thing::Money => vec![Property::Observable, Property::Revocable],
             Thing::MoneyAtOnce => vec![Property::Observable],
+            Thing::Reserved => vec![Property::Observable, Property::GeneratableByEscrow],
             Thing::Revocable => vec![Property::Revocable],
             Thing::Sealed => vec![Property::GeneratableByEscrow],
             Thing::Signature => vec![Property::GeneratableByReplacement],
@@ -131,6 +142,7 @@ impl Cell {
                 }
                 Thing::Money => pay(hold),
                 Thing::MoneyAtOnce => pay(None),
+                Thing::Reserved => pay(Some(Hold { until: at(HOLD_END), timeout: Timeout::Void })),
                 Thing::Revocable => Item { properties: Properties::new([Property::Revocable]), ..pay(hold) },
                 Thing::Sealed => {
                     let key = SignatureKey::ed25519(signer(name).public_key()).unwrap();
@@ -142,12 +154,13 @@ impl Cell {
         let path = |role| (self.of(role) == Thing::File).then(|| file(role).clone());
         let give = |role| path(role).map_or(Give::Nothing, Give::File);
         let protocol = self.selection().unwrap().protocol;
+        let reserved = Role::BOTH.into_iter().any(|role| self.of(role) == Thing::Reserved);
         Setting {
             terms: OfferTerms {
                 responder: identity("bob").party(),
                 originator_item: item(Role::Originator),
                 responder_item: item(Role::Responder),
-                complain_by: protocol.has_deadline().then(|| at(COMPLAIN_BY)),
+                complain_by: (protocol.has_deadline() || reserved).then(|| at(COMPLAIN_BY)),
                 send_by: (protocol == Protocol::RevokeOnSilence).then(|| at(SEND_BY)),
                 suite: Suite::FAST,
             },
