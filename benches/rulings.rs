@@ -37,6 +37,7 @@ use arbiter::store::rocks::RocksStore;
 use arbiter_protocol::crypto::{self, MemorySigner, Sealer, SealingSecret, Signer as _};
 use arbiter_protocol::escrow::{SignatureKey, Suite};
 use arbiter_protocol::evidence::checkpoint::Origin;
+use arbiter_protocol::exchange::kind::pledge::Pledge;
 use arbiter_protocol::exchange::item::{Description, DetachedSignature, Information, Item, Statement};
 use arbiter_protocol::exchange::kind::detached::Place;
 use arbiter_protocol::exchange::selection::{Role, select};
@@ -323,8 +324,8 @@ impl Filing {
             terms.map(|_| place.put(&signature, &Zeroizing::new(nonce)).unwrap())
         };
         let escrows = Escrows {
-            originator: escrow(Role::Originator, &originator),
-            responder: escrow(Role::Responder, &responder),
+            originator: escrow(Role::Originator, &originator).map(Pledge::from),
+            responder: escrow(Role::Responder, &responder).map(Pledge::from),
         };
         Self { request: Verified::sign(request, &responder), agreement, escrows }
     }
@@ -406,7 +407,7 @@ fn measure_costs(folder: &Path, rounds: u32) -> Costs {
     let escrowed = &escrowed_filings(0)[0];
     let (offer, keys) = (escrowed.agreement.offer(), keys());
     let place = Place::of(offer, Role::Responder, escrowed.agreement.id());
-    let escrow = escrowed.escrows.responder.as_ref().unwrap();
+    let escrow = escrowed.escrows.responder.as_ref().and_then(Pledge::escrow).unwrap();
     let secret = keys.escrow().secret(&offer.escrow.as_ref().unwrap().key).unwrap();
     Costs {
         open: median(rounds, || drop(std::hint::black_box(place.open(escrow, secret).unwrap()))),

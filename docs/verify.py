@@ -305,10 +305,12 @@ class Verifier:
         for role, text in pairs["payments"].items():
             self.payment(role, text, shown)
         for role, text in pairs["escrows"].items():
-            need(11 in offer.fields and 4 in fields(self.items[role]), "an escrow of what is not sealed")
-            need(acceptance or role == "originator", "an escrow without an acceptance")
-            b64(text)
-            self.say("escrow-" + role, "there; its proof is NOT CHECKED here")
+            need(acceptance or role == "originator", "a pledge without an acceptance")
+            name, *_ = self.pledge(role, text)
+            if name.endswith("reservation"):
+                self.ok("reservation-" + role, "the ledger had set the money aside for this exchange")
+            else:
+                self.say("escrow-" + role, "there; its proof is NOT CHECKED here")
         need(b["outcome"] == shown, "the bundle claims %s, its statements show %s" % (b["outcome"], shown))
         self.ok("outcome", shown)
 
@@ -350,8 +352,9 @@ class Verifier:
             evidence.append(relied.digest)
             values.append((who + "-attestation", relied.payload))
         for who, text in sorted(keys(r.get("escrows", {}), "", "originator responder").items()):
-            evidence.append(sha(b64(text)))
-            values.append((who + "-escrow", b64(text)))
+            field, value, digest = self.pledge(who, text)
+            evidence.append(digest)
+            values.append((field, value))
         values.append(("statement", statement.payload))
         ruling = statement.get(8) if kind == "verdict" else None
         if kind == "verdict":
@@ -434,7 +437,18 @@ class Verifier:
                 raise Bad("signature-%s: the signature does not verify" % role)
         self.ok("signature-" + role, "verifies over the text agreed")
 
-    def payment(self, role, text, shown):
+    def pledge(self, role, text):
+        """what stands beside an offer or acceptance: its field in the sealed record, its value there, its digest in a verdict"""
+        data = b64(text)
+        if data[:1] != b"\x0a":
+            need(11 in self.offer.fields and 4 in fields(self.items[role]), "an escrow of what is not sealed")
+            return role + "-escrow", data, sha(data)
+        receipt, reserved = self.ledger(role, text)
+        need(reserved and receipt.get(3) == 2, "a receipt that sets nothing aside")
+        return role + "-reservation", receipt.payload, receipt.digest
+
+    def ledger(self, role, text):
+        """a ledger's receipt for what the party in this role pays, and whether that is reserved money"""
         item = fields(self.items[role])
         need(5 in item, "a ledger's receipt of who owes no payment")
         agreed = one(item, 5)
@@ -445,8 +459,12 @@ class Verifier:
         need(one(terms, 1) == agreed and one(terms, 3) == reference, "the receipt is for another payment")
         held = 5 in fields(agreed)
         need((one(terms, 2, b"") == self.arbiter) == held, "the receipt is for another payment")
+        return receipt, held and one(fields(one(fields(agreed), 5)), 2) == 1
+
+    def payment(self, role, text, shown):
+        receipt, reserved = self.ledger(role, text)
         state = receipt.get(3)
-        effective = state == 3 or (state == 2 and held)
+        effective = state == 3 or (state == 2 and not reserved)
         need(effective or shown not in ("completed", "resolved"), "by the ledger this was not paid")
         self.ok("payment-" + role, ("absent", "reserved", "posted", "voided")[state - 1])
 

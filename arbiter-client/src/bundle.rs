@@ -9,7 +9,7 @@
 //! ```
 //!
 //! JSON, so that any tool can open it in twenty years; the statements inside are the exact signed bytes
-//! (base64), never a re-encoding; escrows and detached signatures are base64 too. Media type [`MEDIA_TYPE`]. Bundles
+//! (base64), never a re-encoding; escrows (in their place also receipts of reservations) and detached signatures are base64 too. Media type [`MEDIA_TYPE`]. Bundles
 //! from before there were escrows read as they are: they have none.
 //!
 //! Invariants
@@ -28,8 +28,9 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use arbiter_protocol::error::Invalid;
-use arbiter_protocol::escrow::{Escrow, EscrowError};
+use arbiter_protocol::escrow::EscrowError;
 use arbiter_protocol::exchange::item::Description;
+use arbiter_protocol::exchange::kind::pledge::{Malformed, Pledge};
 use arbiter_protocol::exchange::selection::{ByRole, Role};
 use arbiter_protocol::limits;
 use arbiter_protocol::message::agreement::Offer;
@@ -157,7 +158,7 @@ pub struct Bundle {
     pub originator_transfer: Option<Envelope>,
     /// The responder's transfer.
     pub responder_transfer: Option<Envelope>,
-    /// The signatures in escrow, by signer. They show nothing of what is in them.
+    /// The pledges: signatures in escrow, which show nothing of what is in them, and reservations, by whose item it is.
     pub escrows: Escrows,
     /// The detached signatures, by signer: exactly as a file of them has them.
     pub signatures: ByRole<Option<Vec<u8>>>,
@@ -309,7 +310,7 @@ impl Bundle {
             acceptance: optional(file.acceptance.as_deref(), "acceptance")?,
             originator_transfer: optional(file.transfers.originator.as_deref(), "transfers.originator")?,
             responder_transfer: optional(file.transfers.responder.as_deref(), "transfers.responder")?,
-            escrows: file.escrows.read(["escrows.originator", "escrows.responder"], escrow)?,
+            escrows: file.escrows.read(["escrows.originator", "escrows.responder"], pledge)?,
             signatures: file.signatures.read(["signatures.originator", "signatures.responder"], signature)?,
             payments: file.payments.read(["payments.originator", "payments.responder"], envelope)?,
             receipts: file.receipts.into_iter().map(BundledReceipt::try_from).collect::<Result<_, _>>()?,
@@ -451,9 +452,12 @@ fn envelope(text: &str, place: &'static str) -> Result<Envelope, BundleError> {
     Envelope::decode(&bytes).map_err(|source| BundleError::Statement { place, source })
 }
 
-fn escrow(text: &str, place: &'static str) -> Result<Escrow, BundleError> {
+fn pledge(text: &str, place: &'static str) -> Result<Pledge, BundleError> {
     let bytes = decoded(text, limits::ESCROW_BYTES, place)?;
-    Escrow::from_bytes(&bytes).map_err(|source| BundleError::Escrow { place, source })
+    Pledge::from_bytes(&bytes).map_err(|malformed| match malformed {
+        Malformed::Escrow(source) => BundleError::Escrow { place, source },
+        Malformed::Receipt(source) => BundleError::Statement { place, source },
+    })
 }
 
 fn signature(text: &str, place: &'static str) -> Result<Vec<u8>, BundleError> {

@@ -18,8 +18,8 @@ use std::io::Read as _;
 use std::path::Path;
 
 use arbiter_protocol::error::Invalid;
-use arbiter_protocol::escrow::Escrow;
 use arbiter_protocol::evidence::checkpoint::Origin;
+use arbiter_protocol::exchange::kind::pledge::Pledge;
 use arbiter_protocol::exchange::selection::ByRole;
 use arbiter_protocol::ids::{Digest, LeafIndex, PublicKey};
 use arbiter_protocol::limits;
@@ -383,7 +383,7 @@ impl TryFrom<Kind> for Charge {
                     request: envelope(&request, "request")?,
                     acceptance: acceptance.map(|it| envelope(&it, "acceptance")).transpose()?,
                     attestations: attestations.read("attestations", envelope)?,
-                    escrows: escrows.read("escrows", escrow)?,
+                    escrows: escrows.read("escrows", pledge)?,
                 }),
             },
             Kind::TwoRoots { first, second } => {
@@ -453,9 +453,9 @@ fn envelope(text: &str, place: &'static str) -> Result<Envelope, ChargeError> {
     Envelope::decode(&bytes).map_err(|source| ChargeError::Statement { place, source })
 }
 
-fn escrow(text: &str, place: &'static str) -> Result<Escrow, ChargeError> {
+fn pledge(text: &str, place: &'static str) -> Result<Pledge, ChargeError> {
     let bytes = decoded(text, limits::ESCROW_BYTES, place)?;
-    Escrow::from_bytes(&bytes).map_err(|_| ChargeError::Field(place))
+    Pledge::from_bytes(&bytes).map_err(|_| ChargeError::Field(place))
 }
 
 /// At most `most` bytes, in the one form of base64, and no work for more.

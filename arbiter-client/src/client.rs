@@ -10,7 +10,7 @@
 //! - Nothing leaves before the journal holds it.
 //! - An exchange is carried out by one call at a time.
 //! - No file is promised that could not be deposited with a complaint.
-//! - Nothing is accepted whose signature in escrow was not checked.
+//! - Nothing is accepted whose pledge was not checked.
 //! - No payment is agreed to that could not be made, seen or undone in time (R5).
 
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ use arbiter_protocol::crypto::{SealingSecret, Signer};
 use arbiter_protocol::error::Refused;
 use arbiter_protocol::escrow::Suite;
 use arbiter_protocol::exchange::item::Item;
-use arbiter_protocol::exchange::kind::detached::Escrowed;
+use arbiter_protocol::exchange::kind::pledge::{self, Pledged};
 use arbiter_protocol::exchange::selection::{Protocol, Role, Selection, select_affidavit, select_for};
 use arbiter_protocol::ids::ExchangeId;
 use arbiter_protocol::message::agreement::{
@@ -42,7 +42,7 @@ use crate::charge::{Accused, ChargeFile};
 use crate::clock::Clock;
 use crate::driver::Driver;
 use crate::error::{Error, PeerFault, Usage};
-use crate::give::check_escrow;
+use crate::give::check_pledge;
 use crate::journal::{Journal, Record};
 use crate::ledger::till::Till;
 use crate::outcome::{Outcome, Status};
@@ -106,7 +106,7 @@ pub struct OfferTerms {
 #[derive(Clone, Debug)]
 pub struct Proposal {
     offer: Verified<Offer>,
-    escrow: Option<Escrowed>,
+    pledge: Option<Pledged>,
 }
 
 impl Proposal {
@@ -115,9 +115,9 @@ impl Proposal {
         &self.offer
     }
 
-    /// The originator's signature in escrow, fully checked, if it gives a detached one.
-    pub const fn escrow(&self) -> Option<&Escrowed> {
-        self.escrow.as_ref()
+    /// The originator's pledge, fully checked, if it owes one: its signature in escrow, or its money reserved.
+    pub const fn pledge(&self) -> Option<&Pledged> {
+        self.pledge.as_ref()
     }
 }
 
@@ -249,26 +249,25 @@ impl Client {
         Ok(Some(EscrowTerms::new(epoch, suite)))
     }
 
-    /// Checks an offer that came from somewhere, and the escrow beside it: well formed, signed, by the rules, for us,
-    /// under the arbiter pinned here; the originator's signature in escrow, if it gives a detached one. Signs
-    /// nothing.
-    pub async fn review(&self, offer: Envelope, escrow: Option<Vec<u8>>) -> Result<Proposal, Error> {
+    /// Checks an offer that came from somewhere, and the pledge beside it: well formed, signed, by the rules, for us,
+    /// under the arbiter pinned here; the originator's signature in escrow, if it gives a detached one, or its money
+    /// reserved. Signs nothing.
+    pub async fn review(&self, offer: Envelope, pledge: Option<Vec<u8>>) -> Result<Proposal, Error> {
         let offer = Signed::<Offer>::parse(offer).map_err(PeerFault::from)?;
         self.concerns_us(offer.unverified())?;
         let offer = offer.verify_offer().map_err(PeerFault::from)?;
-        let owed = offer.is_escrowed(Role::Originator);
-        let escrow = match escrow {
-            None if owed => {
-                return Err(PeerFault::from(Refused::EscrowRequired { signer: "originator" }).into());
+        let pledge = match pledge {
+            None if pledge::is_owed(&offer, Role::Originator) => {
+                return Err(PeerFault::from(pledge::missing(&offer, Role::Originator)).into());
             }
             None => None,
-            Some(bytes) => Some(check_escrow(&offer, None, bytes).await?.map_err(PeerFault::from)?),
+            Some(bytes) => Some(check_pledge(&offer, None, bytes).await?.map_err(PeerFault::from)?),
         };
-        let used = escrow.as_ref().and_then(|escrow| escrow.verified().nonce_use());
+        let used = pledge.as_ref().and_then(Pledged::verified).and_then(|it| it.nonce_use());
         if !self.0.journal.nonce_is_new(used).await? {
             return Err(PeerFault::NonceReused.into());
         }
-        Ok(Proposal { offer, escrow })
+        Ok(Proposal { offer, pledge })
     }
 
     fn concerns_us(&self, offer: &Offer) -> Result<(), PeerFault> {
@@ -286,10 +285,10 @@ impl Client {
         loop {
             match transport.next(Want::Events).await {
                 Event::Closed => return Err(PeerFault::NoOffer.into()),
-                Event::Message(PeerMessage::Statement(envelope, escrow))
+                Event::Message(PeerMessage::Statement(envelope, pledge))
                     if envelope.payload_type() == Offer::TYPE =>
                 {
-                    return self.review(envelope, escrow).await;
+                    return self.review(envelope, pledge).await;
                 }
                 Event::Connected | Event::Lost | Event::Message(_) | Event::Room => {}
             }
@@ -306,7 +305,7 @@ impl Client {
     /// Signs the acceptance and keeps it; nothing is sent until [`Client::run`]. `give` is what our item needs from
     /// outside: a file, or a signature that was made elsewhere. An offer accepted before is not signed again.
     pub async fn accept(&self, proposal: &Proposal, give: Give) -> Result<ExchangeId, Error> {
-        let Proposal { offer, escrow } = proposal;
+        let Proposal { offer, pledge } = proposal;
         // A proposal may have been reviewed by another client.
         self.concerns_us(offer)?;
         self.check_give(&offer.responder_item, &give)?;
@@ -324,7 +323,7 @@ impl Client {
         if !self.0.approver.approve(offer, exchange_id, Role::Responder).await {
             return Err(Usage::NotApproved.into());
         }
-        let used = escrow.as_ref().and_then(|escrow| escrow.verified().nonce_use());
+        let used = pledge.as_ref().and_then(Pledged::verified).and_then(|it| it.nonce_use());
         if !self.0.journal.observe_nonce(used).await? {
             return Err(PeerFault::NonceReused.into());
         }
@@ -335,12 +334,12 @@ impl Client {
             .map_err(|_| Error::Bug("an acceptance of ours does not fit its offer"))?;
         let own = self.put_into_escrow(offer, Some(agreement.id()), own).await?;
         let now = self.0.clock.now();
-        let step = Session::accept(agreement, escrow.as_ref(), now, timing).map_err(|why| match why {
+        let step = Session::accept(agreement, pledge.as_ref(), now, timing).map_err(|why| match why {
             Refused::DeadlineMismatch => PeerFault::too_late(offer),
             other => other.into(),
         })?;
         let mut record = Record::new(step.next, own, now);
-        record.peer_escrow = escrow.as_ref().map(|escrow| escrow.escrow().clone());
+        record.peer_pledge = pledge.as_ref().map(Pledged::pledge);
         record.sign_transfer(self.0.identity.signer());
         self.0.journal.put(&record).await?;
         Ok(exchange_id)

@@ -251,7 +251,7 @@ pub enum Usage {
 }
 
 /// Why the payments of an offer cannot be carried out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum MoneyFault {
     /// The arbiter does not reach the ledger: it could not undo the payment.
@@ -276,6 +276,9 @@ pub enum MoneyFault {
     /// We would pay from an account that is not ours.
     #[error("the money would come from account {0}, which is in no purse of ours")]
     NotOurPurse(PublicKey),
+    /// The ledger does not set the money aside. Nothing was said to the peer: correct what it names and run again.
+    #[error("the money is not reserved, and nothing was said to the peer: {0}")]
+    NotReserved(crate::ledger::LedgerError),
     /// No way to the ledger is known.
     #[error("no way to ledger {0} is known here: nothing could be paid or seen there")]
     UnknownLedger(PublicKey),
@@ -289,6 +292,7 @@ impl MoneyFault {
             Self::HoldTooShort { .. } => "HOLD_TOO_SHORT",
             Self::NotOurAccount(_) => "ACCOUNT_NOT_OURS",
             Self::NotOurPurse(_) => "PURSE_NOT_OURS",
+            Self::NotReserved(_) => "NOT_RESERVED",
             Self::UnknownLedger(_) => "LEDGER_UNKNOWN",
         }
     }

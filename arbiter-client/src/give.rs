@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  Give ──check──▶ Own { files, signature } ──approved──▶ sign ──▶ nonce is new (S29) ──▶ put into escrow ──▶ record
+//!                                                                                money that is reserved: by the driver
 //! ```
 //!
 //! Invariants
@@ -12,11 +13,13 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use arbiter_protocol::error::{Invalid, Rejected};
+use arbiter_protocol::error::Rejected;
+use arbiter_protocol::escrow::NonceUse;
 use arbiter_protocol::escrow::signature_key::Kind as KeyKind;
-use arbiter_protocol::escrow::{Escrow, NonceUse};
 use arbiter_protocol::exchange::item::{Description, DetachedSignature, Item};
-use arbiter_protocol::exchange::kind::detached::{Escrowed, Place};
+use arbiter_protocol::exchange::kind::detached::Place;
+use arbiter_protocol::exchange::kind::pledge::{Malformed, Pledge, Pledged};
+use arbiter_protocol::exchange::selection::Role;
 use arbiter_protocol::ids::{AgreementId, PublicKey};
 use arbiter_protocol::message::agreement::Offer;
 use arbiter_protocol::message::payment::PaymentReceipt;
@@ -116,8 +119,8 @@ pub(crate) struct Own {
     pub files: Vec<PathBuf>,
     /// The detached signature that we give.
     pub signature: Option<Zeroizing<Vec<u8>>>,
-    /// The same signature in escrow.
-    pub escrow: Option<Escrow>,
+    /// The same signature in escrow, or the ledger's word that our payment is reserved.
+    pub pledge: Option<Pledge>,
     /// Whether an order of our payment may have left.
     pub ordered: bool,
     /// The ledger's receipt for our payment, once it took effect.
@@ -179,13 +182,14 @@ impl Client {
         agreement: Option<AgreementId>,
         own: Own,
     ) -> Result<Own, Error> {
-        let Some(signature) = own.signature.clone().filter(|_| place(offer, agreement).is_agreed()) else {
+        let role = if agreement.is_some() { Role::Responder } else { Role::Originator };
+        let Some(signature) = own.signature.clone().filter(|_| offer.is_escrowed(role)) else {
             return Ok(own);
         };
         let (offer, randomness) = (offer.clone(), random::secret()?);
         let escrow = aside(move || place(&offer, agreement).put(&signature, &randomness)).await?;
         let escrow = escrow.map_err(|_| Error::Bug("a signature of ours cannot be put into escrow"))?;
-        Ok(Own { escrow: Some(escrow), ..own })
+        Ok(Own { pledge: Some(escrow.into()), ..own })
     }
 }
 
@@ -196,18 +200,17 @@ fn nonce_of(item: &DetachedSignature, signature: &[u8]) -> Option<NonceUse> {
     NonceUse::of(signature, &statement)
 }
 
-/// R-310: reads and fully checks the peer's escrow.
-pub(crate) async fn check_escrow(
+/// R-310: reads and fully checks the peer's pledge.
+pub(crate) async fn check_pledge(
     offer: &Verified<Offer>,
     agreement: Option<AgreementId>,
     bytes: Vec<u8>,
-) -> Result<Result<Escrowed, Rejected>, Error> {
+) -> Result<Result<Pledged, Rejected>, Error> {
     let offer = offer.clone();
     aside(move || {
-        let signer = if agreement.is_some() { "responder" } else { "originator" };
-        let escrow =
-            Escrow::from_bytes(&bytes).map_err(|error| Invalid::Escrow { signer, reason: error.reason() })?;
-        place(&offer, agreement).check(escrow)
+        let role = if agreement.is_some() { Role::Responder } else { Role::Originator };
+        let pledge = Pledge::from_bytes(&bytes).map_err(|malformed: Malformed| malformed.of(role))?;
+        place(&offer, agreement).check(pledge)
     })
     .await
 }

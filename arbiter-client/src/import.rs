@@ -14,10 +14,10 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use arbiter_protocol::escrow::Escrow;
 use arbiter_protocol::escrow::signature_key::Kind;
 use arbiter_protocol::exchange::item::Description;
 use arbiter_protocol::exchange::kind::content::ContentCheck;
+use arbiter_protocol::exchange::kind::pledge::{self, Pledge};
 use arbiter_protocol::exchange::selection::{Protocol, Role};
 use arbiter_protocol::ids::ExchangeId;
 use arbiter_protocol::limits;
@@ -31,7 +31,7 @@ use zeroize::Zeroizing;
 use crate::bundle::Bundle;
 use crate::client::{Client, Give};
 use crate::error::{Error, PeerFault, Usage};
-use crate::give::{Own, check_escrow};
+use crate::give::{Own, check_pledge};
 use crate::journal::Record;
 use crate::ledger::till;
 
@@ -87,35 +87,33 @@ impl Client {
         for receipt in &bundle.receipts {
             receipt.verify(agreement.offer(), None).map_err(|_| Usage::BadBundle)?;
         }
-        let peer_escrow = match self.in_bundle(bundle, agreement, role.peer()).await? {
-            None if agreement.offer().item(role.peer()).description.detached().is_some() => {
-                return Err(Usage::BadBundle.into());
-            }
-            escrow => escrow,
+        let peer_pledge = match self.in_bundle(bundle, agreement, role.peer()).await? {
+            None if pledge::is_owed(agreement.offer(), role.peer()) => return Err(Usage::BadBundle.into()),
+            pledge => pledge,
         };
         let own = self.own_again(bundle, agreement, role, files).await?;
         let ordered = sent && own.files.is_empty();
         let own = Own { ordered, receipt: own_receipt, ..own };
         let mut record = Record::new(session, own, self.0.clock.now());
         record.peer_receipt = peer_receipt;
-        record.peer_escrow = peer_escrow;
+        record.peer_pledge = peer_pledge;
         record.keep(bundle.receipts.iter().map(|it| it.receipt.clone()).collect());
         record.sign_transfer(self.0.identity.signer());
         self.0.journal.put(&record).await?;
         Ok(id)
     }
 
-    /// The escrow of a party's signature in the bundle, fully checked.
+    /// The pledge for a party's item in the bundle, fully checked.
     async fn in_bundle(
         &self,
         bundle: &Bundle,
         agreement: &Agreement,
         role: Role,
-    ) -> Result<Option<Escrow>, Error> {
-        let Some(escrow) = bundle.escrows.of(role) else { return Ok(None) };
+    ) -> Result<Option<Pledge>, Error> {
+        let Some(pledge) = bundle.escrows.of(role) else { return Ok(None) };
         let id = (role == Role::Responder).then(|| agreement.id());
-        let checked = check_escrow(agreement.offer(), id, escrow.to_bytes()).await?;
-        Ok(Some(checked.map_err(|_| Usage::BadBundle)?.escrow().clone()))
+        let checked = check_pledge(agreement.offer(), id, pledge.to_bytes()).await?;
+        Ok(Some(checked.map_err(|_| Usage::BadBundle)?.pledge()))
     }
 
     /// What we give, as it was: files, or a signature with its escrow.
@@ -134,25 +132,26 @@ impl Client {
                 (_, [file]) => Give::File(file.clone()),
                 (_, files) => Give::Files(files.to_vec()),
             };
-            return self.own(item, give).await;
+            let pledge = self.in_bundle(bundle, agreement, role).await?;
+            return Ok(Own { pledge, ..self.own(item, give).await? });
         };
-        let escrow = self.in_bundle(bundle, agreement, role).await?;
+        let pledge = self.in_bundle(bundle, agreement, role).await?;
         let ours = *detached.key.kind() == Kind::Ed25519(self.party().signing_key);
-        let own = match (files.first(), escrow.is_some()) {
+        let own = match (files.first(), pledge.is_some()) {
             (Some(path), _) => self.own(item, Give::Signature(read_signature(path)?)).await?,
             // Signed elsewhere: the arbiter can open what is in the bundle.
-            (None, true) if !ours => return Ok(Own { escrow, ..Own::default() }),
+            (None, true) if !ours => return Ok(Own { pledge, ..Own::default() }),
             (None, _) => self.own(item, Give::Nothing).await?,
         };
         let own = self.sign(item, own).await?;
-        let Some(escrow) = escrow else {
+        let Some(pledge) = pledge else {
             let id = (role == Role::Responder).then(|| agreement.id());
             return self.put_into_escrow(agreement.offer(), id, own).await;
         };
-        let mut check = ContentCheck::signature(detached.clone(), Some(escrow.clone()));
+        let mut check = ContentCheck::signature(detached.clone(), pledge.escrow().cloned());
         let same = check.update(own.signature.as_deref().map_or(&[][..], Vec::as_slice));
         same.and_then(|()| check.finish()).map_err(|_| Usage::SignatureUnfit)?;
-        Ok(Own { escrow: Some(escrow), ..own })
+        Ok(Own { pledge: Some(pledge), ..own })
     }
 }
 

@@ -17,6 +17,7 @@ use arbiter_protocol::escrow::{Escrow, EscrowError, SignatureKey};
 use arbiter_protocol::exchange::item::{Description, DetachedSignature, Information, Item, Statement};
 use arbiter_protocol::exchange::kind::Unfit;
 use arbiter_protocol::exchange::kind::content::{ContentCheck, FitContent};
+use arbiter_protocol::exchange::kind::pledge::Pledge;
 use arbiter_protocol::exchange::payment::Payment;
 use arbiter_protocol::exchange::selection::Role;
 use arbiter_protocol::ids::{Digest, ExchangeId, SealingKey};
@@ -293,11 +294,12 @@ pub(crate) enum Expected {
 }
 
 impl Expected {
-    /// The content that `sender` gives, if it gives any. A signature must be the one in `escrow`.
-    pub(crate) fn of(offer: &Verified<Offer>, sender: Role, escrow: Option<Escrow>) -> Option<Self> {
+    /// The content that `sender` gives, if it gives any. A signature must be the one in escrow.
+    pub(crate) fn of(offer: &Verified<Offer>, sender: Role, pledge: Option<&Pledge>) -> Option<Self> {
         match &offer.item(sender).description {
             Description::Information(described) => Some(Self::File(described.clone())),
             Description::DetachedSignature(agreed) => {
+                let escrow = pledge.and_then(Pledge::escrow).cloned();
                 Some(Self::Signature { agreed: agreed.clone(), signer: sender, escrow })
             }
             Description::Package(items) => {

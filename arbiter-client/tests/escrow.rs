@@ -262,7 +262,7 @@ async fn a_responder_gets_what_was_in_escrow() {
         let bob = build(&bench, "bob").await;
         let honest = async {
             let offer = bob.next_offer(&mut b).await?;
-            assert_eq!(offer.escrow().map(|it| it.escrow().suite()), Some(Suite::FAST));
+            assert_eq!(offer.pledge().and_then(|it| Some(it.escrow()?.suite())), Some(Suite::FAST));
             let id = bob.accept(&offer, setting.responder).await?;
             bob.run(id, &mut b).await
         };
@@ -658,8 +658,8 @@ async fn the_escrow_that_the_verdict_names_counts() {
             offer: offer.clone(),
             acceptance: Some(acceptance),
             escrows: Escrows {
-                originator: Some(Escrow::from_bytes(&theirs).unwrap()),
-                responder: Some(put(&filed)),
+                originator: Some(Escrow::from_bytes(&theirs).unwrap().into()),
+                responder: Some(put(&filed).into()),
             },
         };
         bench.arbiter.resolve(&filing).await.unwrap();

@@ -124,16 +124,23 @@ async fn against(
             let bob = bench.builder("bob").build().await.unwrap();
             let offer = offer_of(&bench, setting.terms.clone(), 9);
             let run = async {
-                let offer = bob.next_offer(&mut b).await.unwrap();
+                // Who sees through a reservation signs nothing.
+                let offer = match bob.next_offer(&mut b).await {
+                    Err(Error::Peer(PeerFault::Rejected(_))) if kind.reserves() => return None,
+                    offer => offer.unwrap(),
+                };
                 let id = bob.accept(&offer, setting.responder.clone()).await.unwrap();
-                bob.run(id, &mut b).await
+                Some(bob.run(id, &mut b).await)
             };
             let (outcome, loot) = tokio::join!(run, cheater.originate(offer, &mut a));
-            (Some(outcome.unwrap_or_else(|error| panic!("{what}: {error}"))), loot.unwrap())
+            (outcome.map(|it| it.unwrap_or_else(|error| panic!("{what}: {error}"))), loot.unwrap())
         }
     };
     until_all_is_over(&bench, &setting).await;
-    let ours = outcome.as_ref().unwrap();
+    let Some(ours) = &outcome else {
+        assert_eq!(balances(&bench).1, BEGIN, "{what}: nothing was signed, nothing is gone");
+        return (bench, setting, outcome, folder);
+    };
     let evidence = ours.evidence();
     let offer = &evidence.offer;
     let gave = match &offer.item(evidence.role).description {
@@ -155,7 +162,8 @@ async fn no_cheat_gets_something_for_nothing() {
         for cheating in Role::BOTH {
             let first = kind.first() == cheating;
             let money = if kind.pays(cheating) { &Cheat::MONEY[..] } else { &[] };
-            for cheat in Cheat::ALL.into_iter().chain(money.iter().copied()) {
+            let pledge = if kind.pays(cheating) && kind.reserves() { &Cheat::ESCROW[..3] } else { &[] };
+            for cheat in Cheat::ALL.into_iter().chain(money.iter().chain(pledge).copied()) {
                 if cheat.suits(cheating, first) {
                     against(kind, cheat, cheating).await;
                     played += 1;
@@ -163,7 +171,7 @@ async fn no_cheat_gets_something_for_nothing() {
             }
         }
     }
-    assert!(played > 90, "{played}");
+    assert!(played > 180, "{played}");
 }
 
 fn ruling(bench: &Bench, outcome: &Outcome) -> Option<(Ruling, String)> {
@@ -251,7 +259,7 @@ async fn without_money_the_exchange_is_given_up_at_once() {
 /// A ledger that is away when the money is due: ordered again until it is back, or until it is too late.
 #[tokio::test(start_paused = true)]
 async fn a_ledger_away_at_sending_time() {
-    for kind in TRADES.into_iter().filter(|kind| *kind != Trade::Swap) {
+    for kind in TRADES.into_iter().filter(|kind| *kind != Trade::Swap && !kind.reserves()) {
         for (away, completes) in [(20, true), (9_000, false)] {
             for loses in [false, true] {
                 let folder = tempfile::tempdir().unwrap();
@@ -276,6 +284,156 @@ async fn a_ledger_away_at_sending_time() {
                     assert_eq!(bench.arbiter.calls(), 0, "{what}");
                 }
             }
+        }
+    }
+}
+
+/// a reservation that is missing, forged, of another payment, or none at all, is seen through before anything of
+/// value leaves.
+#[tokio::test(start_paused = true)]
+async fn a_false_reservation_is_no_reservation() {
+    let cheats = [
+        (Cheat::EscrowMissing, "RESERVATION_REQUIRED"),
+        (Cheat::EscrowOfOther, "RESERVATION_OF_OTHER_PAYMENT"),
+        (Cheat::ForgedReceipt, "RESERVATION_OF_OTHER_LEDGER"),
+        (Cheat::UnpaidReceipt, "RESERVATION_STATE_MISMATCH"),
+    ];
+    for kind in trades::RESERVED {
+        for (cheat, reason) in cheats {
+            if kind.pays(Role::Originator) {
+                let (_, _, outcome, _folder) = against(kind, cheat, Role::Originator).await;
+                assert!(outcome.is_none(), "{kind:?} {cheat:?}");
+            }
+            if kind.pays(Role::Responder) {
+                let (_, _, outcome, _folder) = against(kind, cheat, Role::Responder).await;
+                let outcome = outcome.unwrap();
+                assert!(matches!(outcome, Outcome::Aborted(_)), "{kind:?} {cheat:?}: {outcome:?}");
+                assert!(outcome.evidence().acceptance.is_none(), "{reason}: silence, {kind:?}");
+            }
+        }
+    }
+}
+
+/// who pays vanishes after it has got the item, and who is to give vanishes after it was paid: the arbiter
+/// has the money posted, or gives the item out; and what was set aside for nothing goes back at once.
+#[tokio::test(start_paused = true)]
+async fn who_vanishes_gets_nothing_for_nothing() {
+    // He pays, has her item, and posts nothing.
+    for kind in [Trade::SaleReserved, Trade::CollectionReserved, Trade::ChangeReserved] {
+        let (bench, setting, outcome, _folder) =
+            against(kind, Cheat::QuietAfterReceiving, Role::Responder).await;
+        let outcome = outcome.unwrap();
+        assert!(matches!(outcome, Outcome::Resolved(_)), "{kind:?}: {outcome:?}");
+        let (_, rule) = ruling(&bench, &outcome).unwrap();
+        assert_eq!(rule, if kind == Trade::SaleReserved { "R-406" } else { "R-404" });
+        assert_eq!(balances(&bench), after_honest(kind), "{kind:?}");
+        verifies(&bench, [&outcome, &outcome], Claim::Resolved);
+        assert!(since(&setting, bench.clock.now()) > 0);
+    }
+    // She has posted, and he gives nothing.
+    for cheat in [Cheat::WithholdItem, Cheat::QuietAfterReceiving, Cheat::AlteredItem] {
+        let (bench, _, outcome, _folder) = against(Trade::PaymentReserved, cheat, Role::Responder).await;
+        let outcome = outcome.unwrap();
+        assert!(matches!(outcome, Outcome::Resolved(_)) && has(&bench, &outcome), "{cheat:?}: {outcome:?}");
+        assert_eq!(balances(&bench), after_honest(Trade::PaymentReserved), "{cheat:?}");
+        verifies(&bench, [&outcome, &outcome], Claim::Resolved);
+    }
+    // Nobody answers her offer: she aborts, and has her money back long before the hold ends.
+    for kind in [Trade::PaymentReserved, Trade::ChangeReserved] {
+        let folder = tempfile::tempdir().unwrap();
+        let bench = Bench::new(folder.path());
+        let setting = trade(&bench, kind, folder.path());
+        let alice = bench.builder("alice").build().await.unwrap();
+        let id = alice.offer(setting.terms.clone(), setting.originator.clone()).await.unwrap();
+        let wire = Wire::default();
+        let mut a = wire.end(End::First);
+        let outcome = alice.run(id, &mut a).await.unwrap();
+        assert!(matches!(outcome, Outcome::Aborted(_)), "{kind:?}");
+        assert_eq!(bench.ledger.calls(LedgerCall::Make), 1, "{kind:?}");
+        assert!(since(&setting, bench.clock.now()) < trades::SEND_BY);
+        assert_eq!(balances(&bench), (BEGIN, BEGIN), "{kind:?}");
+    }
+}
+
+/// without the reservation nothing is said. A ledger that refuses or is away ends the run and not the exchange; a
+/// later run goes on, and the money is set aside once.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_said_before_the_money_is_set_aside() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = Bench::new(folder.path());
+    let setting = unfunded(&bench, Trade::PaymentReserved, folder.path());
+    bench.ledger.open(&purse("bob"), "100.00 EUR").unwrap();
+    bench.ledger.open(&purse("alice"), "1.00 EUR").unwrap();
+    let alice = bench.builder("alice").build().await.unwrap();
+    let id = alice.offer(setting.terms.clone(), setting.originator.clone()).await.unwrap();
+    assert_eq!(bench.ledger.calls(LedgerCall::Make), 0, "offering is no sending");
+    let wire = Wire::default();
+    let (mut a, mut b) = (wire.end(End::First), wire.end(End::Second));
+    let poor = alice.run(id, &mut a).await;
+    let Err(Error::Usage(Usage::Money(fault @ MoneyFault::NotReserved(_)))) = poor else { panic!("{poor:?}") };
+    assert_eq!(fault.reason(), "NOT_RESERVED");
+    assert!(fault.to_string().contains("INSUFFICIENT_FUNDS"), "{fault}");
+
+    bench.ledger.issue(arbiter_client::protocol::crypto::Signer::public_key(&purse("alice")), "99.00 EUR").unwrap();
+    bench.ledger.set_down(&[LedgerCall::Make]);
+    let away = alice.run(id, &mut a).await;
+    assert!(matches!(away, Err(Error::Retry { .. })), "{away:?}");
+    bench.ledger.lose_answers(true);
+    bench.ledger.set_down(&[]);
+    let lost = alice.run(id, &mut a).await;
+    assert!(matches!(lost, Err(Error::Retry { .. })), "{lost:?}");
+    assert_eq!(balances(&bench).0, BEGIN - HERS, "set aside, and she does not know");
+    bench.ledger.lose_answers(false);
+
+    let bob = bench.builder("bob").build().await.unwrap();
+    let bobs = async {
+        let offer = bob.next_offer(&mut b).await?;
+        assert!(offer.pledge().is_some());
+        let id = bob.accept(&offer, setting.responder.clone()).await?;
+        bob.run(id, &mut b).await
+    };
+    let (ours, theirs) = tokio::join!(alice.run(id, &mut a), bobs);
+    assert!(matches!((ours, theirs), (Ok(Outcome::Completed(_)), Ok(Outcome::Completed(_)))));
+    assert_eq!((balances(&bench), bench.arbiter.calls()), (after_honest(Trade::PaymentReserved), 0));
+
+    // A peer that has ended it already: his money is refused, and the arbiter says why.
+    let setting = trade(&bench, Trade::CollectionReserved, folder.path());
+    let id = alice.offer(setting.terms.clone(), setting.originator.clone()).await.unwrap();
+    let evidence = alice.status(id).await.unwrap().evidence;
+    let accepted = bob.accept(&review(&bob, &evidence).await.unwrap(), Give::Nothing).await.unwrap();
+    let before = balances(&bench);
+    assert!(matches!(alice.complain(id).await, Ok(Outcome::Aborted(_))));
+    bench.arbiter.carry_out();
+    let (_, mut b) = (wire.end(End::First), wire.end(End::Second));
+    let late = bob.run(accepted, &mut b).await;
+    assert!(matches!(late, Ok(Outcome::Aborted(_))), "{late:?}");
+    assert_eq!(balances(&bench), before);
+}
+
+/// A ledger that is away when reserved money is to be posted: the arbiter orders it as well, and it is posted once.
+#[tokio::test(start_paused = true)]
+async fn a_ledger_away_when_reserved_money_is_posted() {
+    for kind in trades::RESERVED {
+        for away in [20, 600] {
+            let folder = tempfile::tempdir().unwrap();
+            let bench = Bench::new(folder.path());
+            let setting = trade(&bench, kind, folder.path());
+            bench.ledger.set_down(&[LedgerCall::Post, LedgerCall::Void]);
+            let back = async {
+                tokio::time::sleep(Duration::from_secs(away)).await;
+                bench.ledger.set_down(&[]);
+                bench.arbiter.carry_out();
+            };
+            let ((alice, bob), ()) = tokio::join!(both(&bench, &setting), back);
+            bench.arbiter.carry_out();
+            until_all_is_over(&bench, &setting).await;
+            let what = format!("{kind:?}, away {away} s: {alice:?} {bob:?}");
+            for outcome in [&alice, &bob] {
+                // Who owes money that the ledger did not take is told so; the arbiter has seen to it.
+                let good = matches!(outcome, Ok(Outcome::Completed(_) | Outcome::Resolved(_)));
+                assert!(good || matches!(outcome, Err(Error::Retry { .. })), "{what}");
+            }
+            assert_eq!(balances(&bench), after_honest(kind), "{what}");
         }
     }
 }

@@ -161,7 +161,7 @@ pub enum Refused {
     /// R-403, R-405: who did not send first may not abort before the deadline of the other's claim.
     #[error("the second sender may not abort before {complain_by}; ask again from then on")]
     AbortTooEarly {
-        /// The complaint deadline in the agreement, or in P1 the end of the escrow key.
+        /// The complaint deadline in the agreement, or in P1 without one the end of the escrow key.
         complain_by: UnixMillis,
     },
     /// R-426: the peer still has time to deposit its item.
@@ -197,8 +197,8 @@ pub enum Refused {
     },
     /// R-203, R-208, R-304: the deadlines do not fit the protocol, or leave too little time.
     #[error(
-        "the deadlines do not fit the protocol (P1 has none, P2 needs complain_by, before the escrow key's end), or leave \
-         too little time"
+        "the deadlines do not fit the protocol (P1 has none unless money is reserved, P2 needs complain_by, before the \
+         escrow key's end), or leave too little time"
     )]
     DeadlineMismatch,
     /// R-406: no accepted deposit of the item that was to be sent.
@@ -251,11 +251,31 @@ pub enum Refused {
     #[error("the parties agreed on no method by which the arbiter can produce this item")]
     ItemNotGeneratable,
     /// R-209: a held payment would go back to the payer by itself.
-    #[error("money that is held must go to the payee unless somebody acts: agree on the time-out `post`")]
+    #[error(
+        "money that is held must go to the payee unless somebody acts: agree on the time-out `post`, or in P1 and P2 on \
+         money that the arbiter can post"
+    )]
     PaymentNotEffective,
     /// R-202: the roles of this exchange are not held by different parties.
     #[error("originator, responder and arbiter must have different keys")]
     PartiesNotDistinct,
+    /// R-310: the payment agreed is none that the arbiter can post.
+    #[error("this item is no payment that is reserved beforehand")]
+    ReservationNotAgreed,
+    /// R-310, R-428: the ledger's receipt for money that is to be generated is not there.
+    #[error("file the ledger's receipt that the {payer}'s payment is reserved, which came with its offer or acceptance")]
+    ReservationRequired {
+        /// Who pays: originator or responder.
+        payer: &'static str,
+    },
+    /// R-310: the receipt shown as a reservation is none of the payment agreed.
+    #[error("the receipt is no reservation of the {payer}'s payment: {reason}")]
+    ReservationUnfit {
+        /// Who pays: originator or responder.
+        payer: &'static str,
+        /// The stable reason for programs, e.g. `RESERVATION_OF_OTHER_LEDGER`.
+        reason: &'static str,
+    },
     /// R-402: the request is not signed by the party whose role it names.
     #[error("the request is not signed by a party to this exchange")]
     NotAParty,
@@ -307,6 +327,9 @@ impl Refused {
             Self::OtherExchange => "OTHER_EXCHANGE",
             Self::PaymentNotEffective => "PAYMENT_NOT_EFFECTIVE",
             Self::PartiesNotDistinct => "PARTIES_NOT_DISTINCT",
+            Self::ReservationNotAgreed => "RESERVATION_NOT_AGREED",
+            Self::ReservationRequired { .. } => "RESERVATION_REQUIRED",
+            Self::ReservationUnfit { reason, .. } => reason,
             Self::ResolveNotAllowed => "RESOLVE_NOT_ALLOWED",
             Self::SelectionMismatch => "SELECTION_MISMATCH",
             Self::VerdictNotFound => "VERDICT_NOT_FOUND",

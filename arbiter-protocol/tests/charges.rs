@@ -143,7 +143,7 @@ fn honest_leaves() -> Vec<Vec<u8>> {
 
 fn make_leaves() -> Vec<Vec<u8>> {
     let mut notary = Notary::new();
-    for (kind, now) in Kind::ALL.into_iter().chain(Kind::MONEY).zip((EARLY..).step_by(10)) {
+    for (kind, now) in Kind::ALL.into_iter().chain(Kind::MONEY).chain(Kind::RESERVED).zip((EARLY..).step_by(10)) {
         let agreement = notary.cast.agreement(kind);
         for (role, action) in [
             (kind.first(), Action::Deposit),
@@ -319,17 +319,21 @@ fn every_violation_is_found_where_it_is_and_convicts() {
     let other = |it: &mut Leaf| (it.event, it.reason) = (of.event, "R-420");
     planted(relied, other, unfit("deposit-accepted", "R-420"), index(deposit));
     // The next exchange's first leaf, made to follow the ruled one.
-    let after = |event: Event, reason: &'static str| {
+    let follow = |verdict: usize, event: Event, reason: &'static str| {
         let ruled = leaf(verdict);
         move |it: &mut Leaf| {
             (it.event, it.reason, it.exchange) = (event, reason, ruled.exchange);
             (it.sequence, it.previous) = (ruled.sequence + 1, Some(ruled.index));
         }
     };
+    let after = |event, reason| follow(verdict, event, reason);
     let next = verdict + 1;
     planted(next, after(Event::VerdictAborted, "R-403"), again("verdict"), index(verdict));
     planted(next, after(Event::DepositAccepted, "R-407"), LeafFault::AfterVerdict, index(verdict));
-    planted(next, after(Event::PaymentVoided, "R-423"), LeafFault::BeforeVerdict, index(verdict));
+    // R-416 replaces and orders nothing.
+    let given = (1..).find(|it| leaf(*it).reason == "R-416").unwrap();
+    let voided = follow(given, Event::PaymentVoided, "R-423");
+    planted(given + 1, voided, LeafFault::BeforeVerdict, index(given));
     let unknown = LeafFault::Leaf(Invalid::FieldValue { field: "reason" });
     planted(next, after(Event::VerdictReplaced, "R-401"), unknown, None);
 }
@@ -470,7 +474,7 @@ fn nobody_frames_an_honest_arbiter() {
             with(&|it| it.attestations = ByRole::default());
             with(&|it| it.escrows = theirs.escrows.clone());
             with(&|it| it.escrows = ByRole::default());
-            with(&|it| it.escrows = mine.escrows.map(|_, it| it.as_ref().map(common::hollow)));
+            with(&|it| it.escrows = mine.escrows.map(|_, it| it.as_ref().and_then(|it| Some(common::hollow(it.escrow()?).into()))));
             for evidence in set {
                 for offer in [offer.envelope().clone(), damaged(offer.envelope())] {
                     let evidence = Box::new(evidence.clone());

@@ -15,6 +15,7 @@ use arbiter_protocol::error::Refused;
 use arbiter_protocol::escrow::{Escrow, EscrowSecret};
 use arbiter_protocol::evidence::checkpoint::Origin;
 use arbiter_protocol::evidence::leaf::{Event, Leaf};
+use arbiter_protocol::exchange::kind::pledge::Pledge;
 use arbiter_protocol::exchange::kind::content::FitContent;
 use arbiter_protocol::exchange::kind::detached::Place;
 use arbiter_protocol::exchange::selection::Role::{self, Originator, Responder};
@@ -316,9 +317,9 @@ fn escrows_are_filed_for_this_agreement_and_no_other() {
             let elsewhere = cast.offer(kind, 77);
             let elsewhere = Agreement::join(elsewhere.clone(), cast.acceptance(&elsewhere, 22)).unwrap();
             let again = Agreement::join(offer.clone(), cast.acceptance(offer, 99)).unwrap();
-            let mut strange = vec![cast.escrow(&elsewhere, role), cast.escrow(&agreement, role.peer())];
+            let mut strange = vec![cast.pledge(&elsewhere, role), cast.pledge(&agreement, role.peer())];
             if role == Responder {
-                strange.push(cast.escrow(&again, role));
+                strange.push(cast.pledge(&again, role));
             } else {
                 // The originator's is bound to the offer: it serves every acceptance of it (K1).
                 assert_eq!(cast.escrow(&again, role), cast.escrow(&agreement, role));
@@ -336,7 +337,7 @@ fn escrows_are_filed_for_this_agreement_and_no_other() {
         }
         let second = kind.first();
         if !kind.is_p1() {
-            let extra = ByRole::only(second.peer(), cast.escrow(&agreement, second.peer()).unwrap());
+            let extra = ByRole::only(second.peer(), cast.pledge(&agreement, second.peer()).unwrap());
             let by_peer =
                 cast.request(agreement.exchange_id(), Some(agreement.id()), second.peer(), Action::Resolve);
             assert_eq!(reason(admit(&by_peer, &extra)), "ESCROW_NOT_AGREED", "{kind:?}");
@@ -344,7 +345,7 @@ fn escrows_are_filed_for_this_agreement_and_no_other() {
     }
     // Nothing is in escrow in this exchange.
     let plain = cast.agreement(Kind::P1);
-    let foreign = ByRole::only(Originator, cast.escrow(&cast.agreement(Kind::P1Escrow), Originator).unwrap());
+    let foreign = ByRole::only(Originator, cast.pledge(&cast.agreement(Kind::P1Escrow), Originator).unwrap());
     let request = cast.request(plain.exchange_id(), Some(plain.id()), Originator, Action::Resolve);
     let acceptance = Some(unverified(plain.acceptance()));
     let refused =
@@ -367,7 +368,7 @@ fn an_escrow_opens_to_the_very_signature_or_to_nothing() {
             assert_eq!(fit.description(), &offer.item(role).description);
             // Every ciphertext of the hidden instances replaced: it belongs here, but nothing is in it.
             let hollow = hollow(&escrow);
-            assert_eq!(place.belongs(&hollow), Ok(()));
+            assert_eq!(place.belongs(&hollow.clone().into()), Ok(()));
             assert_eq!(reason(place.check(hollow.clone())), "ESCROW_FALSE");
             assert_eq!(reason(place.open(&hollow, &cast.escrow_secret())), "ESCROW_UNOPENABLE");
             // One ciphertext that decrypts is enough, although the proof is false.
@@ -407,7 +408,7 @@ fn check_statement(case: &Case, decision: Result<Decision, Refused>, known: Know
             let deposit = first.filter(|_| verdict.rule == "R-406").map(|(_, digest)| digest);
             let acceptance = case.agreement().map(|it| it.acceptance().digest());
             let escrows = Role::BOTH
-                .map(|role| case.escrows().of(role).as_ref().map(|escrow| Digest::of(&[&escrow.to_bytes()])));
+                .map(|role| case.escrows().of(role).as_ref().map(Pledge::digest));
             let [originator, responder] = escrows;
             let evidence = [Some(offer.digest()), acceptance, deposit, originator, responder];
             assert_eq!(verdict.evidence, evidence.into_iter().flatten().collect::<Vec<_>>());

@@ -116,7 +116,7 @@ fn an_offer_of_an_item_for_nothing_is_read_as_it_was_written() {
     }
 }
 
-/// whoever asks whatever, the arbiter has nothing to give, to take or to end.
+/// whoever asks whatever, the arbiter has nothing to give, to take or to end.
 #[test]
 fn the_arbiter_decides_nothing() {
     let cast = Cast::new();

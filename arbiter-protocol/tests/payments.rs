@@ -338,7 +338,8 @@ fn only_the_receipt_agreed_is_the_item() {
             let mut void = agreed.clone();
             void.payment.hold.as_mut().unwrap().timeout = Timeout::Void;
             assert_eq!(reason(&agreed, &took_effect(&void)), "ITEM_OTHER_PAYMENT");
-            assert_eq!(reason(&void, &took_effect(&void)), "ITEM_NOT_PAID");
+            assert_eq!(reason(&void, &bytes(&receipt(&void, PaymentState::Reserved))), "ITEM_NOT_PAID");
+            assert_eq!(reason(&void, &took_effect(&void)), "fits", "posted");
         }
         // By signer: another ledger, also one that says it is this one.
         let good = (*receipt(&agreed, effective(&agreed.payment))).clone();

@@ -71,6 +71,12 @@ fn honest() -> Vec<(&'static str, Agreement, Digest, Receipt)> {
     let deposited = [(Responder, Action::Deposit, EARLY)];
     let escrow = Kind::P2ResponderFirstEscrow;
     file("complaint by responder, escrow opened", escrow, &deposited, Responder, Action::Resolve, EARLY);
+    file("P1 money posted", Kind::P1ResponderReserves, &[], Originator, Action::Resolve, EARLY);
+    file("P1 money posted, escrow opened", Kind::P1OriginatorReserves, &[], Responder, Action::Resolve, EARLY);
+    file("P1 money given back", Kind::P1Reservations, &[], Responder, Action::Abort, COMPLAIN_BY);
+    let deposited = [(Originator, Action::Deposit, EARLY)];
+    let posted = Kind::P2ResponderReserves;
+    file("complaint, money posted", posted, &deposited, Originator, Action::Resolve, EARLY);
     made
 }
 

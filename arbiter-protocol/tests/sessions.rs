@@ -10,8 +10,7 @@
 mod common;
 
 use arbiter_protocol::exchange::kind::content::{ContentCheck, FitContent};
-use arbiter_protocol::exchange::kind::detached::Place;
-use arbiter_protocol::exchange::kind::signature;
+use arbiter_protocol::exchange::kind::{pledge, signature};
 use arbiter_protocol::exchange::selection::Role;
 use arbiter_protocol::message::agreement::Agreement;
 use arbiter_protocol::message::transfer::Transfer;
@@ -485,8 +484,7 @@ fn a_verdict_that_opens_an_escrow_is_followed_by_a_fetch() {
             let done = step.next.handle(at(EARLY), Input::Fetched(peers));
             assert_eq!(done.next.phase(), Phase::Done(Outcome::Resolved), "{kind:?} {role}");
         }
-        let responders = Place::of(agreement.offer(), Role::Responder, agreement.id());
-        assert_eq!(responders.is_agreed(), kind.is_detached(Role::Responder));
+        assert_eq!(pledge::is_owed(agreement.offer(), Role::Responder), kind.is_detached(Role::Responder));
     }
 }
 

@@ -345,12 +345,12 @@ fn every_countermeasure_can_be_switched_off() {
 fn the_verdict_table_in_the_specification_is_the_tested_one() {
     let spec = fs::read_to_string(root().join("SPEC.md")).expect("SPEC.md");
     let read = |name| fs::read_to_string(root().join("arbiter-protocol/tests").join(name)).expect(name);
-    let tests = read("decisions.rs") + &read("decisions_money.rs");
+    let tests = read("decisions.rs") + &read("reservations.rs") + &read("decisions_money.rs");
     let rows = |text: &str| -> Vec<Vec<String>> {
         text.lines()
             .map(str::trim)
             .filter(|line| {
-                ["P1.", "P2.", "P1e.", "P2e.", "P3.", "P4.", "P5.", "P6."]
+                ["P1.", "P2.", "P1e.", "P2e.", "P1r.", "P3.", "P4.", "P5.", "P6."]
                     .iter()
                     .any(|it| line.starts_with(it))
                     && line.contains('|')
@@ -358,7 +358,7 @@ fn the_verdict_table_in_the_specification_is_the_tested_one() {
             .map(|line| line.split_whitespace().map(str::to_owned).collect())
             .collect()
     };
-    assert_eq!(rows(&tests).len(), 42 + 21 + 20 + 18 + 22);
+    assert_eq!(rows(&tests).len(), 42 + 6 + 21 + 20 + 18 + 22);
     assert_eq!(rows(&spec), rows(&tests));
 }
 

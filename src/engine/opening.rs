@@ -21,6 +21,7 @@ use arbiter_protocol::error::{Refused, Rejected};
 use arbiter_protocol::escrow::Escrow;
 use arbiter_protocol::exchange::kind::content::FitContent;
 use arbiter_protocol::exchange::kind::detached::Place;
+use arbiter_protocol::exchange::kind::pledge::Pledge;
 use arbiter_protocol::exchange::selection::{ByRole, Role};
 use arbiter_protocol::message::agreement::Agreement;
 use arbiter_protocol::role::arbiter::Case;
@@ -278,6 +279,6 @@ impl Handle {
 /// What was filed for `role`.
 fn filed(case: &Case, role: Role) -> Result<(&Agreement, &Escrow), Refused> {
     let agreement = case.agreement().ok_or(Refused::AcceptanceRequired)?;
-    let escrow = case.escrows().of(role).as_ref();
+    let escrow = case.escrows().of(role).as_ref().and_then(Pledge::escrow);
     Ok((agreement, escrow.ok_or(Refused::EscrowRequired { signer: role.name() })?))
 }

@@ -31,7 +31,7 @@
 //! Invariants: one encoding a value (decode-then-encode gives the same bytes); a damaged value is an error
 //! that names the entry, never a default.
 
-use arbiter_protocol::escrow::Escrow;
+use arbiter_protocol::exchange::kind::pledge::Pledge;
 use arbiter_protocol::evidence::leaf::{Event, Leaf, Pseudonym};
 use arbiter_protocol::evidence::merkle::NodeId;
 use arbiter_protocol::exchange::selection::{ByRole, Role};
@@ -680,7 +680,7 @@ struct StoredStatement {
     tree_size: u64,
     #[prost(bytes = "vec", tag = "7")]
     root: Vec<u8>,
-    /// The escrows that were opened, as they were filed.
+    /// The pledges that were used, as they were filed: escrows, and in their place receipts of reservations.
     #[prost(bytes = "vec", optional, tag = "8")]
     originator_escrow: Option<Vec<u8>>,
     #[prost(bytes = "vec", optional, tag = "9")]
@@ -696,14 +696,14 @@ fn store_logged<T: Payload>(logged: &Logged<T>) -> StoredStatement {
         leaf: logged.leaf.clone(),
         tree_size: logged.tree_size,
         root: logged.root.to_vec(),
-        originator_escrow: logged.escrows.originator.as_ref().map(Escrow::to_bytes),
-        responder_escrow: logged.escrows.responder.as_ref().map(Escrow::to_bytes),
+        originator_escrow: logged.escrows.originator.as_ref().map(Pledge::to_bytes),
+        responder_escrow: logged.escrows.responder.as_ref().map(Pledge::to_bytes),
     }
 }
 
 fn load_logged<T: Payload + Clone>(stored: StoredStatement) -> Result<Logged<T>, &'static str> {
     let envelope = |bytes: &[u8]| Envelope::decode(bytes).map_err(|_| "a party's statement does not decode");
-    let escrow = |bytes: &[u8]| Escrow::from_bytes(bytes).map_err(|_| "an escrow does not decode");
+    let pledge = |bytes: &[u8]| Pledge::from_bytes(bytes).map_err(|_| "a pledge does not decode");
     let unsigned = unsigned::<T>(stored.payload).ok_or("its statement is too large")?;
     let statement = Signed::<T>::parse(unsigned).map_err(|_| "its statement does not decode")?;
     Ok(Logged {
@@ -712,8 +712,8 @@ fn load_logged<T: Payload + Clone>(stored: StoredStatement) -> Result<Logged<T>,
         request: envelope(&stored.request)?,
         acceptance: stored.acceptance.as_deref().map(envelope).transpose()?,
         escrows: ByRole {
-            originator: stored.originator_escrow.as_deref().map(escrow).transpose()?,
-            responder: stored.responder_escrow.as_deref().map(escrow).transpose()?,
+            originator: stored.originator_escrow.as_deref().map(pledge).transpose()?,
+            responder: stored.responder_escrow.as_deref().map(pledge).transpose()?,
         },
         leaf: stored.leaf,
         tree_size: stored.tree_size,

@@ -1,6 +1,7 @@
 //! Detached signatures: taken out of escrow by a verdict, sealed to the signer's peer, and to nobody else.
 
 use arbiter_protocol::escrow::Escrow;
+use arbiter_protocol::exchange::kind::pledge::Pledge;
 use arbiter_protocol::exchange::kind::detached::Place;
 use arbiter_protocol::exchange::selection::Role;
 use arbiter_protocol::message::agreement::EscrowTerms;
@@ -117,8 +118,8 @@ async fn an_rsa_signature_comes_out_as_openssl_made_it() {
     let document = agreement.offer().originator_item.description.detached().unwrap().statement.document();
     let signature = rsa.sign(&document);
     let escrows = Escrows {
-        originator: Some(put(&agreement, Originator, &signature)),
-        responder: Some(world.escrow(&agreement, Responder)),
+        originator: Some(put(&agreement, Originator, &signature).into()),
+        responder: Some(world.escrow(&agreement, Responder).into()),
     };
     let case = world.case_with(&agreement, Responder, Resolve, &escrows);
     prove(resolve(&mut parties, case.clone()).await.unwrap(), &agreement, &case);
@@ -134,7 +135,7 @@ async fn an_rsa_signature_comes_out_as_openssl_made_it() {
     ));
     let document = agreement.offer().originator_item.description.detached().unwrap().statement.document();
     let good = put(&agreement, Originator, &rsa.sign(&document));
-    let bad = Escrows { originator: Some(falsified(&good, 256)), responder: None };
+    let bad = Escrows { originator: Some(falsified(&good, 256).into()), responder: None };
     let case = world.case_with(&agreement, Responder, Resolve, &bad);
     assert_reason(resolve(&mut parties, case).await, PRECONDITION, "ESCROW_UNOPENABLE");
 }
@@ -197,7 +198,7 @@ async fn missing_foreign_and_superfluous_escrows_are_refused_by_name() {
     for role in [Originator, Responder] {
         for foreign in [world.escrow(&other, role), world.escrow(&agreement, role.peer())] {
             let mut escrows = good.clone();
-            *escrows.of_mut(role) = Some(foreign);
+            *escrows.of_mut(role) = Some(foreign.into());
             let status = assert_reason(
                 resolve(&mut parties, file(&escrows)).await,
                 invalid,
@@ -295,7 +296,7 @@ async fn a_false_escrow_is_the_fault_of_who_filed_it() {
     let agreement = world.signing();
     let good = world.escrows(&agreement, Originator);
     for (number, role) in [(1, Originator), (2, Responder)] {
-        let bad = falsified(good.of(role).as_ref().unwrap(), 32);
+        let bad = Pledge::from(falsified(good.of(role).as_ref().and_then(Pledge::escrow).unwrap(), 32));
         let place = Place::of(agreement.offer(), role, agreement.id());
         place.belongs(&bad).expect("only the proof is false");
         assert!(place.check(bad.clone()).is_err());
@@ -312,7 +313,7 @@ async fn a_false_escrow_is_the_fault_of_who_filed_it() {
     let flood: Vec<_> = (0..12)
         .map(|_| {
             let agreement = world.signing();
-            let escrow = |role| Some(falsified(&world.escrow(&agreement, role), 32));
+            let escrow = |role| Some(falsified(&world.escrow(&agreement, role), 32).into());
             let escrows = Escrows { originator: escrow(Originator), responder: escrow(Responder) };
             world.case_with(&agreement, Responder, Resolve, &escrows)
         })

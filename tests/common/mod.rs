@@ -475,7 +475,8 @@ impl Cast {
         let p1 = agreement.offer().selection.protocol == Protocol::ContractSigning;
         let needed = |signer: Role| p1 || signer != role;
         let detached = |signer| agreement.offer().item(signer).description.detached().is_some();
-        let escrow = |signer| (needed(signer) && detached(signer)).then(|| self.escrow(agreement, signer));
+        let escrow =
+            |signer| (needed(signer) && detached(signer)).then(|| self.escrow(agreement, signer).into());
         Escrows { originator: escrow(Role::Originator), responder: escrow(Role::Responder) }
     }
 

@@ -711,7 +711,7 @@ impl World {
         let mut check = match &template.offer.item(owner).description {
             Description::DetachedSignature(item) => {
                 let named = self.ruled[exchange][key.signer]?;
-                let escrow = template.escrowed[named].of(owner).as_ref()?.escrow().clone();
+                let escrow = template.escrowed[named].of(owner).as_ref()?.escrow()?.clone();
                 ContentCheck::signature(item.clone(), Some(escrow))
             }
             _ => ContentCheck::file(described(CONTENT)),

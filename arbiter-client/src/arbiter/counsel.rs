@@ -17,18 +17,18 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 
-use arbiter_protocol::escrow::Escrow;
 use arbiter_protocol::evidence::checkpoint::SignedCheckpoint;
 use arbiter_protocol::evidence::merkle::verify_consistency;
 use arbiter_protocol::evidence::note::VerifierKey;
 use arbiter_protocol::exchange::item::Description;
+use arbiter_protocol::exchange::kind::pledge::Pledge;
 use arbiter_protocol::ids::{AgreementId, Digest};
 use arbiter_protocol::message::agreement::{Agreement, ArbiterIdentity, seal_context};
 use arbiter_protocol::message::payment::PaymentTerms;
 use arbiter_protocol::message::request::{Action, Request};
 use arbiter_protocol::message::verdict::Verdict;
 use arbiter_protocol::role::Ask;
-use arbiter_protocol::role::arbiter::to_open;
+use arbiter_protocol::role::arbiter::to_file;
 use arbiter_protocol::ruling::receipt::{Proven, Receipt, Ruled, contradict};
 use arbiter_protocol::statement::Verified;
 use arbiter_protocol::time::UnixMillis;
@@ -351,9 +351,9 @@ impl Counsel {
     ) -> Result<Answered, Error> {
         let peer = record.session.role().peer();
         // a peer that signed two acceptances may have deposited under the other one.
-        let (agreement, escrow) =
+        let (agreement, pledge) =
             ruled_agreement(record).ok_or(Error::Bug("a deposit without an agreement"))?;
-        let expected = Expected::of(record.session.offer(), peer, escrow)
+        let expected = Expected::of(record.session.offer(), peer, pledge.as_ref())
             .ok_or(Error::Bug("a deposit of something that has no content"))?;
         let context = seal_context(&record.session.exchange_id(), &agreement, peer);
         // A stream that breaks is fetched again from its beginning.
@@ -435,19 +435,19 @@ fn filing(record: &Record, identity: &Identity, action: Action) -> Filing {
         role: session.role(),
         action,
     };
-    let needed = to_open(session.offer(), session.role(), action);
-    let escrows = record.escrows();
+    let needed = to_file(session.offer(), session.role(), action);
+    let pledges = record.escrows();
     Filing {
         request: Verified::sign(request, identity.signer()),
         offer: session.offer().clone(),
         acceptance: agreement.map(|agreement| agreement.acceptance().clone()),
-        escrows: escrows.map(|role, escrow| escrow.clone().filter(|_| needed.contains(&role))),
+        escrows: pledges.map(|role, pledge| pledge.clone().filter(|_| needed.contains(&role))),
     }
 }
 
-/// The agreement that the verdict in the record names, and the peer's escrow that was opened for it. In P3 and P6 it is the one
+/// The agreement that the verdict in the record names, and the peer's pledge that was used for it. In P3 and P6 it is the one
 /// of the deposit, whichever acceptance the request came with.
-fn ruled_agreement(record: &Record) -> Option<(AgreementId, Option<Escrow>)> {
+fn ruled_agreement(record: &Record) -> Option<(AgreementId, Option<Pledge>)> {
     let peer = record.session.role().peer();
     record.receipts.iter().find_map(|receipt| {
         let proven = receipt.verify(record.session.offer(), None).ok()?;

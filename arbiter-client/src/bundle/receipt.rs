@@ -20,7 +20,7 @@ use arbiter_protocol::statement::Envelope;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 
-use super::{BundleError, Pair, base64_bytes, decoded, envelope, escrow, escrows_text, lower_hex, optional};
+use super::{BundleError, Pair, base64_bytes, decoded, envelope, escrows_text, lower_hex, optional, pledge};
 
 /// Most time-stamp tokens of one receipt: several authorities, or newer ones before an algorithm ages.
 pub const TIMESTAMPS: usize = 4;
@@ -134,7 +134,7 @@ impl TryFrom<ReceiptFile> for BundledReceipt {
                 )?,
                 escrows: file
                     .escrows
-                    .read(["receipts.escrows.originator", "receipts.escrows.responder"], escrow)?,
+                    .read(["receipts.escrows.originator", "receipts.escrows.responder"], pledge)?,
             },
             record_salts: file
                 .record_salts

@@ -11,7 +11,7 @@
 //! - Nothing that the peer sends ends the exchange: what cannot be used is reported and ignored.
 //! - Nothing waits for the peer alone: patience, deadlines and the arbiter's answer are always heard first.
 //! - A peer is waited for only as long as it brings news (F4): repeating and reconnecting are none.
-//! - A peer's escrow is fully checked before its acceptance counts, off the async threads, once for the same bytes and
+//! - A peer's pledge is fully checked before its acceptance counts, off the async threads, once for the same bytes and
 //!   only a few times in a run. One that is not good is silence.
 //! - What is sent goes through the outbox in order; a lost connection empties it, a new one fills it again.
 
@@ -23,7 +23,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use arbiter_protocol::escrow::Escrow;
+use arbiter_protocol::exchange::kind::pledge::Pledge;
 use arbiter_protocol::exchange::item::Description;
 use arbiter_protocol::exchange::selection::Protocol;
 use arbiter_protocol::ids::Digest;
@@ -76,14 +76,14 @@ pub(crate) struct Driver<'a> {
     /// When the peer last did something new, or we could last tell it something new.
     news: News,
     answered: Option<Instant>,
-    /// Acceptances with an escrow that is not good: the hash of both.
+    /// Acceptances with a pledge that is not good: the hash of both.
     refused: BTreeSet<Digest>,
 }
 
 /// What is to be sent.
 enum Out {
     Content(Box<Outgoing>),
-    /// With the escrow beside it.
+    /// With the pledge beside it.
     Statement(Envelope, Option<Vec<u8>>),
 }
 
@@ -140,6 +140,7 @@ impl<'a> Driver<'a> {
     }
 
     async fn run_here(mut self) -> Result<Outcome, Error> {
+        self.reserve().await?;
         // The offer may have come over this very connection.
         self.connected = self.transport.is_connected();
         self.greet();
@@ -260,10 +261,10 @@ impl<'a> Driver<'a> {
     async fn perform(&mut self, output: Output) -> Result<(), Error> {
         let session = &self.record.session;
         match output {
-            Output::SendOffer => self.tell(session.offer().envelope().clone(), self.own_escrow()),
+            Output::SendOffer => self.tell(session.offer().envelope().clone(), self.own_pledge()),
             Output::SendAcceptance => {
                 let acceptance = self.record.acceptance().ok_or(Error::Bug("no acceptance to send"))?;
-                self.tell(acceptance.envelope().clone(), self.own_escrow());
+                self.tell(acceptance.envelope().clone(), self.own_pledge());
             }
             Output::SendItem => self.send_item().await?,
             Output::Ask(ask) => self.ask(ask),
@@ -290,9 +291,9 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Our signature in escrow: beside our offer or acceptance, whenever it is said.
-    fn own_escrow(&self) -> Option<Vec<u8>> {
-        self.record.own.escrow.as_ref().map(Escrow::to_bytes)
+    /// Our pledge: beside our offer or acceptance, whenever it is said.
+    fn own_pledge(&self) -> Option<Vec<u8>> {
+        self.record.own.pledge.as_ref().map(Pledge::to_bytes)
     }
 
     async fn send_item(&mut self) -> Result<(), Error> {
@@ -324,7 +325,8 @@ impl<'a> Driver<'a> {
             Description::Package(items) => Outgoing::package(&own.files, items, seal)?,
             Description::DetachedSignature(agreed) => {
                 let signature = own.signature.as_ref().ok_or(Error::Bug("no signature to send"))?;
-                Outgoing::signature(signature, agreed, own.escrow.clone(), seal)?
+                let escrow = own.pledge.as_ref().and_then(Pledge::escrow).cloned();
+                Outgoing::signature(signature, agreed, escrow, seal)?
             }
         };
         self.outbox.push_back(Out::Content(Box::new(outgoing)));

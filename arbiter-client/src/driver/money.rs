@@ -1,8 +1,9 @@
 //! Money in an exchange: our payment is made, the peer's is watched, ours is posted when nothing can come of holding it.
 //!
 //! ```text
+//!  start ─▶ our payment is to be reserved: order ─▶ receipt ─▶ journal ─▶ only then offer or acceptance, and it beside
 //!  SendItem ─▶ order (durable that one may leave) ─▶ pay ─┬─ receipt ─▶ journal ─▶ transfer, receipt ─▶ peer
-//!                                                         └─ refused for good ─▶ nothing left: give up the fair way
+//!              to make, or to post what is reserved       └─ refused for good ─▶ nothing left: give up the fair way
 //!  Observe ──▶ look, again and again ─▶ final ─▶ Settled | Reversed
 //!  Release ──▶ post
 //! ```
@@ -11,18 +12,21 @@
 //! - The ledger is asked beside everything else: neither a slow ledger nor one that is away delays a deadline.
 //! - A payment is ordered again after a crash: the same order has the same answer.
 //! - An item counts as never sent only if no order of it can be on its way.
+//! - Nothing is said to the peer before our reservation is in the journal: who crashes on the way to it owes nothing, and its
+//!   money comes back when the hold ends, or when the arbiter is asked to abort.
 
 use std::pin::Pin;
 use std::time::Duration;
 
+use arbiter_protocol::exchange::kind::pledge::Pledge;
 use arbiter_protocol::exchange::selection::{Protocol, Role};
 use arbiter_protocol::message::payment::{PaymentReceipt, PaymentTerms};
-use arbiter_protocol::role::{Input, Phase, Session};
+use arbiter_protocol::role::{Ask, Input, Phase, Session};
 use arbiter_protocol::statement::Verified;
 use tokio::time::{sleep, timeout};
 
 use crate::driver::Driver;
-use crate::error::Error;
+use crate::error::{Error, MoneyFault, Usage};
 use crate::ledger::LedgerError;
 use crate::ledger::till::{Paid, Till};
 
@@ -71,6 +75,54 @@ async fn of<T>(work: &mut Option<Work<'_, T>>) -> T {
 }
 
 impl Driver<'_> {
+    /// R-315: has our payment reserved, if it is to be and is not, before anything is said. A ledger that refuses or is away ends
+    /// the run, not the exchange: a later run goes on here. Who wants it to end does not wait for the ledger.
+    pub(super) async fn reserve(&mut self) -> Result<(), Error> {
+        let session = &self.record.session;
+        let role = session.role();
+        let open = matches!(session.phase(), Phase::Offered | Phase::Waiting);
+        let owed = session.offer().item(role).description.reservation().is_some();
+        if !owed || !open || self.record.own.pledge.is_some() {
+            return Ok(());
+        }
+        let terms = self.terms(role)?;
+        if !self.record.own.ordered {
+            self.record.own.ordered = true;
+            self.inner.journal.put(&self.record).await?;
+        }
+        let (till, retry) = (self.inner.till.clone(), self.inner.settings.ledger_retry);
+        let reserved = tokio::select! {
+            biased;
+            () = self.stop.notified() => {
+                self.stop.notify_one();
+                return Ok(());
+            }
+            reserved = till.reserve(&terms, retry) => reserved,
+        };
+        let receipt = match reserved {
+            Ok(receipt) => receipt,
+            // Undone before it was said: the arbiter has ruled, or the peer wants no money.
+            Err(error) if error.reason() == "PAYMENT_VOIDED" => {
+                self.record.remark = Some(format!("not reserved: {}", error.reason()));
+                let session = &self.record.session;
+                let (offer, acceptance) = (session.offer().clone(), self.record.acceptance());
+                let timing = self.inner.settings.timing_for(&offer, role);
+                let ended =
+                    Session::restore(role, offer, acceptance, false, Phase::Asking(Ask::Abort), timing);
+                self.record.session = ended.map_err(|_| Error::Bug("an agreement cannot be given up"))?;
+                return Ok(self.inner.journal.put(&self.record).await?);
+            }
+            Err(error) if error.is_final() => return Err(Usage::Money(MoneyFault::NotReserved(error)).into()),
+            Err(error) => {
+                return Err(Error::Retry { after: self.inner.settings.patience, what: error.to_string() });
+            }
+        };
+        tracing::info!(entry = receipt.entry, "the payment is reserved");
+        self.record.own.pledge = Some(Pledge::Reservation(receipt.envelope().clone()));
+        self.inner.journal.put(&self.record).await?;
+        Ok(())
+    }
+
     /// The terms of the payment that the party in `role` makes.
     pub(super) fn terms(&self, role: Role) -> Result<PaymentTerms, Error> {
         PaymentTerms::of(self.record.session.offer(), role).ok_or(Error::Bug("no payment is agreed there"))
@@ -144,6 +196,9 @@ impl Driver<'_> {
             Told::Final(last) => {
                 let receipt = last?;
                 let input = if receipt.is_effective() { Input::Settled } else { Input::Reversed };
+                if !receipt.is_effective() && self.record.session.protocol().generates() {
+                    self.record.remark = Some("ruled to be paid, and the ledger says voided".to_owned());
+                }
                 self.record.peer_receipt = Some(receipt);
                 let step = self.record.session.handle(self.inner.clock.now(), input);
                 self.commit(step, true).await
@@ -163,6 +218,10 @@ impl Driver<'_> {
     async fn not_paid(&mut self, why: &LedgerError) -> Result<(), Error> {
         tracing::warn!(reason = why.reason(), "the ledger refuses the payment for good");
         self.record.remark = Some(format!("not paid: {}", why.reason()));
+        // The peer's item is here, and the peer itself had the money given back: by a void, or by an abort.
+        if self.ended().is_some() && self.record.own.pledge.is_some() {
+            return Ok(self.inner.journal.put(&self.record).await?);
+        }
         self.money.watching = None;
         let session = &self.record.session;
         let sent = session.protocol() == Protocol::MutualRollback;

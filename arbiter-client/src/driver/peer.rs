@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use arbiter_protocol::error::Refused;
-use arbiter_protocol::exchange::kind::detached::Escrowed;
+use arbiter_protocol::exchange::item::Description;
+use arbiter_protocol::exchange::kind::pledge::{self, Pledged};
 use arbiter_protocol::exchange::kind::{Unfit, signature};
 use arbiter_protocol::exchange::selection::Role;
 use arbiter_protocol::ids::Digest;
@@ -16,15 +16,15 @@ use tokio::time::Instant;
 
 use crate::driver::{Arriving, Driver, Out};
 use crate::error::{Error, PeerFault};
-use crate::give::check_escrow;
+use crate::give::check_pledge;
 use crate::items::{Expected, Incoming, NotReceived, Source};
 use crate::package;
 use crate::transport::{Content, Event, PeerMessage};
 
 /// A repeated statement is answered at most this often, so that two peers never only repeat themselves.
 const ANSWER_AGAIN: Duration = Duration::from_secs(1);
-/// After this many escrows that are not good, no other is checked in this run: an honest peer sends one, and it is good.
-const MOST_BAD_ESCROWS: usize = 8;
+/// After this many pledges that are not good, no other is checked in this run: an honest peer sends one, and it is good.
+const MOST_BAD_PLEDGES: usize = 8;
 /// Told to a peer that still waits when the arbiter has ruled: it need not wait longer.
 const RULED: &str = "ARBITER_RULED";
 
@@ -52,8 +52,8 @@ impl Driver<'_> {
                 self.peer_stops().await
             }
             Event::Room => self.send_next().await,
-            Event::Message(PeerMessage::Statement(envelope, escrow)) => {
-                self.statement(envelope, escrow).await
+            Event::Message(PeerMessage::Statement(envelope, pledge)) => {
+                self.statement(envelope, pledge).await
             }
             Event::Message(PeerMessage::Content(content)) => self.content(content).await,
             Event::Message(PeerMessage::Declined(reason)) => {
@@ -93,7 +93,7 @@ impl Driver<'_> {
         let session = &self.record.session;
         let open = session.sent() || session.phase() == Phase::Waiting;
         if session.role() == Role::Originator && session.agreement().is_some() && open {
-            self.tell(session.offer().envelope().clone(), self.own_escrow());
+            self.tell(session.offer().envelope().clone(), self.own_pledge());
         }
     }
 
@@ -145,10 +145,10 @@ impl Driver<'_> {
         Ok(())
     }
 
-    async fn statement(&mut self, envelope: Envelope, escrow: Option<Vec<u8>>) -> Result<(), Error> {
+    async fn statement(&mut self, envelope: Envelope, pledge: Option<Vec<u8>>) -> Result<(), Error> {
         let heard = match envelope.payload_type() {
             Offer::TYPE => self.offer(&envelope).await?,
-            Acceptance::TYPE => self.acceptance(envelope, escrow).await?,
+            Acceptance::TYPE => self.acceptance(envelope, pledge).await?,
             Transfer::TYPE => self.transfer(envelope).await?,
             _ => Err(Ignored::Unexpected),
         };
@@ -166,11 +166,11 @@ impl Driver<'_> {
         Ok(Err(Ignored::Unexpected))
     }
 
-    /// The first acceptance with a good escrow, if one is owed, makes the agreement; any other is ignored (attack K1).
+    /// The first acceptance with a good pledge, if one is owed, makes the agreement; any other is ignored (attack K1).
     async fn acceptance(
         &mut self,
         envelope: Envelope,
-        escrow: Option<Vec<u8>>,
+        pledge: Option<Vec<u8>>,
     ) -> Result<Result<(), Ignored>, Error> {
         let session = &self.record.session;
         match (session.role(), session.agreement()) {
@@ -187,56 +187,56 @@ impl Driver<'_> {
             Ok(agreement) => agreement,
             Err(fault) => return Ok(Err(fault.into())),
         };
-        let escrow = match self.escrow_beside(&agreement, escrow).await? {
-            Ok(escrow) => escrow,
+        let pledge = match self.pledge_beside(&agreement, pledge).await? {
+            Ok(pledge) => pledge,
             Err(ignored) => return Ok(Err(ignored)),
         };
         self.news.statement(agreement.acceptance().envelope());
-        let kept = escrow.as_ref().map(|escrow| escrow.escrow().clone());
-        let step = self.record.session.handle(self.inner.clock.now(), Input::Accepted(agreement, escrow));
+        let kept = pledge.as_ref().map(Pledged::pledge);
+        let step = self.record.session.handle(self.inner.clock.now(), Input::Accepted(agreement, pledge));
         let taken = step.next.agreement().is_some();
         if taken {
-            self.record.peer_escrow = kept;
+            self.record.peer_pledge = kept;
         }
         self.commit(step, taken).await.map(Ok)
     }
 
-    /// the responder's signature in escrow, fully checked, and by no nonce that was used before (S29). A check
-    /// costs milliseconds, so the same bytes are checked once, and after a few that are not good none is any more.
-    async fn escrow_beside(
+    /// the responder's pledge, fully checked, an escrow by no nonce that was used before (S29). A check costs
+    /// milliseconds, so the same bytes are checked once, and after a few that are not good none is any more.
+    async fn pledge_beside(
         &mut self,
         agreement: &Agreement,
-        escrow: Option<Vec<u8>>,
-    ) -> Result<Result<Option<Escrowed>, Ignored>, Error> {
-        let owed = agreement.offer().is_escrowed(Role::Responder);
-        let bytes = match escrow {
-            None if owed => {
-                let missing = PeerFault::from(Refused::EscrowRequired { signer: Role::Responder.name() });
-                return self.bad_escrow(missing).await.map(Err);
+        pledge: Option<Vec<u8>>,
+    ) -> Result<Result<Option<Pledged>, Ignored>, Error> {
+        let bytes = match pledge {
+            None if pledge::is_owed(agreement.offer(), Role::Responder) => {
+                let missing = PeerFault::from(pledge::missing(agreement.offer(), Role::Responder));
+                return self.bad_pledge(missing).await.map(Err);
             }
             None => return Ok(Ok(None)),
             Some(bytes) => bytes,
         };
         let both = Digest::of(&[agreement.id().as_bytes(), &bytes]);
-        if self.refused.contains(&both) || self.refused.len() >= MOST_BAD_ESCROWS {
-            return Ok(Err(Ignored::BadEscrow));
+        if self.refused.contains(&both) || self.refused.len() >= MOST_BAD_PLEDGES {
+            return Ok(Err(Ignored::BadPledge));
         }
-        let fault = match check_escrow(agreement.offer(), Some(agreement.id()), bytes).await? {
+        let fault = match check_pledge(agreement.offer(), Some(agreement.id()), bytes).await? {
             Err(rejected) => PeerFault::Rejected(rejected),
-            Ok(escrowed) => {
-                if self.inner.journal.observe_nonce(escrowed.verified().nonce_use()).await? {
-                    return Ok(Ok(Some(escrowed)));
+            Ok(pledged) => {
+                let used = pledged.verified().and_then(|it| it.nonce_use());
+                if self.inner.journal.observe_nonce(used).await? {
+                    return Ok(Ok(Some(pledged)));
                 }
                 PeerFault::NonceReused
             }
         };
         self.refused.insert(both);
-        self.bad_escrow(fault).await.map(Err)
+        self.bad_pledge(fault).await.map(Err)
     }
 
-    /// An escrow that is not good counts as silence. The reason is kept for the status, once.
-    async fn bad_escrow(&mut self, fault: PeerFault) -> Result<Ignored, Error> {
-        tracing::warn!(reason = fault.reason(), "refused the peer's escrow");
+    /// A pledge that is not good counts as silence. The reason is kept for the status, once.
+    async fn bad_pledge(&mut self, fault: PeerFault) -> Result<Ignored, Error> {
+        tracing::warn!(reason = fault.reason(), "refused the peer's pledge");
         if self.record.remark.as_deref() != Some(fault.reason()) {
             self.remark(fault.reason().to_owned()).await?;
         }
@@ -324,7 +324,7 @@ impl Driver<'_> {
             let agreement = session.agreement().ok_or(Error::Bug("content without an agreement"))?;
             let peer = session.role().peer();
             // only the signature that is in the peer's escrow.
-            let expected = Expected::of(agreement.offer(), peer, self.record.peer_escrow.clone());
+            let expected = Expected::of(agreement.offer(), peer, self.record.peer_pledge.as_ref());
             let Some(expected) = expected else { return Err(Unfit::Kind.into()) };
             let context = agreement.seal_context(peer);
             let seal = (self.inner.identity.sealing(), context.as_slice(), encapsulated.as_slice());
@@ -381,8 +381,8 @@ impl Driver<'_> {
 enum Ignored {
     #[error(transparent)]
     Fault(#[from] PeerFault),
-    #[error("its escrow was refused before, or too many were")]
-    BadEscrow,
+    #[error("its pledge was refused before, or too many were")]
+    BadPledge,
     #[error("it means nothing here")]
     Unexpected,
 }

@@ -1,6 +1,6 @@
 //! Payments and revocations in plain words.
 
-use arbiter_protocol::exchange::payment::Payment;
+use arbiter_protocol::exchange::payment::{Payment, Timeout};
 use arbiter_protocol::exchange::selection::{Protocol, Role};
 use arbiter_protocol::message::agreement::Offer;
 use arbiter_protocol::message::payment::{PaymentReceipt, PaymentState};
@@ -30,6 +30,11 @@ pub fn stands(receipt: &PaymentReceipt) -> String {
         (PaymentState::Posted(units), _) => {
             format!("{} of {amount} paid, the rest returned, at {at}", amount.currency.show(units))
         }
+        (PaymentState::Reserved, Some(hold)) if hold.timeout == Timeout::Void => format!(
+            "{amount} set aside at {at}, entry {}, and the payer's again on {} unless posted before",
+            receipt.entry,
+            plain::time(hold.until)
+        ),
         (PaymentState::Reserved, Some(hold)) => format!(
             "{amount} held for the payee at {at}, entry {}, and paid for good on {} unless returned before",
             receipt.entry,
@@ -54,6 +59,10 @@ pub(super) fn lines(it: &Payment) -> Vec<String> {
     ];
     lines.push(match it.hold {
         None => "paid at once, for good".to_owned(),
+        Some(hold) if hold.timeout == Timeout::Void => format!(
+            "set aside before anything is handed over; paid by its payer or by the arbiter's order, returned on {} if not",
+            plain::time(hold.until)
+        ),
         Some(hold) => format!("held until {}, then paid unless returned before", plain::time(hold.until)),
     });
     lines

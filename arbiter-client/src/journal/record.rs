@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use arbiter_protocol::crypto::Signer;
-use arbiter_protocol::escrow::Escrow;
+use arbiter_protocol::exchange::kind::pledge::Pledge;
 use arbiter_protocol::exchange::selection::{ByRole, Role};
 use arbiter_protocol::ids::{Digest, ExchangeId, PublicKey};
 use arbiter_protocol::message::agreement::{Acceptance, Agreement, Offer};
@@ -27,9 +27,9 @@ use crate::give::Own;
 use crate::ledger::till;
 use crate::outcome::{Evidence, Status};
 
-/// Version 1 knew no detached signatures, version 2 no payments: the new fields are empty there, which is what they should
-/// be.
-const RECORD_VERSIONS: RangeInclusive<u32> = 1..=3;
+/// Version 1 knew no detached signatures, version 2 no payments, version 3 no reservations: the new fields are empty there,
+/// which is what they should be.
+const RECORD_VERSIONS: RangeInclusive<u32> = 1..=4;
 const MISBEHAVIOUR_VERSION: u32 = 1;
 
 /// Everything that is kept about one exchange. It has no `Debug`: our signature is a secret until it leaves.
@@ -40,7 +40,7 @@ pub(crate) struct Record {
     pub peer_transfer: Option<Verified<Transfer>>,
     pub receipts: Vec<Receipt>,
     pub own: Own,
-    pub peer_escrow: Option<Escrow>,
+    pub peer_pledge: Option<Pledge>,
     pub peer_signature: Option<Vec<u8>>,
     /// The newest receipt for the peer's payment.
     pub peer_receipt: Option<Verified<PaymentReceipt>>,
@@ -57,7 +57,7 @@ impl Record {
             peer_transfer: None,
             receipts: Vec::new(),
             own,
-            peer_escrow: None,
+            peer_pledge: None,
             peer_signature: None,
             peer_receipt: None,
             received_file: None,
@@ -108,12 +108,12 @@ impl Record {
         payments
     }
 
-    /// Both signatures in escrow, as far as they came.
+    /// Both pledges, as far as they came.
     pub(crate) fn escrows(&self) -> Escrows {
         let role = self.session.role();
         let mut escrows = Escrows::default();
-        *escrows.of_mut(role) = self.own.escrow.clone();
-        *escrows.of_mut(role.peer()) = self.peer_escrow.clone();
+        *escrows.of_mut(role) = self.own.pledge.clone();
+        *escrows.of_mut(role.peer()) = self.peer_pledge.clone();
         escrows
     }
 
@@ -184,7 +184,7 @@ impl Record {
     pub(crate) fn encode(&self) -> Zeroizing<Vec<u8>> {
         let envelope =
             |it: &Option<Verified<Transfer>>| it.as_ref().map_or_else(Vec::new, |it| it.envelope().encode());
-        let escrow = |it: &Option<Escrow>| it.as_ref().map_or_else(Vec::new, Escrow::to_bytes);
+        let pledge = |it: &Option<Pledge>| it.as_ref().map_or_else(Vec::new, Pledge::to_bytes);
         let receipt = |it: &Option<Verified<PaymentReceipt>>| {
             it.as_ref().map_or_else(Vec::new, |it| it.envelope().encode())
         };
@@ -203,8 +203,8 @@ impl Record {
             since: self.since.0,
             remark: self.remark.clone().unwrap_or_default(),
             own_signature: self.own.signature.as_ref().map_or_else(Vec::new, |it| it.to_vec()),
-            own_escrow: escrow(&self.own.escrow),
-            peer_escrow: escrow(&self.peer_escrow),
+            own_escrow: pledge(&self.own.pledge),
+            peer_escrow: pledge(&self.peer_pledge),
             peer_signature: self.peer_signature.clone().unwrap_or_default(),
             checksum: Vec::new(),
             ordered: self.own.ordered,
@@ -253,12 +253,12 @@ impl Record {
             own: Own {
                 files: wire.own_file.iter().filter_map(|path| path_from_wire(path)).collect(),
                 signature: (!own_signature.is_empty()).then_some(own_signature),
-                escrow: escrow_from_wire(&wire.own_escrow)?,
+                pledge: pledge_from_wire(&wire.own_escrow)?,
                 ordered: wire.ordered,
                 receipt: receipt_from_wire(&wire.own_receipt, terms(role).as_ref())?,
             },
             peer_receipt: receipt_from_wire(&wire.peer_receipt, terms(role.peer()).as_ref())?,
-            peer_escrow: escrow_from_wire(&wire.peer_escrow)?,
+            peer_pledge: pledge_from_wire(&wire.peer_escrow)?,
             peer_signature: Some(wire.peer_signature).filter(|it| !it.is_empty()),
             received_file: path_from_wire(&wire.received_file),
             since: UnixMillis(wire.since),
@@ -319,8 +319,8 @@ fn receipts(wire: Vec<proto::Receipt>) -> Option<Vec<Receipt>> {
     wire.into_iter().map(|receipt| Receipt::try_from(receipt).ok()).collect()
 }
 
-fn escrow_from_wire(bytes: &[u8]) -> Option<Option<Escrow>> {
-    if bytes.is_empty() { Some(None) } else { Escrow::from_bytes(bytes).ok().map(Some) }
+fn pledge_from_wire(bytes: &[u8]) -> Option<Option<Pledge>> {
+    if bytes.is_empty() { Some(None) } else { Pledge::from_bytes(bytes).ok().map(Some) }
 }
 
 /// `None` if it is not the ledger's word on these terms.
@@ -407,7 +407,7 @@ mod wire {
         pub peer_escrow: Vec<u8>,
         #[prost(bytes = "vec", tag = "17")]
         pub peer_signature: Vec<u8>,
-        /// Over the four before; empty if they all are.
+        /// What is called an escrow here is a pledge. Over the four before; empty if they all are.
         #[prost(bytes = "vec", tag = "18")]
         pub checksum: Vec<u8>,
         #[prost(bool, tag = "19")]

@@ -1,7 +1,9 @@
 //! Our till: the keys of our purses, and the ledgers that we reach.
 //!
 //! ```text
-//!  Offer, role ─▶ PaymentTerms ─┬─ pay ──▶ MAKE, again until there is an answer, only while it may leave ─▶ receipt
+//!  Offer, role ─▶ PaymentTerms ─┬─ reserve ▶ MAKE, before anything is said ─▶ receipt
+//!                               ├─ pay ──▶ MAKE, or POST of what is reserved, again until there is an answer, only while it
+//!                               │          may leave ─▶ receipt
 //!                               ├─ post ─▶ POST of the whole amount
 //!                               └─ look ─▶ how it stands now
 //! ```
@@ -20,11 +22,13 @@ use arbiter_protocol::error::{Invalid, Rejected};
 use arbiter_protocol::exchange::selection::Role;
 use arbiter_protocol::ids::PublicKey;
 use arbiter_protocol::message::agreement::Offer;
-use arbiter_protocol::message::payment::{PaymentAction, PaymentOrder, PaymentReceipt, PaymentTerms};
+use arbiter_protocol::message::payment::{
+    PaymentAction, PaymentOrder, PaymentReceipt, PaymentState, PaymentTerms,
+};
 use arbiter_protocol::role::Session;
 use arbiter_protocol::statement::{Envelope, Signed, Verified};
 use backon::ExponentialBackoff;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::arbiter::Retry;
 use crate::clock::Clock;
@@ -84,7 +88,31 @@ impl Till {
         Ok(())
     }
 
-    /// Orders the payment until there is an answer. `maybe_ordered`: an order of it may have left before.
+    /// Has the payment set aside, until the ledger has heard it or the time for retries is over. An order that was carried
+    /// out before is answered with the receipt of that time.
+    pub(crate) async fn reserve(
+        &self,
+        terms: &PaymentTerms,
+        retry: Retry,
+    ) -> Result<Verified<PaymentReceipt>, LedgerError> {
+        let started = Instant::now();
+        let mut delays = retry.delays();
+        loop {
+            let error = match self.order(terms, PaymentAction::Make).await {
+                Ok(receipt) if receipt.state == PaymentState::Reserved => return Ok(receipt),
+                // A verdict has forbidden it before it was made.
+                Ok(_) => return Err(here("PAYMENT_VOIDED", "the payment was undone before it was made")),
+                Err(error) => error,
+            };
+            let delay = pause(&mut delays, &error, retry);
+            if error.is_final() || started.elapsed() + delay > retry.total {
+                return Err(error);
+            }
+            sleep(delay).await;
+        }
+    }
+
+    /// Orders the payment, or has posted what is reserved, until there is an answer. `maybe_ordered`: an order of it may have left before.
     pub(crate) async fn pay(
         self,
         terms: PaymentTerms,
@@ -94,18 +122,25 @@ impl Till {
         mut maybe_ordered: bool,
     ) -> Paid {
         let mut delays = retry.delays();
+        let action = match terms.payment.is_generatable() {
+            true => PaymentAction::Post(terms.payment.amount.units),
+            false => PaymentAction::Make,
+        };
+        // What the ledger says of a reservation that it signed is final, whatever was ordered before.
+        maybe_ordered &= action == PaymentAction::Make;
         loop {
             if !session.may_send_item(clock.now()) {
                 return Paid::TooLate;
             }
-            let error = match self.order(&terms, PaymentAction::Make).await {
+            let error = match self.order(&terms, action).await {
                 Ok(receipt) if receipt.is_effective() => return Paid::Done(receipt),
                 // Undone before it was done: a verdict has forbidden it, whatever is still on its way.
                 Ok(_) => return Paid::Refused(not_effective()),
                 Err(error @ LedgerError::Refused { .. }) if !maybe_ordered => return Paid::Refused(error),
                 Err(error) => error,
             };
-            maybe_ordered |= !matches!(error, LedgerError::Refused { .. });
+            maybe_ordered |=
+                action == PaymentAction::Make && !matches!(error, LedgerError::Refused { .. });
             tracing::warn!(reason = error.reason(), "the ledger did not take the payment, ordering again");
             sleep(pause(&mut delays, &error, retry)).await;
         }

@@ -15,6 +15,7 @@ use arbiter_protocol::evidence::merkle::{Frontier, NodeId, consistency_proof, in
 use arbiter_protocol::evidence::record::ExchangeKey;
 use arbiter_protocol::exchange::kind::content::{ContentCheck, FitContent};
 use arbiter_protocol::exchange::kind::detached::Place;
+use arbiter_protocol::exchange::kind::pledge::Pledge;
 use arbiter_protocol::exchange::selection::{ByRole, Role};
 use arbiter_protocol::ids::{Digest, ExchangeId, LeafIndex};
 use arbiter_protocol::limits;
@@ -274,7 +275,7 @@ impl TestArbiter {
             return Ok(held); // Decided again below: refused, or a replay.
         };
         for role in case.to_open() {
-            let Some(escrow) = case.escrows().of(role) else { continue };
+            let Some(escrow) = case.escrows().of(role).as_ref().and_then(Pledge::escrow) else { continue };
             let epoch = state.epochs.iter().find(|(_, epoch)| **epoch == *terms.epoch);
             let (secret, _) = epoch.ok_or_else(|| refused(Refused::EscrowKeyUnknown))?;
             let place = Place::of(case.offer(), role, agreement.id());

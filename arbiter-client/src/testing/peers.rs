@@ -13,17 +13,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arbiter_protocol::crypto::{Opener, Sealer};
-use arbiter_protocol::escrow::Escrow;
 use arbiter_protocol::exchange::item::{Description, Item};
+use arbiter_protocol::escrow::Escrow;
 use arbiter_protocol::exchange::kind::content::ContentCheck;
 use arbiter_protocol::exchange::kind::detached::Place;
+use arbiter_protocol::exchange::kind::pledge::Pledge;
 use arbiter_protocol::exchange::selection::{ByRole, Protocol, Role};
 use arbiter_protocol::ids::{AgreementId, Digest, ExchangeId};
 use arbiter_protocol::limits;
 use arbiter_protocol::message::agreement::{Acceptance, Agreement, Offer};
 use arbiter_protocol::message::request::{Action, Request};
 use arbiter_protocol::message::transfer::Transfer;
-use arbiter_protocol::role::arbiter::{Escrows, to_open};
+use arbiter_protocol::role::arbiter::{Escrows, to_file};
 use arbiter_protocol::ruling::receipt::Receipt;
 use arbiter_protocol::statement::{Envelope, Payload as _, Signed, Verified};
 use tokio::time::{Instant, interval, sleep_until};
@@ -44,11 +45,13 @@ pub enum Cheat {
     AbortAfterAcceptance,
     /// Sends its item with one byte, or the text, changed.
     AlteredItem,
-    /// Sends bytes that are no escrow beside its offer or acceptance. For who gives a detached signature, as the next four.
+    /// Sends bytes that are no pledge beside its offer or acceptance. For who gives a detached signature, as the next four;
+    /// this one and the next two also for who reserves a payment.
     EscrowGarbage,
     /// Sends nothing there.
     EscrowMissing,
-    /// Sends an escrow of its signature that was made for another exchange or agreement.
+    /// Sends an escrow of its signature that was made for another exchange or agreement, or the true receipt of another
+    /// reservation.
     EscrowOfOther,
     /// Sends an escrow for this exchange in which nothing can be opened.
     EscrowUnopenable,
@@ -57,9 +60,10 @@ pub enum Cheat {
     OtherSignature,
     /// Pays, or has the money held, and tells nobody. For who pays, as the next three; all need [`Cheater::with_account`].
     PayAndVanish,
-    /// Sends a receipt that is as good as the ledger's, but signed by itself.
+    /// Sends a receipt that is as good as the ledger's, but signed by itself: of a reserved payment already beside its offer
+    /// or acceptance.
     ForgedReceipt,
-    /// Sends the ledger's true word that nothing was paid.
+    /// Sends the ledger's true word that nothing was paid, there as well.
     UnpaidReceipt,
     /// Pays and sends the receipt; takes the peer's item, and then asks to have the money back.
     RevokeAfterReceiving,
@@ -210,7 +214,7 @@ impl Cheater {
     pub async fn originate(&self, offer: Offer, transport: &mut dyn Transport) -> Result<Loot, Error> {
         let offer = Verified::sign(offer, self.identity.signer());
         let mut loot = Loot::default();
-        loot.escrows.originator = self.escrow(&offer, None)?;
+        loot.escrows.originator = self.pledge(&offer, None).await?;
         loot.offer = Some(offer);
         self.play(Role::Originator, loot, transport).await
     }
@@ -225,6 +229,19 @@ impl Cheater {
         let item = offer.item(role).description.detached()?;
         let own = || self.identity.signer().sign(item.statement.document().as_bytes()).to_vec();
         Some(self.signatures.clone().unwrap_or_else(|| [own(), own()]))
+    }
+
+    /// What it sends beside its offer or acceptance, if it owes something there.
+    async fn pledge(
+        &self,
+        offer: &Verified<Offer>,
+        agreement: Option<&Agreement>,
+    ) -> Result<Option<Vec<u8>>, Error> {
+        let role = if agreement.is_some() { Role::Responder } else { Role::Originator };
+        match offer.item(role).description.reservation() {
+            Some(_) => self.reservation(offer, role).await,
+            None => self.escrow(offer, agreement),
+        }
     }
 
     /// What it sends as the escrow of its signature, if it gives a detached one.
@@ -363,12 +380,12 @@ impl Game<'_> {
         let (first, second) = (accept()?, accept()?);
         self.loot.agreement = Agreement::join(offer.clone(), first.clone()).ok();
         self.loot.offer = Some(offer.clone());
-        self.loot.escrows.responder = self.cheater.escrow(&offer, self.loot.agreement.as_ref())?;
+        self.loot.escrows.responder = self.cheater.pledge(&offer, self.loot.agreement.as_ref()).await?;
         self.say(first.envelope());
         if self.cheater.cheat == Cheat::SecondAcceptance {
             let second = Agreement::join(offer.clone(), second).ok();
             let first = self.loot.escrows.responder.clone();
-            self.loot.escrows.responder = self.cheater.escrow(&offer, second.as_ref())?;
+            self.loot.escrows.responder = self.cheater.pledge(&offer, second.as_ref()).await?;
             second.iter().for_each(|second| self.say(second.acceptance().envelope()));
             // In P3 who sends second leaves its item there under the acceptance that the peer does not know.
             let deposits = offer.selection.protocol == Protocol::RevokeOnSilence && !self.is_first();
@@ -576,10 +593,10 @@ impl Game<'_> {
             role: self.role,
             action,
         };
-        let needed = to_open(offer, self.role, action);
+        let needed = to_file(offer, self.role, action);
         let escrows = self.loot.escrows.map(|role, bytes| {
             let bytes = bytes.as_deref().filter(|_| needed.contains(&role));
-            bytes.and_then(|bytes| Escrow::from_bytes(bytes).ok())
+            bytes.and_then(|bytes| Pledge::from_bytes(bytes).ok())
         });
         let filing = Filing {
             request: Verified::sign(request, self.cheater.identity.signer()),

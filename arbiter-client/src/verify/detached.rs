@@ -13,6 +13,7 @@ use arbiter_protocol::escrow::Escrow;
 use arbiter_protocol::exchange::item::DetachedSignature;
 use arbiter_protocol::exchange::kind::content::ContentCheck;
 use arbiter_protocol::exchange::kind::detached::Place;
+use arbiter_protocol::exchange::kind::pledge::Pledge;
 use arbiter_protocol::exchange::selection::{ByRole, Role};
 use arbiter_protocol::ids::Digest;
 use arbiter_protocol::message::agreement::{Agreement, Offer};
@@ -45,7 +46,8 @@ impl Desk<'_> {
         }
     }
 
-    /// R-310 once more, for each escrow in the bundle. `None` if one does not belong here or its proof is false.
+    /// R-310 once more, for each pledge in the bundle: which escrows are there. `None` if one does not belong here or is
+    /// false.
     pub(super) fn escrows(
         &mut self,
         bundle: &Bundle,
@@ -53,34 +55,38 @@ impl Desk<'_> {
         agreement: Option<&Agreement>,
     ) -> Option<ByRole<bool>> {
         let mut sealed = ByRole::default();
-        for (role, escrow) in bundle.escrows.iter() {
-            let Some(escrow) = escrow else { continue };
-            let name = format!("escrow-{role}");
+        for (role, pledge) in bundle.escrows.iter() {
+            let Some(pledge) = pledge else { continue };
+            let name = name_of(pledge, role);
             let place = match (role, agreement) {
                 (Role::Originator, _) => Place::originator(offer),
                 (Role::Responder, Some(agreement)) => Place::responder(offer, agreement.id()),
                 (Role::Responder, None) => {
                     self.fail(
                         &name,
-                        "there is an escrow but no acceptance that it could stand beside".to_owned(),
+                        "there is a pledge but no acceptance that it could stand beside".to_owned(),
                     );
                     return None;
                 }
             };
             let until =
                 offer.escrow.as_ref().map_or_else(String::new, |terms| plain::time(terms.epoch.until));
-            self.record(&name, place.check(escrow.clone()), |_| {
-                format!(
+            self.record(&name, place.check(pledge.clone()), |pledged| match pledged.escrow() {
+                Some(_) => format!(
                     "whole proof checked: the {role}'s finished signature is inside, and the arbiter can open it, until \
                      {until}; the escrow shows nothing of it"
-                )
+                ),
+                None => format!(
+                    "receipt signed by the agreed ledger: the {role}'s payment was set aside for exactly this exchange, and \
+                     the arbiter could have it posted"
+                ),
             })?;
-            *sealed.of_mut(role) = true;
+            *sealed.of_mut(role) = pledge.escrow().is_some();
         }
         Some(sealed)
     }
 
-    /// The escrows that a verdict rests on. That they belong to the agreement was checked with the rules; what the
+    /// The pledges that a verdict rests on. That they belong to the agreement was checked with the rules; what the
     /// arbiter opened may have a false proof, for it needs less to open than a peer needs to be sure.
     pub(super) fn opened(
         &mut self,
@@ -89,14 +95,18 @@ impl Desk<'_> {
         proven: &Proven,
         offer: &Verified<Offer>,
     ) {
-        for (role, escrow) in receipt.evidence.escrows.iter() {
-            let (Some(escrow), Some(agreement)) = (escrow, &proven.agreement) else { continue };
-            let name = format!("verdict-escrow-{role}");
-            if bundle.escrows.of(role).as_ref() == Some(escrow) {
+        for (role, pledge) in receipt.evidence.escrows.iter() {
+            let (Some(pledge), Some(agreement)) = (pledge, &proven.agreement) else { continue };
+            let name = format!("verdict-{}", name_of(pledge, role));
+            if pledge.escrow().is_none() {
+                self.pass(&name, format!("the {role}'s payment was reserved: the arbiter ordered it to be posted"));
+                continue;
+            }
+            if bundle.escrows.of(role).as_ref() == Some(pledge) {
                 self.pass(&name, format!("what the arbiter opened is the {role}'s escrow in this bundle"));
                 continue;
             }
-            match Place::of(offer, role, agreement.id()).check(escrow.clone()) {
+            match Place::of(offer, role, agreement.id()).check(pledge.clone()) {
                 Ok(_) => self.pass(
                     &name,
                     format!(
@@ -197,7 +207,15 @@ impl Desk<'_> {
 /// The escrow that a signature must be the content of: what the arbiter opened, else what came from the peer.
 fn escrow_of(bundle: &Bundle, role: Role) -> Option<&Escrow> {
     let opened = bundle.verdict().and_then(|receipt| receipt.evidence.escrows.of(role).as_ref());
-    opened.or(bundle.escrows.of(role).as_ref())
+    opened.or(bundle.escrows.of(role).as_ref()).and_then(Pledge::escrow)
+}
+
+/// What a check of a pledge is called.
+fn name_of(pledge: &Pledge, role: Role) -> String {
+    match pledge {
+        Pledge::Escrow(_) => format!("escrow-{role}"),
+        Pledge::Reservation(_) => format!("reservation-{role}"),
+    }
 }
 
 fn check(

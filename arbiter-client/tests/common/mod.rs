@@ -5,8 +5,9 @@
 use std::path::{Path, PathBuf};
 
 use arbiter_client::protocol::crypto::Signer as _;
-use arbiter_client::protocol::escrow::{Escrow, SignatureKey, Suite};
+use arbiter_client::protocol::escrow::{SignatureKey, Suite};
 use arbiter_client::protocol::exchange::item::{Description, Information, Item};
+use arbiter_client::protocol::exchange::kind::pledge::Pledge;
 use arbiter_client::protocol::exchange::selection::{Role, select};
 use arbiter_client::protocol::ids::{Digest, ExchangeId};
 use arbiter_client::protocol::message::agreement::{EscrowTerms, Offer};
@@ -211,8 +212,8 @@ pub fn setting(bench: &Bench, deal: Deal, folder: &Path) -> Setting {
 
 /// What `client` makes of the offer in a record.
 pub async fn review(client: &Client, evidence: &Evidence) -> Result<Proposal, Error> {
-    let escrow = evidence.escrows.originator.as_ref().map(Escrow::to_bytes);
-    client.review(evidence.offer.envelope().clone(), escrow).await
+    let pledge = evidence.escrows.originator.as_ref().map(Pledge::to_bytes);
+    client.review(evidence.offer.envelope().clone(), pledge).await
 }
 
 /// The offer that a cheating originator makes of the same terms.

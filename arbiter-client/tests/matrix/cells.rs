@@ -32,6 +32,8 @@ pub enum Thing {
     MoneyAtOnce,
     /// Nothing: the other item is given one way.
     Nothing,
+    /// Money that is set aside first: observable and generatable.
+    Reserved,
     /// Money that is held, of which only that it can be revoked is agreed.
     Revocable,
     /// A detached signature: generatable by escrow.
@@ -43,12 +45,13 @@ pub enum Thing {
 }
 
 impl Thing {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::File,
         Self::Files,
         Self::Money,
         Self::MoneyAtOnce,
         Self::Nothing,
+        Self::Reserved,
         Self::Revocable,
         Self::Sealed,
         Self::Signature,
@@ -56,7 +59,7 @@ impl Thing {
     ];
 
     pub fn is_money(self) -> bool {
-        matches!(self, Self::Money | Self::MoneyAtOnce | Self::Revocable)
+        matches!(self, Self::Money | Self::MoneyAtOnce | Self::Reserved | Self::Revocable)
     }
 }
 
@@ -68,6 +71,7 @@ impl fmt::Display for Thing {
             Self::Money => "money",
             Self::MoneyAtOnce => "cash",
             Self::Nothing => "nothing",
+            Self::Reserved => "reserved",
             Self::Revocable => "revocable",
             Self::Sealed => "sealed sig",
             Self::Signature => "signature",
@@ -105,6 +109,7 @@ impl Cell {
             Thing::Money => vec![Property::Observable, Property::Revocable],
             Thing::MoneyAtOnce => vec![Property::Observable],
             Thing::Nothing => Vec::new(),
+            Thing::Reserved => vec![Property::Observable, Property::GeneratableByEscrow],
             Thing::Revocable => vec![Property::Revocable],
             Thing::Sealed => vec![Property::GeneratableByEscrow],
             Thing::Signature | Thing::Signatures => vec![Property::GeneratableByReplacement],
@@ -171,6 +176,7 @@ impl Cell {
                 Thing::Files => package_of(role).item.clone(),
                 Thing::Money => pay(hold),
                 Thing::MoneyAtOnce => pay(None),
+                Thing::Reserved => pay(Some(Hold { until: at(HOLD_END), timeout: Timeout::Void })),
                 Thing::Revocable => Item { properties: Properties::new([Property::Revocable]), ..pay(hold) },
                 Thing::Nothing => items::nothing(),
                 Thing::Sealed => {
@@ -192,12 +198,13 @@ impl Cell {
             _ => Give::Nothing,
         };
         let protocol = self.selection().unwrap().protocol;
+        let reserved = Role::BOTH.into_iter().any(|role| self.of(role) == Thing::Reserved);
         Setting {
             terms: OfferTerms {
                 responder: identity("bob").party(),
                 originator_item: item(Role::Originator),
                 responder_item: item(Role::Responder),
-                complain_by: protocol.has_deadline().then(|| at(COMPLAIN_BY)),
+                complain_by: (protocol.has_deadline() || reserved).then(|| at(COMPLAIN_BY)),
                 send_by: (protocol == Protocol::RevokeOnSilence).then(|| at(SEND_BY)),
                 suite: Suite::FAST,
             },

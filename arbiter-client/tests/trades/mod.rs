@@ -38,9 +38,19 @@ pub enum Trade {
     Collection,
     /// P5: file for file.
     Swap,
+    /// P2: her file for his reserved money; she sends first.
+    SaleReserved,
+    /// P2: her reserved money for his file; he sends first.
+    PurchaseReserved,
+    /// P1: her reserved money for his signature.
+    PaymentReserved,
+    /// P1: her signature for his reserved money.
+    CollectionReserved,
+    /// P1: money for money, both reserved.
+    ChangeReserved,
 }
 
-pub const TRADES: [Trade; 7] = [
+pub const TRADES: [Trade; 12] = [
     Trade::Sale,
     Trade::Purchase,
     Trade::Change,
@@ -48,6 +58,20 @@ pub const TRADES: [Trade; 7] = [
     Trade::Payment,
     Trade::Collection,
     Trade::Swap,
+    Trade::SaleReserved,
+    Trade::PurchaseReserved,
+    Trade::PaymentReserved,
+    Trade::CollectionReserved,
+    Trade::ChangeReserved,
+];
+
+/// With money that is set aside first.
+pub const RESERVED: [Trade; 5] = [
+    Trade::SaleReserved,
+    Trade::PurchaseReserved,
+    Trade::PaymentReserved,
+    Trade::CollectionReserved,
+    Trade::ChangeReserved,
 ];
 
 /// What each has at the beginning.
@@ -65,18 +89,27 @@ impl Trade {
     /// Who sends first.
     pub fn first(self) -> Role {
         match self {
-            Self::Sale | Self::Collection => Role::Responder,
+            Self::Sale | Self::Collection | Self::PurchaseReserved => Role::Responder,
             _ => Role::Originator,
         }
     }
 
     pub fn pays(self, role: Role) -> bool {
         match self {
-            Self::Sale | Self::Collection => role == Role::Responder,
-            Self::Purchase | Self::Payment => role == Role::Originator,
-            Self::Change | Self::Rollback => true,
+            Self::Sale | Self::Collection | Self::SaleReserved | Self::CollectionReserved => {
+                role == Role::Responder
+            }
+            Self::Purchase | Self::Payment | Self::PurchaseReserved | Self::PaymentReserved => {
+                role == Role::Originator
+            }
+            Self::Change | Self::Rollback | Self::ChangeReserved => true,
             Self::Swap => false,
         }
+    }
+
+    /// Whether payments are set aside first.
+    pub fn reserves(self) -> bool {
+        RESERVED.contains(&self)
     }
 
     /// Whether the arbiter can undo a payment.
@@ -108,6 +141,7 @@ pub fn unfunded(bench: &Bench, trade: Trade, folder: &Path) -> Setting {
     let begin = bench.clock.now();
     let at = |millis| begin.after(DurationMillis(millis));
     let hold = Some(Hold { until: at(HOLD_END), timeout: Timeout::Post });
+    let aside = Some(Hold { until: at(HOLD_END), timeout: Timeout::Void });
     let hers = |hold| items::payment(payment(bench, "alice", "bob", "25.00 EUR", hold));
     let his = |hold| items::payment(payment(bench, "bob", "alice", "30.00 EUR", hold));
     let file = || items::file(described());
@@ -121,6 +155,11 @@ pub fn unfunded(bench: &Bench, trade: Trade, folder: &Path) -> Setting {
         Trade::Rollback => (only_revocable(hers(hold)), only_revocable(his(hold))),
         Trade::Payment => (hers(None), receipt()),
         Trade::Collection => (receipt(), his(hold)),
+        Trade::SaleReserved => (file(), his(aside)),
+        Trade::PurchaseReserved => (hers(aside), file()),
+        Trade::PaymentReserved => (hers(aside), receipt()),
+        Trade::CollectionReserved => (receipt(), his(aside)),
+        Trade::ChangeReserved => (hers(aside), his(aside)),
         Trade::Swap => {
             let mut other = described();
             other.sha256 = arbiter_client::protocol::ids::Digest::of(&[&other_content()]);

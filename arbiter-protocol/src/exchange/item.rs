@@ -180,6 +180,11 @@ impl Description {
         }
     }
 
+    /// The payment, if it is one that is set aside before anything leaves, so that the arbiter can post it.
+    pub fn reservation(&self) -> Option<&Payment> {
+        self.payment().filter(|payment| payment.is_generatable())
+    }
+
     /// The detached signature, if it is one.
     pub const fn detached(&self) -> Option<&DetachedSignature> {
         match self {

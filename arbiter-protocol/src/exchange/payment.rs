@@ -163,13 +163,19 @@ impl fmt::Display for Amount {
 }
 
 impl Payment {
-    /// What the arbiter can do with such a payment. Without a hold it can only see it; with one it can also
-    /// revoke it, if the money is paid unless somebody acts.
+    /// What the arbiter can do with such a payment. Without a hold it can only see it. With one it can also
+    /// revoke it, if the money is paid unless somebody acts; or generate it, if it goes back unless somebody acts.
     pub fn properties(&self) -> Properties {
-        let revocable = self.hold.is_some_and(|hold| hold.timeout == Timeout::Post);
-        Properties::new(
-            [Some(Property::Observable), revocable.then_some(Property::Revocable)].into_iter().flatten(),
-        )
+        let held = self.hold.map(|hold| match hold.timeout {
+            Timeout::Post => Property::Revocable,
+            Timeout::Void => Property::GeneratableByEscrow,
+        });
+        Properties::new([Some(Property::Observable), held].into_iter().flatten())
+    }
+
+    /// Whether the money is only set aside by its making, and paid when the payer or the arbiter posts it.
+    pub fn is_generatable(&self) -> bool {
+        self.hold.is_some_and(|hold| hold.timeout == Timeout::Void)
     }
 
     pub(crate) fn from_wire(wire: wire::Payment) -> Result<Self, Invalid> {
@@ -254,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_payment_that_is_held_can_be_revoked() {
+    fn only_a_payment_that_is_held_can_be_revoked_or_generated() {
         let key = |byte| PublicKey::from_bytes([byte; 32]);
         let amount = Amount::parse("1.00 EUR").unwrap();
         let payment =
@@ -263,6 +269,9 @@ mod tests {
         assert!(!payment(None).properties().revocable());
         assert!(held(Timeout::Post).properties().revocable());
         assert!(!held(Timeout::Void).properties().revocable());
+        assert!(held(Timeout::Void).properties().generatable() && held(Timeout::Void).is_generatable());
+        assert!(!held(Timeout::Post).properties().generatable() && !held(Timeout::Post).is_generatable());
+        assert!(!payment(None).properties().generatable() && !payment(None).is_generatable());
         let wire = |change: fn(&mut wire::Payment)| {
             let mut wire = held(Timeout::Post).to_wire();
             change(&mut wire);

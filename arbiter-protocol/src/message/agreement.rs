@@ -90,7 +90,7 @@ pub struct Offer {
     /// The protocol and who sends first: must be what [`select_for`] gives.
     pub selection: Selection,
     /// The first sender complains before this time on the arbiter's clock; the second sender may abort from
-    /// this time on. Present exactly if the protocol has a deadline.
+    /// this time on. Present exactly if the protocol has a deadline, or an item is money that the arbiter can post.
     pub complain_by: Option<UnixMillis>,
     /// P3: the second sender's item is with its peer or with the arbiter before this time on the arbiter's clock; the
     /// first sender may revoke its own from then on. Present exactly in P3, before `complain_by`.
@@ -121,8 +121,8 @@ impl Offer {
         [Role::Originator, Role::Responder].into_iter().find(|role| self.party(*role).signing_key == *key)
     }
 
-    /// Until when the arbiter can restore fairness: `complain_by`, or where the protocol has no deadline the end of the
-    /// escrow key.
+    /// Until when the arbiter can restore fairness: `complain_by`, or where there is none the end of the escrow key
+    ///
     pub fn deadline(&self) -> Option<UnixMillis> {
         self.complain_by.or_else(|| self.escrow.as_ref().map(|terms| terms.epoch.until))
     }
@@ -159,19 +159,24 @@ impl Offer {
     }
 
     /// the deadlines that the protocol needs, in their order. R-209: money that is held goes to the payee unless
-    /// somebody acts, and the hold outlasts every decision of the arbiter. R-210: nobody holds a gift.
+    /// somebody acts, or is generatable; and the hold outlasts every decision of the arbiter. R-210: nobody holds a gift.
     fn check_deadlines(&self) -> Result<(), Refused> {
         let protocol = self.selection.protocol;
         let send_by = protocol == Protocol::RevokeOnSilence;
-        if self.complain_by.is_some() != protocol.has_deadline() || self.send_by.is_some() != send_by {
+        let reserved =
+            Role::BOTH.into_iter().any(|role| self.item(role).description.reservation().is_some());
+        let complain_by = protocol.has_deadline() || reserved;
+        if self.complain_by.is_some() != complain_by || self.send_by.is_some() != send_by {
             return Err(Refused::DeadlineMismatch);
         }
         if self.send_by.is_some() && self.send_by >= self.complain_by {
             return Err(Refused::DeadlineMismatch);
         }
-        for payment in Role::BOTH.into_iter().filter_map(|role| self.item(role).description.payment()) {
-            let Some(hold) = payment.hold else { continue };
-            if hold.timeout != Timeout::Post || protocol == Protocol::Transfer {
+        for item in Role::BOTH.map(|role| self.item(role)) {
+            let Some(hold) = item.description.payment().and_then(|payment| payment.hold) else { continue };
+            let posted = hold.timeout == Timeout::Post;
+            let reserved = protocol.generates() && item.properties.generatable();
+            if (!posted && !reserved) || protocol == Protocol::Transfer {
                 return Err(Refused::PaymentNotEffective);
             }
             if self.complain_by.is_some_and(|by| hold.until < by.after(limits::HOLD_MARGIN)) {

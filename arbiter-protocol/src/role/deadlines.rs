@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!                      enter while      item leaves before       wake, to do what
-//!  P1 with escrow      until - 2m       first: until - m         until - m: resolve
+//!  P1 with a deadline  deadline - 2m    first: deadline - m      deadline - m: resolve
 //!  P2 first            complain_by-2m   complain_by - m          complain_by - m: complain
 //!  P2 second           the same         whenever (R-303)         complain_by: abort
 //!  P3 first (*)        send_by - 2m     send_by - m              send_by: revoke; nothing sent: send_by - m: abort
@@ -13,6 +13,7 @@
 //!  P6 second           the same         whenever                 complain_by: abort
 //!  T                   whenever         whenever                 never
 //! ```
+//! The deadline of P1 is `complain_by` if money is reserved, otherwise the end of the escrow key, if there is one.
 //! (*) and only if `complain_by` is at least 2m after `send_by`.
 //! `m` is the margin: clock difference, network, upload (R-304, R-308, R-312, R-313, R-314).
 
@@ -115,6 +116,7 @@ impl Session {
         let margin = self.timing.complain_margin;
         let in_time = offer.deadline().map(|by| by.before(margin));
         match self.protocol() {
+            Protocol::ContractSigning | Protocol::VerifyThenGenerate if self.phase == Phase::Settling => None,
             Protocol::ContractSigning => in_time,
             Protocol::Affidavit | Protocol::VerifyThenGenerate if self.is_first() => in_time,
             Protocol::Affidavit | Protocol::VerifyThenGenerate => offer.complain_by,

@@ -12,7 +12,7 @@ use crate::role::session::{Opening, Phase, Session, Step, Timing};
 use crate::statement::Verified;
 use crate::time::UnixMillis;
 
-use crate::exchange::kind::detached::Escrowed;
+use crate::exchange::kind::pledge::Pledged;
 use crate::exchange::selection::Role;
 
 impl Session {
@@ -30,9 +30,9 @@ impl Session {
     }
 
     /// The first acceptance of our offer makes the agreement; any other is ignored (attack K1), and so is one without the
-    /// escrow that it owes.
-    pub(super) fn accepted(&self, now: UnixMillis, agreement: Agreement, escrow: Option<&Escrowed>) -> Step {
-        if agreement.offer() != self.offer() || !self.is_safe_with(&agreement, escrow) {
+    /// pledge that it owes.
+    pub(super) fn accepted(&self, now: UnixMillis, agreement: Agreement, pledge: Option<&Pledged>) -> Step {
+        if agreement.offer() != self.offer() || !self.is_safe_with(&agreement, pledge) {
             return self.stay([]);
         }
         self.agreed(now, agreement)

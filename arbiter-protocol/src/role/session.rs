@@ -14,8 +14,9 @@
 //!                     ▼
 //!                  Asking ──verdict──▶ Done(Aborted), or Fetch what the arbiter holds ──▶ Done(Resolved)
 //!
-//!  Settling        ──the peer's money is final──▶ Done(Completed)
+//!  Settling        ──the peer's money is final──▶ Done(Completed), in P1 and P2 Done(Resolved)
 //!                  ──it went back──▶ Asking(Abort): there is a verdict        ──P3, in time──▶ Asking(Deposit)
+//!                  In P1 and P2 only after a verdict that has the peer's reserved money posted.
 //!
 //!  P5              agreed ──▶ Asking(Complain) ──both are there──▶ Fetch ──▶ Done(Resolved)
 //!
@@ -33,7 +34,8 @@
 
 use crate::error::Refused;
 use crate::exchange::kind::content::FitContent;
-use crate::exchange::kind::detached::{Escrowed, Place};
+use crate::exchange::kind::detached::Place;
+use crate::exchange::kind::pledge::{self, Pledged};
 use crate::exchange::kind::signature::FitSignature;
 use crate::exchange::selection::{Protocol, Role};
 use crate::ids::ExchangeId;
@@ -67,7 +69,8 @@ pub enum Phase {
     Offered,
     /// Agreed; waiting for the peer's item.
     Waiting,
-    /// Both items are out, and the peer's is money that can still go back (P3 second sender, P4).
+    /// Both items are out, and the peer's is money that can still go back (P3 second sender, P4); or the arbiter has ruled
+    /// that the peer's reserved money is ours, and the ledger has not posted it yet (P1, P2).
     Settling,
     /// A request to the arbiter may be out; waiting for its answer.
     Asking(Ask),
@@ -110,8 +113,8 @@ pub enum Outcome {
 /// What happens to a party. Statements are verified and items checked before they get here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
-    /// The responder's acceptance, and its signature in escrow if it gives a detached one.
-    Accepted(Agreement, Option<Escrowed>),
+    /// The responder's acceptance, and its pledge if it owes one.
+    Accepted(Agreement, Option<Pledged>),
     /// The peer's item arrived and fits.
     Received(Fit),
     /// What the arbiter held for us arrived and fits: the peer's deposit, or its signature out of escrow.
@@ -267,8 +270,8 @@ impl Session {
     /// The transition function. Inputs that mean nothing in the current phase change nothing.
     pub fn handle(&self, now: UnixMillis, input: Input) -> Step {
         match (self.phase, input) {
-            (phase, Input::Accepted(agreement, escrow)) if hears_acceptances(phase) => {
-                self.accepted(now, agreement, escrow.as_ref())
+            (phase, Input::Accepted(agreement, pledge)) if hears_acceptances(phase) => {
+                self.accepted(now, agreement, pledge.as_ref())
             }
             (Phase::Waiting | Phase::Asking(_), Input::Received(fit)) if self.is_peers_item(&fit) => {
                 self.received(now)
@@ -282,6 +285,10 @@ impl Session {
             // Not yet: the clock was stepped back, or the driver is early.
             (Phase::Offered | Phase::Waiting | Phase::Settling, Input::Wake) => {
                 self.stay(self.told_to_peer(now).into_iter().chain(self.alarm()))
+            }
+            // After a verdict there is nothing else to wait for: what the ledger says is the end, whatever it says.
+            (Phase::Settling, Input::Settled | Input::Reversed) if self.protocol().generates() => {
+                self.done(Outcome::Resolved)
             }
             (Phase::Settling | Phase::Asking(Ask::Deposit), Input::Settled) => self.done(Outcome::Completed),
             // Only the arbiter can have done that: there is a verdict, and it is ours to keep.
@@ -327,7 +334,8 @@ impl Session {
             }
             Phase::Settling => {
                 let alarm = self.wake_time().map(|_| Output::WakeAt(AT_ONCE));
-                self.opening_said().into_iter().chain([Output::Observe]).chain(alarm).collect()
+                let opening = self.opening_said().filter(|_| !self.protocol().generates());
+                opening.into_iter().chain([Output::Observe]).chain(alarm).collect()
             }
             Phase::Asking(Ask::Deposit) => vec![Output::Observe, Output::Ask(Ask::Deposit)],
             Phase::Asking(ask) => vec![Output::Ask(ask)],
@@ -378,10 +386,13 @@ impl Session {
         Step { next, outputs: opening.into_iter().chain([Output::SendItem]).chain(outputs).collect() }
     }
 
-    /// whether the peer's signature is in escrow, if it gives a detached one.
-    pub(super) fn is_safe_with(&self, agreement: &Agreement, escrow: Option<&Escrowed>) -> bool {
-        let place = Place::of(agreement.offer(), self.role.peer(), agreement.id());
-        !place.is_agreed() || escrow.is_some_and(|it| it.is_for(&place)) || off(Countermeasure::EscrowCheck)
+    /// whether the peer's item is in the arbiter's hands, if it owes a pledge.
+    pub(super) fn is_safe_with(&self, agreement: &Agreement, pledge: Option<&Pledged>) -> bool {
+        let (offer, peer) = (agreement.offer(), self.role.peer());
+        let place = Place::of(offer, peer, agreement.id());
+        !pledge::is_owed(offer, peer)
+            || pledge.is_some_and(|it| it.is_for(&place))
+            || off(Countermeasure::EscrowCheck)
     }
 
     /// The peer's item is here. A second sender now owes its own: in P1 and P2 however late it is, in P3 and P4
@@ -441,6 +452,10 @@ impl Session {
     /// Waiting makes no more sense: turn to the arbiter, as far as the protocol allows now.
     fn give_up(&self, now: UnixMillis) -> Step {
         match (self.protocol(), self.is_first()) {
+            // The verdict is there: only the ledger counts.
+            (Protocol::ContractSigning | Protocol::VerifyThenGenerate, _) if self.phase == Phase::Settling => {
+                self.stay([])
+            }
             (Protocol::ContractSigning, _) if self.phase == Phase::Offered => self.ask(Ask::Abort),
             (Protocol::ContractSigning, _) => self.ask(Ask::Resolve),
             (Protocol::Affidavit, true) if self.sent && !self.is_own_item_depositable() => {
@@ -488,6 +503,10 @@ impl Session {
             }
             Ruling::Aborted | Ruling::Revoked(_) => self.done(Outcome::Aborted),
             Ruling::Affidavit(_) => self.done(Outcome::Affidavit),
+            // the arbiter has the ledger post it.
+            Ruling::Replaced(_) if self.offer().item(self.role.peer()).description.reservation().is_some() => {
+                self.settle()
+            }
             // The arbiter holds it: a deposit, or a signature out of escrow.
             Ruling::Replaced(_) if self.offer().item(self.role.peer()).description.is_content() => {
                 self.ask(Ask::Fetch)
@@ -517,7 +536,9 @@ impl Session {
         let silent = match self.phase {
             Phase::Asking(_) => !self.sent,
             Phase::Done(outcome) => outcome != Outcome::Completed,
-            Phase::Offered | Phase::Settling | Phase::Waiting => false,
+            // In P1 and P2 the arbiter has ruled.
+            Phase::Settling => self.protocol().generates(),
+            Phase::Offered | Phase::Waiting => false,
         };
         if silent {
             return Vec::new();

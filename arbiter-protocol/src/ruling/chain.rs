@@ -45,7 +45,7 @@ pub enum LeafFault {
     /// A deposit was attested for an exchange that was ruled.
     #[error("it attests a deposit for an exchange that was ruled already (R-407)")]
     AfterVerdict,
-    /// A ledger answers an order that no verdict gave.
+    /// A ledger answers an order that no verdict gives.
     #[error("a ledger answers an order that no verdict before it gives (R-423)")]
     BeforeVerdict,
     /// A leaf does not follow the leaf of the same exchange that it must follow.
@@ -94,7 +94,7 @@ pub struct Chain {
     count: u32,
     verdict: Option<Event>,
     deposits: u8,
-    /// Answers of ledgers, and whether the exchange was erased: [`ERASED`].
+    /// Answers of ledgers; whether the exchange was erased: [`ERASED`]; whether its verdict can give orders: [`ORDERED`].
     answers: u8,
     /// By which rule deposits are taken: it tells the protocol.
     deposited_by: Option<Deposits>,
@@ -106,7 +106,7 @@ impl Chain {
     }
 
     const fn answers(&self) -> u8 {
-        self.answers & !ERASED
+        self.answers & !(ERASED | ORDERED)
     }
 
     /// The newest leaf of the exchange.
@@ -270,7 +270,7 @@ pub fn two(earlier: &Leaf, later: &Leaf) -> Option<LeafFault> {
         }
         (Event::PaymentPosted | Event::PaymentVoided, _) => {
             let answers = matches!(earlier.event, Event::PaymentPosted | Event::PaymentVoided);
-            if linked && earlier.event != Event::VerdictRevoked && !answers {
+            if linked && !gives_orders(earlier.event, earlier.reason) && !answers {
                 return Some(LeafFault::BeforeVerdict);
             }
         }
@@ -449,7 +449,7 @@ impl Walk {
 }
 
 /// at most one verdict, and one attestation of each who may deposit, linked to each other; R-423: answers of
-/// ledgers only to a verdict that revokes; R-561: a rule that can follow what was deposited.
+/// ledgers only to a verdict that gives orders; R-561: a rule that can follow what was deposited.
 fn after(chain: Option<Chain>, leaf: &Leaf) -> Result<Chain, LeafFault> {
     let first = Chain { last: 0, count: 0, verdict: None, deposits: 0, answers: 0, deposited_by: None };
     let mut next = chain.unwrap_or(first);
@@ -477,11 +477,12 @@ fn after(chain: Option<Chain>, leaf: &Leaf) -> Result<Chain, LeafFault> {
             }
         }
         Event::PaymentPosted | Event::PaymentVoided => {
-            if next.verdict != Some(Event::VerdictRevoked) {
+            let ordered = next.verdict == Some(Event::VerdictRevoked) || next.answers & ORDERED != 0;
+            if !ordered {
                 return Err(LeafFault::BeforeVerdict);
             }
             next.answers = next.answers.saturating_add(1);
-            if next.answers > 2 {
+            if next.answers() > 2 {
                 return Err(LeafFault::Again { what: "answer of a ledger" });
             }
         }
@@ -498,6 +499,9 @@ fn after(chain: Option<Chain>, leaf: &Leaf) -> Result<Chain, LeafFault> {
             };
             if !possible {
                 return Err(unfit);
+            }
+            if gives_orders(event, leaf.reason) {
+                next.answers |= ORDERED;
             }
         }
         _ => {}
@@ -541,6 +545,14 @@ impl Fields<'_> {
 
 /// The bit that tells an exchange that was erased.
 const ERASED: u8 = 0x80;
+/// The bit that tells a verdict after which ledgers can answer.
+const ORDERED: u8 = 0x40;
+
+/// whether a verdict can be an order to a ledger: to void what it revokes, or what was reserved in P1 and P2, or to
+/// post that.
+fn gives_orders(event: Event, reason: &str) -> bool {
+    event == Event::VerdictRevoked || matches!(reason, "R-403" | "R-404" | "R-405" | "R-406")
+}
 const VERDICTS: [Event; 4] =
     [Event::VerdictAborted, Event::VerdictAffidavit, Event::VerdictReplaced, Event::VerdictRevoked];
 const HEAD_BYTES: usize = 56;

@@ -22,10 +22,12 @@ use crate::evidence::checkpoint::SignedCheckpoint;
 use crate::evidence::leaf::{Leaf, issuer_id};
 use crate::evidence::merkle::{consistency_roots, leaf_hash, verify_consistency, verify_inclusion};
 use crate::evidence::note::VerifierKey;
+use crate::exchange::kind::pledge::Pledge;
 use crate::exchange::selection::{ByRole, Role};
 use crate::ids::{Digest, ExchangeId, LeafIndex};
 use crate::limits;
 use crate::message::agreement::{Acceptance, ArbiterIdentity, Offer};
+use crate::message::payment::PaymentReceipt;
 use crate::message::request::Request;
 use crate::message::verdict::{Answer, Attestation, Verdict};
 use crate::ruling::chain::{LeafFault, Walk, one, two};
@@ -548,8 +550,7 @@ fn is_named_by_verdict(stated: &Verdict, offer: &Verified<Offer>, evidence: &Evi
     let mut here = vec![offer.digest()];
     here.extend(evidence.acceptance.as_ref().map(Envelope::digest));
     here.extend(evidence.attestations.iter().filter_map(|(_, it)| it.as_ref()).map(Envelope::digest));
-    let escrows = evidence.escrows.iter().filter_map(|(_, it)| it.as_ref());
-    here.extend(escrows.map(|escrow| Digest::of(&[&escrow.to_bytes()])));
+    here.extend(evidence.escrows.iter().filter_map(|(_, it)| it.as_ref()).map(Pledge::digest));
     stated.exchange_id == offer.exchange_id()
         && stated.request == evidence.request.digest()
         && stated.evidence == here
@@ -575,6 +576,11 @@ fn signatures(
     for (_, attestation) in evidence.attestations.iter() {
         let Some(attestation) = attestation else { continue };
         Signed::<Attestation>::parse(attestation.clone())?.verify(&arbiter.key)?;
+    }
+    for (role, pledge) in evidence.escrows.iter() {
+        let Some(Pledge::Reservation(receipt)) = pledge else { continue };
+        let Some(payment) = offer.item(role).description.payment() else { continue };
+        Signed::<PaymentReceipt>::parse(receipt.clone())?.verify(&payment.ledger)?;
     }
     Ok(())
 }

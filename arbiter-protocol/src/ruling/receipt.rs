@@ -5,7 +5,7 @@
 //!        │ digest = token
 //!        ▼
 //!      leaf ── inclusion proof ──▶ root in checkpoint ◀── log key
-//!        └ record = root over salted request, offer, acceptance, attestations, escrows, statement
+//!        └ record = root over salted request, offer, acceptance, attestations, pledges, statement
 //! ```
 //! [`Receipt::verify`] also decides the case again from the evidence and compares (requirement R17): a
 //! verdict that the rules do not give is refused even though the arbiter signed it (F13).
@@ -15,13 +15,13 @@ use std::borrow::Cow;
 use thiserror::Error;
 
 use crate::error::{Refused, Rejected};
-use crate::escrow::Escrow;
 use crate::evidence::checkpoint::{CheckpointError, SignedCheckpoint};
 use crate::evidence::leaf::{Event, Leaf, issuer_id};
 use crate::evidence::merkle::{self, ProofError};
 use crate::evidence::note::VerifierKey;
 use crate::evidence::record::{RecordField, record_root};
 use crate::exchange::kind::content::FitContent;
+use crate::exchange::kind::pledge::Pledge;
 use crate::exchange::selection::{ByRole, Protocol};
 use crate::ids::{Digest, LeafIndex};
 use crate::limits;
@@ -61,8 +61,8 @@ pub struct Evidence {
     pub acceptance: Option<Envelope>,
     /// The attestations of deposits, for a verdict that relies on them, by depositor.
     pub attestations: ByRole<Option<Envelope>>,
-    /// The escrows that were opened. Who wants to know whether they were good checks them (R-310); what was in them is
-    /// not here.
+    /// The escrows that were opened, and the reservations that were posted. Who wants to know whether an escrow was good
+    /// checks it (R-310); what was in it is not here.
     pub escrows: Escrows,
 }
 
@@ -259,21 +259,26 @@ fn could_rest_on(verdict: &Verdict, deposit: &Attestation, offer: &Offer) -> boo
 }
 
 /// The sealed record's fields in schema order: names and exact payloads, of an escrow its encoding.
+/// A pledge is named after what it is.
 pub fn record_values<'a>(
     offer: &'a Envelope,
     evidence: &'a Evidence,
     statement: &'a Envelope,
 ) -> Vec<(&'static str, Cow<'a, [u8]>)> {
     let payload = |envelope: &'a Envelope| Cow::Borrowed(envelope.payload());
-    let escrow = |escrow: &Option<_>| escrow.as_ref().map(|it: &Escrow| Cow::Owned(it.to_bytes()));
+    let pledge = |pledge: &'a Option<Pledge>, names: [&'static str; 2]| match (pledge, names) {
+        (None, [name, _]) => (name, None),
+        (Some(Pledge::Escrow(escrow)), [name, _]) => (name, Some(Cow::Owned(escrow.to_bytes()))),
+        (Some(Pledge::Reservation(receipt)), [_, name]) => (name, Some(payload(receipt))),
+    };
     [
         ("request", Some(payload(&evidence.request))),
         ("offer", Some(payload(offer))),
         ("acceptance", evidence.acceptance.as_ref().map(payload)),
         ("originator-attestation", evidence.attestations.originator.as_ref().map(payload)),
         ("responder-attestation", evidence.attestations.responder.as_ref().map(payload)),
-        ("originator-escrow", escrow(&evidence.escrows.originator)),
-        ("responder-escrow", escrow(&evidence.escrows.responder)),
+        pledge(&evidence.escrows.originator, ["originator-escrow", "originator-reservation"]),
+        pledge(&evidence.escrows.responder, ["responder-escrow", "responder-reservation"]),
         ("statement", Some(payload(statement))),
     ]
     .into_iter()

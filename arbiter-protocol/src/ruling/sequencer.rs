@@ -31,7 +31,7 @@ use crate::ids::{Digest, ExchangeId, LeafIndex};
 use crate::message::agreement::{ArbiterIdentity, Offer};
 use crate::message::payment::{PaymentOrder, PaymentReceipt, PaymentState};
 use crate::message::verdict::{Answer, Attestation, Ruling, Verdict};
-use crate::role::arbiter::{Case, Decision, Escrows, Known, RULES, decide, payment_orders};
+use crate::role::arbiter::{Case, Decision, Escrows, Known, RULES, can_be_ordered, decide, payment_orders};
 use crate::ruling::notice::{Erased, ErasureReason, NotErasable, Notice, OVER_AFTER};
 use crate::ruling::receipt::{Evidence, Receipt, Ruled, deposit_rule, record_values};
 use crate::statement::{Envelope, Payload, Signed, Verified, digest_of, pae};
@@ -75,7 +75,7 @@ pub struct Logged<T> {
     pub request: Envelope,
     /// The acceptance, if one was filed.
     pub acceptance: Option<Envelope>,
-    /// The escrows that were opened.
+    /// The pledges that it used.
     pub escrows: Escrows,
     /// The leaf, exactly as hashed.
     pub leaf: Vec<u8>,
@@ -196,12 +196,12 @@ impl Record {
     /// Every order to a ledger that follows from the verdict.
     pub fn orders(&self) -> Vec<(Role, PaymentOrder)> {
         let Some(logged) = &self.verdict else { return Vec::new() };
-        // Only a revocation needs the offer, which is parsed and verified again: it comes from the store.
-        if !matches!(logged.statement.ruling, Ruling::Revoked(_)) {
+        // Only money that is held needs the offer verified again: it comes from the store.
+        let Ok(offer) = Signed::<Offer>::parse(logged.offer.clone()) else { return Vec::new() };
+        if !can_be_ordered(offer.unverified()) {
             return Vec::new();
         }
-        let offer = Signed::<Offer>::parse(logged.offer.clone()).map_err(Rejected::from);
-        let offer = offer.and_then(Signed::verify_offer);
+        let offer = offer.verify_offer();
         offer.map(|offer| payment_orders(&offer, &logged.statement.ruling)).unwrap_or_default()
     }
 }

@@ -1,7 +1,7 @@
 //! Receipts and cases between gRPC and domain types: the only place where both are named.
 
 use crate::error::{Invalid, Rejected};
-use crate::escrow::Escrow;
+use crate::exchange::kind::pledge::Pledge;
 use crate::exchange::selection::Role;
 use crate::ids::Digest;
 use crate::limits;
@@ -47,15 +47,13 @@ impl proto::Case {
 
 /// Empty where there is none.
 fn escrow_to_wire(escrows: &Escrows, role: Role) -> Vec<u8> {
-    escrows.of(role).as_ref().map(Escrow::to_bytes).unwrap_or_default()
+    escrows.of(role).as_ref().map(Pledge::to_bytes).unwrap_or_default()
 }
 
 fn escrows_from_wire(originator: &[u8], responder: &[u8]) -> Result<Escrows, Invalid> {
     let read = |bytes: &[u8], role: Role| match bytes {
         [] => Ok(None),
-        bytes => Escrow::from_bytes(bytes)
-            .map(Some)
-            .map_err(|error| Invalid::Escrow { signer: role.name(), reason: error.reason() }),
+        bytes => Pledge::from_bytes(bytes).map(Some).map_err(|malformed| malformed.of(role)),
     };
     let originator = read(originator, Role::Originator)?;
     Ok(Escrows { originator, responder: read(responder, Role::Responder)? })

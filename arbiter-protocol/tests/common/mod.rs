@@ -19,9 +19,10 @@ use arbiter_protocol::evidence::record::ExchangeKey;
 use arbiter_protocol::exchange::item::{Description, DetachedSignature, Information, Item, Statement};
 use arbiter_protocol::exchange::kind::Unfit;
 use arbiter_protocol::exchange::kind::content::{ContentCheck, FitContent};
-use arbiter_protocol::exchange::kind::detached::{Escrowed, Place};
+use arbiter_protocol::exchange::kind::detached::Place;
+use arbiter_protocol::exchange::kind::pledge::{Pledge, Pledged};
 use arbiter_protocol::exchange::property::Properties;
-use arbiter_protocol::exchange::selection::{ByRole, Role, select, select_affidavit};
+use arbiter_protocol::exchange::selection::{ByRole, Protocol, Role, select, select_affidavit};
 use arbiter_protocol::ids::{AgreementId, Digest, ExchangeId, LeafIndex, PublicKey};
 use arbiter_protocol::message::agreement::{
     Acceptance, Agreement, ArbiterIdentity, EscrowTerms, Offer, Party,
@@ -104,6 +105,16 @@ pub enum Kind {
     P3Package,
     /// The originator gives a package of files, the responder one file.
     P5Package,
+    /// The originator's money is reserved, the responder gives a detached signature.
+    P1OriginatorReserves,
+    /// The responder's money is reserved, the originator gives a signature.
+    P1ResponderReserves,
+    /// Money for money, both reserved.
+    P1Reservations,
+    /// The originator's money is reserved, the responder gives a file.
+    P2OriginatorReserves,
+    /// The responder's money is reserved, the originator gives a file.
+    P2ResponderReserves,
 }
 
 impl Kind {
@@ -143,6 +154,14 @@ impl Kind {
     ];
     /// Packages, alone or against a lone item.
     pub const PACKAGES: [Self; 4] = [Self::P1Package, Self::P2Package, Self::P3Package, Self::P5Package];
+    /// Money that the arbiter can post.
+    pub const RESERVED: [Self; 5] = [
+        Self::P1OriginatorReserves,
+        Self::P1ResponderReserves,
+        Self::P1Reservations,
+        Self::P2OriginatorReserves,
+        Self::P2ResponderReserves,
+    ];
     /// Nothing in escrow.
     pub const PLAIN: [Self; 3] = [Self::P1, Self::P2OriginatorFirst, Self::P2ResponderFirst];
 
@@ -152,6 +171,7 @@ impl Kind {
             Self::P2ResponderFirst
                 | Self::P2ResponderFirstEscrow
                 | Self::P2ResponderPays
+                | Self::P2OriginatorReserves
                 | Self::P3ResponderPays
                 | Self::P6WordForFile
                 | Self::P6WordForPaid
@@ -161,7 +181,26 @@ impl Kind {
     }
 
     pub fn is_p1(self) -> bool {
+        self.has_no_deadline()
+            || matches!(
+                self,
+                Self::P1OriginatorReserves | Self::P1ResponderReserves | Self::P1Reservations
+            )
+    }
+
+    /// P1 where no money is reserved.
+    fn has_no_deadline(self) -> bool {
         matches!(self, Self::P1 | Self::P1Escrow | Self::P1Mixed | Self::P1Package)
+    }
+
+    /// Whether the money of `role` is reserved.
+    pub fn is_reserved(self, role: Role) -> bool {
+        match self {
+            Self::P1Reservations => true,
+            Self::P1OriginatorReserves | Self::P2OriginatorReserves => role == Role::Originator,
+            Self::P1ResponderReserves | Self::P2ResponderReserves => role == Role::Responder,
+            _ => false,
+        }
     }
 
     pub fn is_p3(self) -> bool {
@@ -175,7 +214,8 @@ impl Kind {
     /// Whether the item of `role` can be given to the arbiter for the peer.
     pub fn is_depositable(self, role: Role) -> bool {
         match self {
-            Self::P1 | Self::P1Escrow | Self::P1Mixed | Self::P1Package | Self::P4 => false,
+            _ if self.is_p1() => false,
+            Self::P4 => false,
             Self::P5 | Self::P5Package | Self::P6PaidForFile | Self::P6FileForPaid | Self::P6Payments => true,
             Self::P6FileForWord | Self::P6HeldForSignature => role == Role::Originator,
             Self::P6WordForFile | Self::P6WordForPaid | Self::P6SignatureForHeld => role == Role::Responder,
@@ -188,6 +228,11 @@ impl Kind {
     pub fn is_detached(self, role: Role) -> bool {
         match self {
             Self::P1 | Self::P2OriginatorFirst | Self::P2ResponderFirst => false,
+            Self::P1OriginatorReserves => role == Role::Responder,
+            Self::P1ResponderReserves
+            | Self::P1Reservations
+            | Self::P2OriginatorReserves
+            | Self::P2ResponderReserves => false,
             Self::P1Escrow => true,
             Self::P1Mixed => role == Role::Originator,
             Self::P2OriginatorFirstEscrow | Self::P2ResponderFirstEscrow | Self::P2PaymentEscrow => {
@@ -312,6 +357,13 @@ impl Cast {
             Kind::P2Package => (files(), signatures("Receipt")),
             Kind::P3Package => (files(), money::paid(Role::Responder, Some(money::hold()))),
             Kind::P5Package => (files(), Item::new(Description::Information(described(OTHER_CONTENT)))),
+            Kind::P1OriginatorReserves => {
+                (money::reserved(Role::Originator), detached("Receipt", Role::Responder))
+            }
+            Kind::P1ResponderReserves => (signature("Receipt"), money::reserved(Role::Responder)),
+            Kind::P1Reservations => (money::reserved(Role::Originator), money::reserved(Role::Responder)),
+            Kind::P2OriginatorReserves => (money::reserved(Role::Originator), information()),
+            Kind::P2ResponderReserves => (information(), money::reserved(Role::Responder)),
         };
         let in_escrow = Role::BOTH.into_iter().any(|role| kind.is_detached(role));
         let escrow = in_escrow.then(|| self.escrow_terms(until(kind)));
@@ -325,7 +377,7 @@ impl Cast {
             originator_item,
             responder_item,
             selection,
-            complain_by: (!kind.is_p1()).then_some(UnixMillis(COMPLAIN_BY)),
+            complain_by: (!kind.has_no_deadline()).then_some(UnixMillis(COMPLAIN_BY)),
             send_by: kind.is_p3().then_some(UnixMillis(money::SEND_BY)),
             escrow,
         }
@@ -355,22 +407,31 @@ impl Cast {
 
     /// The escrow of `role`'s signature, as an honest party makes it.
     pub fn escrow(&self, agreement: &Agreement, role: Role) -> Option<Escrow> {
-        let place = Place::of(agreement.offer(), role, agreement.id());
-        let signature = self.finished(agreement.offer(), role).filter(|_| place.is_agreed())?;
+        let offer = agreement.offer();
+        let place = Place::of(offer, role, agreement.id());
+        let signature = self.finished(offer, role).filter(|_| offer.is_escrowed(role))?;
         Some(place.put(&signature, &Zeroizing::new([0x62; 32])).unwrap())
     }
 
     /// What `role`'s peer knows after its check.
-    pub fn escrowed(&self, agreement: &Agreement, role: Role) -> Option<Escrowed> {
-        let escrow = self.escrow(agreement, role)?;
-        Some(Place::of(agreement.offer(), role, agreement.id()).check(escrow).unwrap())
+    pub fn escrowed(&self, agreement: &Agreement, role: Role) -> Option<Pledged> {
+        let pledge = self.pledge(agreement, role)?;
+        Some(Place::of(agreement.offer(), role, agreement.id()).check(pledge).unwrap())
+    }
+
+    /// What `role` shows beside its offer or acceptance: its signature in escrow, or its money reserved.
+    pub fn pledge(&self, agreement: &Agreement, role: Role) -> Option<Pledge> {
+        match agreement.offer().item(role).description.reservation() {
+            Some(_) => Some(Pledge::Reservation(money::reservation(agreement.offer(), role))),
+            None => self.escrow(agreement, role).map(Pledge::from),
+        }
     }
 
     /// What an honest party files for `action`.
     pub fn escrows(&self, agreement: &Agreement, role: Role, action: Action) -> Escrows {
-        let p1 = agreement.offer().complain_by.is_none();
+        let p1 = agreement.offer().selection.protocol == Protocol::ContractSigning;
         let wanted = |of: Role| action == Action::Resolve && (p1 || of == role.peer());
-        let file = |of| wanted(of).then(|| self.escrow(agreement, of)).flatten();
+        let file = |of| wanted(of).then(|| self.pledge(agreement, of)).flatten();
         ByRole { originator: file(Role::Originator), responder: file(Role::Responder) }
     }
 
@@ -447,7 +508,7 @@ impl Cast {
     pub fn opened(&self, case: &Case) -> ByRole<Option<FitContent>> {
         let mut opened = ByRole::default();
         for role in case.to_open() {
-            let Some(escrow) = case.escrows().of(role) else { continue };
+            let Some(escrow) = case.escrows().of(role).as_ref().and_then(Pledge::escrow) else { continue };
             let place = Place::of(case.offer(), role, case.agreement().unwrap().id());
             *opened.of_mut(role) = Some(place.open(escrow, &self.escrow_secret()).unwrap().0);
         }

@@ -18,7 +18,7 @@ use arbiter_protocol::message::agreement::Offer;
 use arbiter_protocol::message::payment::{
     PaymentAction, PaymentOrder, PaymentReceipt, PaymentState, PaymentTerms,
 };
-use arbiter_protocol::statement::{Signed, Verified};
+use arbiter_protocol::statement::{Envelope, Signed, Verified};
 use arbiter_protocol::time::UnixMillis;
 
 use super::{COMPLAIN_BY, signer};
@@ -59,6 +59,17 @@ pub fn paid(role: Role, hold: Option<Hold>) -> Item {
     Item::new(Description::Payment(payment(role, hold)))
 }
 
+/// Money that is set aside first, and that the arbiter can post.
+pub fn reserved(role: Role) -> Item {
+    paid(role, Some(Hold { timeout: Timeout::Void, ..hold() }))
+}
+
+/// The ledger's word that `role`'s money is set aside.
+pub fn reservation(offer: &Verified<Offer>, role: Role) -> Envelope {
+    let terms = PaymentTerms::of(offer, role).unwrap();
+    receipt(&terms, PaymentState::Reserved).envelope().clone()
+}
+
 /// Held money that the parties agree to call revocable and nothing else.
 pub fn only_revocable(role: Role) -> Item {
     Item { properties: Properties::new([Property::Revocable]), ..paid(role, Some(hold())) }
@@ -86,11 +97,11 @@ pub fn bytes(receipt: &Verified<PaymentReceipt>) -> Vec<u8> {
     receipt.envelope().encode()
 }
 
-/// The state in which a payment took effect: reserved if it is held, else posted.
+/// The state in which a payment took effect: reserved if it is held and goes to the payee by itself, else posted.
 pub fn effective(payment: &Payment) -> PaymentState {
     match payment.hold {
-        Some(_) => PaymentState::Reserved,
-        None => PaymentState::Posted(payment.amount.units),
+        Some(hold) if hold.timeout == Timeout::Post => PaymentState::Reserved,
+        _ => PaymentState::Posted(payment.amount.units),
     }
 }
 

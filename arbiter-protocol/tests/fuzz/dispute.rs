@@ -16,6 +16,7 @@ use arbiter_protocol::crypto::Signer as _;
 use arbiter_protocol::error::{Refused, Rejected};
 use arbiter_protocol::escrow::Escrow;
 use arbiter_protocol::evidence::leaf::Leaf;
+use arbiter_protocol::exchange::kind::pledge::Pledge;
 use arbiter_protocol::exchange::item::Description;
 use arbiter_protocol::exchange::kind::content::FitContent;
 use arbiter_protocol::exchange::kind::detached::Place;
@@ -241,7 +242,7 @@ impl Dispute<'_> {
         let chooser = &mut self.chooser;
         let mut one = |role: Role| {
             let from = if chooser.below(8) == 7 { role.peer() } else { role };
-            let good = template.escrowed[index].of(from).as_ref()?.escrow();
+            let good = template.escrowed[index].of(from).as_ref()?.escrow()?;
             match chooser.below(4) {
                 0 | 1 => Some(good.clone()),
                 2 => {
@@ -259,7 +260,7 @@ impl Dispute<'_> {
                 _ => None,
             }
         };
-        ByRole { originator: one(Role::Originator), responder: one(Role::Responder) }
+        ByRole { originator: one(Role::Originator), responder: one(Role::Responder) }.map(|_, it| it.clone().map(Pledge::from))
     }
 
     fn file(&mut self) {
@@ -412,7 +413,7 @@ fn admit(
     thread_local! {
         static CASES: RefCell<BTreeMap<Digest, Result<Rc<Case>, Rejected>>> = RefCell::default();
     }
-    let escrow = |role| escrows.of(role).as_ref().map(Escrow::to_bytes).unwrap_or_default();
+    let escrow = |role| escrows.of(role).as_ref().map(Pledge::to_bytes).unwrap_or_default();
     let parts = [
         request.encode(),
         offer.encode(),
@@ -440,7 +441,7 @@ fn open(case: &Case, cast: &Cast) -> Result<ByRole<Option<FitContent>>, Refused>
     let mut opened = ByRole::default();
     let Some(agreement) = case.agreement() else { return Ok(opened) };
     for role in case.to_open() {
-        let Some(escrow) = case.escrows().of(role) else { continue };
+        let Some(escrow) = case.escrows().of(role).as_ref().and_then(Pledge::escrow) else { continue };
         let place = Place::of(case.offer(), role, agreement.id());
         match place.open(escrow, &cast.escrow_secret()) {
             Ok((fit, signature)) => {

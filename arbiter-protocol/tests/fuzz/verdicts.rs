@@ -7,6 +7,7 @@ use arbiter_protocol::evidence::leaf::{Leaf, REASONS, issuer_id};
 use arbiter_protocol::evidence::merkle::{Frontier, leaf_hash};
 use arbiter_protocol::evidence::note::{Note, VerifierKey, signature_line};
 use arbiter_protocol::evidence::record::record_root;
+use arbiter_protocol::exchange::kind::pledge::Pledge;
 use arbiter_protocol::exchange::item::Description;
 use arbiter_protocol::exchange::selection::{ByRole, Role};
 use arbiter_protocol::ids::{AgreementId, Digest, LeafIndex};
@@ -130,7 +131,7 @@ pub fn receipt_forged(bytes: &[u8]) -> bool {
             let drop = lies.below(4);
             template.escrowed[index].map(|of, good| {
                 let wanted = (p1 || of == role.peer()) != (drop == 1 + usize::from(of == Role::Responder));
-                good.as_ref().filter(|_| wanted).map(|it| it.escrow().clone())
+                good.as_ref().filter(|_| wanted).map(|it| it.pledge())
             })
         }
         _ => Escrows::default(),
@@ -157,7 +158,7 @@ pub fn receipt_forged(bytes: &[u8]) -> bool {
     };
     let rule = lies.pick(&[rule, "R-403", "R-404", "R-405", "R-406", "R-407"]);
     let index = LeafIndex(lies.pick(&[3, 0, 1, 8]));
-    let escrow = |role| escrows.of(role).as_ref().map(|it| Digest::of(&[&it.to_bytes()]));
+    let escrow = |role| escrows.of(role).as_ref().map(Pledge::digest);
     let evidence = [
         Some(offer.digest()),
         agreement.map(|it| it.acceptance().digest()),

@@ -3,9 +3,9 @@
 
 use arbiter_protocol::crypto::MemorySigner;
 use arbiter_protocol::error::Refused;
-use arbiter_protocol::escrow::Escrow;
 use arbiter_protocol::exchange::kind::content::FitContent;
-use arbiter_protocol::exchange::kind::detached::{Escrowed, Place};
+use arbiter_protocol::exchange::kind::detached::Place;
+use arbiter_protocol::exchange::kind::pledge::{Pledge, Pledged};
 use arbiter_protocol::exchange::selection::{ByRole, Role};
 use arbiter_protocol::message::agreement::{Agreement, Offer};
 use arbiter_protocol::message::request::{Action, Request};
@@ -148,8 +148,8 @@ pub struct Template {
     pub cast: Cast,
     pub offer: Verified<Offer>,
     pub agreements: [Agreement; 2],
-    pub escrowed: [ByRole<Option<Escrowed>>; 2],
-    hollow: [ByRole<Option<Escrow>>; 2],
+    pub escrowed: [ByRole<Option<Pledged>>; 2],
+    hollow: [ByRole<Option<Pledge>>; 2],
     pub signatures: ByRole<Option<[u8; 64]>>,
 }
 
@@ -167,7 +167,7 @@ impl Template {
             responder: cast.escrowed(&agreements[index], Role::Responder),
         });
         let hollow = [0, 1].map(|index: usize| {
-            escrowed[index].map(|_, it| it.as_ref().map(|it: &Escrowed| hollow(it.escrow())))
+            escrowed[index].map(|_, it| it.as_ref().and_then(|it: &Pledged| Some(hollow(it.escrow()?).into())))
         });
         let signatures = ByRole {
             originator: cast.finished(&offer, Role::Originator),
@@ -302,7 +302,7 @@ impl Stage {
     fn open(&self, case: &Case) -> Result<ByRole<Option<FitContent>>, Refused> {
         let mut opened = ByRole::default();
         for role in case.to_open() {
-            let Some(escrow) = case.escrows().of(role) else { continue };
+            let Some(escrow) = case.escrows().of(role).as_ref().and_then(Pledge::escrow) else { continue };
             let place = Place::of(case.offer(), role, case.agreement().unwrap().id());
             match place.open(escrow, &self.templates[0].cast.escrow_secret()) {
                 Ok((fit, _)) => *opened.of_mut(role) = Some(fit),
@@ -335,8 +335,8 @@ impl Stage {
             action: Action::Resolve,
         };
         let request = Verified::sign(request, &person(1));
-        let stolen = real.escrowed[0].originator.as_ref().map(|it| it.escrow().clone());
-        let escrows = ByRole { originator: stolen, responder: real.cast.escrow(&agreement, Role::Responder) };
+        let stolen = real.escrowed[0].originator.as_ref().map(Pledged::pledge);
+        let escrows = ByRole { originator: stolen, responder: real.cast.pledge(&agreement, Role::Responder) };
         let case = Case::admit(
             &real.cast.identity(),
             Signed::parse(request.envelope().clone()).unwrap(),
@@ -367,14 +367,14 @@ fn escrows(filed: &Template, key: CallKey) -> Escrows {
     let p1 = filed.kind.is_p1();
     let wanted = |role: Role| p1 || role == key.role.peer();
     filed.escrowed[agreement].map(|role, good| {
-        let good = good.as_ref().filter(|_| wanted(role))?.escrow().clone();
+        let good = good.as_ref().filter(|_| wanted(role))?.pledge();
         match key.escrows {
             Filed::Good => Some(good),
             Filed::Hollow if role == key.role || !p1 => filed.hollow[agreement].of(role).clone(),
             Filed::HollowPeer if role != key.role => filed.hollow[agreement].of(role).clone(),
             Filed::Hollow | Filed::HollowPeer => Some(good),
             Filed::Missing => None,
-            Filed::Strange => filed.escrowed[1 - agreement].of(role).as_ref().map(|it| it.escrow().clone()),
+            Filed::Strange => filed.escrowed[1 - agreement].of(role).as_ref().map(Pledged::pledge),
         }
     })
 }

@@ -379,7 +379,7 @@ fn check_item(stage: &Stage, exchange: usize, held: usize, sender: Role, key: It
         Description::Nothing | Description::Package(_) | Description::Payment(_) => unreachable!("neither is in this world"),
         Description::DetachedSignature(it) => {
             let escrow = stage.templates[exchange].escrowed[held].of(sender);
-            ContentCheck::signature(it.clone(), escrow.as_ref().map(|it| it.escrow().clone()))
+            ContentCheck::signature(it.clone(), escrow.as_ref().and_then(|it| it.escrow().cloned()))
         }
     };
     check.update(&content).ok()?;

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use arbiter_protocol::error::{Refused, Rejected};
+use arbiter_protocol::exchange::kind::pledge::Pledge;
 use arbiter_protocol::exchange::kind::content::FitContent;
 use arbiter_protocol::exchange::kind::detached::Place;
 use arbiter_protocol::exchange::selection::ByRole;
@@ -117,10 +118,10 @@ fn open(case: &Case, key: CaseKey, record: &Record) -> Result<ByRole<Option<FitC
     let mut opened = ByRole::default();
     let template = stage().template(key.filed, key.kinds[key.filed]);
     for role in case.to_open().into_iter().filter(|_| record.verdict.is_none()) {
-        let Some(escrow) = case.escrows().of(role) else { continue };
+        let Some(escrow) = case.escrows().of(role).as_ref().and_then(Pledge::escrow) else { continue };
         let good = key.agreement.and_then(|index| template.escrowed[index].of(role).as_ref());
         // The good ones open: the stage has seen it. The others are really tried.
-        let fit = if good.is_some_and(|good| good.escrow() == escrow) {
+        let fit = if good.is_some_and(|good| good.escrow() == Some(escrow)) {
             template.opened(role).expect("a good escrow opens")
         } else {
             let agreement = case.agreement().expect("admitted").id();

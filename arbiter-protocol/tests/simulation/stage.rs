@@ -7,12 +7,12 @@ use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 
 use arbiter_protocol::error::Rejected;
-use arbiter_protocol::escrow::Escrow;
 use arbiter_protocol::exchange::item::Description;
 use arbiter_protocol::exchange::kind::content::{ContentCheck, FitContent};
-use arbiter_protocol::exchange::kind::detached::{Escrowed, Place};
+use arbiter_protocol::exchange::kind::detached::Place;
+use arbiter_protocol::exchange::kind::pledge::{Pledge, Pledged};
 use arbiter_protocol::exchange::kind::signature;
-use arbiter_protocol::exchange::selection::{ByRole, Role};
+use arbiter_protocol::exchange::selection::{ByRole, Protocol, Role};
 use arbiter_protocol::message::agreement::{Acceptance, Agreement, Offer};
 use arbiter_protocol::message::request::{Action, Request};
 use arbiter_protocol::message::transfer::Transfer;
@@ -31,9 +31,9 @@ pub struct Template {
     pub offer: Verified<Offer>,
     pub agreements: [Agreement; 2],
     /// What the peer of a role holds after its check, under each agreement.
-    pub escrowed: [ByRole<Option<Escrowed>>; 2],
+    pub escrowed: [ByRole<Option<Pledged>>; 2],
     /// Escrows that belong to their place and have nothing in them.
-    hollow: [ByRole<Option<Escrow>>; 2],
+    hollow: [ByRole<Option<Pledge>>; 2],
     /// The finished signatures.
     pub signatures: ByRole<Option<&'static [u8]>>,
 }
@@ -43,14 +43,14 @@ impl Template {
         let offer = cast.offer(kind, nonce);
         let agree = |nonce| Agreement::join(offer.clone(), cast.acceptance(&offer, nonce)).unwrap();
         let agreements = [agree(1), agree(2)];
-        let both = |f: &dyn Fn(Role) -> Option<Escrowed>| ByRole {
+        let both = |f: &dyn Fn(Role) -> Option<Pledged>| ByRole {
             originator: f(Role::Originator),
             responder: f(Role::Responder),
         };
         let escrowed = [0, 1].map(|index| both(&|role| cast.escrowed(&agreements[index], role)));
         let hollow = [0, 1].map(|index: usize| {
             escrowed[index].map(|role, it| {
-                let hollow = hollow(it.as_ref()?.escrow());
+                let hollow = Pledge::from(hollow(it.as_ref()?.escrow()?));
                 let place = Place::of(&offer, role, agreements[index].id());
                 assert!(place.belongs(&hollow).is_ok() && place.check(hollow.clone()).is_err());
                 Some(hollow)
@@ -230,17 +230,17 @@ fn escrows(filed: &Template, key: CaseKey) -> Escrows {
     let Some(agreement) = key.agreement.filter(|_| key.action == Action::Resolve) else {
         return Escrows::default();
     };
-    let p1 = filed.offer.complain_by.is_none();
+    let p1 = filed.offer.selection.protocol == Protocol::ContractSigning;
     let wanted = |role: Role| p1 || role == key.role.peer();
     filed.escrowed[agreement].map(|role, good| {
-        let good = good.as_ref().filter(|_| wanted(role))?.escrow().clone();
+        let good = good.as_ref().filter(|_| wanted(role))?.pledge();
         match key.escrows {
             Filed::Good => Some(good),
             Filed::Hollow if role == key.role || !p1 => filed.hollow[agreement].of(role).clone(),
             Filed::HollowPeer if role != key.role => filed.hollow[agreement].of(role).clone(),
             Filed::Hollow | Filed::HollowPeer => Some(good),
             Filed::Missing => None,
-            Filed::Strange => filed.escrowed[1 - agreement].of(role).as_ref().map(|it| it.escrow().clone()),
+            Filed::Strange => filed.escrowed[1 - agreement].of(role).as_ref().map(Pledged::pledge),
         }
     })
 }

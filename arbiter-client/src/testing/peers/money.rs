@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use arbiter_protocol::crypto::Signer;
 use arbiter_protocol::exchange::payment::Amount;
-use arbiter_protocol::message::agreement::Agreement;
+use arbiter_protocol::exchange::selection::Role;
+use arbiter_protocol::message::agreement::{Agreement, Offer};
 use arbiter_protocol::message::payment::{
     PaymentAction, PaymentOrder, PaymentReceipt, PaymentState, PaymentTerms,
 };
@@ -14,6 +15,7 @@ use arbiter_protocol::statement::{Envelope, Verified, digest_of};
 use super::{Cheat, Cheater, Game};
 use crate::error::Error;
 use crate::ledger::LedgerPort;
+use crate::random;
 
 /// A cheater's account and its way to the ledger.
 #[derive(Clone)]
@@ -29,6 +31,48 @@ impl Cheater {
         self.account = Some(Account { port, key });
         self
     }
+
+    /// What it shows as its reservation. Whatever it is, but for who shows nothing, its own money is really set aside.
+    pub(super) async fn reservation(
+        &self,
+        offer: &Verified<Offer>,
+        role: Role,
+    ) -> Result<Option<Vec<u8>>, Error> {
+        let (Some(terms), Some(account)) = (PaymentTerms::of(offer, role), self.account.clone()) else {
+            return Err(Error::Bug("a cheater without money"));
+        };
+        Ok(match self.cheat {
+            Cheat::EscrowMissing => None,
+            Cheat::EscrowGarbage => Some(random::bytes()?.repeat(100)),
+            Cheat::EscrowOfOther => Some(make(&account, &one_unit(&terms)?).await?.encode()),
+            Cheat::UnpaidReceipt => {
+                let absent = account.port.payment(&terms).await;
+                Some(absent.map_err(|_| Error::Bug("the ledger is away"))?.encode())
+            }
+            Cheat::ForgedReceipt => Some(forged(&account, terms).encode()),
+            _ => Some(make(&account, &terms).await?.encode()),
+        })
+    }
+}
+
+/// The same payment, of one unit.
+fn one_unit(terms: &PaymentTerms) -> Result<PaymentTerms, Error> {
+    let mut less = terms.clone();
+    let one = Amount::new(1, less.payment.amount.currency.clone());
+    less.payment.amount = one.map_err(|_| Error::Bug("one unit is no amount"))?;
+    Ok(less)
+}
+
+/// As good as the ledger's, but for who signed it.
+fn forged(account: &Account, terms: PaymentTerms) -> Envelope {
+    let order = PaymentOrder { terms: terms.clone(), action: PaymentAction::Make };
+    let state = match terms.payment.hold {
+        Some(_) => PaymentState::Reserved,
+        None => PaymentState::Posted(terms.payment.amount.units),
+    };
+    let (entry, time) = (7, arbiter_protocol::time::UnixMillis(1_795_000_000_000));
+    let receipt = PaymentReceipt { order: Some(digest_of(&order)), terms, state, entry, time };
+    Verified::sign(receipt, &*account.key).envelope().clone()
 }
 
 impl Game<'_> {
@@ -41,31 +85,16 @@ impl Game<'_> {
         self.sent = true;
         let receipt = match self.cheater.cheat {
             Cheat::PayAndVanish => {
-                make(&account, &terms).await?;
+                pay(&account, &terms).await?;
                 return Ok(());
             }
-            Cheat::RevokeAfterReceiving => make(&account, &terms).await?,
+            Cheat::RevokeAfterReceiving => pay(&account, &terms).await?,
             Cheat::UnpaidReceipt => {
                 account.port.payment(&terms).await.map_err(|_| Error::Bug("the ledger is away"))?
             }
-            // As good as the ledger's, but for who signed it.
-            Cheat::ForgedReceipt => {
-                let order = PaymentOrder { terms: terms.clone(), action: PaymentAction::Make };
-                let state = match terms.payment.hold {
-                    Some(_) => PaymentState::Reserved,
-                    None => PaymentState::Posted(terms.payment.amount.units),
-                };
-                let (entry, time) = (7, arbiter_protocol::time::UnixMillis(1_795_000_000_000));
-                let receipt = PaymentReceipt { order: Some(digest_of(&order)), terms, state, entry, time };
-                Verified::sign(receipt, &*account.key).envelope().clone()
-            }
+            Cheat::ForgedReceipt => forged(&account, terms),
             // A true receipt, for one unit.
-            _ => {
-                let mut less = terms.clone();
-                let one = Amount::new(1, less.payment.amount.currency.clone());
-                less.payment.amount = one.map_err(|_| Error::Bug("one unit is no amount"))?;
-                make(&account, &less).await?
-            }
+            _ => pay(&account, &one_unit(&terms)?).await?,
         };
         let transfer = Transfer::new(agreement, self.role);
         self.say(Verified::sign(transfer, self.cheater.identity.signer()).envelope());
@@ -73,8 +102,21 @@ impl Game<'_> {
     }
 }
 
+/// Makes it, and posts what is only set aside by that.
+async fn pay(account: &Account, terms: &PaymentTerms) -> Result<Envelope, Error> {
+    let made = make(account, terms).await?;
+    if !terms.payment.is_generatable() {
+        return Ok(made);
+    }
+    order(account, terms, PaymentAction::Post(terms.payment.amount.units)).await
+}
+
 async fn make(account: &Account, terms: &PaymentTerms) -> Result<Envelope, Error> {
-    let order = PaymentOrder { terms: terms.clone(), action: PaymentAction::Make };
+    order(account, terms, PaymentAction::Make).await
+}
+
+async fn order(account: &Account, terms: &PaymentTerms, action: PaymentAction) -> Result<Envelope, Error> {
+    let order = PaymentOrder { terms: terms.clone(), action };
     let order = Verified::sign(order, &*account.key);
     account.port.order(order.envelope()).await.map_err(|_| Error::Bug("a cheater's payment was refused"))
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   sender    put(signature) ──▶ Escrow, beside its offer or acceptance
-//!   peer      check(escrow)  ──▶ Escrowed: from here on it may send (R-310)
+//!   peer      check(pledge)  ──▶ Pledged: from here on it may send (R-310)
 //!   arbiter   open(escrow)   ──▶ the signature, byte for byte, sealed to the peer after the commit (R-411)
 //! ```
 //!
@@ -16,7 +16,7 @@ use crate::escrow::{self, Escrow, EscrowError, EscrowKey, EscrowSecret, Label, S
 use crate::exchange::item::{Description, DetachedSignature};
 use crate::exchange::kind::content::FitContent;
 use crate::exchange::selection::Role;
-use crate::ids::{AgreementId, Digest, ExchangeId};
+use crate::ids::{AgreementId, Digest};
 use crate::message::agreement::{EscrowTerms, Offer};
 use crate::statement::Verified;
 use crate::weaken::{Countermeasure, off};
@@ -27,34 +27,6 @@ pub struct Place<'a> {
     offer: &'a Verified<Offer>,
     role: Role,
     agreement: [u8; 32],
-}
-
-/// Proof that the peer's signature is in escrow. Only [`Place::check`] makes one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Escrowed {
-    exchange_id: ExchangeId,
-    role: Role,
-    agreement: [u8; 32],
-    verified: escrow::Verified,
-}
-
-impl Escrowed {
-    /// The escrow.
-    pub fn escrow(&self) -> &Escrow {
-        self.verified.escrow()
-    }
-
-    /// What is known about it: to find a nonce that was used twice (S29).
-    pub const fn verified(&self) -> &escrow::Verified {
-        &self.verified
-    }
-
-    /// Whether it is for this place.
-    pub fn is_for(&self, place: &Place<'_>) -> bool {
-        self.exchange_id == place.offer.exchange_id()
-            && self.role == place.role
-            && self.agreement == place.agreement
-    }
 }
 
 impl<'a> Place<'a> {
@@ -76,9 +48,16 @@ impl<'a> Place<'a> {
         }
     }
 
-    /// Whether the item of this place is handed over in escrow.
-    pub fn is_agreed(&self) -> bool {
-        self.offer.is_escrowed(self.role)
+    pub(super) const fn offer(&self) -> &'a Verified<Offer> {
+        self.offer
+    }
+
+    pub(super) const fn role(&self) -> Role {
+        self.role
+    }
+
+    pub(super) const fn agreement(&self) -> [u8; 32] {
+        self.agreement
     }
 
     /// Puts the own finished signature into escrow. `randomness` must be 32 fresh secret bytes.
@@ -86,15 +65,11 @@ impl<'a> Place<'a> {
         self.with(|statement, label, key| escrow::make(signature, statement, label, key, randomness))
     }
 
-    /// R-310: the peer's full check, before anything of value leaves. Milliseconds.
-    pub fn check(&self, escrow: Escrow) -> Result<Escrowed, Rejected> {
-        let verified = self.with(|statement, label, key| escrow::check(escrow, statement, label, key))?;
-        let Self { offer, role, agreement } = *self;
-        Ok(Escrowed { exchange_id: offer.exchange_id(), role, agreement, verified })
+    pub(super) fn check_escrow(&self, escrow: Escrow) -> Result<escrow::Verified, Rejected> {
+        self.with(|statement, label, key| escrow::check(escrow, statement, label, key))
     }
 
-    /// Whether the escrow was made for this place: cheap, and no proof (R-411).
-    pub fn belongs(&self, escrow: &Escrow) -> Result<(), Rejected> {
+    pub(super) fn escrow_belongs(&self, escrow: &Escrow) -> Result<(), Rejected> {
         self.with(|statement, label, key| escrow::belongs(escrow, statement, label, key))
     }
 

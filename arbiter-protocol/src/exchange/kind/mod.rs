@@ -2,11 +2,11 @@
 //!
 //! | kind | properties | a peer checks | the arbiter |
 //! | --- | --- | --- | --- |
-//! | detached signature | generatable by escrow | [`detached::Place::check`] on the escrow, then [`content::ContentCheck`] on the bytes | [`detached::Place::open`] |
+//! | detached signature | generatable by escrow | [`detached::Place::check`] on the [`pledge`], then [`content::ContentCheck`] on the bytes | [`detached::Place::open`] |
 //! | information | re-sendable | [`content::ContentCheck`] over the bytes | the same check on a deposit |
 //! | nothing | none | nothing | nothing: only a one-way transfer has it |
 //! | package | what all its items share | each of its items; one that does not fit spoils all | the same, for all or for none |
-//! | payment | observable, re-sendable; revocable while held | [`content::ContentCheck`] over the ledger's receipt | the same check on a deposit; orders the ledger to void |
+//! | payment | observable; held: revocable, or with time-out void generatable | [`content::ContentCheck`] over the ledger's receipt; [`detached::Place::check`] on the [`pledge`] | the same check on a deposit; orders the ledger to void or to post |
 //! | signature | generatable by replacement | [`signature::check`] on the signed transfer | names it in a verdict |
 //!
 //! A new kind is a file here, a variant of [`Description`], and a row in the table.
@@ -15,6 +15,7 @@ pub mod content;
 pub mod detached;
 pub mod information;
 mod package;
+pub mod pledge;
 pub mod signature;
 
 use thiserror::Error;

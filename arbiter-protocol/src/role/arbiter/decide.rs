@@ -2,21 +2,22 @@
 //!
 //! | action | P1 | P2 | P3 | P4 | P5 |
 //! | --- | --- | --- | --- | --- | --- |
-//! | Abort | originator: R-403; responder: once the escrow key is over | first: R-405; second: from `complain_by` on | first: R-413; second: revokes, R-414 | revokes both, R-418; later R-422 | either: R-419 |
-//! | Resolve | either: R-404 | first, deposited, in time: R-406 | – | – | both deposited: R-421 |
+//! | Abort | originator: R-403; responder: once nothing can be generated any more | first: R-405; second: from `complain_by` on | first: R-413; second: revokes, R-414 | revokes both, R-418; later R-422 | either: R-419 |
+//! | Resolve | either, in time: R-404 | first, deposited, in time: R-406 | – | – | both deposited: R-421 |
 //! | Revoke | – | – | first: R-416 or R-417 | either, in time: both, R-418 | – |
 //! | Deposit | – | first, in time: R-407 | second, before `send_by`: R-415 | – | either, in time: R-420 |
 //! | Fetch | what is held of the peer's item, after a verdict that replaces: R-408 | the same | the same | – | the same |
 //!
 //! P6 is weak: either party may deposit in time; at the deadline, or as soon as both have, the arbiter gives out both
 //! items or signs an affidavit of what it had; an abort is for who has nothing to lose. In T, an item for
-//! nothing, every request is refused: there is no fairness to restore.
+//! nothing, every request is refused: there is no fairness to restore.
 //!
 //! Once there is a verdict every Abort, Query, Resolve and Revoke gets it, whatever the table says.
 
 use super::{Case, Decision, Known, RULES, generated};
 use crate::error::Refused;
 use crate::exchange::kind::content::FitContent;
+use crate::exchange::kind::pledge;
 use crate::exchange::selection::{ByRole, Protocol, Role};
 use crate::ids::{AgreementId, Digest, LeafIndex};
 use crate::message::agreement::Agreement;
@@ -93,9 +94,9 @@ fn abort(case: &Case, known: Known<'_>, now: UnixMillis) -> Result<Found, Refuse
         }
         Protocol::ContractSigning if off(Countermeasure::AbortOnlyAfterTheDeadline) => aborted("R-403"),
         // Nothing can be generated any more: now the responder, too, may have the end in writing.
-        Protocol::ContractSigning => match &offer.escrow {
-            Some(terms) if now >= terms.epoch.until => aborted("R-403"),
-            Some(terms) => Err(Refused::AbortTooEarly { complain_by: terms.epoch.until }),
+        Protocol::ContractSigning => match offer.deadline() {
+            Some(over) if now >= over => aborted("R-403"),
+            Some(over) => Err(Refused::AbortTooEarly { complain_by: over }),
             None => Err(Refused::AbortNotAllowed),
         },
         Protocol::VerifyThenGenerate if case.is_first_sender() => aborted("R-405"),
@@ -118,7 +119,7 @@ fn abort(case: &Case, known: Known<'_>, now: UnixMillis) -> Result<Found, Refuse
         Protocol::MutualRollback => roll_back(case, now),
         Protocol::BothDeposited => aborted("R-419"),
         Protocol::Affidavit => abort_or_attest(case, known, now),
-        Protocol::Transfer => Err(Refused::AbortNotAllowed),
+        Protocol::Transfer => Err(Refused::AbortNotAllowed),
     }
 }
 
@@ -147,7 +148,10 @@ fn resolve(
 ) -> Result<Found, Refused> {
     let agreement = case.agreement().ok_or(Refused::AcceptanceRequired)?.id();
     let (rule, attestations) = match case.offer().selection.protocol {
-        Protocol::ContractSigning => ("R-404", ByRole::default()),
+        Protocol::ContractSigning => {
+            in_time(case, now)?;
+            ("R-404", ByRole::default())
+        }
         Protocol::VerifyThenGenerate => ("R-406", may_complain(case, agreement, known, now)?),
         Protocol::BothDeposited => return give_out(case, agreement, known),
         Protocol::Affidavit => return attest_what_is_here(case, known, now),
@@ -252,8 +256,9 @@ fn both_items(case: &Case) -> Vec<Replacement> {
     Role::BOTH.map(|role| Replacement { role, item: case.offer().item(role).clone() }).to_vec()
 }
 
-/// what the verdict says about `role`'s item. A replacement is in the verdict itself; a signature
-/// that was in escrow is kept for the peer, and the verdict only names it.
+/// what the verdict says about `role`'s item. A replacement is in the verdict itself; a
+/// signature that was in escrow is kept for the peer, money that was reserved is posted by the ledger, and the verdict only
+/// names them.
 fn generate(
     case: &Case,
     role: Role,
@@ -264,12 +269,12 @@ fn generate(
     if !item.properties.generatable() {
         return Err(Refused::ItemNotGeneratable);
     }
+    if pledge::is_owed(case.offer(), role) && case.escrows.of(role).is_none() {
+        return Err(pledge::missing(case.offer(), role));
+    }
     if item.description.detached().is_some() {
         let signer = role.name();
         let terms = case.offer().escrow.as_ref().ok_or(Refused::EscrowTermsMismatch)?;
-        if case.escrows.of(role).is_none() {
-            return Err(Refused::EscrowRequired { signer });
-        }
         let until = terms.epoch.until;
         if now >= until && !off(Countermeasure::EscrowKeyEnds) {
             return Err(Refused::EscrowKeyRetired { now, until });

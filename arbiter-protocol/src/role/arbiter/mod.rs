@@ -1,7 +1,7 @@
 //! The arbiter: what a party files, what is known, and what may follow. [`decide`] is the whole of its power.
 //!
 //! ```text
-//!  request, offer, acceptance, escrows ──Case::admit──▶ Case ──decide(known, now)──▶ Replay | Rule | Attest | Release
+//!  request, offer, acceptance, pledges ──Case::admit──▶ Case ──decide(known, now)──▶ Replay | Rule | Attest | Release
 //!                                                                                      │
 //!                                       orders to ledgers ◀── payment_orders(verdict) ─┘  after the commit (D6)
 //! ```
@@ -12,8 +12,8 @@ mod decide;
 pub use decide::decide;
 
 use crate::error::{Invalid, Refused, Rejected};
-use crate::escrow::Escrow;
 use crate::exchange::kind::detached::Place;
+use crate::exchange::kind::pledge::{self, Pledge};
 use crate::exchange::selection::{ByRole, Protocol, Role};
 use crate::ids::{Digest, ExchangeId};
 use crate::message::agreement::{Acceptance, Agreement, ArbiterIdentity, Offer};
@@ -34,8 +34,8 @@ pub struct Case {
     escrows: Escrows,
 }
 
-/// The escrows filed with a case, by the role whose signature is in it.
-pub type Escrows = ByRole<Option<Escrow>>;
+/// The pledges filed with a case, by the role whose item they are for.
+pub type Escrows = ByRole<Option<Pledge>>;
 
 #[derive(Clone, Debug)]
 enum Terms {
@@ -90,16 +90,17 @@ impl Case {
         Ok(case)
     }
 
-    /// R-411: an escrow is filed only to be opened, and only one of this agreement.
+    /// R-411, R-428: a pledge is filed only to be used, and only one of this agreement.
     fn check_escrows(&self) -> Result<(), Rejected> {
-        let to_open = self.to_open();
-        for (role, escrow) in self.escrows.iter() {
-            match (escrow, self.agreement()) {
+        let wanted = to_file(self.offer(), self.request.role, self.request.action);
+        for (role, pledge) in self.escrows.iter() {
+            match (pledge, self.agreement()) {
                 (None, _) => {}
-                (Some(escrow), Some(agreement)) if to_open.contains(&role) => {
-                    Place::of(self.offer(), role, agreement.id()).belongs(escrow)?;
+                (Some(pledge), Some(agreement)) if wanted.contains(&role) => {
+                    Place::of(self.offer(), role, agreement.id()).belongs(pledge)?;
                 }
-                (Some(_), _) => return Err(Refused::EscrowNotAgreed.into()),
+                (Some(Pledge::Escrow(_)), _) => return Err(Refused::EscrowNotAgreed.into()),
+                (Some(Pledge::Reservation(_)), _) => return Err(Refused::ReservationNotAgreed.into()),
             }
         }
         Ok(())
@@ -116,7 +117,7 @@ impl Case {
         if off(Countermeasure::FetchByThePeer) { role } else { role.peer() }
     }
 
-    /// The escrows.
+    /// The pledges.
     pub const fn escrows(&self) -> &Escrows {
         &self.escrows
     }
@@ -153,9 +154,9 @@ impl Case {
 
     fn evidence(&self, attestations: ByRole<Option<Digest>>) -> Vec<Digest> {
         let acceptance = self.agreement().map(|agreement| agreement.acceptance().digest());
-        let escrow = |role| self.escrows.of(role).as_ref().map(|escrow| Digest::of(&[&escrow.to_bytes()]));
+        let pledge = |role| self.escrows.of(role).as_ref().map(Pledge::digest);
         let ByRole { originator, responder } = attestations;
-        let [by_originator, by_responder] = Role::BOTH.map(escrow);
+        let [by_originator, by_responder] = Role::BOTH.map(pledge);
         let all =
             [Some(self.offer().digest()), acceptance, originator, responder, by_originator, by_responder];
         all.into_iter().flatten().collect()
@@ -177,8 +178,13 @@ fn verify_request(request: Signed<Request>, offer: &Offer) -> Result<Verified<Re
     })
 }
 
-/// R-411: whose signatures a verdict takes out of escrow if `requester` asks for `action`: what is to be filed with the
-/// request, and nothing else.
+/// R-411, R-428: whose pledges are to be filed if `requester` asks for `action`, and no others.
+pub fn to_file(offer: &Offer, requester: Role, action: Action) -> Vec<Role> {
+    let owed = |role: &Role| pledge::is_owed(offer, *role);
+    generated(offer, requester, action).into_iter().filter(owed).collect()
+}
+
+/// R-411: whose signatures a verdict takes out of escrow if `requester` asks for `action`.
 pub fn to_open(offer: &Offer, requester: Role, action: Action) -> Vec<Role> {
     let in_escrow = |role: &Role| offer.item(*role).description.detached().is_some();
     generated(offer, requester, action).into_iter().filter(in_escrow).collect()
@@ -193,15 +199,29 @@ fn generated(offer: &Offer, requester: Role, action: Action) -> Vec<Role> {
     }
 }
 
-/// What the arbiter orders ledgers to do after a verdict (D6): it follows from offer and verdict alone, so it can be told
+/// What the arbiter orders ledgers to do after a verdict (R-423): it follows from offer and verdict alone, so it can be told
 /// again at any time. A void order also keeps a payment from being made later under the same terms.
 pub fn payment_orders(offer: &Verified<Offer>, ruling: &Ruling) -> Vec<(Role, PaymentOrder)> {
-    let Ruling::Revoked(roles) = ruling else { return Vec::new() };
-    let order = |role: &Role| {
-        let terms = PaymentTerms::of(offer, *role).filter(|terms| terms.authority.is_some())?;
-        Some((*role, PaymentOrder { terms, action: PaymentAction::Void }))
+    let reserved = |role: &Role| offer.item(*role).description.reservation().is_some();
+    let (roles, posts): (Vec<Role>, bool) = match ruling {
+        Ruling::Affidavit(_) => return Vec::new(),
+        // Made or not: what was set aside goes back, and nothing is set aside any more.
+        Ruling::Aborted => (Role::BOTH.into_iter().filter(reserved).collect(), false),
+        Ruling::Replaced(list) => (list.iter().map(|it| it.role).filter(reserved).collect(), true),
+        Ruling::Revoked(roles) => (roles.clone(), false),
     };
-    roles.iter().filter_map(order).collect()
+    let order = |role: Role| {
+        let terms = PaymentTerms::of(offer, role).filter(|terms| terms.authority.is_some())?;
+        let all = PaymentAction::Post(terms.payment.amount.units);
+        Some((role, PaymentOrder { action: if posts { all } else { PaymentAction::Void }, terms }))
+    };
+    roles.into_iter().filter_map(order).collect()
+}
+
+/// Whether a verdict on this offer can be an order to a ledger: its payments are held.
+pub(crate) fn can_be_ordered(offer: &Offer) -> bool {
+    let held = |role| offer.item(role).description.payment().is_some_and(|it| it.hold.is_some());
+    Role::BOTH.into_iter().any(held)
 }
 
 /// What is durable about an exchange.
