@@ -212,7 +212,7 @@ pub fn proves(statements: &Statements, files: &[FileFacts]) -> Vec<String> {
             Description::Information(it) => {
                 format!("{party} declared under signature to hand over the file with SHA-256 {}.", it.sha256)
             }
-            Description::Nothing => continue,
+            Description::Nothing => format!("{party} declared under signature to hand over nothing."),
             Description::Payment(it) => {
                 format!("{party} declared under signature to pay {}.", it.amount)
             }

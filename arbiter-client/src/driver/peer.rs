@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use arbiter_protocol::exchange::item::Description;
 use arbiter_protocol::exchange::kind::pledge::{self, Pledged};
 use arbiter_protocol::exchange::kind::{Unfit, signature};
 use arbiter_protocol::exchange::selection::Role;

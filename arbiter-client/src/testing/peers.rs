@@ -636,6 +636,6 @@ fn alter(item: &mut Item) {
             }
         }
         Description::Signature(statement) => statement.text.push_str(" Not."),
-        Description::DetachedSignature(_) | Description::Information(_) | Description::Payment(_) => {}
+        _ => {}
     }
 }

@@ -105,7 +105,7 @@ pub fn taken(first: Kind, second: Kind, swapped: bool) -> Vec<String> {
         }
         let escrow = said.cast.escrow(&said.agreement, role);
         let place = Place::of(offer, as_role, heard.agreement.id());
-        let passes = escrow.is_some_and(|it| place.is_agreed() && place.check(it).is_ok());
+        let passes = escrow.is_some_and(|it| offer.is_escrowed(as_role) && place.check(it).is_ok());
         note(passes, format!("the escrow of the {role} passes as that of the {as_role}"));
         let context = said.agreement.seal_context(role) == heard.agreement.seal_context(as_role);
         note(context, format!("what the {role} sealed opens as from the {as_role}"));

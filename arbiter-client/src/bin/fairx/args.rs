@@ -329,9 +329,9 @@ pub enum Template {
     },
     /// You give a file, a signature or money, and get nothing for it. No arbiter is needed.
     Transfer {
-        /// The file, or with --sign what your signature is about.
+        /// The file, or with --sign what your signature is about. Several times: all of them or none.
         #[arg(long, value_name = "FILE", required_unless_present = "amount")]
-        file: Option<PathBuf>,
+        file: Vec<PathBuf>,
         /// Give your signature about the file, and not the file.
         #[arg(long, requires = "file")]
         sign: bool,

@@ -104,20 +104,20 @@ pub async fn propose(
                 let terms = terms(to, [item, items::nothing()], None, sealed);
                 Proposed { terms, give, weak: false, read }
             };
-            let Some(file) = file else {
+            if file.is_empty() {
                 let (amount, to_account) = (amount.as_deref(), to_account.as_deref());
                 let (amount, to_account) = (amount.unwrap_or_default(), to_account.unwrap_or_default());
                 let paid = wallet.we_pay(amount, to_account, purse.purse.as_deref(), None)?;
                 return Ok(given(paid, Give::Nothing, Vec::new()));
-            };
-            let subject = items::describe(file, words.media_type.as_deref()).await?;
+            }
+            let subjects = describe(file, words.media_type.as_deref()).await?;
             let (item, give) = if *sign {
-                let statement = statement(DocumentKind::Transfer, words, subject)?;
-                sealed.our_signature(statement, ours, identity)?
+                let statements = statements(DocumentKind::Transfer, words, subjects)?;
+                sealed.our_signatures(statements, ours, identity)?
             } else {
-                (items::file(subject), Give::File(file.clone()))
+                (files_together(subjects)?, keys::given(file))
             };
-            Ok(given(item, give, vec![file.clone()]))
+            Ok(given(item, give, file.clone()))
         }
         Template::Contract { file, words, ours, theirs, seal, .. } => {
             let subjects = describe(file, words.media_type.as_deref()).await?;

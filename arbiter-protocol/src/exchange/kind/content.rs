@@ -57,7 +57,7 @@ impl ContentCheck {
             Description::Information(agreed) => Some(Self::file(agreed.clone())),
             Description::Package(agreed) => Self::package(agreed.clone()),
             Description::Payment(_) => PaymentTerms::of(offer, role).map(Self::payment),
-            Description::Signature(_) => None,
+            Description::Nothing | Description::Signature(_) => None,
         }
     }
 
