@@ -44,7 +44,7 @@ use thiserror::Error;
 use crate::durable;
 
 use receipt::ReceiptFile;
-pub use receipt::{BundledReceipt, TIMESTAMP_BYTES, TIMESTAMPS};
+pub use receipt::{BundledReceipt, TIMESTAMPS};
 pub(crate) use receipt::{CHECKPOINT_BYTES, timestamps, tlog_proof};
 
 /// The media type of a bundle, also its `format` field.
