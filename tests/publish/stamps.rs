@@ -7,15 +7,21 @@ use std::time::Duration;
 
 use arbiter::anchors::{Anchors, AnchorsError};
 use arbiter::fsck::{Problem, check_anchors};
-use arbiter::grpc::Api;
+use arbiter::grpc::{Api, Server, Transport};
+use arbiter::publish::http::{Bounds, router};
 use arbiter::publish::stamps::{Authority as Asked, Stamper};
 use arbiter::publish::{Alone, Pace, Published, Publisher};
+use arbiter_client::audit::Source;
+use arbiter_client::bundle::Bundle;
+use arbiter_client::bundle::upgrade::{Upgrade, anchored, find_anchor};
+use arbiter_client::verify::{Finding, Trust, Verifier};
 use arbiter_protocol::evidence::anchor::Anchor;
 use arbiter_protocol::evidence::leaf::{Event, Leaf};
 use arbiter_protocol::evidence::tlog_proof::TlogProof;
 use arbiter_protocol::exchange::selection::Role::Originator;
 use arbiter_protocol::ids::{Digest, LeafIndex};
 use arbiter_protocol::message::request::Action::{Abort, Query};
+use arbiter_protocol::ruling::receipt::Receipt;
 use arbiter_protocol::timestamp::{Authorities, Token};
 use arbiter_protocol::wire::arbiter as proto;
 use tokio::task::JoinHandle;
@@ -46,7 +52,7 @@ fn start(
 }
 
 /// The leaves `anchor` of the log.
-fn anchored(world: &World) -> Vec<Leaf> {
+fn anchor_leaves(world: &World) -> Vec<Leaf> {
     let leaves = world.engine.entries(0, usize::MAX).unwrap();
     let leaves = leaves.iter().map(|leaf| Leaf::decode(leaf).unwrap());
     leaves.filter(|leaf| leaf.event == Event::Anchor).collect()
@@ -69,7 +75,7 @@ async fn the_log_is_stamped_and_evidence_carries_it() {
     let world = serve(world, api).await;
     let stamper = start(&world, &published, &anchors, &url, &trusted, Duration::from_millis(1));
     until("an anchor", || anchors.counts() == (1, 0)).await;
-    let leaves = anchored(&world);
+    let leaves = anchor_leaves(&world);
     let [leaf] = leaves.as_slice() else { panic!("{leaves:?}") };
     assert_eq!((leaf.index, leaf.reason), (LeafIndex(5), "R-536"));
     let found = anchors.at(&world.engine, leaf.index).unwrap().unwrap();
@@ -107,6 +113,41 @@ async fn the_log_is_stamped_and_evidence_carries_it() {
     let text = proof.note().text().as_bytes().to_vec();
     let said = Token::parse(token).unwrap().verify(&text, &Authorities::parse(&trusted).unwrap());
     assert_eq!(said.unwrap().authority, "CN=tsa");
+    // Nor need anybody ask for it: it is beside the tiles, and goes into a bundle from there.
+    let bounds = Bounds { max_requests: 8, request_timeout: Duration::from_secs(20) };
+    let router = router(world.engine.clone(), published.clone(), Some(Arc::clone(&anchors)), bounds);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let transport = Transport { max_streams: 8, ..Api::default().into() };
+    let tiles = Server::start_http(transport, listener, router).await.unwrap();
+    let log = Source::open(&format!("http://{}", tiles.address()));
+    let receipt = Receipt::try_from(evidence.receipt.clone().unwrap()).unwrap();
+    let bundle = {
+        let acceptance = Some(contract.acceptance().envelope().clone());
+        Bundle::new(contract.offer().envelope().clone(), acceptance, [None, None], vec![receipt])
+    };
+    let (identity, size) = (world.arbiter.clone(), world.engine.log_size());
+    let found = tokio::task::spawn_blocking(move || {
+        for nothing in [0, 6, 8, 900] {
+            assert_eq!(log.anchor(LeafIndex(nothing)).unwrap(), None, "{nothing}");
+        }
+        let find =
+            |after| find_anchor(LeafIndex(after), size, |it| log.tile(&it), |it| log.anchor(it)).unwrap();
+        assert_eq!(find(7), None);
+        assert_eq!(find(0).unwrap().digest(), find(4).unwrap().digest());
+        let (anchor, mut bundle) = (find(6).unwrap(), bundle);
+        for _ in 0..2 {
+            let told = anchored(&mut bundle, &anchor, |it| log.tile(&it)).unwrap();
+            assert!(matches!(told[..], [Upgrade::Added { size: 7, cosignatures: 0 }]), "{told:?}");
+        }
+        let trusted = Authorities::parse(&trusted).unwrap();
+        let verifier = Verifier { authorities: Some(&trusted), ..Verifier::new(Trust::Pinned(&identity)) };
+        let report = verifier.verify(&bundle);
+        assert_eq!(report.finding, Finding::Good, "{:#?}", report.checks);
+        assert!(report.proves.iter().any(|it| it.contains("time-stamping authority CN=tsa")));
+        bundle.receipts[0].timestamps.clone()
+    });
+    assert_eq!(found.await.unwrap(), evidence.timestamps, "once");
+    tiles.stop().await.unwrap();
     // A time-stamp is no witness.
     let reply = ask(1).await;
     assert!(!reply.witnessed && reply.evidence[0].timestamps.is_empty());
@@ -207,7 +248,7 @@ async fn an_authority_that_is_away_or_lies_holds_up_nothing() {
         abort(&mut world.parties().await, case).await.unwrap();
         let size = world.engine.log_size();
         assert!(published.covers(size - 1).await, "{lie}: publishing goes on");
-        assert_eq!((anchors.counts().0, anchored(&world).len()), (0, 0), "{lie}");
+        assert_eq!((anchors.counts().0, anchor_leaves(&world).len()), (0, 0), "{lie}");
         assert!(anchors.tokens().unwrap().is_empty(), "{lie}");
         stamper.abort();
         let _ = stamper.await;
@@ -236,7 +277,7 @@ async fn an_anchor_that_was_altered_is_found() {
     until("an anchor", || anchors.counts() == (1, 0)).await;
     stamper.abort();
     publisher.stop().await.unwrap();
-    let leaf = anchored(&world).pop().unwrap();
+    let leaf = anchor_leaves(&world).pop().unwrap();
     let store = &world.store.inner;
     assert_eq!(check_anchors(store, &folder, &world.arbiter).unwrap(), (1, 0));
     let path = folder.join(leaf.token.to_string());
