@@ -30,11 +30,13 @@ use thiserror::Error;
 mod adapters;
 mod flags;
 pub mod ledger;
+mod timestamp;
 pub mod witness;
 
 pub use adapters::{AdapterSettings, SecretRef};
 pub(crate) use flags::path_or_none;
 pub use flags::{CommonOverrides, Overrides};
+pub use timestamp::TimestampSettings;
 
 use flags::Defaults;
 
@@ -64,6 +66,13 @@ pub struct Settings {
     /// The authority of the witnesses' certificates (PEM), if it is not a public one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub witness_ca: Option<PathBuf>,
+    /// Folder of the time-stamps that a time-stamping authority gave: public, a file each. `anchors` beside `data` if it is
+    /// not set.
+    #[serde(default)]
+    pub anchors: Option<PathBuf>,
+    /// The authority that stamps the published checkpoint (RFC 3161). Off if it is not set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timestamp: Option<TimestampSettings>,
     /// Folder of the evidence log, the records and the deposits.
     pub data: PathBuf,
     /// Folder of the side journal: every commit a second time, ideally on another disk. Without it a data folder that loses
@@ -256,6 +265,14 @@ pub enum ConfigError {
         /// Why not. Names a secret by its reference only.
         reason: String,
     },
+    /// The certificates of the time-stamping authority.
+    #[error("setting timestamp.authority: cannot use {}: {reason}", path.display())]
+    Timestamp {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
     /// Plaintext beyond loopback.
     #[error(
         "setting {setting} is {listen}, which is not loopback, and TLS is not configured: set tls_cert and \
@@ -302,6 +319,7 @@ impl Settings {
         if settings.journal.is_none() {
             settings.journal = Some(settings.data.with_file_name("journal"));
         }
+        settings.anchors.get_or_insert_with(|| settings.data.with_file_name("anchors"));
         settings.max_uploads.get_or_insert((settings.max_requests / 4).max(1));
         settings.check()?;
         Ok(settings)
@@ -325,6 +343,11 @@ impl Settings {
     /// The folder of the side journal, if there is to be one.
     pub fn journal(&self) -> Option<&Path> {
         self.journal.as_deref().filter(|path| !path.as_os_str().is_empty())
+    }
+
+    /// The folder of time-stamps.
+    pub fn anchors(&self) -> PathBuf {
+        self.anchors.clone().unwrap_or_else(|| self.data.with_file_name("anchors"))
     }
 
     /// Deposits on their way in, and as many on their way out.
@@ -363,11 +386,13 @@ impl Settings {
         let export = self.export.iter_mut().map(|path| ("export", path));
         let policy = self.witness_policy.iter_mut().map(|path| ("witness_policy", path));
         let ca = self.witness_ca.iter_mut().map(|path| ("witness_ca", path));
+        let anchors = self.anchors.iter_mut().map(|path| ("anchors", path));
+        let stamp = self.timestamp.iter_mut().map(|stamp| ("timestamp", &mut stamp.authority));
         let ledgers = self.ledgers.iter_mut().filter_map(|ledger| Some(("ledgers", ledger.ca.as_mut()?)));
         let adapters = self.adapters.iter_mut().flat_map(AdapterSettings::paths);
         let adapters = adapters.map(|path| ("adapters", path));
         let tls = tls.into_iter().filter_map(|(name, path)| Some((name, path.as_mut()?)));
-        let beside = export.chain(journal).chain(policy).chain(ca);
+        let beside = export.chain(journal).chain(policy).chain(ca).chain(anchors).chain(stamp);
         always.into_iter().chain(beside).chain(tls).chain(ledgers).chain(adapters)
     }
 
@@ -398,6 +423,7 @@ impl Settings {
             return Err(ConfigError::Value { setting: "scrub_leaves_per_second", found, expected });
         }
         self.check_modules()?;
+        self.timestamp.as_ref().map_or(Ok(()), TimestampSettings::check)?;
         let files = [&self.tls_cert, &self.tls_key, &self.tls_client_ca];
         let files = files.map(Option::is_some);
         check_tls(files, ("listen", self.listen), self.allow_plaintext)?;

@@ -6,7 +6,7 @@
 //!          └▶ held contents are whole                                                        (fsck::records)
 //!  published checkpoint ─▶ our signature, root of the first leaves                          (fsck::published)
 //!  leaves ─▶ found by event and by exchange, and nothing else is                             (fsck::indices)
-//!  journal, export ─▶ every file, compared with the store                                     (fsck::beside)
+//!  journal, export, anchors ─▶ every file, compared with the store                                     (fsck::beside)
 //! ```
 //!
 //! Nothing is written and nothing is signed. Invariants
@@ -23,7 +23,7 @@ mod records;
 
 use std::fmt;
 
-pub use beside::{check_export, check_journal};
+pub use beside::{check_anchors, check_export, check_journal};
 pub(crate) use log::Rehash;
 
 use arbiter_protocol::error::Rejected;
@@ -33,6 +33,7 @@ use arbiter_protocol::ruling::chain::LeafFault;
 use arbiter_protocol::ruling::sequencer::Veil;
 use thiserror::Error;
 
+use crate::anchors::AnchorsError;
 use crate::export_folder::ExportError;
 use crate::store::{Store, StoreError};
 
@@ -102,6 +103,12 @@ pub enum Progress {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Problem {
+    /// A time-stamp cannot be read.
+    #[error(transparent)]
+    Anchor(#[from] AnchorsError),
+    /// A time-stamp is over a tree that is none of this log.
+    #[error("the time-stamp is over a tree that is not one of this log (R-546)")]
+    AnchorTree,
     /// A deposit, or a signature out of escrow, is not whole.
     #[error("the content held for a party is not whole: {problem}")]
     Content {

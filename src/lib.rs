@@ -9,6 +9,7 @@
 //!
 //! | module | what it is |
 //! | --- | --- |
+//! | [`anchors`] | tokens of a time-stamping authority over checkpoints, a file each |
 //! | [`cli`], [`config`], [`telemetry`] | how the process is started, set up and watched |
 //! | [`clock`] | the only place that reads the clock of the machine |
 //! | [`disclosure`] | what an operator hands to an auditor: bundles, openings |
@@ -37,6 +38,7 @@
 //! Modules import only downwards: `main`, `cli` ▶ `grpc` ▶ `engine` ▶ `store`, `keys`, `clock`
 //! ▶ `arbiter-protocol`. Only `store::rocks` names RocksDB, only `keys` holds secrets.
 
+pub mod anchors;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -2,6 +2,8 @@
 
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test may fail")]
 
+#[path = "../arbiter-client/tests/authority/mod.rs"]
+mod authority;
 #[path = "publish/checkpoint.rs"]
 mod checkpoint;
 mod common;
@@ -17,5 +19,7 @@ mod mirror;
 mod program;
 #[path = "publish/queries.rs"]
 mod queries;
+#[path = "publish/stamps.rs"]
+mod stamps;
 #[path = "publish/tls.rs"]
 mod tls;

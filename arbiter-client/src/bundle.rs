@@ -46,7 +46,7 @@ use thiserror::Error;
 use crate::durable;
 
 use receipt::ReceiptFile;
-pub use receipt::{BundledReceipt, TIMESTAMP_BYTES, TIMESTAMPS};
+pub use receipt::{BundledReceipt, TIMESTAMPS};
 pub(crate) use receipt::{CHECKPOINT_BYTES, timestamps, tlog_proof};
 
 /// The media type of a bundle, also its `format` field.
@@ -176,6 +176,16 @@ impl Bundle {
         transfers: [Option<Envelope>; 2],
         receipts: Vec<Receipt>,
     ) -> Self {
+        let receipts = receipts.into_iter().map(BundledReceipt::from).collect();
+        Self::made(offer, acceptance, transfers, receipts)
+    }
+
+    fn made(
+        offer: Envelope,
+        acceptance: Option<Envelope>,
+        transfers: [Option<Envelope>; 2],
+        receipts: Vec<BundledReceipt>,
+    ) -> Self {
         let [originator_transfer, responder_transfer] = transfers;
         let bundle = Self {
             outcome: Claim::Open,
@@ -187,7 +197,7 @@ impl Bundle {
             escrows: Escrows::default(),
             signatures: ByRole::default(),
             payments: ByRole::default(),
-            receipts: receipts.into_iter().map(BundledReceipt::from).collect(),
+            receipts,
         };
         bundle.told()
     }
@@ -232,10 +242,10 @@ impl Bundle {
         };
         // A repeated question is answered by a second receipt for the same statement: one is enough.
         let newest = |verdict: bool| {
-            let fits = |receipt: &&Receipt| receipt.statement.holds::<Verdict>() == verdict;
+            let fits = |receipt: &&BundledReceipt| receipt.statement.holds::<Verdict>() == verdict;
             evidence.receipts.iter().rev().find(fits).cloned()
         };
-        Self::new(
+        Self::made(
             evidence.offer.envelope().clone(),
             evidence.acceptance.as_ref().map(|acceptance| acceptance.envelope().clone()),
             transfers,

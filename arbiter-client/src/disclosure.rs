@@ -127,6 +127,11 @@ impl Disclosure {
         })
     }
 
+    /// Reads a file.
+    pub fn read(path: &Path) -> Result<Self, BundleError> {
+        Self::parse(&bundle::read_file(path)?)
+    }
+
     /// The JSON form.
     pub fn to_json(&self) -> Vec<u8> {
         let hash = |it: &Digest| it.to_string();

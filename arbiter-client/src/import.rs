@@ -97,7 +97,7 @@ impl Client {
         let mut record = Record::new(session, own, self.0.clock.now());
         record.peer_receipt = peer_receipt;
         record.peer_pledge = peer_pledge;
-        record.keep(bundle.receipts.iter().map(|it| it.receipt.clone()).collect());
+        record.keep(bundle.receipts.iter().map(|it| it.receipt.clone().into()).collect());
         record.sign_transfer(self.0.identity.signer());
         self.0.journal.put(&record).await?;
         Ok(id)

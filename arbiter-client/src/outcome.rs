@@ -10,9 +10,10 @@ use arbiter_protocol::message::payment::PaymentReceipt;
 use arbiter_protocol::message::transfer::Transfer;
 use arbiter_protocol::role::Phase;
 use arbiter_protocol::role::arbiter::Escrows;
-use arbiter_protocol::ruling::receipt::Receipt;
 use arbiter_protocol::statement::Verified;
 use arbiter_protocol::time::UnixMillis;
+
+use crate::bundle::BundledReceipt;
 
 /// How an exchange ended, with everything that proves it. Every way is fair, but for an affidavit: that was agreed to be weak.
 #[derive(Clone, Debug)]
@@ -56,8 +57,9 @@ pub struct Evidence {
     pub own_transfer: Option<Verified<Transfer>>,
     /// The peer's transfer. With a signature item this is the item.
     pub peer_transfer: Option<Verified<Transfer>>,
-    /// The arbiter's receipts, the oldest first, each verified when it came.
-    pub receipts: Vec<Receipt>,
+    /// The arbiter's receipts, the oldest first, each verified when it came; with the proof under witnesses that came with it,
+    /// if it was asked for.
+    pub receipts: Vec<BundledReceipt>,
     /// The file that we give; of a package each, in the order of its leaves.
     pub own_files: Vec<PathBuf>,
     /// The file that we got; it fits its description. Of a package of files: the folder that holds them.

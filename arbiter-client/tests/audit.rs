@@ -17,7 +17,9 @@ use std::thread;
 use arbiter_client::audit::{AuditError, Outcome, PolicyFault, Report, Settings, Source, StateError, run};
 use arbiter_client::bundle::Bundle;
 use arbiter_client::charge::{ChargeFile, Finding, Offence};
+use arbiter_client::disclosure::Disclosure;
 use arbiter_client::pin::ArbiterPin;
+use arbiter_client::verify::Status;
 use arbiter_protocol::evidence::checkpoint::{Checkpoint, Origin};
 use arbiter_protocol::evidence::leaf::{Event, Leaf};
 use arbiter_protocol::evidence::note::VerifierKey;
@@ -27,6 +29,8 @@ use arbiter_protocol::exchange::selection::Role;
 use arbiter_protocol::ids::{Digest, LeafIndex};
 use arbiter_protocol::message::request::Action;
 use arbiter_protocol::time::UnixMillis;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use published::{Chooser, Log, identity, note, policy, signer};
@@ -485,6 +489,52 @@ fn records_that_are_handed_over_are_found_in_the_log() {
     let count = |name: &str| report.checks.iter().filter(|check| check.name == name).count();
     assert_eq!((count("record-leaf"), count("record-tree")), (2, 2), "{report}");
     assert_eq!(count("verdict-rule"), 2, "the rules were applied again: {report}");
+
+    // Single fields: as a party discloses them, and as the operator opens them.
+    let (_, bundle) = &bundles[1];
+    let (receipt, fields) = (&bundle.receipts[0], ["request".to_owned(), "statement".to_owned()]);
+    let shown = Disclosure::new(&bundle.offer, receipt, &fields).unwrap();
+    let (disclosed, opened) = (handed.join("resolved.fxd"), handed.join("opened.json"));
+    shown.write(&disclosed).unwrap();
+    let openings = |salt: &str| {
+        let opening = receipt.open(&bundle.offer, "request").unwrap();
+        let path: Vec<_> = opening.path.iter().map(ToString::to_string).collect();
+        let leaf = String::from_utf8(receipt.leaf.clone()).unwrap();
+        let salt = if salt.is_empty() { hex::encode(opening.salt) } else { salt.to_owned() };
+        let opened = serde_json::json!({ "field": opening.name, "index": opening.index, "fields": opening.fields,
+            "salt": salt, "value": STANDARD.encode(&opening.value), "path": path });
+        let format = "application/vnd.arbiter.openings.v1+json";
+        serde_json::json!([{ "format": format, "leaf": leaf, "openings": [opened] }]).to_string()
+    };
+    fs::write(&opened, openings("")).unwrap();
+    let report = audit(&scene);
+    assert_eq!(report.outcome, Outcome::Good, "{report}");
+    let count = |name: &str| report.checks.iter().filter(|check| check.name == name).count();
+    assert_eq!((count("record-leaf"), count("record-tree"), count("record-field")), (4, 3, 1), "{report}");
+    assert_eq!(count("field-statement-signature"), 1, "{report}");
+    let failed = |report: &arbiter_client::audit::Report, name: &str, file: &str| {
+        let fits = |check: &arbiter_client::verify::Check| {
+            check.name == name && check.detail.starts_with(file) && check.status == Status::Failed
+        };
+        report.outcome == Outcome::RecordBad && report.checks.iter().any(fits)
+    };
+    // Another salt, a field or a leaf that is not what it was, and what is no opening.
+    fs::write(&opened, openings(&"0".repeat(32))).unwrap();
+    let report = audit(&scene);
+    assert!(failed(&report, "record-field", "opened.json"), "{report}");
+    fs::write(&opened, openings("").replacen("clock 500", "clock 501", 1)).unwrap();
+    let report = audit(&scene);
+    assert!(failed(&report, "record-leaf", "opened.json"), "{report}");
+    fs::write(&opened, openings("").replacen("openings.v1", "openings.v2", 1)).unwrap();
+    let report = audit(&scene);
+    assert!(failed(&report, "record", "opened.json"), "{report}");
+    fs::remove_file(&opened).unwrap();
+    let text = fs::read_to_string(&disclosed).unwrap();
+    let salt = hex::encode(shown.fields[0].opening.salt);
+    fs::write(&disclosed, text.replacen(&salt, &"0".repeat(32), 1)).unwrap();
+    let report = audit(&scene);
+    assert!(failed(&report, "field-request", "resolved.fxd"), "{report}");
+    fs::write(&disclosed, text).unwrap();
 
     // One bundle damaged: said so, with its name; the others are judged all the same.
     let damaged = handed.join("aborted.fxe");

@@ -3,14 +3,20 @@
 
 mod common;
 
-use arbiter_client::arbiter::{ArbiterPort as _, Filing, Misbehaviour, Offence};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use arbiter_client::arbiter::{ArbiterPort, Deposit, Filing, Misbehaviour, Offence, PortError};
+use arbiter_client::bundle::Bundle;
 use arbiter_client::charge::{ChargeFile, Finding, Offence as Convicted};
+use arbiter_client::journal::{MemoryStore, Shelf, Store as _};
 use arbiter_client::protocol::evidence::checkpoint::SignedCheckpoint;
 use arbiter_client::protocol::evidence::note::VerifierKey;
 use arbiter_client::protocol::exchange::selection::Role;
-use arbiter_client::protocol::ids::ExchangeId;
+use arbiter_client::protocol::ids::{Digest, ExchangeId};
 use arbiter_client::protocol::message::request::{Action, Request};
 use arbiter_client::protocol::role::arbiter::Escrows;
+use arbiter_client::protocol::ruling::receipt::Receipt;
 use arbiter_client::protocol::statement::Verified;
 use arbiter_client::testing::{Bench, Lie, signer};
 use arbiter_client::transport::memory::{End, Fault, Wire};
@@ -216,5 +222,79 @@ async fn content_that_was_changed_convicts() {
         let status = alice.status(id).await.unwrap();
         assert_eq!(status.evidence.received_file, None);
         assert!(status.evidence.signatures.of(role.peer()).is_none());
+    }
+}
+
+/// The arbiter, with witnesses that may have vouched for what it answers.
+struct Vouched {
+    arbiter: Arc<dyn ArbiterPort>,
+    proof: Arc<Mutex<Option<String>>>,
+}
+
+#[async_trait::async_trait]
+impl ArbiterPort for Vouched {
+    async fn abort(&self, filing: &Filing) -> Result<Receipt, PortError> {
+        self.arbiter.abort(filing).await
+    }
+    async fn resolve(&self, filing: &Filing) -> Result<Receipt, PortError> {
+        self.arbiter.resolve(filing).await
+    }
+    async fn query(&self, filing: &Filing) -> Result<Receipt, PortError> {
+        self.arbiter.query(filing).await
+    }
+    async fn revoke(&self, filing: &Filing) -> Result<Receipt, PortError> {
+        self.arbiter.revoke(filing).await
+    }
+    async fn deposit(&self, filing: &Filing, content: &Path) -> Result<Receipt, PortError> {
+        self.arbiter.deposit(filing, content).await
+    }
+    async fn fetch(&self, filing: &Filing) -> Result<Deposit, PortError> {
+        self.arbiter.fetch(filing).await
+    }
+    async fn consistency(&self, old_size: u64, new_size: u64) -> Result<Vec<Digest>, PortError> {
+        self.arbiter.consistency(old_size, new_size).await
+    }
+    fn proof(&self, _: &Receipt) -> Option<String> {
+        self.proof.lock().unwrap().clone()
+    }
+}
+
+/// the proof under witnesses that came with a ruling, or with a later answer to the same question, is kept over restarts and
+/// is in the bundle.
+#[tokio::test(start_paused = true)]
+async fn a_witnessed_proof_is_kept_with_its_receipt() {
+    for comes_at_once in [true, false] {
+        let folder = tempfile::tempdir().unwrap();
+        let bench = Bench::new(folder.path());
+        let proof = Arc::new(Mutex::new(comes_at_once.then(|| "the first proof".to_owned())));
+        let port = Vouched { arbiter: Arc::new(bench.arbiter.clone()), proof: proof.clone() };
+        let store = Arc::new(MemoryStore::default());
+        let port: Arc<dyn ArbiterPort> = Arc::new(port);
+        let client = async || {
+            bench.builder("alice").arbiter_port(port.clone()).journal(store.clone()).build().await.unwrap()
+        };
+        let alice = client().await;
+        let id = offered(&bench, &alice, folder.path()).await;
+        let Outcome::Aborted(evidence) = alice.run(id, &mut Nobody).await.unwrap() else { panic!("aborted") };
+        let kept = |evidence: &arbiter_client::Evidence| {
+            let [receipt] = evidence.receipts.as_slice() else { panic!("one receipt") };
+            let bundle = Bundle::of(evidence);
+            assert_eq!(bundle.receipts[0].tlog_proof, receipt.tlog_proof);
+            receipt.tlog_proof.clone()
+        };
+        assert_eq!(kept(&evidence).is_some(), comes_at_once);
+        *proof.lock().unwrap() = Some("the second proof".to_owned());
+        alice.query(id).await.unwrap().unwrap();
+        let expected = if comes_at_once { "the first proof" } else { "the second proof" };
+        assert_eq!(kept(&alice.status(id).await.unwrap().evidence).as_deref(), Some(expected));
+        drop(alice);
+        assert_eq!(kept(&client().await.status(id).await.unwrap().evidence).as_deref(), Some(expected));
+        // Damage of it is noticed as damage of everything else.
+        let good = store.get(Shelf::Exchanges, id.as_bytes()).unwrap().unwrap();
+        let at = good.windows(expected.len()).position(|it| it == expected.as_bytes()).unwrap();
+        let mut bad = good.clone();
+        bad[at] ^= 1;
+        store.put(Shelf::Exchanges, id.as_bytes(), &bad).unwrap();
+        assert!(matches!(client().await.status(id).await, Err(Error::Store(_))));
     }
 }

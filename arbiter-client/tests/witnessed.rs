@@ -15,10 +15,13 @@ use arbiter_client::disclosure::Disclosure;
 use arbiter_client::timestamp::{Authorities, granted, query};
 use arbiter_client::verify::{Clock, Finding, Report, Status, Trust, Verifier};
 use arbiter_protocol::crypto::Signer as _;
+use arbiter_protocol::evidence::anchor::Anchor;
+use arbiter_protocol::evidence::leaf::{Event, Leaf};
 use arbiter_protocol::evidence::note::Note;
 use arbiter_protocol::evidence::policy::Policy;
+use arbiter_protocol::evidence::tile::encode_entries;
 use arbiter_protocol::exchange::selection::Role;
-use arbiter_protocol::ids::Digest;
+use arbiter_protocol::ids::{Digest, LeafIndex};
 use arbiter_protocol::message::request::Action;
 use arbiter_protocol::time::UnixMillis;
 use authority::{Authority, Kind};
@@ -389,6 +392,40 @@ fn the_program_upgrades_stamps_discloses_and_verifies() {
     let (code, said) = fairx(&["bundle", "upgrade", "b.fxe", "--from", "log"], path);
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("tree of 70000 leaves, with 3 cosignatures"), "{said}");
+    // With the time-stamp that the arbiter had made of its log, if there is one beside the tiles.
+    let beside = path.join("beside");
+    let published = Published::new(&arbiter, 70_000, &[51, 52, 53]);
+    std::fs::create_dir(&beside).unwrap();
+    published.export(&beside);
+    let token = stamp(&authority, &published.checkpoint);
+    let anchor = Anchor::new(token.clone(), Note::parse(&published.checkpoint).unwrap()).unwrap();
+    let leaf = Leaf::decode(&plain.receipts[1].leaf).unwrap();
+    let leaf =
+        Leaf { index: LeafIndex(20), event: Event::Anchor, reason: "R-536", token: anchor.digest(), ..leaf };
+    let leaves: Vec<_> = (0..256).map(|n| if n == 20 { leaf.encode() } else { vec![b'x'] }).collect();
+    let leaves = encode_entries(leaves.iter().map(Vec::as_slice)).unwrap();
+    for (name, bytes) in [("tile/entries/000", leaves), ("anchor/20", anchor.to_string().into_bytes())] {
+        std::fs::create_dir_all(beside.join(name).parent().unwrap()).unwrap();
+        std::fs::write(beside.join(name), bytes).unwrap();
+    }
+    plain.write(&path.join("a.fxe")).unwrap();
+    for _ in 0..2 {
+        let (code, said) = fairx(&["bundle", "upgrade", "a.fxe", "--from", "beside"], path);
+        assert_eq!(code, Some(0), "{said}");
+        assert!(said.contains("with the time-stamp that the arbiter had made"), "{said}");
+        let anchored = Bundle::read(&path.join("a.fxe")).unwrap();
+        assert!(anchored.receipts.iter().all(|it| it.timestamps == [token.clone()]));
+    }
+    let (code, said) = verify("a.fxe", &all);
+    assert_eq!(code, Some(0), "{said}");
+    // One that is damaged is left alone.
+    let damaged = anchor.to_string().replacen("70000", "70001", 1);
+    std::fs::write(beside.join("anchor/20"), damaged).unwrap();
+    plain.write(&path.join("a.fxe")).unwrap();
+    let (code, said) = fairx(&["bundle", "upgrade", "a.fxe", "--from", "beside"], path);
+    assert!(code == Some(0) && !said.contains("time-stamp"), "{said}");
+    assert!(Bundle::read(&path.join("a.fxe")).unwrap().receipts[1].timestamps.is_empty());
+
     let url = authority.clone().serve();
     let (code, said) = fairx(&["bundle", "timestamp", "b.fxe", "--tsa", &url, "--out", "s.fxe"], path);
     assert_eq!(code, Some(0), "{said}");

@@ -16,7 +16,7 @@
 //! Modules import only downwards: `wire` ▶ `ruling` ▶ `role`, `ledger` ▶ `message`, `exchange` ▶ `evidence`, `statement` ▶ `crypto` ▶
 //! `ids`, `time`, `limits`, `error`. `message` and `exchange` describe each other (a transfer names an item, a signature
 //! item is a transfer), and the envelope in `statement` is generated with the statements in `message`. `tests/tidy.rs`
-//! holds the exact list. Feature `wire` adds the generated gRPC bindings;
+//! holds the exact list. Feature `wire` adds the generated gRPC bindings, `timestamp` the time-stamps of RFC 3161;
 //! feature `weaken` lets tests switch countermeasures off, and nothing else.
 
 pub mod crypto;
@@ -32,6 +32,8 @@ pub mod role;
 pub mod ruling;
 pub mod statement;
 pub mod time;
+#[cfg(feature = "timestamp")]
+pub mod timestamp;
 #[cfg(feature = "weaken")]
 pub mod weaken;
 #[cfg(not(feature = "weaken"))]

@@ -70,6 +70,10 @@ pub const WITNESS_PROOF_HASHES: usize = 63;
 pub const ADD_CHECKPOINT_BYTES: usize = 64 * 1024;
 /// Longest tlog-proof: extra data, hashes, and a note of [`NOTE_SIGNATURES`] ML-DSA signatures.
 pub const TLOG_PROOF_BYTES: usize = 128 * 1024;
+/// Largest RFC 3161 time-stamp token: some certificates and two signatures.
+pub const TIMESTAMP_BYTES: usize = 16 * 1024;
+/// Longest anchor: a token, and a note of [`NOTE_SIGNATURES`] ML-DSA signatures.
+pub const ANCHOR_BYTES: usize = 96 * 1024;
 /// Most extra data in a tlog-proof.
 pub const PROOF_EXTRA_BYTES: usize = 32 * 1024;
 /// Logs, witnesses and groups of a policy, each: tlog-policy asks for 32.

@@ -51,6 +51,14 @@ pub(super) fn check_data(
             Err(found) => fault = Some(found),
         }
     }
+    if fault.is_none() {
+        match fsck::check_anchors(&store, &settings.anchors(), &arbiter) {
+            Ok((0, 0)) => {}
+            Ok((there, 0)) => beside.push_str(&format!(", {there} time-stamps")),
+            Ok((there, gone)) => beside.push_str(&format!(", {there} time-stamps and {gone} that are gone")),
+            Err(found) => fault = Some(found),
+        }
+    }
     if lost > 0 {
         beside.push_str(&format!(", the records of {lost} exchanges are lost"));
     }

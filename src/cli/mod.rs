@@ -30,6 +30,7 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use arbiter_protocol::evidence::record::FIELDS;
 use arbiter_protocol::ids::ExchangeId;
@@ -48,6 +49,7 @@ use crate::keys::{Keys, epoch_file};
 use crate::modules::Modules;
 use crate::publish::PublishError;
 use crate::publish::export::ExportError;
+use crate::publish::stamps::Authority;
 use crate::publish::witnesses::Witnesses;
 use crate::restore::RestoreError;
 use crate::store::StoreError;
@@ -534,6 +536,7 @@ struct Prepared {
     tls: Option<Tls>,
     modules: Arc<Modules>,
     witnesses: Option<Arc<Witnesses>>,
+    authority: Option<(Authority, Duration)>,
 }
 
 fn prepare(settings: &Settings) -> Result<Prepared, CliError> {
@@ -543,7 +546,8 @@ fn prepare(settings: &Settings) -> Result<Prepared, CliError> {
     let (keys, arbiter) = load_keys(settings)?;
     let modules = Arc::new(modules::load(settings)?);
     let witnesses = witnesses::load(settings, &arbiter)?;
-    Ok(Prepared { keys, arbiter, tls, modules, witnesses })
+    let authority = publishing::authority(settings)?;
+    Ok(Prepared { keys, arbiter, tls, modules, witnesses, authority })
 }
 
 /// All keys, those that open escrows included.

@@ -1,16 +1,21 @@
-//! What `serve` runs to publish the log: the published checkpoint, the tile API, the export.
+//! What `serve` runs to publish the log: the published checkpoint, the tile API, the export, time-stamps.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arbiter_protocol::evidence::checkpoint::SignedCheckpoint;
 use arbiter_protocol::evidence::note::VerifierKey;
 
+use tokio::task::JoinHandle;
+
 use super::CliError;
-use crate::config::Settings;
+use crate::anchors::Anchors;
+use crate::config::{ConfigError, Settings};
 use crate::engine::Handle;
 use crate::grpc::{Server, Tls, Transport};
 use crate::publish::export::{ExportError, Folder};
 use crate::publish::http::{self, Bounds};
+use crate::publish::stamps::{Authority, Stamper};
 use crate::publish::witnesses::Witnesses;
 use crate::publish::{Alone, Cosigners, Pace, Published, Publisher, Sink};
 
@@ -46,13 +51,14 @@ pub(super) async fn tiles(
     settings: &Settings,
     engine: &Handle,
     published: &Published,
+    anchors: &Arc<Anchors>,
     tls: Option<Tls>,
 ) -> Result<Option<Server>, CliError> {
     let Some(listen) = settings.listen_log else { return Ok(None) };
     let bound = |source| CliError::Bind { setting: "listen_log", listen, source };
     let listener = tokio::net::TcpListener::bind(listen).await.map_err(bound)?;
     let bounds = Bounds { max_requests: settings.max_requests, request_timeout: settings.request_timeout() };
-    let router = http::router(engine.clone(), published.clone(), bounds);
+    let router = http::router(engine.clone(), published.clone(), Some(Arc::clone(anchors)), bounds);
     let transport = Transport {
         max_connections: settings.max_connections,
         max_requests: settings.max_requests,
@@ -62,6 +68,26 @@ pub(super) async fn tiles(
         tls,
     };
     Ok(Some(Server::start_http(transport, listener, router).await?))
+}
+
+/// Asks for time-stamps, if there is an authority for them. Ends with the engine, or when it is aborted.
+pub(super) fn stamps(
+    engine: &Handle,
+    published: &Published,
+    anchors: &Arc<Anchors>,
+    authority: Option<(Authority, Duration)>,
+) -> Option<JoinHandle<()>> {
+    let (authority, interval) = authority?;
+    let (anchors, authority) = (Arc::clone(anchors), Arc::new(authority));
+    let stamper = Stamper::new(engine.clone(), published.clone(), anchors, authority, interval);
+    Some(tokio::spawn(stamper.run()))
+}
+
+/// The authority of the configuration, and how often it is asked.
+pub(super) fn authority(settings: &Settings) -> Result<Option<(Authority, Duration)>, ConfigError> {
+    let Some(stamp) = &settings.timestamp else { return Ok(None) };
+    let authority = Authority::new(&stamp.url, stamp.authorities()?);
+    Ok(Some((authority, Duration::from_secs(stamp.interval_seconds))))
 }
 
 /// The key that signs checkpoints, named as the log.

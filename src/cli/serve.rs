@@ -19,6 +19,7 @@ use sha2::{Digest as _, Sha256};
 use super::data::Data;
 use super::witnesses::seen;
 use super::{CliError, Prepared, epochs, prepare, print, publishing, succeed};
+use crate::anchors::Anchors;
 use crate::clock::SystemClock;
 use crate::config::Settings;
 use crate::deadlines;
@@ -73,7 +74,8 @@ async fn serve_until_stopped(
     let mut signals = Signals::catch().map_err(refused)?;
     let mut hangup = Hangup::catch().map_err(refused)?;
 
-    let Prepared { keys, arbiter, tls, modules, witnesses } = prepared;
+    let Prepared { keys, arbiter, tls, modules, witnesses, authority } = prepared;
+    let anchors = Arc::new(Anchors::new(&settings.anchors(), &arbiter));
     let data = Data::open(settings, &arbiter, keys.vault())?;
     let desk = Desk {
         arbiter: arbiter.clone(),
@@ -112,8 +114,10 @@ async fn serve_until_stopped(
     let watch = tokio::spawn(Arc::clone(&modules).watch());
     let deadlines = tokio::spawn(deadlines::run(engine.clone()));
     let (mut publisher, published) = publishing::begin(settings, &engine, witnesses).await?;
-    let tiles = publishing::tiles(settings, &engine, &published, tls.clone()).await?;
-    let api = Api { policy, successions, ..api(settings, tls, modules, published) };
+    let stamps = publishing::stamps(&engine, &published, &anchors, authority);
+    let tiles = publishing::tiles(settings, &engine, &published, &anchors, tls.clone()).await?;
+    let anchors = Some(anchors);
+    let api = Api { policy, successions, anchors, ..api(settings, tls, modules, published) };
     let mut server = Server::start(api, listener, engine.clone()).await?;
 
     let address = server.address();
@@ -152,6 +156,7 @@ async fn serve_until_stopped(
     watch.abort();
     alarm.abort();
     scrub.inspect(tokio::task::JoinHandle::abort);
+    stamps.inspect(tokio::task::JoinHandle::abort);
     if let Err(error) = publisher.stop().await {
         tracing::error!(%error, "the last checkpoint was not published");
     }
@@ -198,6 +203,7 @@ fn api(settings: &Settings, tls: Option<Tls>, modules: Arc<Modules>, published: 
         modules,
         hold_allowance: Duration::from_millis(settings.hold_allowance_ms),
         published: Some(published),
+        anchors: None,
         tls,
     }
 }

@@ -1,26 +1,29 @@
-//! What lies beside the store: the side journal and a static export, every byte compared with the store (R-527).
+//! What lies beside the store: the side journal, a static export and time-stamps, every byte compared with the store (R-527).
 //!
 //! ```text
 //!  journal ─▶ form, checksums, order ─▶ each leaf is the store's ─▶ the store goes on from it
 //!  export ──▶ checkpoint of ours ─▶ every tile that must be there, and every other that is ─▶ the store's leaves and nodes
+//!  anchors ─▶ the token that its name says, over a checkpoint of ours ─▶ a tree of the store
 //! ```
 //!
 //! Invariants: nothing is written; the fault names the first leaf that differs, where it is about a leaf.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use arbiter_protocol::evidence::leaf::{Event, Leaf};
 use arbiter_protocol::evidence::merkle::{Frontier, NodeId};
 use arbiter_protocol::evidence::tile::{self, TileKind, TilePath};
 use arbiter_protocol::message::agreement::ArbiterIdentity;
 
 use super::{Fault, Problem};
+use crate::anchors::Anchors;
 use crate::export_folder::{ExportError, ExportFolder};
 use crate::keys::vault::Vault;
 use crate::store::journal::Remains;
-use crate::store::{Store, StoreError};
+use crate::store::{By, Store, StoreError};
 
 fn fault(index: Option<u64>, problem: Problem) -> Fault {
     Fault { index, exchange: None, problem }
@@ -89,6 +92,39 @@ pub fn check_export(store: &dyn Store, folder: &Path, arbiter: &ArbiterIdentity)
         Err(error) => keep(fault(None, error.into())),
     }
     first.map_or(Ok(covered), Err)
+}
+
+/// Checks the time-stamps in `folder`: the first fault, else how many there are, and how many are gone that leaves name (R-546).
+pub fn check_anchors(
+    store: &dyn Store,
+    folder: &Path,
+    arbiter: &ArbiterIdentity,
+) -> Result<(usize, usize), Fault> {
+    let failed = |index| move |error: StoreError| fault(index, error.into());
+    let size = store.head().map_err(failed(None))?.map_or(0, |head| head.size);
+    let mut named = BTreeMap::new();
+    for index in store.indexed(By::Event(Event::Anchor), 0, usize::MAX).map_err(failed(None))? {
+        let leaf = store.leaves(index, 1).map_err(failed(Some(index)))?.pop();
+        // What is no leaf was found before.
+        named.extend(leaf.and_then(|leaf| Leaf::decode(&leaf).ok()).map(|leaf| (leaf.token, index)));
+    }
+    let anchors = Anchors::new(folder, arbiter);
+    let there = anchors.tokens().map_err(|error| fault(None, error.into()))?;
+    for token in &there {
+        let index = named.remove(token);
+        let Some(found) = anchors.read(token).map_err(|error| fault(index, error.into()))? else { continue };
+        let checkpoint = found.checkpoint.checkpoint();
+        let root = if checkpoint.size > size {
+            None
+        } else {
+            let frontier = Frontier::from_nodes(checkpoint.size, |node| store.required_node(node));
+            Some(frontier.map_err(failed(index))?.root())
+        };
+        if root != Some(checkpoint.root) {
+            return Err(fault(index, Problem::AnchorTree));
+        }
+    }
+    Ok((there.len(), named.len()))
 }
 
 /// One tile: the first leaf that differs, or whose node does.

@@ -53,6 +53,7 @@ use tonic::transport::{Certificate, Identity, ServerTlsConfig};
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
+use crate::anchors::Anchors;
 use crate::engine::Handle;
 use crate::modules::{About, Listed, Modules, Power};
 use crate::publish::Published;
@@ -105,6 +106,8 @@ pub struct Api {
     pub hold_allowance: Duration,
     /// The published checkpoint, if there is one: proofs are made under it.
     pub published: Option<Published>,
+    /// The time-stamps that are kept, if any can be: evidence carries them.
+    pub anchors: Option<Arc<Anchors>>,
     /// TLS; without it plaintext.
     pub tls: Option<Tls>,
 }
@@ -128,6 +131,7 @@ impl Default for Api {
             modules: Arc::default(),
             hold_allowance: Duration::from_secs(60 * 60),
             published: None,
+            anchors: None,
             tls: None,
         }
     }
@@ -247,6 +251,10 @@ impl Service {
         &self.0.engine
     }
 
+    fn anchors(&self) -> Option<&Arc<Anchors>> {
+        self.0.api.anchors.as_ref()
+    }
+
     fn published(&self) -> Option<&Published> {
         self.0.api.published.as_ref()
     }
@@ -316,7 +324,10 @@ impl Service {
     fn counters(&self) -> Vec<proto::Counter> {
         let leaves = self.engine().log_size().saturating_sub(self.0.first_leaf);
         let counted = self.engine().counters();
+        let (anchors, anchors_failed) = self.anchors().map_or((0, 0), |it| it.counts());
         let more = [
+            ("anchors", anchors),
+            ("anchors_failed", anchors_failed),
             ("escrows_false", counted.escrows_false),
             ("escrows_opened", counted.escrows_opened),
             ("leaves", leaves),

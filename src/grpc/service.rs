@@ -25,6 +25,7 @@ use arbiter_protocol::evidence::checkpoint::SignedCheckpoint;
 use arbiter_protocol::evidence::leaf::Leaf;
 use arbiter_protocol::exchange::kind::content::{ContentCheck, FitContent};
 use arbiter_protocol::exchange::selection::ByRole;
+use arbiter_protocol::ids::LeafIndex;
 use arbiter_protocol::limits;
 use arbiter_protocol::message::payment::PaymentTerms;
 use arbiter_protocol::message::request::Action;
@@ -42,6 +43,7 @@ use super::deposit::{Size, Upload};
 use super::gate::Permit;
 use super::pace::Pace;
 use super::{Service, blocking, status};
+use crate::anchors::Anchored;
 use crate::engine::{Draft, EngineError, Filed, Precheck};
 
 #[tonic::async_trait]
@@ -132,17 +134,26 @@ impl ArbiterService for Service {
         let receipts = blocking(move || engine.evidence(&case)).await?;
         let receipts = receipts.map_err(|error| about.refuse(&error))?;
         let newest = receipts.iter().map(|(index, _)| index.0).max().unwrap_or_default();
-        let (checkpoint, witnessed) = match usize::try_from(min_witnesses).unwrap_or(usize::MAX) {
-            0 => (self.covering(newest).await?, true),
-            wanted => {
-                let enough = |it: &SignedCheckpoint| witnesses(it) >= wanted;
-                self.awaited(newest, super::log::wait(wait_millis), enough).await?
+        let wanted = usize::try_from(min_witnesses).unwrap_or(usize::MAX);
+        let enough = move |it: &SignedCheckpoint| witnesses(it) >= wanted;
+        let (mut timestamps, mut witnessed) = (Vec::new(), true);
+        let checkpoint = match self.stamped(LeafIndex(newest), enough).await? {
+            Some(found) => {
+                timestamps.push(found.anchor.token().to_vec());
+                Arc::new(found.checkpoint)
+            }
+            None if wanted == 0 => self.covering(newest).await?,
+            None => {
+                let found;
+                (found, witnessed) = self.awaited(newest, super::log::wait(wait_millis), enough).await?;
+                found
             }
         };
         let mut evidence = Vec::with_capacity(receipts.len());
         for (index, receipt) in &receipts {
             let tlog_proof = self.tlog_proof(index.0, Arc::clone(&checkpoint)).await?;
-            evidence.push(proto::Evidence { receipt: Some(receipt.into()), tlog_proof });
+            let timestamps = timestamps.clone();
+            evidence.push(proto::Evidence { receipt: Some(receipt.into()), tlog_proof, timestamps });
         }
         Ok(Response::new(proto::GetEvidenceResponse { evidence, witnessed }))
     }
@@ -224,6 +235,18 @@ impl Service {
             );
             String::new()
         })
+    }
+
+    /// The earliest time-stamp over a tree with this leaf, whose checkpoint is `enough`.
+    async fn stamped(
+        &self,
+        index: LeafIndex,
+        enough: impl Fn(&SignedCheckpoint) -> bool + Send + 'static,
+    ) -> Result<Option<Anchored>, Status> {
+        let Some(anchors) = self.anchors().cloned() else { return Ok(None) };
+        let engine = self.engine().clone();
+        let found = blocking(move || anchors.covering(&engine, index, enough)).await?;
+        found.map_err(|error| status::engine(&error))
     }
 
     /// Files a case that has no content.

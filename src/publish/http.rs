@@ -4,6 +4,7 @@
 //!  GET /checkpoint              the published checkpoint               text/plain, cached for a second
 //!  GET /tile/<L>/<N>[.p/<W>]    hashes                                 application/octet-stream, for ever
 //!  GET /tile/entries/<N>[.p/<W>]  leaves, gzipped for who takes it     application/octet-stream, for ever
+//!  GET /anchor/<leaf>           what an authority stamped             text/plain, for ever (R-546)
 //!  GET /                        what this is, for people
 //! ```
 //!
@@ -18,8 +19,9 @@ use std::time::Duration;
 
 use arbiter_protocol::evidence::note::VerifierKey;
 use arbiter_protocol::evidence::tile::{TileKind, TilePath};
+use arbiter_protocol::ids::LeafIndex;
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::{Path as UrlPath, Request, State};
 use axum::http::header::{
     ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, VARY, X_CONTENT_TYPE_OPTIONS,
 };
@@ -32,6 +34,7 @@ use flate2::write::GzEncoder;
 use tokio::sync::Semaphore;
 
 use super::Published;
+use crate::anchors::Anchors;
 use crate::engine::{EngineError, Handle, blocking};
 
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -55,18 +58,20 @@ pub struct Bounds {
 struct Log {
     engine: Handle,
     published: Published,
+    anchors: Option<Arc<Anchors>>,
     room: Semaphore,
     timeout: Duration,
 }
 
 /// The routes of the tile API.
-pub fn router(engine: Handle, published: Published, bounds: Bounds) -> Router {
+pub fn router(engine: Handle, published: Published, anchors: Option<Arc<Anchors>>, bounds: Bounds) -> Router {
     let room = Semaphore::new(usize::try_from(bounds.max_requests).unwrap_or(Semaphore::MAX_PERMITS));
-    let log = Arc::new(Log { engine, published, room, timeout: bounds.request_timeout });
+    let log = Arc::new(Log { engine, published, anchors, room, timeout: bounds.request_timeout });
     Router::new()
         .route("/", get(about))
         .route("/checkpoint", get(checkpoint))
         .route("/tile/{*path}", get(tile))
+        .route("/anchor/{leaf}", get(anchor))
         .fallback(|| async {
             plain(StatusCode::NOT_FOUND, "not found: this is the tile API of an evidence log\n")
         })
@@ -106,14 +111,7 @@ async fn tile(State(log): State<Arc<Log>>, uri: Uri, headers: HeaderMap) -> Resp
     });
     let bytes = match read.await {
         Ok(bytes) => bytes,
-        Err(EngineError::Stopped) => return later("the log is about to stop: try again\n"),
-        // Whatever it is, the operator was told.
-        Err(_) => {
-            return plain(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "the log cannot read what it stored: tell its operator\n",
-            );
-        }
+        Err(error) => return unread(&error),
     };
     let mut with = vec![(CONTENT_TYPE, BYTES), (CACHE_CONTROL, FOR_EVER)];
     if is_bundle {
@@ -123,6 +121,27 @@ async fn tile(State(log): State<Arc<Log>>, uri: Uri, headers: HeaderMap) -> Resp
         with.push((CONTENT_ENCODING, "gzip"));
     }
     answer(StatusCode::OK, &with, bytes)
+}
+
+/// The anchor that a leaf names, if it is kept here.
+async fn anchor(State(log): State<Arc<Log>>, UrlPath(leaf): UrlPath<String>) -> Response {
+    let size = log.published.newest().checkpoint().size;
+    // One form of each number.
+    let index = leaf.parse().ok().filter(|index: &u64| *index < size && index.to_string() == leaf);
+    let (Some(index), Some(anchors)) = (index, log.anchors.clone()) else { return no_anchor() };
+    let engine = log.engine.clone();
+    match blocking(move || anchors.at(&engine, LeafIndex(index))).await {
+        Ok(Some(found)) => {
+            let with = [(CONTENT_TYPE, TEXT), (CACHE_CONTROL, FOR_EVER)];
+            answer(StatusCode::OK, &with, found.anchor.to_string())
+        }
+        Ok(None) => no_anchor(),
+        Err(error) => unread(&error),
+    }
+}
+
+fn no_anchor() -> Response {
+    plain(StatusCode::NOT_FOUND, "not found: no time-stamp is kept here for such a leaf\n")
 }
 
 /// For people who look with a browser.
@@ -187,6 +206,17 @@ fn answer(status: StatusCode, with: &[(HeaderName, &'static str)], body: impl In
 
 fn plain(status: StatusCode, text: &'static str) -> Response {
     answer(status, &[(CONTENT_TYPE, TEXT), (CACHE_CONTROL, NOT_KEPT)], text)
+}
+
+/// Whatever it is, the operator was told.
+fn unread(error: &EngineError) -> Response {
+    match error {
+        EngineError::Stopped => later("the log is about to stop: try again\n"),
+        _ => plain(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the log cannot read what it stored: tell its operator\n",
+        ),
+    }
 }
 
 fn later(text: &'static str) -> Response {

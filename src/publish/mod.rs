@@ -4,7 +4,7 @@
 //!  log grew, or 10 minutes ─▶ newest durable tree ─▶ signed ─▶ witnesses (at most 0.9 s) ─▶ merged ─▶ durable
 //!                                                                                                  │
 //!                  tiles, proofs, whoever waits for a quorum ◀── Published ◀────────────────────────┤
-//!                                                  export folder ◀──────────────────────────────────┘
+//!                       time-stamping authority ◀── export folder ◀────────────────────────────────┘
 //! ```
 //!
 //! A ruling carries the checkpoint of its own batch and never waits for this one. Invariants
@@ -16,6 +16,7 @@
 pub mod export;
 pub mod http;
 pub mod remote;
+pub mod stamps;
 mod task;
 pub mod walk;
 pub mod witnesses;
@@ -140,6 +141,12 @@ impl Published {
     /// Whether a checkpoint has the cosignatures that the operator's policy asks for.
     pub fn quorum(&self, checkpoint: &SignedCheckpoint) -> bool {
         self.cosigners.quorum(checkpoint)
+    }
+
+    /// Waits until it covers leaf `index`; `false` if nothing is published any more.
+    pub async fn covers(&self, index: u64) -> bool {
+        let mut newest = self.newest.clone();
+        newest.wait_for(|it| it.checkpoint().size > index).await.is_ok()
     }
 
     /// Waits, at most `patience`, for a published checkpoint that covers leaf `index` and that `enough` accepts. When time

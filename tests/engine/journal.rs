@@ -238,7 +238,9 @@ async fn a_torn_tail_is_dropped_at_every_byte() {
     let written = fs::read(&file).unwrap();
     let end = u64::try_from(written.len()).unwrap();
     assert!(end > whole + 1000);
-    for cut in (whole..end).step_by(97).chain([whole, end - 1]) {
+    // Every byte if `ARBITER_TRIALS` is set, else some.
+    let step = if std::env::var_os("ARBITER_TRIALS").is_some() { 1 } else { 97 };
+    for cut in (whole..end).step_by(step).chain([whole, end - 1]) {
         let at = usize::try_from(cut).unwrap();
         let mut zeroed = written.clone();
         zeroed[at..].fill(0);

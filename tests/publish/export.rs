@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use arbiter::publish::export::{ExportError, Folder};
 use arbiter::publish::walk::WalkError;
 use arbiter_protocol::evidence::checkpoint::{Checkpoint, SignedCheckpoint};
-use arbiter_protocol::evidence::tile::grown;
+use arbiter_protocol::evidence::tile::{TileKind, TilePath, grown};
 use arbiter_protocol::ids::Digest;
 
 use crate::decimal::{Log, ROOTS, files, read_back};
@@ -62,6 +62,82 @@ fn every_size_is_what_an_independent_reader_expects() {
     let partial = |path: &str| files.keys().any(|it| it.starts_with(path));
     assert!(!partial("tile/0/000.p") && !partial("tile/entries/255.p") && !partial("tile/1/000.p"));
     assert!(partial("tile/2/000.p/1") && partial("tile/1/001.p/17"));
+}
+
+/// T8: a million leaves, read back by the Python reader, which computes every tile, and by `tlog_tiles`, which follows every leaf to
+/// the signed root.
+#[test]
+#[ignore = "takes minutes"]
+fn a_million_leaves_are_read_by_programs_of_others() {
+    let (mut log, folder) = (Log::new(), tempfile::tempdir().unwrap());
+    let mut checkpoint = log.grow(65_536);
+    for size in (100_000..=1_000_000).step_by(100_000) {
+        checkpoint = log.grow(size);
+    }
+    export(folder.path(), &mut log, &checkpoint).unwrap();
+    let (size, root) = (checkpoint.checkpoint().size, checkpoint.checkpoint().root);
+    let read = read_back(folder.path()).expect("python3");
+    assert_eq!((read.0, read.1), (size, root.to_string()));
+    let files = Files(folder.path());
+    let tree = tlog_tiles::TileHashReader::new(size, tlog_tiles::Hash(*root.as_bytes()), &files);
+    for bundle in 0..size.div_ceil(256) {
+        let path = TilePath::at(TileKind::Entries, bundle, size).unwrap();
+        let bytes = fs::read(folder.path().join(path.to_string())).unwrap();
+        let (mut rest, mut theirs, mut indexes) = (bytes.as_slice(), Vec::new(), Vec::new());
+        for index in bundle * 256..size.min((bundle + 1) * 256) {
+            let (length, leaf) = rest.split_at(2);
+            let (leaf, after) = leaf.split_at(usize::from(u16::from_be_bytes(length.try_into().unwrap())));
+            assert_eq!(leaf, index.to_string().as_bytes());
+            theirs.push(tlog_tiles::record_hash(leaf));
+            indexes.push(tlog_tiles::stored_hash_index(0, index));
+            rest = after;
+        }
+        assert!(rest.is_empty());
+        assert!(files.proven(&tree, bundle, &indexes).unwrap() == theirs, "bundle {bundle}");
+    }
+    // And it sees what is wrong.
+    let tile = folder.path().join("tile/0/x001/234");
+    let mut bytes = fs::read(&tile).unwrap();
+    bytes[100] ^= 1;
+    fs::write(&tile, bytes).unwrap();
+    let altered = [tlog_tiles::stored_hash_index(0, 1234 * 256 + 3)];
+    assert!(files.proven(&tree, 1234, &altered).is_err());
+}
+
+/// The tiles of a folder, as `tlog_tiles` asks for them.
+struct Files<'a>(&'a Path);
+
+impl Files<'_> {
+    /// Hashes of leaves of a bundle, followed to the root. `tlog_tiles` 0.2 does not check the first tiles that it reads beside the right
+    /// edge, as many as the tree has subtrees beyond those at the edge: so tiles from elsewhere are asked for before.
+    fn proven(
+        &self,
+        tree: &tlog_tiles::TileHashReader<'_>,
+        bundle: u64,
+        indexes: &[u64],
+    ) -> Result<Vec<tlog_tiles::Hash>, tlog_tiles::Error> {
+        let elsewhere = u64::from(bundle < 256) * 65_536;
+        let before = (0..16).map(|n| tlog_tiles::stored_hash_index(0, elsewhere + n * 256));
+        let all: Vec<_> = before.chain(indexes.iter().copied()).collect();
+        Ok(tlog_tiles::HashReader::read_hashes(tree, &all)?.split_off(16))
+    }
+}
+
+impl tlog_tiles::TileReader for Files<'_> {
+    fn height(&self) -> u8 {
+        8
+    }
+
+    fn read_tiles(&self, tiles: &[tlog_tiles::Tile]) -> Result<Vec<Vec<u8>>, tlog_tiles::Error> {
+        let read = |tile: &tlog_tiles::Tile| {
+            let width = u16::try_from(tile.width()).unwrap();
+            let path = TilePath::new(TileKind::Hashes(tile.level()), tile.level_index(), width).unwrap();
+            fs::read(self.0.join(path.to_string())).unwrap()
+        };
+        Ok(tiles.iter().map(read).collect())
+    }
+
+    fn save_tiles(&self, _: &[tlog_tiles::Tile], _: &[Vec<u8>]) {}
 }
 
 /// killed before any change of a file, of all that there are in the first three exports: run again, the folder is the same.

@@ -68,7 +68,7 @@ impl Site {
         // From here on nothing is published before the interval is over.
         until("the first round", || asked.0.load(Ordering::SeqCst)).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let router = router(world.engine.clone(), published.clone(), bounds);
+        let router = router(world.engine.clone(), published.clone(), None, bounds);
         let (max_streams, request_timeout) = (8, bounds.request_timeout);
         let transport = Transport { max_streams, request_timeout, ..Api::default().into() };
         let server = Server::start_http(transport, listener, router).await.unwrap();

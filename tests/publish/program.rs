@@ -136,3 +136,57 @@ fn a_folder_that_is_older_than_its_export_publishes_nothing() {
     );
     assert_eq!(files(&folder.join("copy")), copy);
 }
+
+/// the program asks the authority of its configuration, keeps the token beside its data, and fsck reads it; settings that cannot
+/// be are refused by name.
+#[test]
+fn the_program_is_stamped_by_its_authority() {
+    let authority = std::sync::Arc::new(crate::authority::Authority::new(crate::authority::Kind::P256));
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    good(run(folder, &["init", "--dir", "home"]));
+    let settings = std::fs::read_to_string(folder.join("home/arbiter.toml")).unwrap();
+    let set = |url: &str, file: &str, more: &str| {
+        let text = format!("{settings}\n[timestamp]\nurl = \"{url}\"\nauthority = \"{file}\"\n{more}\n");
+        std::fs::write(folder.join("home/arbiter.toml"), text).unwrap();
+    };
+    for (url, file, more, part) in [
+        ("ftp://127.0.0.1/tsa", "tsa.pem", "", "timestamp.url"),
+        ("http://127.0.0.1/tsa", "nowhere.pem", "", "home/nowhere.pem"),
+        ("http://127.0.0.1/tsa", "arbiter.toml", "", "timestamp.authority"),
+        ("http://127.0.0.1/tsa", "tsa.pem", "interval_seconds = 0", "timestamp.interval_seconds"),
+        ("http://127.0.0.1/tsa", "tsa.pem", "interval = 7", "interval"),
+    ] {
+        std::fs::write(folder.join("home/tsa.pem"), authority.root()).unwrap();
+        set(url, file, more);
+        let output = run(folder, &["serve", "--config", "home"]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    set(&authority.serve(), "tsa.pem", "");
+    let serving = Running::serve(folder, &["--publish-interval-ms", "50"]);
+    let anchors = folder.join("home/anchors");
+    let there = || std::fs::read_dir(&anchors).map_or(0, Iterator::count);
+    for _ in 0..400 {
+        if there() == 1 {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    // Its leaf is logged a moment later.
+    std::thread::sleep(Duration::from_millis(300));
+    let (code, log) = serving.stop();
+    assert_eq!((code, there()), (Some(0), 1), "{log}");
+    assert!(log.contains("the log has a time-stamp"), "{log}");
+    let said = good(run(folder, &["fsck", "--config", "home"]));
+    assert!(said.starts_with("clean: 3 leaves") && said.contains(", 1 time-stamps"), "{said}");
+    let name = std::fs::read_dir(&anchors).unwrap().next().unwrap().unwrap().path();
+    let mut bytes = std::fs::read(&name).unwrap();
+    bytes[200] ^= 1;
+    std::fs::write(&name, bytes).unwrap();
+    let output = run(folder, &["fsck", "--config", "home"]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("fault: leaf 2: ") && said.contains("is not the anchor that it was"), "{said}");
+}

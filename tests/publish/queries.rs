@@ -140,7 +140,7 @@ impl Cosigners for Late {
     }
 }
 
-fn policy(world: &World) -> Policy {
+pub fn policy(world: &World) -> Policy {
     Policy::parse(&format!("log {}\nquorum none\n", key(world))).unwrap()
 }
 
@@ -207,7 +207,7 @@ async fn without_a_publisher_a_proof_is_logged_only() {
 }
 
 /// The same arbiter behind another server.
-async fn serve(world: World, api: Api) -> World {
+pub async fn serve(world: World, api: Api) -> World {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let server = arbiter::grpc::Server::start(api, listener, world.engine.clone()).await.unwrap();
     world.behind(server)

@@ -40,7 +40,7 @@ async fn serve(world: &World, tls: Tls) -> (Publisher, Server) {
     let (publisher, published) =
         Publisher::start(world.engine.clone(), Arc::new(Alone), SELDOM, None).await.unwrap();
     let bounds = Bounds { max_requests: 8, request_timeout: Duration::from_secs(20) };
-    let router = router(world.engine.clone(), published, bounds);
+    let router = router(world.engine.clone(), published, None, bounds);
     let transport = Transport { tls: Some(tls), max_streams: 8, ..Api::default().into() };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     (publisher, Server::start_http(transport, listener, router).await.unwrap())

@@ -37,6 +37,7 @@ use tokio::time::{Instant, sleep};
 use tokio_stream::StreamExt as _;
 
 use crate::arbiter::{ArbiterPort, Deposit, Filing, Misbehaviour, Offence, PortError, Reason, Retry};
+use crate::bundle::BundledReceipt;
 use crate::client::Identity;
 use crate::clock::Clock;
 use crate::durable;
@@ -64,7 +65,7 @@ pub(crate) struct Counsel {
 /// What came of asking.
 pub(crate) struct Answer {
     /// Verified receipts, to be kept whatever else.
-    pub receipts: Vec<Receipt>,
+    pub receipts: Vec<BundledReceipt>,
     /// What they amount to.
     pub result: Answered,
 }
@@ -118,7 +119,7 @@ impl Counsel {
         record: &Record,
         identity: &Identity,
         folder: &Path,
-        receipts: &mut Vec<Receipt>,
+        receipts: &mut Vec<BundledReceipt>,
     ) -> Result<Answered, Error> {
         let filing = |action| filing(record, identity, action);
         match ask {
@@ -160,7 +161,7 @@ impl Counsel {
         record: &Record,
         identity: &Identity,
         folder: &Path,
-        receipts: &mut Vec<Receipt>,
+        receipts: &mut Vec<BundledReceipt>,
     ) -> Result<Answered, Error> {
         if is_attested(record) {
             return Ok(Answered::Attested);
@@ -181,7 +182,7 @@ impl Counsel {
             other => other?,
         };
         let proven = self.check(&deposit, &receipt, record, receipts).await?;
-        receipts.push(receipt.clone());
+        receipts.push(self.kept(receipt.clone()));
         if proven.ruled.verdict().is_some() {
             let why = "an attestation was asked for, a verdict came";
             return Err(self.unproven(&deposit, why, vec![receipt]).await?);
@@ -241,7 +242,7 @@ impl Counsel {
         &self,
         record: &Record,
         identity: &Identity,
-        receipts: &mut Vec<Receipt>,
+        receipts: &mut Vec<BundledReceipt>,
     ) -> Result<Answered, Error> {
         match self.query(record, identity).await {
             Ok(answer) => {
@@ -262,12 +263,12 @@ impl Counsel {
         filing: &Filing,
         receipt: Receipt,
         record: &Record,
-        receipts: &mut Vec<Receipt>,
+        receipts: &mut Vec<BundledReceipt>,
     ) -> Result<Answered, Error> {
         let proven = self.check(filing, &receipt, record, receipts).await?;
         match proven.ruled {
             Ruled::Verdict(verdict) => {
-                receipts.push(receipt);
+                receipts.push(self.kept(receipt));
                 Ok(Answered::Ruled(verdict, proven.agreement))
             }
             Ruled::Attestation(_) => {
@@ -277,13 +278,18 @@ impl Counsel {
         }
     }
 
+    /// With the proof under witnesses that came with it, if one was asked for.
+    fn kept(&self, receipt: Receipt) -> BundledReceipt {
+        BundledReceipt { tlog_proof: self.port.proof(&receipt), ..receipt.into() }
+    }
+
     /// Every check of an answer: by itself, against earlier answers, against the log seen so far.
     async fn check(
         &self,
         filing: &Filing,
         receipt: &Receipt,
         record: &Record,
-        newer: &[Receipt],
+        newer: &[BundledReceipt],
     ) -> Result<Proven, Error> {
         let request = filing.request.digest();
         let proven = match receipt.verify(&filing.offer, Some(request)) {
@@ -298,7 +304,7 @@ impl Counsel {
             if contradict(&known, &proven) {
                 let log = known.checkpoint.contradicts(&proven.checkpoint);
                 let offence = if log { Offence::InconsistentLog } else { Offence::TwoVerdicts };
-                let both = vec![earlier.clone(), receipt.clone()];
+                let both = vec![earlier.receipt.clone(), receipt.clone()];
                 return Err(self.misbehaves(filing, offence, both, Default::default()).await?);
             }
         }

@@ -132,17 +132,11 @@ impl GrpcArbiter {
     }
 
     /// Asks for every ruling to be under a checkpoint that the witnesses of this policy have cosigned. Replies may take some seconds
-    /// longer; without witnesses they come all the same, and [`GrpcArbiter::proof`] has nothing for them.
+    /// longer; without witnesses they come all the same. [`ArbiterPort::proof`] has the proof of each of the newest 1,024 that came with one,
+    /// and a client keeps it with its evidence.
     #[must_use]
     pub fn witnessed_by(self, policy: Policy) -> Self {
         Self { witnessed: Some(Arc::new(Witnessed { policy, proofs: Mutex::default() })), ..self }
-    }
-
-    /// The C2SP tlog-proof that came with a receipt: verified for its leaf, with the quorum of the policy. Only the newest 1,024 are
-    /// kept, in memory.
-    pub fn proof(&self, receipt: &Receipt) -> Option<String> {
-        let proofs = self.witnessed.as_ref()?.proofs.lock().unwrap_or_else(PoisonError::into_inner);
-        proofs.iter().find(|(leaf, _)| *leaf == receipt.leaf).map(|(_, proof)| proof.clone())
     }
 
     /// A case, with the assurance that is wanted.
@@ -292,6 +286,11 @@ impl ArbiterPort for GrpcArbiter {
         let parse =
             |hash: &Vec<u8>| Digest::parse(hash, "hashes").map_err(|why| PortError::Malformed(why.into()));
         hashes.iter().map(parse).collect()
+    }
+
+    fn proof(&self, receipt: &Receipt) -> Option<String> {
+        let proofs = self.witnessed.as_ref()?.proofs.lock().unwrap_or_else(PoisonError::into_inner);
+        proofs.iter().find(|(leaf, _)| *leaf == receipt.leaf).map(|(_, proof)| proof.clone())
     }
 }
 

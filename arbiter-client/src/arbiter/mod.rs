@@ -74,6 +74,11 @@ pub trait ArbiterPort: Send + Sync {
     async fn fetch(&self, filing: &Filing) -> Result<Deposit, PortError>;
     /// `GetConsistencyProof`.
     async fn consistency(&self, old_size: u64, new_size: u64) -> Result<Vec<Digest>, PortError>;
+    /// The C2SP tlog-proof of the leaf in a receipt that came this way, under a checkpoint that the witnesses asked for have
+    /// cosigned: verified, or there is none.
+    fn proof(&self, _receipt: &Receipt) -> Option<String> {
+        None
+    }
 }
 
 /// Why the arbiter gave no answer that can be looked at.

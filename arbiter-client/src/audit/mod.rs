@@ -6,13 +6,14 @@
 //!                                    not as signed                 Charge: rewritten     Charge: leaf, or two
 //! ```
 //! Reading order: [`run`], [`source`] (where tiles come from), `tree` (from the root down), `pages` (leaves, by several threads),
-//! `state` (what is remembered), `records` (bundles that were handed over), [`report`].
+//! `state` (what is remembered), `records` (bundles and openings that were handed over), [`report`].
 //!
 //! Invariants
 //! - Nothing served is judged before it is known to be what the log signed (R-564).
 //! - What is remembered never goes back (R-560); an audit that was interrupted anywhere goes on and reports the same.
 //! - Memory: bundles in flight (8 MB), the state, and less than 64 bytes for each exchange in the log.
 
+mod openings;
 mod pages;
 mod records;
 pub mod report;
@@ -57,7 +58,8 @@ pub struct Settings<'a> {
     pub state: Option<&'a Path>,
     /// Where a proof of misbehaviour is written, if there is one to write.
     pub proofs: &'a Path,
-    /// A folder with evidence bundles that were handed over: their rulings are made again, and found in the log.
+    /// A folder with what was handed over: evidence bundles, whose rulings are made again, disclosures and openings. All of it is
+    /// found in the log.
     pub records: Option<&'a Path>,
 }
 

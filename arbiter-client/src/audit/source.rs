@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  https://log.example/prefix ─┐
-//!                              ├─▶ checkpoint, tile/…, at most so many bytes ─▶ caller, who believes none of it
+//!                              ├─▶ checkpoint, tile/…, anchor/…, at most so many bytes ─▶ caller, who believes none of it
 //!  /srv/export ────────────────┘
 //! ```
 //!
@@ -16,7 +16,10 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
 
+use arbiter_protocol::evidence::anchor::Anchor;
 use arbiter_protocol::evidence::tile::{TileKind, TilePath};
+use arbiter_protocol::ids::LeafIndex;
+use arbiter_protocol::limits;
 use flate2::read::MultiGzDecoder;
 use thiserror::Error;
 use ureq::Agent;
@@ -127,6 +130,18 @@ impl Source {
             }
             other => other,
         }
+    }
+
+    /// What the leaf `anchor` at this place names, if it is kept there (R-546). Nothing of it is verified.
+    pub fn anchor(&self, index: LeafIndex) -> Result<Option<Anchor>, FetchError> {
+        let path = Anchor::path(index);
+        let most = u64::try_from(limits::ANCHOR_BYTES).unwrap_or(u64::MAX);
+        let bytes = match self.patiently(&path, most) {
+            Err(FetchError { problem: FetchProblem::NotThere, .. }) => return Ok(None),
+            other => other?,
+        };
+        let anchor = String::from_utf8(bytes).ok().and_then(|text| Anchor::parse(&text).ok());
+        anchor.map(Some).ok_or_else(|| self.error(&path, FetchProblem::Unusable("it is no anchor")))
     }
 
     /// What a resource is called in errors.

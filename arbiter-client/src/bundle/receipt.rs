@@ -24,8 +24,6 @@ use super::{BundleError, Pair, base64_bytes, decoded, envelope, escrows_text, lo
 
 /// Most time-stamp tokens of one receipt: several authorities, or newer ones before an algorithm ages.
 pub const TIMESTAMPS: usize = 4;
-/// Longest time-stamp token: a signature and its chain of certificates.
-pub const TIMESTAMP_BYTES: usize = 16 * 1024;
 
 /// A receipt with what was added to it after the arbiter gave it. Nothing in it was verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +32,7 @@ pub struct BundledReceipt {
     pub receipt: Receipt,
     /// The leaf in a newer, cosigned checkpoint: C2SP tlog-proof, exactly as it came, at most [`limits::TLOG_PROOF_BYTES`].
     pub tlog_proof: Option<String>,
-    /// RFC 3161 time-stamp tokens (DER), at most [`TIMESTAMPS`] of at most [`TIMESTAMP_BYTES`] each.
+    /// RFC 3161 time-stamp tokens (DER), at most [`TIMESTAMPS`] of at most [`limits::TIMESTAMP_BYTES`] each.
     pub timestamps: Vec<Vec<u8>>,
 }
 
@@ -159,7 +157,7 @@ pub(crate) fn timestamps(texts: &[String], place: &'static str) -> Result<Vec<Ve
     if texts.len() > TIMESTAMPS {
         return Err(BundleError::Field(place));
     }
-    texts.iter().map(|text| decoded(text, TIMESTAMP_BYTES, place)).collect()
+    texts.iter().map(|text| decoded(text, limits::TIMESTAMP_BYTES, place)).collect()
 }
 
 /// Longest checkpoint note: three lines and a few signatures.
@@ -174,4 +172,4 @@ pub(super) const RECEIPT_BYTES: usize = 6 * base64_bytes(limits::ENVELOPE_BYTES)
     + limits::RECORD_FIELDS * 48
     + limits::TLOG_PROOF_BYTES
     + 1024
-    + TIMESTAMPS * base64_bytes(TIMESTAMP_BYTES);
+    + TIMESTAMPS * base64_bytes(limits::TIMESTAMP_BYTES);

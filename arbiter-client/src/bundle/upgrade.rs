@@ -1,4 +1,5 @@
-//! Adds a newer, cosigned checkpoint to the receipts of a bundle, from the log's own tiles (R-565).
+//! Adds a newer, cosigned checkpoint to the receipts of a bundle, from the log's own tiles (R-565), and the time-stamp that the log
+//! had for it, if there is one (R-546).
 //!
 //! ```text
 //!  checkpoint (signed by the log) ─┐
@@ -10,17 +11,20 @@
 //! - What is there is replaced only by what has as many signatures, and never if a time-stamp rests on it.
 
 use arbiter_protocol::error::Invalid;
-use arbiter_protocol::evidence::checkpoint::{CheckpointError, SignedCheckpoint};
-use arbiter_protocol::evidence::leaf::Leaf;
+use arbiter_protocol::evidence::anchor::Anchor;
+use arbiter_protocol::evidence::checkpoint::{Checkpoint, CheckpointError, SignedCheckpoint};
+use arbiter_protocol::evidence::leaf::{Event, Leaf};
 use arbiter_protocol::evidence::merkle::{self, ProofError};
 use arbiter_protocol::evidence::note::{NoteError, VerifierKey};
-use arbiter_protocol::evidence::tile::{ReadError, TilePath, TileReader};
+use arbiter_protocol::evidence::tile::{self, ReadError, TileKind, TilePath, TileReader};
 use arbiter_protocol::evidence::tlog_proof::{TlogProof, TlogProofError};
+use arbiter_protocol::ids::LeafIndex;
+use arbiter_protocol::limits;
 use arbiter_protocol::message::agreement::Offer;
 use arbiter_protocol::statement::Signed;
 use thiserror::Error;
 
-use super::{Bundle, BundledReceipt};
+use super::{Bundle, BundledReceipt, TIMESTAMPS};
 use crate::timestamp::Token;
 
 /// What became of one receipt.
@@ -90,6 +94,53 @@ pub fn upgrade<E>(
     bundle.receipts = receipts;
     Ok(told)
 }
+
+/// The same under the checkpoint of an anchor, whose token goes into every receipt that has its proof there (R-546). Who signed the
+/// token is checked by who verifies the bundle.
+pub fn anchored<E>(
+    bundle: &mut Bundle,
+    anchor: &Anchor,
+    fetch: impl FnMut(TilePath) -> Result<Vec<u8>, E>,
+) -> Result<Vec<Upgrade>, UpgradeError<E>> {
+    let told = upgrade(bundle, &anchor.note().to_string(), fetch)?;
+    for (receipt, told) in bundle.receipts.iter_mut().zip(&told) {
+        let token = anchor.token().to_vec();
+        let fits = matches!(told, Upgrade::Added { .. }) && receipt.timestamps.len() < TIMESTAMPS;
+        if fits && !receipt.timestamps.contains(&token) {
+            receipt.timestamps.push(token);
+        }
+    }
+    Ok(told)
+}
+
+/// Looks for the first time-stamp that the log had after a leaf, among the next 16,384: `entries` returns the bytes of a bundle of
+/// leaves, `anchor` what is kept for a leaf `anchor`, if it is. Nothing of it is verified.
+pub fn find_anchor<E>(
+    after: LeafIndex,
+    size: u64,
+    mut entries: impl FnMut(TilePath) -> Result<Vec<u8>, E>,
+    mut anchor: impl FnMut(LeafIndex) -> Result<Option<Anchor>, E>,
+) -> Result<Option<Anchor>, E> {
+    let width = u64::from(limits::TILE_WIDTH);
+    let first = after.0 / width;
+    for bundle in first..first.saturating_add(LOOKED_AT) {
+        let Some(path) = TilePath::at(TileKind::Entries, bundle, size) else { break };
+        let bytes = entries(path)?;
+        let Ok(leaves) = tile::entries(&path, &bytes) else { break };
+        let leaves = leaves.into_iter().filter_map(|leaf| Leaf::decode(leaf).ok());
+        for leaf in leaves.filter(|it| it.event == Event::Anchor && it.index > after) {
+            let Some(found) = anchor(leaf.index)? else { continue };
+            let covers = Checkpoint::parse(found.note().text()).is_ok_and(|it| it.size > after.0);
+            if covers && found.digest() == leaf.token {
+                return Ok(Some(found));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Bundles of leaves that are looked at for a time-stamp.
+const LOOKED_AT: u64 = 64;
 
 fn one<E>(
     receipt: &mut BundledReceipt,

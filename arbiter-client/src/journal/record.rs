@@ -22,6 +22,7 @@ use prost::Message as _;
 use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::arbiter::{Misbehaviour, Offence};
+use crate::bundle::BundledReceipt;
 use crate::error::StoreError;
 use crate::give::Own;
 use crate::ledger::till;
@@ -38,7 +39,7 @@ pub(crate) struct Record {
     pub session: Session,
     pub own_transfer: Option<Verified<Transfer>>,
     pub peer_transfer: Option<Verified<Transfer>>,
-    pub receipts: Vec<Receipt>,
+    pub receipts: Vec<BundledReceipt>,
     pub own: Own,
     pub peer_pledge: Option<Pledge>,
     pub peer_signature: Option<Vec<u8>>,
@@ -139,15 +140,20 @@ impl Record {
     }
 
     /// Adds verified receipts; whether there was anything new. The arbiter answers a repeated question with a
-    /// new receipt for the same statement: one is enough.
-    pub(crate) fn keep(&mut self, receipts: Vec<Receipt>) -> bool {
-        let before = self.receipts.len();
+    /// new receipt for the same statement: one is enough. The first proof under witnesses is kept with it.
+    pub(crate) fn keep(&mut self, receipts: Vec<BundledReceipt>) -> bool {
+        let mut learned = false;
         for receipt in receipts {
-            if !self.receipts.iter().any(|known| known.statement == receipt.statement) {
-                self.receipts.push(receipt);
+            match self.receipts.iter_mut().find(|known| known.statement == receipt.statement) {
+                None => self.receipts.push(receipt),
+                Some(known) if known.tlog_proof.is_none() && receipt.tlog_proof.is_some() => {
+                    known.tlog_proof = receipt.tlog_proof;
+                }
+                Some(_) => continue,
             }
+            learned = true;
         }
-        self.receipts.len() > before
+        learned
     }
 
     pub(crate) fn acceptance(&self) -> Option<Verified<Acceptance>> {
@@ -197,7 +203,8 @@ impl Record {
             phase: phase_to_wire(self.session.phase()),
             own_transfer: envelope(&self.own_transfer),
             peer_transfer: envelope(&self.peer_transfer),
-            receipts: self.receipts.iter().map(proto::Receipt::from).collect(),
+            receipts: self.receipts.iter().map(|it| proto::Receipt::from(&it.receipt)).collect(),
+            tlog_proofs: proofs(&self.receipts),
             own_file: self.own.files.iter().map(|path| path_to_wire(Some(path))).collect(),
             received_file: path_to_wire(self.received_file.as_deref()),
             since: self.since.0,
@@ -249,7 +256,7 @@ impl Record {
         Some(Self {
             own_transfer: transfer(&wire.own_transfer, role)?,
             peer_transfer: transfer(&wire.peer_transfer, role.peer())?,
-            receipts: receipts(wire.receipts)?,
+            receipts: bundled(wire.receipts, wire.tlog_proofs)?,
             own: Own {
                 files: wire.own_file.iter().filter_map(|path| path_from_wire(path)).collect(),
                 signature: (!own_signature.is_empty()).then_some(own_signature),
@@ -317,6 +324,22 @@ fn signed<T: Payload>(bytes: &[u8]) -> Option<Signed<T>> {
 
 fn receipts(wire: Vec<proto::Receipt>) -> Option<Vec<Receipt>> {
     wire.into_iter().map(|receipt| Receipt::try_from(receipt).ok()).collect()
+}
+
+/// The proofs beside receipts, the empty text where there is none; nothing if there are none at all, as before there were any.
+fn proofs(receipts: &[BundledReceipt]) -> Vec<String> {
+    let texts = receipts.iter().map(|it| it.tlog_proof.clone().unwrap_or_default());
+    if receipts.iter().any(|it| it.tlog_proof.is_some()) { texts.collect() } else { Vec::new() }
+}
+
+fn bundled(wire: Vec<proto::Receipt>, proofs: Vec<String>) -> Option<Vec<BundledReceipt>> {
+    let receipts = receipts(wire)?;
+    if !proofs.is_empty() && proofs.len() != receipts.len() {
+        return None;
+    }
+    let proofs = proofs.into_iter().map(|text| Some(text).filter(|it| !it.is_empty()));
+    let both = receipts.into_iter().zip(proofs.chain(std::iter::repeat(None)));
+    Some(both.map(|(receipt, tlog_proof)| BundledReceipt { tlog_proof, ..receipt.into() }).collect())
 }
 
 fn pledge_from_wire(bytes: &[u8]) -> Option<Option<Pledge>> {
@@ -407,7 +430,7 @@ mod wire {
         pub peer_escrow: Vec<u8>,
         #[prost(bytes = "vec", tag = "17")]
         pub peer_signature: Vec<u8>,
-        /// What is called an escrow here is a pledge. Over the four before; empty if they all are.
+        /// What is called an escrow here is a pledge. Over the four before, and the proofs if there are any; empty if they all are.
         #[prost(bytes = "vec", tag = "18")]
         pub checksum: Vec<u8>,
         #[prost(bool, tag = "19")]
@@ -416,11 +439,17 @@ mod wire {
         pub own_receipt: Vec<u8>,
         #[prost(bytes = "vec", tag = "21")]
         pub peer_receipt: Vec<u8>,
+        /// Beside the receipts: the same leaves under checkpoints that witnesses have cosigned.
+        #[prost(string, repeated, tag = "22")]
+        pub tlog_proofs: Vec<String>,
     }
 
     impl Record {
         pub(super) fn sum(&self) -> Vec<u8> {
-            let parts = [&self.own_signature, &self.own_escrow, &self.peer_escrow, &self.peer_signature];
+            let four = [&self.own_signature, &self.own_escrow, &self.peer_escrow, &self.peer_signature];
+            let parts =
+                four.map(Vec::as_slice).into_iter().chain(self.tlog_proofs.iter().map(String::as_bytes));
+            let parts: Vec<_> = parts.collect();
             if parts.iter().all(|part| part.is_empty()) {
                 return Vec::new();
             }

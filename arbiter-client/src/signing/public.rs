@@ -6,6 +6,7 @@ use arbiter_protocol::escrow::SignatureKey;
 use arbiter_protocol::escrow::signature_key::Kind;
 use arbiter_protocol::ids::PublicKey;
 use arbiter_protocol::limits::CERTIFICATE_BYTES;
+use arbiter_protocol::timestamp::der::{BIT_STRING, NULL, OID, SEQUENCE, element, integer};
 use x509_parser::asn1_rs::{Any, FromDer as _, Tag};
 use x509_parser::x509::SubjectPublicKeyInfo;
 
@@ -151,38 +152,3 @@ pub(super) const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 
 const RSA_PSS: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0a];
 /// id-ecPublicKey (RFC 5480).
 const EC: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
-
-const INTEGER: u8 = 0x02;
-const BIT_STRING: u8 = 0x03;
-const NULL: u8 = 0x05;
-const OID: u8 = 0x06;
-const SEQUENCE: u8 = 0x30;
-
-/// Tag, length, content.
-pub(crate) fn element(tag: u8, content: &[u8]) -> Vec<u8> {
-    let length = content.len().to_be_bytes();
-    let length = significant(&length);
-    let mut out = vec![tag];
-    match length {
-        [] => out.push(0),
-        [short] if *short < 0x80 => out.push(*short),
-        _ => {
-            // At most eight bytes of length: a usize has no more.
-            out.push(0x80 | u8::try_from(length.len()).unwrap_or(0x7f));
-            out.extend(length);
-        }
-    }
-    out.extend(content);
-    out
-}
-
-pub(crate) fn integer(bytes: &[u8]) -> Vec<u8> {
-    let bytes = significant(bytes);
-    let sign: &[u8] = if bytes.first().is_none_or(|first| *first >= 0x80) { &[0] } else { &[] };
-    element(INTEGER, &[sign, bytes].concat())
-}
-
-fn significant(bytes: &[u8]) -> &[u8] {
-    let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
-    bytes.get(zeros..).unwrap_or_default()
-}

@@ -181,6 +181,61 @@ pub struct Leaf {
     pub record: Digest,
 }
 
+/// What can stand in a public leaf (R-501, R-538): numbers, times, names that this program's text has, and what comes out of
+/// SHA-256. Nothing that people fill in is of such a type.
+///
+/// It is implemented here and can be implemented nowhere else, so a leaf with a field of any other type does not compile:
+///
+/// ```compile_fail
+/// fn stands_in_a_leaf(_: impl arbiter_protocol::evidence::leaf::PublicSafe) {}
+/// stands_in_a_leaf(String::from("Alice"));
+/// ```
+/// ```compile_fail
+/// # fn stands_in_a_leaf(_: impl arbiter_protocol::evidence::leaf::PublicSafe) {}
+/// stands_in_a_leaf(arbiter_protocol::ids::PublicKey::from_bytes([1; 32]));
+/// ```
+/// ```
+/// # fn stands_in_a_leaf(_: impl arbiter_protocol::evidence::leaf::PublicSafe) {}
+/// stands_in_a_leaf(arbiter_protocol::ids::LeafIndex(7));
+/// ```
+pub trait PublicSafe: sealed::Sealed {
+    /// Its one form.
+    #[doc(hidden)]
+    fn public(&self) -> String;
+}
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+/// Lists the types, and how each is written.
+macro_rules! public_safe {
+    ($($type:ty: $value:ident => $text:expr,)*) => {$(
+        impl sealed::Sealed for $type {}
+        impl PublicSafe for $type {
+            fn public(&self) -> String {
+                let $value = self;
+                $text
+            }
+        }
+    )*};
+}
+
+public_safe! {
+    LeafIndex: index => index.0.to_string(),
+    Option<LeafIndex>: index => index.map_or_else(|| "-".to_owned(), |index| index.public()),
+    Event: event => event.name().to_owned(),
+    // One of [`REASONS`]: who made it static wrote it into the program.
+    &'static str: reason => (*reason).to_owned(),
+    UnixMillis: time => time.to_string(),
+    DurationMillis: duration => duration.0.to_string(),
+    Pseudonym: pseudonym => hex::encode(pseudonym.0),
+    u32: count => count.to_string(),
+    // Of a key of the arbiter, a program, a rule version, a statement with its nonce, or a record with its salts.
+    [u8; 4]: id => hex::encode(id),
+    Digest: digest => digest.to_string(),
+}
+
 /// The short key id of `issuer`: the first 4 bytes of SHA-256 of the key.
 pub fn issuer_id(key: &PublicKey) -> [u8; 4] {
     let digest = Digest::of(&[key.as_bytes()]);
@@ -191,26 +246,26 @@ pub fn issuer_id(key: &PublicKey) -> [u8; 4] {
 impl Leaf {
     /// The one form of the leaf, at most [`limits::LEAF_BYTES`].
     pub fn encode(&self) -> Vec<u8> {
-        let previous = self.previous.map_or_else(|| "-".to_owned(), |index| index.0.to_string());
-        let mut text = String::with_capacity(limits::LEAF_BYTES);
-        // Writing to a String does not fail.
-        let _ = write!(
-            text,
-            "{HEADER}\nid {}\nevent {}\nreason {}\ntime {}\nclock {}\nexchange {}\nseq {}\nprev {previous}\npolicy {}\n\
-             build {}\nissuer {}\ntoken {}\nrecord {}\n",
-            self.index.0,
-            self.event.name(),
-            self.reason,
-            self.time,
-            self.clock_uncertainty.0,
-            hex::encode(self.exchange.0),
-            self.sequence,
-            self.policy,
-            self.build,
-            hex::encode(self.issuer),
-            self.token,
-            self.record,
-        );
+        let values: [&dyn PublicSafe; 13] = [
+            &self.index,
+            &self.event,
+            &self.reason,
+            &self.time,
+            &self.clock_uncertainty,
+            &self.exchange,
+            &self.sequence,
+            &self.previous,
+            &self.policy,
+            &self.build,
+            &self.issuer,
+            &self.token,
+            &self.record,
+        ];
+        let mut text = format!("{HEADER}\n");
+        for (key, value) in KEYS.iter().zip(values) {
+            // Writing to a String does not fail.
+            let _ = writeln!(text, "{key} {}", value.public());
+        }
         text.into_bytes()
     }
 

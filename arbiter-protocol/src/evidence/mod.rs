@@ -17,8 +17,10 @@
 //! | [`cosignature`] | what witnesses sign about a checkpoint, Ed25519 and ML-DSA-44 |
 //! | [`witness`] | the request to a witness, its decision, its answer |
 //! | [`policy`] | logs, witnesses and quorum that a verifier trusts |
+//! | [`anchor`] | a time-stamp of somebody else over a checkpoint |
 //! | [`tlog_proof`] | leaf index, inclusion proof and checkpoint in one text file |
 
+pub mod anchor;
 pub mod checkpoint;
 pub mod cosignature;
 mod key;

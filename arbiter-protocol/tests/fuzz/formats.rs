@@ -5,6 +5,7 @@
 use std::str;
 
 use arbiter_protocol::crypto::Signer;
+use arbiter_protocol::evidence::anchor::Anchor;
 use arbiter_protocol::evidence::checkpoint::{Checkpoint, SignedCheckpoint};
 use arbiter_protocol::evidence::cosignature::{self, Cosignature, PosixSeconds};
 use arbiter_protocol::evidence::note::{Note, VerifierKey, signature_line};
@@ -109,6 +110,17 @@ pub fn add_checkpoint(bytes: &[u8]) -> bool {
 }
 
 /// Verified as signed by the log, for the leaf of the vectors.
+/// A token beside the checkpoint that it is over.
+pub fn anchor(bytes: &[u8]) -> bool {
+    let Ok(text) = str::from_utf8(bytes) else { return false };
+    let Ok(anchor) = Anchor::parse(text) else { return false };
+    assert_eq!(anchor.to_string(), text, "an anchor has one form");
+    let again = Anchor::new(anchor.token().to_vec(), anchor.note().clone());
+    assert_eq!(again.as_ref(), Ok(&anchor));
+    assert_eq!(anchor.digest(), Digest::of(&[anchor.token()]));
+    true
+}
+
 pub fn tlog_proof(bytes: &[u8]) -> bool {
     let Ok(text) = str::from_utf8(bytes) else { return false };
     let Ok(proof) = TlogProof::parse(text) else { return false };

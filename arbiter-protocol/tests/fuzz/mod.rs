@@ -20,9 +20,10 @@ pub mod wire;
 pub type Target = fn(&[u8]) -> bool;
 
 /// All targets by name; each has a folder in `fuzz/corpus`.
-pub const ALL: [(&str, Target); 30] = [
+pub const ALL: [(&str, Target); 31] = [
     ("acceptance", decoders::acceptance),
     ("add-checkpoint", formats::add_checkpoint),
+    ("anchor", formats::anchor),
     ("answer", decoders::answer),
     ("attestation", decoders::attestation),
     ("case", wire::case),

@@ -629,7 +629,8 @@ pub struct Audit {
     /// Write the report there as JSON, and as text beside it (.txt).
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
-    /// A folder with evidence bundles (.fxe) of chosen exchanges: every ruling in them is made again, and found in the log.
+    /// A folder with evidence bundles (.fxe) of chosen exchanges, whose rulings are made again, and with single fields (.fxd, or
+    /// .json from `arbiter open --field`). All of it is found in the log.
     #[arg(long, value_name = "DIR")]
     pub records: Option<PathBuf>,
     /// Where a proof of misbehaviour (.fxp) goes, if there is one to write. Default: here.

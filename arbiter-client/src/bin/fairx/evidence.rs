@@ -7,9 +7,12 @@
 use std::path::{Path, PathBuf};
 
 use arbiter_client::audit::Source;
-use arbiter_client::bundle::upgrade::{Upgrade, UpgradeError, upgrade};
+use arbiter_client::bundle::upgrade::{Upgrade, UpgradeError, anchored, find_anchor, upgrade};
 use arbiter_client::bundle::{Bundle, TIMESTAMPS};
 use arbiter_client::disclosure::Disclosure;
+use arbiter_client::protocol::evidence::anchor::Anchor;
+use arbiter_client::protocol::evidence::checkpoint::Checkpoint;
+use arbiter_client::protocol::evidence::leaf::Leaf;
 use arbiter_client::protocol::evidence::note::Note;
 use arbiter_client::protocol::evidence::tile::ReadError;
 use arbiter_client::protocol::ids::Digest;
@@ -32,7 +35,12 @@ fn upgraded(path: &Path, from: &str, out: Option<PathBuf>) -> Result<u8, Failure
     let mut bundle = with_rulings(path)?;
     let log = Source::open(from);
     let note = log.checkpoint().map_err(|error| Failure::later(error.to_string()))?;
-    let told = upgrade(&mut bundle, &note, |tile| log.tile(&tile)).map_err(|error| match error {
+    // What a server keeps beside the log may be damaged; the log itself is enough.
+    let stamp = stamped_by_the_log(&bundle, &note, &log);
+    let stamped = stamp.and_then(|it| anchored(&mut bundle, &it, |tile| log.tile(&tile)).ok());
+    let has_stamp = stamped.iter().flatten().any(|it| matches!(it, Upgrade::Added { .. }));
+    let told = stamped.map_or_else(|| upgrade(&mut bundle, &note, |tile| log.tile(&tile)), Ok);
+    let told = told.map_err(|error| match error {
         UpgradeError::Tiles(ReadError::Fetch(error)) => Failure::later(error.to_string()),
         UpgradeError::TooEarly { .. } => Failure::later(error.to_string()),
         _ => Failure::bad(error.to_string()),
@@ -47,8 +55,24 @@ fn upgraded(path: &Path, from: &str, out: Option<PathBuf>) -> Result<u8, Failure
             Upgrade::Stamped => say!("{of}: kept the proof that is there, a time-stamp rests on it"),
         }
     }
+    if has_stamp {
+        say!(
+            "with the time-stamp that the arbiter had made of that tree, which `fairx verify --tsa-ca` checks"
+        );
+    }
     bundle.write(&out.unwrap_or_else(|| path.to_owned()))?;
     Ok(0)
+}
+
+/// The first time-stamp over a tree with every ruling of the bundle, unless the published checkpoint has more cosignatures. A copy of
+/// the log that has none, or has only what proofs need, is no trouble: nothing is missing without it.
+fn stamped_by_the_log(bundle: &Bundle, note: &str, log: &Source) -> Option<Anchor> {
+    let leaves = bundle.receipts.iter().filter_map(|it| Leaf::decode(&it.leaf).ok());
+    let newest = leaves.map(|leaf| leaf.index).max()?;
+    let note = Note::parse(note).ok()?;
+    let size = Checkpoint::parse(note.text()).ok()?.size;
+    let found = find_anchor(newest, size, |tile| log.tile(&tile), |index| log.anchor(index)).ok().flatten();
+    found.filter(|it| it.note().signatures().len() >= note.signatures().len())
 }
 
 fn stamped(path: &Path, tsa: &str, out: Option<PathBuf>) -> Result<u8, Failure> {

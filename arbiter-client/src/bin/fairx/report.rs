@@ -8,7 +8,7 @@ use arbiter_client::disclosure::{self, Disclosure};
 use arbiter_client::identity::ArbiterPin;
 use arbiter_client::protocol::evidence::policy::Policy;
 use arbiter_client::protocol::message::agreement::ArbiterIdentity;
-use arbiter_client::timestamp::Authorities;
+use arbiter_client::timestamp::{Authorities, read_authorities};
 use arbiter_client::verify::{Check, Clock, FileFacts, Finding, Report, Trust, Verifier, statements};
 use arbiter_client::{explain as words, items, plain, verify as verification};
 
@@ -115,7 +115,7 @@ fn policy(path: &Path) -> Result<Policy, Failure> {
 
 /// The authorities that the user trusts.
 fn authorities(path: &Path) -> Result<Authorities, Failure> {
-    Authorities::read(path).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))
+    read_authorities(path).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))
 }
 
 /// Prints a report. A reader that closes the pipe early has seen enough; the exit code still counts.

@@ -1,5 +1,7 @@
 //! Every refusal, with the file that causes it.
 
+use arbiter_protocol::timestamp::der::{element, integer};
+
 use super::*;
 use crate::signing::{pem, public};
 
@@ -99,14 +101,10 @@ fn a_private_key_that_others_can_use() {
 #[test]
 fn a_large_rsa_key_signs_elsewhere() {
     let modulus = [0xff; 513];
-    let key = [public::integer(&[]), public::integer(&modulus), public::integer(&[1, 0, 1])].concat();
-    let algorithm = [public::element(6, public::RSA), public::element(5, &[])].concat();
-    let info = [
-        public::element(2, &[0]),
-        public::element(0x30, &algorithm),
-        public::element(4, &public::element(0x30, &key)),
-    ];
-    let text = pem::write("PRIVATE KEY", &public::element(0x30, &info.concat()));
+    let key = [integer(&[]), integer(&modulus), integer(&[1, 0, 1])].concat();
+    let algorithm = [element(6, public::RSA), element(5, &[])].concat();
+    let info = [element(2, &[0]), element(0x30, &algorithm), element(4, &element(0x30, &key))];
+    let text = pem::write("PRIVATE KEY", &element(0x30, &info.concat()));
     let error = PrivateKey::from_pem(text.as_bytes(), None).err().unwrap();
     assert!(matches!(error, KeyError::SignElsewhere { bits: 4104 }), "{error}");
     assert!(error.to_string().contains("--signature-from"));
@@ -178,10 +176,9 @@ fn second_forms_of_public_keys() {
     assert!(malformed(&[der.as_slice(), &[0]].concat()), "a byte after the end");
     let body = der.strip_prefix(&[0x30, 0x2a]).unwrap();
     assert!(malformed(&[&[0x30, 0x81, 0x2a], body].concat()), "a long length");
-    let null =
-        public::element(0x30, &[public::element(6, public::ED25519), public::element(5, &[])].concat());
+    let null = element(0x30, &[element(6, public::ED25519), element(5, &[])].concat());
     let bits = &der[9..];
-    assert!(malformed(&public::element(0x30, &[&null, bits].concat())), "parameters");
+    assert!(malformed(&element(0x30, &[&null, bits].concat())), "parameters");
     let mut unused = der.clone();
     unused[11] = 1;
     assert!(malformed(&unused), "unused bits");

@@ -257,6 +257,10 @@ pub struct Evidence {
     /// C2SP tlog-proof of the leaf in the receipt.
     #[prost(string, tag = "2")]
     pub tlog_proof: ::prost::alloc::string::String,
+    /// RFC 3161 time-stamp tokens (DER) over the text of the checkpoint in tlog_proof, if the arbiter has one that an authority
+    /// stamped after the ruling, with at least min_witnesses: then that is the checkpoint of the proof.
+    #[prost(bytes = "vec", repeated, tag = "3")]
+    pub timestamps: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct FetchDepositRequest {

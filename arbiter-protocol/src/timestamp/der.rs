@@ -1,4 +1,4 @@
-//! DER (X.690), as much as a time-stamp token needs: elements with definite, shortest lengths and one-byte tags.
+//! DER (X.690), as much as time-stamps and public keys need: elements with definite, shortest lengths and one-byte tags.
 
 /// What is left to read of a sequence of elements.
 #[derive(Clone, Copy, Debug)]
@@ -14,11 +14,16 @@ pub(super) struct Element<'a> {
 
 pub(super) const BOOLEAN: u8 = 0x01;
 pub(super) const INTEGER: u8 = 0x02;
+/// The tag of a string of bits.
+pub const BIT_STRING: u8 = 0x03;
 pub(super) const OCTETS: u8 = 0x04;
-pub(super) const NULL: u8 = 0x05;
-pub(super) const OID: u8 = 0x06;
+/// The tag of nothing.
+pub const NULL: u8 = 0x05;
+/// The tag of an object identifier.
+pub const OID: u8 = 0x06;
 pub(super) const GENERALIZED_TIME: u8 = 0x18;
-pub(super) const SEQUENCE: u8 = 0x30;
+/// The tag of a sequence.
+pub const SEQUENCE: u8 = 0x30;
 pub(super) const SET: u8 = 0x31;
 
 /// The tag `[number]` of a constructed element.
@@ -108,6 +113,36 @@ impl<'a> Reader<'a> {
     pub(super) const fn end(&self) -> Result<(), Malformed> {
         if self.is_empty() { Ok(()) } else { Err(Malformed) }
     }
+}
+
+/// One element: tag, length, content.
+pub fn element(tag: u8, content: &[u8]) -> Vec<u8> {
+    let length = content.len().to_be_bytes();
+    let length = significant(&length);
+    let mut out = vec![tag];
+    match length {
+        [] => out.push(0),
+        [short] if *short < 0x80 => out.push(*short),
+        _ => {
+            // At most eight bytes of length: a usize has no more.
+            out.push(0x80 | u8::try_from(length.len()).unwrap_or(0x7f));
+            out.extend(length);
+        }
+    }
+    out.extend(content);
+    out
+}
+
+/// An INTEGER that is not negative, from its big-endian bytes.
+pub fn integer(bytes: &[u8]) -> Vec<u8> {
+    let bytes = significant(bytes);
+    let sign: &[u8] = if bytes.first().is_none_or(|first| *first >= 0x80) { &[0] } else { &[] };
+    element(INTEGER, &[sign, bytes].concat())
+}
+
+fn significant(bytes: &[u8]) -> &[u8] {
+    let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+    bytes.get(zeros..).unwrap_or_default()
 }
 
 #[cfg(test)]

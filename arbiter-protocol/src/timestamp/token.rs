@@ -1,12 +1,13 @@
 //! A time-stamp token: CMS SignedData (RFC 5652) around TSTInfo (RFC 3161 section 2.4.2), with one signer.
 
-use arbiter_protocol::ids::Digest;
-use arbiter_protocol::time::UnixMillis;
 use rustls_pki_types::{CertificateDer, SignatureVerificationAlgorithm, UnixTime};
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
 use webpki::{EndEntityCert, KeyUsage, ring as algorithms};
 use x509_parser::asn1_rs::FromDer as _;
 use x509_parser::certificate::X509Certificate;
+
+use crate::ids::Digest;
+use crate::time::UnixMillis;
 
 use super::der::{BOOLEAN, GENERALIZED_TIME, INTEGER, NULL, OCTETS, OID, Reader, SEQUENCE, SET, context};
 use super::{Authorities, SHA256, Stamped, TimestampError};

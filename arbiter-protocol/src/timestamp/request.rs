@@ -5,18 +5,17 @@
 //!                              token ◀──granted── application/timestamp-reply
 //! ```
 
-use arbiter_protocol::ids::Digest;
-
-use super::der::{BOOLEAN, INTEGER, NULL, OCTETS, OID, Reader, SEQUENCE};
+use super::der::{BOOLEAN, INTEGER, NULL, OCTETS, OID, Reader, SEQUENCE, element, integer};
 use super::{SHA256, TimestampError, Token};
-use crate::signing::{element, integer};
+use crate::ids::Digest;
+use crate::limits;
 
 /// Media type of a request.
 pub const QUERY: &str = "application/timestamp-query";
 /// Media type of a response.
 pub const REPLY: &str = "application/timestamp-reply";
 /// Longest response that is read.
-pub const REPLY_BYTES: usize = crate::bundle::TIMESTAMP_BYTES + 1024;
+pub const REPLY_BYTES: usize = limits::TIMESTAMP_BYTES + 1024;
 
 /// The request for a token over this digest, with the authority's certificates in it. `nonce` is fresh randomness.
 pub fn query(sha256: &Digest, nonce: u64) -> Vec<u8> {
