@@ -346,10 +346,10 @@ impl ClientBuilder {
             }
         }
         // A key with torsion signs no detached signatures; that it is no honest one is said where it matters.
-        if let Ok(key) = Detached::with_signer("identity", identity.shared_signer()) {
-            all.push(Arc::new(key));
-        }
-        all.extend(Algorithm::ALL.map(|it| -> Arc<dyn Module> { Arc::new(Detached::takes(it)) }));
+        let own = Detached::with_signer("identity", identity.shared_signer()).ok();
+        let others = Algorithm::ALL.into_iter().filter(|it| own.is_none() || *it != Algorithm::Ed25519);
+        let others: Vec<_> = others.map(Detached::takes).collect();
+        all.extend(own.into_iter().chain(others).map(|it| -> Arc<dyn Module> { Arc::new(it) }));
         all.push(Arc::new(Replacement));
         all.push(Arc::new(Files::default()));
         all.retain(|it| !self.only.contains(&it.capability().service()));
@@ -364,9 +364,8 @@ impl ClientBuilder {
             return Err(Usage::EscrowKeyOfOther.into());
         }
         let identity = self.identity.take().ok_or(Usage::Missing("an identity"))?;
-        let mut modules = std::mem::take(&mut self.modules);
-        modules.extend(self.built_in(&identity));
-        let managers = Managers::new(modules, self.settings.module_time);
+        let own = std::mem::take(&mut self.modules);
+        let managers = Managers::new(own, self.built_in(&identity), self.settings.module_time);
         let folder = self.folder.ok_or(Usage::Missing("a store folder"))?;
         let port: Arc<dyn ArbiterPort> = match (self.port, self.arbiter) {
             (Some(port), _) => port,

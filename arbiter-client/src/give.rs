@@ -61,7 +61,7 @@ impl Give {
             (Description::Payment(_), _) => Err(Usage::Content(
                 "the item to give is a payment: it is made from a purse, there is nothing else to give",
             )),
-            (Description::Information(_), _) => Err(Usage::Content("the item to give is a file: name it")),
+            (Description::Information(_), _) => Err(NO_FILE),
             (Description::Signature(_), Self::File(_)) => {
                 Err(Usage::Content("the item to give is a signature: there is no file to send"))
             }
@@ -100,6 +100,7 @@ impl Client {
     pub(crate) fn check_give(&self, item: &Item, give: &Give) -> Result<(), Usage> {
         give.check(item)?;
         match (&item.description, give) {
+            (Description::Information(_), Give::Nothing) if !self.0.managers.brings() => Err(NO_FILE),
             (Description::DetachedSignature(_), Give::Nothing) => {
                 self.0.managers.check_given(item).map_err(|_| Usage::SignatureNeeded)
             }
@@ -134,7 +135,7 @@ impl Client {
                 match (brought, source) {
                     (Ok(path), _) => Ok(Own { file: Some(path), ..Own::default() }),
                     (Err(Error::Module { error: ModuleError::Refused { .. }, .. }), None) => {
-                        Err(Usage::Content("the item to give is a file: name it").into())
+                        Err(NO_FILE.into())
                     }
                     (Err(error), _) => Err(error),
                 }
@@ -183,6 +184,8 @@ impl Client {
         Ok(Own { escrow: Some(escrow), ..own })
     }
 }
+
+const NO_FILE: Usage = Usage::Content("the item to give is a file: name it");
 
 /// Which nonce a valid signature uses.
 fn nonce_of(item: &DetachedSignature, signature: &[u8]) -> Option<NonceUse> {

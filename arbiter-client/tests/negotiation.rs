@@ -1,15 +1,17 @@
 //! both sides come to the same pair of modules, by an oracle that is written another way; and lists that are none.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // A test may stop where it likes.
 
+use arbiter_client::items;
 use arbiter_client::module::{
-    Capabilities, Capability, Demand, Format, LIST_BYTES, LIST_MODULES, ListError, Means, What, negotiate,
-    payment_properties,
+    Capabilities, Capability, Demand, Format, LIST_BYTES, LIST_MODULES, ListError, Means, Otherwise, What,
+    check_negotiated, negotiate, payment_properties,
 };
 use arbiter_client::protocol::crypto::Signer as _;
 use arbiter_client::protocol::escrow::SignatureKey;
-use arbiter_client::protocol::exchange::payment::{Amount, Currency};
+use arbiter_client::protocol::exchange::item::Information;
+use arbiter_client::protocol::exchange::payment::{Amount, Currency, Payment};
 use arbiter_client::protocol::exchange::property::{Properties, Property};
-use arbiter_client::protocol::ids::PublicKey;
+use arbiter_client::protocol::ids::{Digest, PublicKey};
 use arbiter_client::signing::Algorithm;
 use arbiter_client::testing::{identity, purse, signer};
 use proptest::prelude::*;
@@ -190,6 +192,91 @@ proptest! {
         {
             prop_assert_eq!(Capabilities::parse(&read.to_json()).unwrap(), read);
         }
+    }
+}
+
+/// who gets an offer sees whether it is what both lists lead to: the same rail and accounts, key and format.
+#[test]
+fn an_offer_of_something_else_is_seen() {
+    let of =
+        |party: &'static str, modules| Capabilities { party: identity(party).party().signing_key, modules };
+    let account = |rail: &str, name: &str| Capability {
+        gives: true,
+        takes: true,
+        properties: payment_properties(None),
+        means: Means::Payment {
+            ledger: key(rail),
+            account: purse(name).public_key(),
+            url: String::new(),
+            currency: None,
+            largest: Some(100),
+        },
+    };
+    let signs = |name: Option<&str>, format| Capability {
+        gives: true,
+        takes: true,
+        properties: Properties::new(Property::ALL),
+        means: Means::Signature {
+            format,
+            key: name.map(|name| SignatureKey::ed25519(key(name)).unwrap()),
+            certificate: Vec::new(),
+        },
+    };
+    let [ed25519, _, replacement] = FORMATS;
+    let alice = of(
+        "alice",
+        vec![
+            account("one", "alice"),
+            account("two", "alice"),
+            signs(None, ed25519),
+            signs(None, replacement),
+        ],
+    );
+    let bob = of(
+        "bob",
+        vec![
+            account("two", "bob"),
+            account("one", "bob"),
+            signs(Some("bob"), ed25519),
+            signs(None, replacement),
+        ],
+    );
+    let pays = |rail: &str, from: &str, to: &str, units| {
+        items::payment(Payment {
+            ledger: key(rail),
+            payer: purse(from).public_key(),
+            payee: purse(to).public_key(),
+            amount: Amount::new(units, Currency::new("EUR", 2).unwrap()).unwrap(),
+            hold: None,
+        })
+    };
+    let file = Information {
+        sha256: Digest::of(&[b"file"]),
+        size_bytes: 4,
+        media_type: "text/plain".to_owned(),
+        name: "file.txt".to_owned(),
+    };
+    let by = |name: &str| {
+        let key = SignatureKey::ed25519(key(name)).unwrap();
+        items::detached_signature("T", "", file.clone(), key, Vec::new())
+    };
+    // Both rails have the same sum: the payer's wish decides.
+    assert_eq!(check_negotiated(&pays("one", "alice", "bob", 9), &alice, &bob), Ok(()));
+    assert_eq!(check_negotiated(&pays("two", "bob", "alice", 9), &bob, &alice), Ok(()));
+    assert_eq!(check_negotiated(&by("bob"), &bob, &alice), Ok(()));
+    for (item, giver, taker) in [
+        (pays("two", "alice", "bob", 9), &alice, &bob),
+        (pays("one", "alice", "other", 9), &alice, &bob),
+        (pays("one", "other", "bob", 9), &alice, &bob),
+        (by("mallory"), &bob, &alice),
+        (items::signature("T", "", file.clone()), &bob, &alice),
+    ] {
+        let seen = check_negotiated(&item, giver, taker);
+        assert!(matches!(seen, Err(Otherwise::Other { .. })), "{item:?}: {seen:?}");
+    }
+    for item in [pays("one", "alice", "bob", 101), items::file(file.clone())] {
+        let seen = check_negotiated(&item, &alice, &bob);
+        assert!(matches!(seen, Err(Otherwise::NoCommon(_))), "{item:?}: {seen:?}");
     }
 }
 

@@ -16,7 +16,8 @@ use std::time::Duration;
 
 use arbiter_client::error::{PeerFault, Usage};
 use arbiter_client::module::{
-    Demand, Detached, Files, Format, LedgerPurse, Misfit, Module, Replacement, Service, What, negotiate,
+    Capability, Demand, Detached, Files, Format, Given, LedgerPurse, Misfit, Module, ModuleError, Order,
+    Replacement, Service, What, negotiate,
 };
 use arbiter_client::protocol::crypto::Signer as _;
 use arbiter_client::protocol::escrow::{SignatureKey, Suite};
@@ -322,6 +323,22 @@ async fn limits_are_checked_before_anything_is_signed() {
     let refused = bob.accept(&proposal, Give::Nothing).await;
     assert!(matches!(refused, Err(Error::Usage(Usage::SignatureNeeded))), "{refused:?}");
     assert!(bob.list().await.unwrap().is_empty() && alice.list().await.unwrap().is_empty());
+    // Taken: a file above the limit, by who is offered one and by who asks for one.
+    let taker = |name: &str| {
+        let builder = scene.bench.builder(name).only_own_modules(Service::Information);
+        builder.module(Arc::new(small()))
+    };
+    let (asks, gets) = (taker("alice").build().await.unwrap(), taker("bob").build().await.unwrap());
+    let id = theirs().await.unwrap();
+    let proposal = common::review(&gets, &free.status(id).await.unwrap().evidence).await.unwrap();
+    for fault in [
+        of(gets.accept(&proposal, Give::Nothing).await.map(|_| ())),
+        of(asks.offer(deal(&scene, statement(), file()), Give::Nothing).await.map(|_| ())),
+    ] {
+        assert!(!fault.gives && fault.service == Service::Information, "{fault}");
+        assert_eq!(fault.reason(), "ABOVE_LIMIT");
+    }
+    assert!(gets.list().await.unwrap().is_empty() && asks.list().await.unwrap().is_empty());
 
     // Money above the purse's limit, of another currency, from a purse that is closed.
     let bare = || {
@@ -391,6 +408,52 @@ async fn what_a_wrong_module_gives_is_never_signed() {
         assert_eq!(alice.list().await.unwrap().len(), 1, "{fault:?}: only the good one was signed");
     }
     assert_eq!(scene.bench.arbiter.calls(), 0);
+}
+
+/// a store that hangs keeps a file waiting that another module has, for seconds and not longer; one that is ready is
+/// taken before one that is liked less, whoever is faster.
+#[tokio::test(start_paused = true)]
+async fn a_module_that_hangs_does_not_hold_up_the_others() {
+    let scene = Scene::new();
+    let hangs = Arc::new(Wrong::new(Arc::new(Vault::with(content())), Fault::HangsPreparing));
+    let alice = scene.bench.builder("alice").module(hangs.clone()).build().await.unwrap();
+    let bob = scene.bench.builder("bob").build().await.unwrap();
+    let terms = || deal(&scene, items::file(described()), by(signature_key("bob")));
+    let file = || Give::File(scene.path().join("notice.txt"));
+    let begun = scene.bench.clock.now();
+    let (a, b) = exchange((&alice, &bob), terms(), (file(), Give::Nothing)).await;
+    let took = scene.bench.clock.now().0 - begun.0;
+    assert!(completed(&a) && completed(&b) && took < 5_000, "{took} ms: {a:?} {b:?}");
+
+    let slow = Slow(Vault::with(content()));
+    let alice = scene.bench.builder("alice").module(hangs).module(Arc::new(slow)).build().await.unwrap();
+    let id = alice.offer(terms(), file()).await.unwrap();
+    let given = scene.bench.folder("alice").join("given").join(described().sha256.to_string());
+    assert_eq!(std::fs::read(&given).unwrap(), content(), "out of the slow vault, not the named file: {id}");
+}
+
+/// A vault that takes a second for everything.
+struct Slow(Vault);
+
+#[async_trait::async_trait]
+impl Module for Slow {
+    fn name(&self) -> &'static str {
+        "slow"
+    }
+
+    fn capability(&self) -> Capability {
+        self.0.capability()
+    }
+
+    async fn prepare(&self, item: &Item, source: Option<&Path>) -> Result<(), ModuleError> {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        self.0.prepare(item, source).await
+    }
+
+    async fn give(&self, order: &Order) -> Result<Given, ModuleError> {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        self.0.give(order).await
+    }
 }
 
 /// a purse that does not pay, or whose receipts are none, ends its own exchange as if nothing was paid, with
@@ -476,5 +539,5 @@ async fn a_list_says_what_a_client_can_do() {
     let ed25519 = Format::Detached(Algorithm::Ed25519);
     assert_eq!(formats[..2], [(ed25519, true), (ed25519, true)], "the token, then the identity");
     assert_eq!(formats.last(), Some(&(Format::Replacement, false)));
-    assert_eq!(formats.len(), 10);
+    assert_eq!(formats.len(), 1 + Algorithm::ALL.len() + 1);
 }

@@ -4,6 +4,7 @@
 //!  item ─▶ service ─▶ modules within whose limits it is (R-713) ─▶ the first that prepares it ─▶ gives ─▶ checked (R-714)
 //! ```
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +16,8 @@ use arbiter_protocol::ids::PublicKey;
 use arbiter_protocol::limits;
 use tokio::fs::{self, File};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use super::capability::{Capability, Means, Misfit, Service};
@@ -25,7 +28,8 @@ use crate::arbiter::upload_time;
 use crate::error::{Error, ModuleFault, Usage};
 use crate::items;
 
-/// How long a module may look at what has arrived: it is prudence, not fairness.
+/// How long a module may look at what has arrived: it is prudence, not fairness. And how long one that is ready waits for
+/// one that is liked better and says nothing.
 const LOOK: Duration = Duration::from_secs(3);
 
 /// The modules of one service, the one that is liked best first. Cheap to clone.
@@ -44,12 +48,16 @@ pub(crate) struct Managers {
     pub payment: Manager,
     signature: Manager,
     information: Manager,
+    /// Whether there is information that no file was named for: only modules of the application bring it.
+    brings: bool,
     time: Duration,
 }
 
 impl Managers {
-    /// The modules, in order of preference. None is waited for longer than `time`.
-    pub(crate) fn new(modules: Vec<Arc<dyn Module>>, time: Duration) -> Self {
+    /// The application's modules, then those built in, each in order of preference. None is waited for longer than `time`.
+    pub(crate) fn new(own: Vec<Arc<dyn Module>>, built_in: Vec<Arc<dyn Module>>, time: Duration) -> Self {
+        let brings = own.iter().any(|it| it.capability().service() == Service::Information);
+        let modules = own.into_iter().chain(built_in);
         let mut entries: Vec<_> =
             modules.into_iter().map(|module| Entry { capability: module.capability(), module }).collect();
         let mut of = |service| {
@@ -63,8 +71,14 @@ impl Managers {
             payment: of(Service::Payment),
             signature: of(Service::Signature),
             information: of(Service::Information),
+            brings,
             time,
         }
+    }
+
+    /// Whether information can be given that no file was named for.
+    pub(crate) const fn brings(&self) -> bool {
+        self.brings
     }
 
     /// How long a module is waited for.
@@ -98,7 +112,8 @@ impl Managers {
         self.of(Demand::of(item).service()).within(item, false).map(|_| ())
     }
 
-    /// The first module that gives this item and is ready to. Of what was agreed before the limits changed, and is begun
+    /// The module liked best that gives this item and is ready to. All are asked at once: one that hangs keeps no other
+    /// waiting for long. Of what was agreed before the limits changed, and is begun
     /// again, any that is ready.
     pub(crate) async fn prepare(&self, item: &Item, source: Option<&Path>) -> Result<&Entry, Error> {
         let manager = self.of(Demand::of(item).service());
@@ -107,17 +122,33 @@ impl Managers {
             true => Err(Usage::Module(why)),
             false => Ok(manager.0.iter().collect()),
         })?;
-        let mut last = None;
-        for entry in entries {
+        let mut asked = JoinSet::new();
+        for (place, entry) in entries.iter().enumerate() {
             let (module, item) = (entry.module.clone(), item.clone());
             let source = source.map(Path::to_owned);
             let prepared = ask(self.time, async move { module.prepare(&item, source.as_deref()).await });
-            match prepared.await.and_then(|it| it) {
-                Ok(()) => return Ok(entry),
-                Err(error) => last = last.or(Some(entry.failed(error))),
+            asked.spawn(async move { (place, prepared.await.and_then(|it| it)) });
+        }
+        // Who is ready waits only so long for one that is liked better.
+        let (mut answers, mut wait) = (BTreeMap::new(), Duration::MAX);
+        let ready = |answers: &BTreeMap<usize, Result<(), ModuleError>>| {
+            answers.iter().find(|(_, it)| it.is_ok()).map(|(place, _)| *place)
+        };
+        while let Ok(Some(Ok((place, answer)))) = timeout(wait, asked.join_next()).await {
+            answers.insert(place, answer);
+            match ready(&answers) {
+                Some(place) if answers.range(..place).count() == place => break,
+                Some(_) => wait = LOOK,
+                None => {}
             }
         }
-        Err(last.unwrap_or(Error::Bug("no module was asked")))
+        match ready(&answers).and_then(|place| entries.get(place).copied()) {
+            Some(entry) => Ok(entry),
+            None => Err(answers
+                .into_iter()
+                .find_map(|(place, answer)| Some(entries.get(place)?.failed(answer.err()?)))
+                .unwrap_or(Error::Bug("no module was asked"))),
+        }
     }
 
     /// Brings a file of ours, checked against the agreement (R-714): where it is, until the exchange has ended. What a module
