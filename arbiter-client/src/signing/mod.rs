@@ -33,6 +33,7 @@ pub use certificate::Certificate;
 pub use error::KeyError;
 pub use openssl::{openssl_public_key_command, openssl_verify_command};
 pub use private::PrivateKey;
+pub(crate) use public::from_spki;
 pub use public::{Public, public_der, public_pem, read_public};
 
 #[cfg(test)]

@@ -13,10 +13,12 @@ use std::io::Write as _;
 use std::path::PathBuf;
 
 use arbiter_client::clock::{Clock as _, SystemClock};
+use arbiter_client::module::{Format, Means, What};
 use arbiter_client::protocol::escrow::Suite;
 use arbiter_client::protocol::exchange::item::{
     Description, Information, Item, Statement, check_line, check_text,
 };
+use arbiter_client::protocol::exchange::property::Properties;
 use arbiter_client::protocol::ids::{Digest, PublicKey};
 use arbiter_client::protocol::limits;
 use arbiter_client::protocol::message::agreement::Party;
@@ -24,6 +26,7 @@ use arbiter_client::protocol::time::{DurationMillis, UnixMillis};
 use arbiter_client::{Give, OfferTerms, items};
 
 use crate::args::{Document, DocumentKind, Seal, SigningKey, SuiteName, Template, TheirKey, Weak, Words};
+use crate::capabilities::Both;
 use crate::failure::Failure;
 use crate::files;
 use crate::keys::{self, Named};
@@ -49,11 +52,12 @@ pub async fn propose(
     to: &Party,
     wallet: &Wallet,
 ) -> Result<Proposed, Failure> {
+    let both = wallet.both.as_ref();
     match template {
         Template::Change { amount, want, to_account, from_account, purse, into, deadline, .. } => {
             let times = wallet.times(deadline, &Weak::default())?;
-            let given = wallet.we_pay(amount, to_account, purse.purse.as_deref(), times.hold)?;
-            let got = wallet.they_pay(want, from_account, into.as_deref(), None)?;
+            let given = wallet.we_pay(amount, to_account.as_deref(), purse.purse.as_deref(), times.hold)?;
+            let got = wallet.they_pay(want, from_account.as_deref(), into.as_deref(), None)?;
             Ok(Proposed {
                 terms: money::terms(to, [given, got], times),
                 give: Give::Nothing,
@@ -63,17 +67,17 @@ pub async fn propose(
         }
         Template::Payment { file, amount, to_account, purse, words, deadline, theirs, seal, .. } => {
             let subjects = describe(file, words.media_type.as_deref()).await?;
-            let sealed = Sealed::new(seal, &SigningKey::default(), theirs)?;
+            let sealed = Sealed::new(seal, &SigningKey::default(), theirs, both)?;
             let got =
                 sealed.their_signatures(statements(DocumentKind::Payment, words, subjects)?, theirs, to)?;
-            let given = wallet.we_pay(amount, to_account, purse.purse.as_deref(), None)?;
+            let given = wallet.we_pay(amount, to_account.as_deref(), purse.purse.as_deref(), None)?;
             let by = Some(later(deadline.complain_by)?);
             let terms = terms(to, [given, got], by, sealed);
             Ok(Proposed { terms, give: Give::Nothing, weak: false, read: file.clone() })
         }
         Template::Purchase { want, price, to_account, purse, weak, deadline, .. } => {
             let times = wallet.times(deadline, weak)?;
-            let given = wallet.we_pay(price, to_account, purse.purse.as_deref(), times.hold)?;
+            let given = wallet.we_pay(price, to_account.as_deref(), purse.purse.as_deref(), times.hold)?;
             let got = files_together(all_wanted(want)?)?;
             Ok(Proposed {
                 terms: money::terms(to, [given, got], times),
@@ -85,7 +89,7 @@ pub async fn propose(
         Template::Sale { file, media_type, price, from_account, purse, weak, deadline, .. } => {
             let times = wallet.times(deadline, weak)?;
             let given = files_together(describe(file, media_type.as_deref()).await?)?;
-            let got = wallet.they_pay(price, from_account, purse.purse.as_deref(), times.hold)?;
+            let got = wallet.they_pay(price, from_account.as_deref(), purse.purse.as_deref(), times.hold)?;
             let terms = money::terms(to, [given, got], times);
             let (give, read) = (keys::given(file), file.clone());
             Ok(Proposed { terms, give, weak: weak.affidavit, read })
@@ -94,19 +98,18 @@ pub async fn propose(
             let given = files_together(describe(file, media_type.as_deref()).await?)?;
             let got = files_together(all_wanted(want)?)?;
             let by = Some(later(deadline.complain_by)?);
-            let sealed = Sealed { replacement: false, suite: Suite::DEFAULT };
+            let sealed = Sealed { replacement: false, suite: Suite::DEFAULT, both: None };
             let terms = terms(to, [given, got], by, sealed);
             Ok(Proposed { terms, give: keys::given(file), weak: false, read: file.clone() })
         }
         Template::Transfer { file, sign, amount, to_account, purse, words, ours, .. } => {
-            let sealed = Sealed { replacement: false, suite: Suite::DEFAULT };
+            let sealed = Sealed { replacement: false, suite: Suite::DEFAULT, both };
             let given = |item, give, read| {
                 let terms = terms(to, [item, items::nothing()], None, sealed);
                 Proposed { terms, give, weak: false, read }
             };
             if file.is_empty() {
-                let (amount, to_account) = (amount.as_deref(), to_account.as_deref());
-                let (amount, to_account) = (amount.unwrap_or_default(), to_account.unwrap_or_default());
+                let (amount, to_account) = (amount.as_deref().unwrap_or_default(), to_account.as_deref());
                 let paid = wallet.we_pay(amount, to_account, purse.purse.as_deref(), None)?;
                 return Ok(given(paid, Give::Nothing, Vec::new()));
             }
@@ -122,7 +125,7 @@ pub async fn propose(
         Template::Contract { file, words, ours, theirs, seal, .. } => {
             let subjects = describe(file, words.media_type.as_deref()).await?;
             let statements = statements(DocumentKind::Contract, words, subjects)?;
-            let sealed = Sealed::new(seal, ours, theirs)?;
+            let sealed = Sealed::new(seal, ours, theirs, both)?;
             let (originator_item, give) = sealed.our_signatures(statements.clone(), ours, identity)?;
             let responder_item = sealed.their_signatures(statements, theirs, to)?;
             let terms = terms(to, [originator_item, responder_item], None, sealed);
@@ -131,7 +134,7 @@ pub async fn propose(
         Template::Delivery { file, words, deadline, theirs, seal, .. } => {
             let subjects = describe(file, words.media_type.as_deref()).await?;
             let receipts = statements(DocumentKind::Delivery, words, subjects.clone())?;
-            let sealed = Sealed::new(seal, &SigningKey::default(), theirs)?;
+            let sealed = Sealed::new(seal, &SigningKey::default(), theirs, both)?;
             let responder_item = sealed.their_signatures(receipts, theirs, to)?;
             let by = Some(later(deadline.complain_by)?);
             let terms = terms(to, [files_together(subjects)?, responder_item], by, sealed);
@@ -140,7 +143,7 @@ pub async fn propose(
         Template::Request { want, words, deadline, ours, seal, .. } => {
             let subjects = all_wanted(want)?;
             let receipts = statements(DocumentKind::Request, words, subjects.clone())?;
-            let sealed = Sealed::new(seal, ours, &TheirKey::default())?;
+            let sealed = Sealed::new(seal, ours, &TheirKey::default(), both)?;
             let (originator_item, give) = sealed.our_signatures(receipts, ours, identity)?;
             let by = Some(later(deadline.complain_by)?);
             let terms = terms(to, [originator_item, files_together(subjects)?], by, sealed);
@@ -153,7 +156,7 @@ fn terms(
     to: &Party,
     [originator, responder]: [Item; 2],
     by: Option<UnixMillis>,
-    sealed: Sealed,
+    sealed: Sealed<'_>,
 ) -> OfferTerms {
     OfferTerms {
         responder: to.clone(),
@@ -167,13 +170,19 @@ fn terms(
 
 /// How the signatures of an offer are made safe.
 #[derive(Clone, Copy)]
-struct Sealed {
+struct Sealed<'a> {
     replacement: bool,
     suite: Suite,
+    both: Option<&'a Both>,
 }
 
-impl Sealed {
-    fn new(seal: &Seal, ours: &SigningKey, theirs: &TheirKey) -> Result<Self, Failure> {
+impl<'a> Sealed<'a> {
+    fn new(
+        seal: &Seal,
+        ours: &SigningKey,
+        theirs: &TheirKey,
+        both: Option<&'a Both>,
+    ) -> Result<Self, Failure> {
         let named = ours.is_named() || theirs.their_key.is_some();
         if seal.replacement && named {
             return Err(Failure::usage(
@@ -186,7 +195,7 @@ impl Sealed {
             SuiteName::Balanced => Suite::BALANCED,
             SuiteName::Compact => Suite::COMPACT,
         };
-        Ok(Self { replacement: seal.replacement, suite })
+        Ok(Self { replacement: seal.replacement, suite, both })
     }
 
     fn our_signatures(
@@ -199,6 +208,9 @@ impl Sealed {
             return Ok((together(statements.into_iter().map(replaceable))?, Give::Nothing));
         }
         let statement = only(statements)?;
+        if let (false, Some(both)) = (ours.is_named(), self.both) {
+            return Ok((self.negotiated(both, true, statement)?, Give::Nothing));
+        }
         let (named, source) = keys::ours(ours, identity)?;
         let give = source.sign(&named.key, &statement.document())?;
         Ok((detached(statement, named), give))
@@ -213,7 +225,22 @@ impl Sealed {
         if self.replacement {
             return together(statements.into_iter().map(replaceable));
         }
+        if let (None, Some(both)) = (&theirs.their_key, self.both) {
+            return self.negotiated(both, false, only(statements)?);
+        }
         Ok(detached(only(statements)?, keys::theirs(theirs, to.signing_key)?))
+    }
+
+    /// The signature that both lists lead to.
+    fn negotiated(self, both: &Both, we_give: bool, statement: Statement) -> Result<Item, Failure> {
+        let pair = both.choose(we_give, What::Signature(None), Properties::default())?;
+        match &pair.giver.means {
+            Means::Signature { format: Format::Replacement, .. } => Ok(replaceable(statement)),
+            Means::Signature { key: Some(key), certificate, .. } => {
+                Ok(detached(statement, Named { key: key.clone(), certificate: certificate.clone() }))
+            }
+            _ => Err(Failure::bad("the list names no key for the signature that is to be given")),
+        }
     }
 }
 
