@@ -45,7 +45,7 @@ use arbiter_protocol::role::arbiter::{Case, Escrows};
 use arbiter_protocol::ruling::sequencer::Desk;
 use arbiter_protocol::statement::{Envelope, Signed, Verified};
 use arbiter_protocol::time::{DurationMillis, UnixMillis};
-use beside::{folder_bytes, fsyncs, load};
+use beside::{folder_bytes, fsyncs, load, processor};
 use tokio::task::JoinSet;
 use zeroize::Zeroizing;
 
@@ -129,9 +129,9 @@ fn early(arbiter: &ArbiterIdentity, number: u64) -> Case {
 }
 
 /// Calls `work` for every number, so many at a time.
-async fn all<F: Future<Output = ()> + Send>(count: u64, work: impl Fn(u64) -> F + Clone + Send + 'static)
+async fn all<F>(count: u64, work: impl Fn(u64) -> F + Clone + Send + 'static)
 where
-    F: 'static,
+    F: Future<Output = ()> + Send + 'static,
 {
     let next = Arc::new(AtomicU64::new(0));
     let mut callers = JoinSet::new();
@@ -190,7 +190,7 @@ async fn exchanges(folder: &Path, count: u64) {
         reading.as_secs_f64()
     );
     let fsync = fsyncs(folder, 4096, 200);
-    let (started, commits) = (Instant::now(), engine.counters().commits);
+    let (started, commits, before) = (Instant::now(), engine.counters().commits, processor());
     clock.set(DUE);
     let task = tokio::spawn(arbiter::deadlines::run(engine.clone()));
     while engine.counters().verdicts_aborted <= count {
@@ -198,9 +198,10 @@ async fn exchanges(folder: &Path, count: u64) {
     }
     let took = started.elapsed();
     let (rate, commits) = (count as f64 / took.as_secs_f64(), engine.counters().commits - commits);
+    let work = (processor() - before).as_secs_f64() * 1e6 / count as f64;
     println!(
         "  when all their timers fire at once: {rate:.0} decided/s in {:.2} s and {commits} commits, {:.1} for each fsync that \
-         the disk does one after another",
+         the disk does one after another; {work:.0} us of a core for each",
         took.as_secs_f64(),
         rate / fsync
     );

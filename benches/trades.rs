@@ -70,7 +70,9 @@ const ROUNDS: usize = 5;
 /// Exchanges of each pair in a turn; of the disputed ones it is one.
 const EACH: usize = 8;
 /// How long a seller has in a purchase that is disputed, until which the buyer must wait.
-const SEND_BY: DurationMillis = DurationMillis(4_000);
+const SEND_BY: DurationMillis = DurationMillis(12_000);
+/// After so much silence a party whose peer is silent complains: on a busy machine an honest answer may take long.
+const PATIENCE: Duration = Duration::from_secs(4);
 const HOUR: DurationMillis = DurationMillis(3_600_000);
 /// Bytes of the file that is bought.
 const FILE_BYTES: usize = 16 * 1024;
@@ -269,7 +271,7 @@ impl Pair {
         };
         let long = Duration::from_secs(600);
         let alice = party(&names[0], &names[0], long).await.unwrap();
-        let hasty = party(&names[0], &format!("hasty{number}"), Duration::from_millis(100)).await.unwrap();
+        let hasty = party(&names[0], &format!("hasty{number}"), PATIENCE).await.unwrap();
         let bob = party(&names[1], &names[1], long).await.unwrap();
         for name in &names {
             street.fund(name).await;
@@ -326,7 +328,12 @@ impl Pair {
         let due = Instant::now() + Duration::from_millis(send_by.0.saturating_sub(SystemClock.now().0));
         let id = self.hasty.offer(terms, Give::Nothing).await.unwrap();
         let cheater = Cheater::new(identity(&self.names[1]), Cheat::WithholdItem, Some(self.file.clone()));
-        let (ours, _) = tokio::join!(self.hasty.run(id, &mut a), cheater.respond(&mut b));
+        let alice = async {
+            let ended = self.hasty.run(id, &mut a).await;
+            drop(a);
+            ended
+        };
+        let (ours, _) = tokio::join!(alice, cheater.respond(&mut b));
         let ours = ours.unwrap();
         let called = self.port.first.lock().unwrap().unwrap();
         if kind == Kind::PaymentWithReceipt {
