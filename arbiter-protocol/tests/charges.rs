@@ -21,6 +21,7 @@ use arbiter_protocol::evidence::merkle::{
     Frontier, NodeId, consistency_path, consistency_proof, inclusion_proof, leaf_hash,
 };
 use arbiter_protocol::evidence::note::VerifierKey;
+use arbiter_protocol::evidence::record::record_root;
 use arbiter_protocol::exchange::selection::ByRole;
 use arbiter_protocol::exchange::selection::Role::{self, Originator};
 use arbiter_protocol::ids::{Digest, LeafIndex};
@@ -332,6 +333,44 @@ fn every_violation_is_found_where_it_is_and_convicts() {
     planted(next, after(Event::PaymentVoided, "R-423"), LeafFault::BeforeVerdict, index(verdict));
     let unknown = LeafFault::Leaf(Invalid::FieldValue { field: "reason" });
     planted(next, after(Event::VerdictReplaced, "R-401"), unknown, None);
+}
+
+/// a leaf about the log names no exchange and no record, and is in no chain; none of the five may be left out.
+#[test]
+fn a_leaf_about_the_log_is_bare() {
+    let cast = Cast::new();
+    let leaves = honest_leaves();
+    let last = Leaf::decode(leaves.last().unwrap()).unwrap();
+    let bare = Leaf {
+        index: LeafIndex(last.index.0 + 1),
+        exchange: Pseudonym([0; 16]),
+        sequence: 0,
+        previous: None,
+        record: record_root(&[]),
+        ..last.clone()
+    };
+    for (event, reason) in [
+        (Event::Anchor, "R-536"),
+        (Event::KeyRotation, "R-537"),
+        (Event::PolicyChange, "R-535"),
+        (Event::Restore, "R-525"),
+    ] {
+        let good = Leaf { event, reason, ..bare.clone() };
+        assert_eq!((one(&good.encode(), good.index), two(&last, &good)), (Ok(good.clone()), None));
+        let (mut walk, fault) = read_all(&leaves, Some(&cast));
+        let exchanges = walk.exchanges();
+        assert_eq!((fault, walk.read(&good.encode()), walk.exchanges()), (None, Ok(good.clone()), exchanges));
+        for bad in [
+            Leaf { exchange: last.exchange, ..good.clone() },
+            Leaf { sequence: 1, ..good.clone() },
+            Leaf { previous: Some(last.index), ..good.clone() },
+            Leaf { record: last.record, ..good.clone() },
+            Leaf { reason: last.reason, ..good.clone() },
+        ] {
+            assert_eq!(one(&bad.encode(), bad.index), Err(LeafFault::OfTheLog), "{bad:?}");
+        }
+    }
+    planted(0, |it| it.exchange = last.exchange, LeafFault::OfTheLog, None);
 }
 
 /// a leaf of a later version is named as such; it convicts nobody, and what is no version is no leaf.
