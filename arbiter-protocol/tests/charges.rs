@@ -29,7 +29,7 @@ use arbiter_protocol::message::agreement::Offer;
 use arbiter_protocol::message::request::Action;
 use arbiter_protocol::ruling::chain::{LeafFault, Walk, one, two};
 use arbiter_protocol::ruling::charge::{Charge, Finding, Located, Offence, TreeHead};
-use arbiter_protocol::ruling::receipt::{Receipt, contradict};
+use arbiter_protocol::ruling::receipt::{Receipt, Ruled, contradict};
 use arbiter_protocol::statement::{Envelope, Verified};
 use arbiter_protocol::time::UnixMillis;
 use common::{Cast, EARLY, Kind, Notary};
@@ -81,6 +81,39 @@ fn receipts_that_contradict_each_other_convict() {
         foreign.log_key = cast.arbiter.public_key();
         assert_eq!(charge.judge(&foreign).finding, Finding::NotProven, "another arbiter");
     }
+}
+
+/// receipts of one honest log make no charge, the attestations of both parties of one exchange among them.
+#[test]
+fn receipts_of_an_honest_arbiter_contradict_nothing() {
+    let mut notary = Notary::new();
+    let mut all = Vec::new();
+    for kind in Kind::ALL.into_iter().chain(Kind::MONEY) {
+        let (agreement, first) = (notary.cast.agreement(kind), kind.first());
+        for (role, action) in [
+            (first, Action::Deposit),
+            (first.peer(), Action::Deposit),
+            (first, Action::Resolve),
+            (first, Action::Abort),
+        ] {
+            let case = notary.cast.case(&agreement, role, action);
+            if let Ok(Some(receipt)) = notary.file(&case, EARLY) {
+                let proven = receipt.verify(agreement.offer(), None).unwrap();
+                all.push((receipt, proven));
+            }
+        }
+    }
+    let mut both = 0;
+    for (one, proven) in &all {
+        for (other, again) in &all {
+            assert!(!contradict(proven, again));
+            assert_eq!(Charge::of_receipts((one, proven), (other, again)), None);
+            if let (Ruled::Attestation(a), Ruled::Attestation(b)) = (&proven.ruled, &again.ruled) {
+                both += usize::from(a.exchange_id == b.exchange_id && a.depositor != b.depositor);
+            }
+        }
+    }
+    assert!(both > 0, "no exchange in which both deposited");
 }
 
 /// Leaves and trees of the same keys, and how to point at them.
@@ -291,6 +324,7 @@ fn every_violation_is_found_where_it_is_and_convicts() {
     planted(0, |it| it.issuer[0] ^= 1, LeafFault::Issuer, None);
     planted(verdict, |it| it.issuer[0] ^= 1, LeafFault::Issuer, None);
     planted(verdict, |it| it.policy = Digest::of(&[b"x"]), LeafFault::Issuer, index(0));
+    planted(verdict, |it| it.policy = Digest::of(&[b"x"]), LeafFault::Issuer, None);
     planted(verdict, |it| it.index.0 += 1, LeafFault::Place { says: index(verdict + 1).unwrap() }, None);
     planted(verdict, |it| it.time = UnixMillis(EARLY - 2), LeafFault::Time, index(0));
     planted(verdict, |it| (it.event, it.reason) = (Event::Genesis, "R-502"), LeafFault::Genesis, None);
