@@ -8,12 +8,17 @@ COMPARE = $(CARGO) run --release --locked --manifest-path arbiter-protocol/bench
 	--target-dir $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 BUILT   = $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)/debug
 SECONDS ?= 60
-# What `make mutants` changes, and the tests that have to see it. The engine is changed in place: a copy of the
-# sources would compile RocksDB again.
-FILE    ?= arbiter-protocol/src/{crypto/**,evidence/**,exchange/**,message/**,role/**,ruling/**,ids.rs,statement.rs,time.rs}
-CORE     = -p arbiter-protocol --cargo-arg=--lib $(addprefix --cargo-arg=--test=,\
-	decisions fuzz_corpus model receipts scenario_gaps sessions statements vectors)
-ENGINE   = -p arbiter --in-place --test-workspace=true --cargo-arg=--lib $(addprefix --cargo-arg=--test=,engine store api sim)
+# What `make mutants` changes, and the tests that have to see it, by the folder of FILE. The engine is changed in place: a
+# copy of the sources would compile RocksDB again.
+FILE    ?= arbiter-protocol/src/{crypto/**,escrow/**,evidence/**,exchange/**,message/**,role/**,ruling/**,ids.rs,statement.rs,time.rs}
+SEEN_BY_core     = chains charges decisions fuzz_corpus model receipts scenario_gaps sessions statements vectors
+SEEN_BY_escrow   = escrow statements
+SEEN_BY_evidence = charges formats other_implementations receipts statements vectors
+SEEN_BY_engine   = engine store api sim modules
+SEEN_BY_all      = $(sort $(SEEN_BY_core) $(SEEN_BY_escrow) $(SEEN_BY_evidence))
+AREA    = $(firstword $(if $(filter src/%,$(FILE)),engine) $(if $(findstring {,$(FILE)),all) \
+	$(foreach it,escrow evidence,$(if $(findstring /$(it)/,$(FILE)),$(it))) core)
+WHERE   = $(if $(filter engine,$(AREA)),-p arbiter --in-place --test-workspace=true,-p arbiter-protocol)
 BENCHES  = audit log published rulings exchange ledger trades recovery escrow
 
 .PHONY: help system build demo matrix test fmt bindings lint unit doc stories bench fuzz sim mutants install audit proto lint-proto release-graph
@@ -73,7 +78,7 @@ sim: system ## Simulate: SEEDS=100000 plays so many schedules, SEED=17 tells the
 mutants: ## Change the code, expect a test to fail: FILE=arbiter-protocol/src/role/session.rs, all of the core without FILE.
 	@command -v cargo-mutants >/dev/null || $(CARGO) install --locked cargo-mutants
 	CARGO_PROFILE_DEV_OPT_LEVEL=1 CARGO_PROFILE_DEV_DEBUG=0 $(CARGO) mutants --jobs 1 --file '$(FILE)' \
-	$(if $(filter src/%,$(FILE)),$(ENGINE),$(CORE))
+	$(WHERE) $(addprefix --cargo-arg=,--lib $(SEEN_BY_$(AREA):%=--test=%))
 
 install: system ## Put arbiter and fairx into PREFIX/bin.
 	$(CARGO) build --locked -p arbiter -p arbiter-client --features arbiter-client/cli --bins

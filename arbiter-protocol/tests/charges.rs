@@ -21,6 +21,7 @@ use arbiter_protocol::evidence::merkle::{
     Frontier, NodeId, consistency_path, consistency_proof, inclusion_proof, leaf_hash,
 };
 use arbiter_protocol::evidence::note::VerifierKey;
+use arbiter_protocol::evidence::record::record_root;
 use arbiter_protocol::exchange::selection::ByRole;
 use arbiter_protocol::exchange::selection::Role::{self, Originator};
 use arbiter_protocol::ids::{Digest, LeafIndex};
@@ -28,7 +29,7 @@ use arbiter_protocol::message::agreement::Offer;
 use arbiter_protocol::message::request::Action;
 use arbiter_protocol::ruling::chain::{LeafFault, Walk, one, two};
 use arbiter_protocol::ruling::charge::{Charge, Finding, Located, Offence, TreeHead};
-use arbiter_protocol::ruling::receipt::{Receipt, contradict};
+use arbiter_protocol::ruling::receipt::{Receipt, Ruled, contradict};
 use arbiter_protocol::statement::{Envelope, Verified};
 use arbiter_protocol::time::UnixMillis;
 use common::{Cast, EARLY, Kind, Notary};
@@ -80,6 +81,39 @@ fn receipts_that_contradict_each_other_convict() {
         foreign.log_key = cast.arbiter.public_key();
         assert_eq!(charge.judge(&foreign).finding, Finding::NotProven, "another arbiter");
     }
+}
+
+/// receipts of one honest log make no charge, the attestations of both parties of one exchange among them.
+#[test]
+fn receipts_of_an_honest_arbiter_contradict_nothing() {
+    let mut notary = Notary::new();
+    let mut all = Vec::new();
+    for kind in Kind::ALL.into_iter().chain(Kind::MONEY) {
+        let (agreement, first) = (notary.cast.agreement(kind), kind.first());
+        for (role, action) in [
+            (first, Action::Deposit),
+            (first.peer(), Action::Deposit),
+            (first, Action::Resolve),
+            (first, Action::Abort),
+        ] {
+            let case = notary.cast.case(&agreement, role, action);
+            if let Ok(Some(receipt)) = notary.file(&case, EARLY) {
+                let proven = receipt.verify(agreement.offer(), None).unwrap();
+                all.push((receipt, proven));
+            }
+        }
+    }
+    let mut both = 0;
+    for (one, proven) in &all {
+        for (other, again) in &all {
+            assert!(!contradict(proven, again));
+            assert_eq!(Charge::of_receipts((one, proven), (other, again)), None);
+            if let (Ruled::Attestation(a), Ruled::Attestation(b)) = (&proven.ruled, &again.ruled) {
+                both += usize::from(a.exchange_id == b.exchange_id && a.depositor != b.depositor);
+            }
+        }
+    }
+    assert!(both > 0, "no exchange in which both deposited");
 }
 
 /// Leaves and trees of the same keys, and how to point at them.
@@ -290,6 +324,7 @@ fn every_violation_is_found_where_it_is_and_convicts() {
     planted(0, |it| it.issuer[0] ^= 1, LeafFault::Issuer, None);
     planted(verdict, |it| it.issuer[0] ^= 1, LeafFault::Issuer, None);
     planted(verdict, |it| it.policy = Digest::of(&[b"x"]), LeafFault::Issuer, index(0));
+    planted(verdict, |it| it.policy = Digest::of(&[b"x"]), LeafFault::Issuer, None);
     planted(verdict, |it| it.index.0 += 1, LeafFault::Place { says: index(verdict + 1).unwrap() }, None);
     planted(verdict, |it| it.time = UnixMillis(EARLY - 2), LeafFault::Time, index(0));
     planted(verdict, |it| (it.event, it.reason) = (Event::Genesis, "R-502"), LeafFault::Genesis, None);
@@ -336,6 +371,44 @@ fn every_violation_is_found_where_it_is_and_convicts() {
     planted(given + 1, voided, LeafFault::BeforeVerdict, index(given));
     let unknown = LeafFault::Leaf(Invalid::FieldValue { field: "reason" });
     planted(next, after(Event::VerdictReplaced, "R-401"), unknown, None);
+}
+
+/// a leaf about the log names no exchange and no record, and is in no chain; none of the five may be left out.
+#[test]
+fn a_leaf_about_the_log_is_bare() {
+    let cast = Cast::new();
+    let leaves = honest_leaves();
+    let last = Leaf::decode(leaves.last().unwrap()).unwrap();
+    let bare = Leaf {
+        index: LeafIndex(last.index.0 + 1),
+        exchange: Pseudonym([0; 16]),
+        sequence: 0,
+        previous: None,
+        record: record_root(&[]),
+        ..last.clone()
+    };
+    for (event, reason) in [
+        (Event::Anchor, "R-536"),
+        (Event::KeyRotation, "R-537"),
+        (Event::PolicyChange, "R-535"),
+        (Event::Restore, "R-525"),
+    ] {
+        let good = Leaf { event, reason, ..bare.clone() };
+        assert_eq!((one(&good.encode(), good.index), two(&last, &good)), (Ok(good.clone()), None));
+        let (mut walk, fault) = read_all(&leaves, Some(&cast));
+        let exchanges = walk.exchanges();
+        assert_eq!((fault, walk.read(&good.encode()), walk.exchanges()), (None, Ok(good.clone()), exchanges));
+        for bad in [
+            Leaf { exchange: last.exchange, ..good.clone() },
+            Leaf { sequence: 1, ..good.clone() },
+            Leaf { previous: Some(last.index), ..good.clone() },
+            Leaf { record: last.record, ..good.clone() },
+            Leaf { reason: last.reason, ..good.clone() },
+        ] {
+            assert_eq!(one(&bad.encode(), bad.index), Err(LeafFault::OfTheLog), "{bad:?}");
+        }
+    }
+    planted(0, |it| it.exchange = last.exchange, LeafFault::OfTheLog, None);
 }
 
 /// a leaf of a later version is named as such; it convicts nobody, and what is no version is no leaf.

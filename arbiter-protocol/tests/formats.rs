@@ -10,12 +10,13 @@
 
 use arbiter_protocol::evidence::checkpoint::SignedCheckpoint;
 use arbiter_protocol::evidence::cosignature::{self, Cosignature, PosixSeconds};
-use arbiter_protocol::evidence::note::{KeyKind, VerifierKey};
+use arbiter_protocol::evidence::note::{KeyKind, NoteError, VerifierKey};
 use arbiter_protocol::evidence::policy::Policy;
 use arbiter_protocol::evidence::tile::{self, TileKind, TilePath, grown};
 use arbiter_protocol::evidence::tlog_proof::{TlogProof, TlogProofError};
 use arbiter_protocol::evidence::witness::{self, AddCheckpoint};
 use arbiter_protocol::ids::{Digest, LeafIndex, PublicKey};
+use arbiter_protocol::time::UnixMillis;
 use ed25519_dalek::{Signer as _, SigningKey};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
@@ -86,6 +87,28 @@ fn the_witness_key_cosigns_the_checkpoint_of_the_vector_byte_for_byte() {
     assert_eq!(rebuilt.note().to_string(), text(&note["cosigned_checkpoint"]));
 }
 
+/// a time in milliseconds is the second that has begun, and comes back in milliseconds as far as they reach.
+#[test]
+fn times_of_cosignatures_are_whole_seconds() {
+    for (millis, seconds) in
+        [(999, None), (1000, Some(1)), (1999, Some(1)), (1_700_000_000_999, Some(1_700_000_000))]
+    {
+        assert_eq!(PosixSeconds::at(UnixMillis(millis)).ok().map(PosixSeconds::seconds), seconds);
+    }
+    let millis = |seconds| PosixSeconds::new(seconds).unwrap().to_millis();
+    assert_eq!((millis(1), millis(i64::MAX.unsigned_abs())), (UnixMillis(1000), UnixMillis(u64::MAX)));
+}
+
+/// what is longer than any key is refused before it is decoded.
+#[test]
+fn a_verifier_key_has_a_limit() {
+    let key = text(&vectors()["note"]["log_vkey"]).to_owned();
+    let (_, rest) = key.split_once('+').unwrap();
+    let named = |bytes: usize| VerifierKey::parse(&format!("{}+{rest}", "n".repeat(bytes - rest.len() - 1)));
+    assert_eq!(named(2048), Err(NoteError::NameMalformed));
+    assert_eq!(named(2049), Err(NoteError::KeyMalformed));
+}
+
 ///
 #[cfg(feature = "ml-dsa")]
 #[test]
@@ -114,7 +137,6 @@ fn the_ml_dsa_key_cosigns_as_that_of_go_byte_for_byte() {
 #[cfg(not(feature = "ml-dsa"))]
 #[test]
 fn without_the_feature_ml_dsa_keys_are_not_supported() {
-    use arbiter_protocol::evidence::note::NoteError;
     use base64::{Engine as _, engine::general_purpose::STANDARD};
     let text = format!("w+00000000+{}", STANDARD.encode([[6].as_slice(), &[0; 1312]].concat()));
     assert_eq!(VerifierKey::parse(&text), Err(NoteError::KeyUnsupported));

@@ -28,6 +28,10 @@ use crate::limits;
 use crate::time::{DurationMillis, UnixMillis};
 
 const HEADER: &str = "arbiter/evidence-leaf/v1";
+const KEYS: [&str; 13] = [
+    "id", "event", "reason", "time", "clock", "exchange", "seq", "prev", "policy", "build", "issuer",
+    "token", "record",
+];
 
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

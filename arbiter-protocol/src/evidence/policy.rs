@@ -432,6 +432,8 @@ mod tests {
         let canonical = policy.to_string();
         assert_eq!(Policy::parse(&canonical), Ok(policy.clone()));
         assert!(canonical.lines().count() == 11 && !canonical.contains(['#', '\t']));
+        assert!(canonical.ends_with("\ngroup Y any Y21 Y22 Y23\ngroup XY all X Y\nquorum XY\n"));
+        assert!(canonical.contains("\ngroup X 2 X11 X12 X13\n"));
         assert_eq!(policy.logs()[0].url.as_deref(), Some("https://log.example/"));
         let names: Vec<_> = policy.witnesses().map(|it| it.name.as_str()).collect();
         assert_eq!(names, ["X11", "X12", "X13", "Y21", "Y22", "Y23"]);
@@ -502,7 +504,9 @@ mod tests {
         for text in ["", "quorum none", "quorum none\r\n", "quorum\0none\n", "# \u{7f}\nquorum none\n"] {
             assert_eq!(Policy::parse(text), Err(PolicyError::Text), "{text:?}");
         }
-        assert_eq!(Policy::parse(&"\n".repeat(limits::POLICY_BYTES + 1)), Err(PolicyError::TooLong));
+        let long = |bytes| Policy::parse(&"\n".repeat(bytes));
+        assert_eq!(long(limits::POLICY_BYTES + 1), Err(PolicyError::TooLong));
+        assert_eq!(long(limits::POLICY_BYTES), Err(PolicyError::NoQuorum));
     }
 
     /// 32 of each are supported, as tlog-policy asks, and the limit holds.

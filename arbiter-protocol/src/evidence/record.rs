@@ -224,6 +224,7 @@ mod tests {
         assert_ne!(key(1).salt(&digest, "offer"), key(2).salt(&digest, "offer"));
         assert_ne!(key(1).salt(&digest, "offer"), key(1).salt(&Digest::from_bytes([4; 32]), "offer"));
         assert_eq!(format!("{:?}", key(1)), "ExchangeKey(..)");
+        assert_eq!(**key(7).secret(), [7; 32]);
     }
 
     /// every field of records of every size opens, and no part of an opening can be changed.
@@ -258,7 +259,9 @@ mod tests {
         let fields = fields(2);
         let leaf = leaf(record_root(&fields));
         let good = Opening::new(leaf.index, &fields, "offer").unwrap();
-        let big = Opening { value: vec![0; limits::ESCROW_BYTES + 1], ..good.clone() };
+        let with = |bytes| Opening { value: vec![0; bytes], ..good.clone() };
+        let big = with(limits::ESCROW_BYTES + 1);
+        assert!(matches!(with(limits::ESCROW_BYTES).verify(&leaf), Err(OpeningError::Path(_))));
         let many = Opening { fields: 10, ..good.clone() };
         let other = Opening { name: "price".to_owned(), ..good };
         for bad in [big, many, other] {

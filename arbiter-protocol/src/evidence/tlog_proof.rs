@@ -288,7 +288,11 @@ mod tests {
         let line = text::print_hash(&leaf_hash(b"x"));
         let longer = largest.to_string().replacen("\n\n", &format!("\n{line}\n\n"), 1);
         assert_eq!(TlogProof::parse(&longer), Err(TlogProofError::TooLong));
-        assert_eq!(TlogProof::parse(&"x".repeat(limits::TLOG_PROOF_BYTES + 1)), Err(TlogProofError::TooLong));
+        let text = |bytes| "x".repeat(bytes);
+        assert_eq!(TlogProof::parse(&text(limits::TLOG_PROOF_BYTES + 1)), Err(TlogProofError::TooLong));
+        assert_eq!(TlogProof::parse(&text(limits::TLOG_PROOF_BYTES)), Err(TlogProofError::Malformed));
+        assert_eq!(largest.hashes(), vec![leaf_hash(b"x"); limits::PROOF_HASHES]);
+        assert_eq!(largest.extra(), Some(&[0; limits::PROOF_EXTRA_BYTES][..]));
         // What a note of 16 ML-DSA lines, the extra data and the hashes take fits.
         let lines = 16 * (3_244 + limits::NOTE_KEY_NAME_BYTES + 8);
         let extra = limits::PROOF_EXTRA_BYTES * 4 / 3 + 16;

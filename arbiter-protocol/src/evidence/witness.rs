@@ -444,8 +444,10 @@ mod tests {
         };
         assert_eq!(AddCheckpoint::parse(&with(63)).unwrap().proof().len(), 63);
         assert_eq!(AddCheckpoint::parse(&with(64)), Err(Refusal::Malformed));
-        let long = format!("old 3\n\n{}", "x".repeat(limits::ADD_CHECKPOINT_BYTES));
-        assert_eq!(AddCheckpoint::parse(&long), Err(Refusal::Malformed));
+        let long = |bytes: usize| format!("old 3\n\n{}", "x".repeat(bytes - 7));
+        assert_eq!(AddCheckpoint::parse(&long(limits::ADD_CHECKPOINT_BYTES + 1)), Err(Refusal::Malformed));
+        let no_note = AddCheckpoint::parse(&long(limits::ADD_CHECKPOINT_BYTES));
+        assert!(matches!(no_note, Err(Refusal::Checkpoint(CheckpointError::Note(_)))), "{no_note:?}");
         for bad in ["", "old 3\n", "old 03\n\n", "old -1\n\n", "old\n\n", "3\n\n", "\n\n", "old 3\n\n\n"] {
             assert_eq!(AddCheckpoint::parse(&format!("{bad}{note}")).unwrap_err().status(), 400, "{bad:?}");
         }

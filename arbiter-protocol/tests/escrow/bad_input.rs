@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use arbiter_protocol::escrow::{
-    Escrow, EscrowError, EscrowKey, EscrowSecret, NonceRegister, Suite, belongs, holds, make,
+    Escrow, EscrowError, EscrowKey, EscrowSecret, Label, NonceRegister, NonceUse, Suite, belongs, holds, make,
 };
 use arbiter_protocol::limits::ESCROW_BYTES;
 use curve25519_dalek::edwards::EdwardsPoint;
@@ -29,12 +29,16 @@ fn every_truncation_is_refused() {
         for length in 0..escrow.len() {
             let error = Escrow::from_bytes(&escrow[..length]).unwrap_err();
             assert!(
-                matches!(error, EscrowError::Truncated { got, need } if got == length && need > got),
+                matches!(error, EscrowError::Truncated { got, need } if got == length && (got + 1..=escrow.len()).contains(&need)),
                 "{error:?}"
             );
         }
         let longer = [&escrow[..], &vec![0; ESCROW_BYTES]].concat();
-        assert!(matches!(Escrow::from_bytes(&longer), Err(EscrowError::TooLarge { .. })));
+        assert_eq!(
+            Escrow::from_bytes(&longer[..=ESCROW_BYTES]),
+            Err(EscrowError::TooLarge { got: ESCROW_BYTES + 1 })
+        );
+        assert!(!matches!(Escrow::from_bytes(&longer[..ESCROW_BYTES]), Err(EscrowError::TooLarge { .. })));
         for extra in [1, 15, 17] {
             let error = Escrow::from_bytes(&longer[..escrow.len() + extra]).unwrap_err();
             assert_eq!(error, EscrowError::Trailing { extra });
@@ -44,6 +48,8 @@ fn every_truncation_is_refused() {
             assert_eq!(error, EscrowError::ExtraNodes { extra });
         }
     }
+    let narrow = splice(&Case::rsa(Suite::COMPACT, RSA).make(1).to_bytes(), 3, 2, &255u16.to_be_bytes());
+    assert_eq!(Escrow::from_bytes(&narrow), Err(EscrowError::ModulusSize { bits: 2040 }));
 }
 
 /// No bit of an escrow can be changed: whatever still has a valid form fails the proof.
@@ -153,6 +159,14 @@ fn epochs_are_kept_apart() {
     assert_eq!(*open(&epoch(7)).unwrap(), case.signature);
     assert_ne!(epoch(7).public().as_bytes(), epoch(8).public().as_bytes());
     assert_eq!(open(&epoch(8)).unwrap_err(), EscrowError::WrongEpoch { label: 7, key: 8 });
+    assert_eq!(
+        format!("{:?}", epoch(7).public()),
+        format!(
+            "EscrowKey {{ arbiter: {:?}, epoch: 7, bytes: {:?} }}",
+            hex::encode([0x42; 32]),
+            hex::encode(epoch(7).public().as_bytes())
+        )
+    );
     let other = EscrowSecret::from_seed(&seed, [0x99; 32], 7).unwrap();
     assert_eq!(open(&other).unwrap_err(), EscrowError::WrongArbiter);
     let other = EscrowSecret::from_seed(&Zeroizing::new([0x40; 32]), [0x42; 32], 7).unwrap();
@@ -226,6 +240,16 @@ fn a_reused_nonce_is_refused() {
     assert_eq!(register.observe(&second), Err(EscrowError::NonceReused));
     assert_eq!(register.observe(&first), Ok(()), "a refused use is not remembered");
 
+    // What a durable register keeps of it: the same from the finished signature as from the escrow.
+    let (key, signature, _) = sign_with_nonce(&secret, &nonce, b"1");
+    let statement = Owned::Ed25519 { key, message: b"1".to_vec() };
+    let used = NonceUse::of(&signature, &statement.statement().unwrap()).unwrap();
+    assert_eq!(first.nonce_use(), Some(&used));
+    assert_eq!(used.place().to_vec(), [key, signature[..32].try_into().unwrap()].concat());
+    assert_eq!(used.message().to_vec(), Sha512::digest(b"1").to_vec());
+    let rsa = Case::rsa(Suite::FAST, RSA);
+    assert_eq!(NonceUse::of(&rsa.signature, &rsa.statement.statement().unwrap()), None);
+
     // Why it must be refused: s1 - s2 = (c1 - c2)·a.
     let ((_, one, c1), (_, two, c2)) =
         (sign_with_nonce(&secret, &nonce, b"1"), sign_with_nonce(&secret, &nonce, b"2"));
@@ -239,7 +263,13 @@ fn all_rsa_signatures_come_back() {
     let all = rsa_signatures();
     assert!(all.len() >= 17);
     for it in all {
-        let case = Case::rsa(Suite::FAST, it["name"].as_str().unwrap());
+        let name = it["name"].as_str().unwrap();
+        let case = Case::rsa(Suite::FAST, name);
+        if let Some(bits) = name.strip_prefix("rsa-").and_then(|it| it.split(' ').next()) {
+            let Owned::Rsa { modulus, .. } = &case.statement else { panic!("{name}") };
+            let first = u32::from(modulus[0]).ilog2() as usize;
+            assert_eq!(bits, (8 * (modulus.len() - 1) + first + 1).to_string());
+        }
         let escrow = case.make(1).to_bytes();
         assert!(escrow.len() < ESCROW_BYTES);
         case.check(&escrow).unwrap();
@@ -288,4 +318,5 @@ fn sizes_are_those_of_the_design() {
         assert!(Case::rsa(suite, RSA).make(1).to_bytes().len() <= rsa, "{}", suite.name());
     }
     assert_eq!(arbiter().public().epoch(), 7);
+    assert_eq!(Case::ed25519(Suite::FAST).label.to_bytes().len(), Label::BYTES);
 }

@@ -6,6 +6,9 @@ use crypto_bigint::{BoxedUint, ConcatenatingMul as _, Gcd as _, Odd};
 use super::*;
 use crate::escrow::tree::Seed;
 
+/// As long as there is, with bits set all over: squares and products in an order of their own.
+const EXPONENT: u32 = 0xa901_0305;
+
 /// The first number from here on, up or down, that has no odd prime factor below 300: with small factors, too many
 /// numbers are not invertible.
 fn rough(start: BoxedUint, up: bool) -> BoxedUint {
@@ -57,7 +60,7 @@ fn scaled_numbers_are_the_numbers() {
         for modulus in moduli(width) {
             let n = BoxedUint::from_be_slice_vartime(&modulus).to_odd().unwrap();
             let field = BoxedMontyParams::new_vartime(n.clone());
-            let it = rsa(&modulus, &[1, 0, 1]);
+            let it = rsa(&modulus, &EXPONENT.to_be_bytes());
             let map = it.with_salt(&[]).unwrap();
             let em = integer(&map.statement(), field.bits_precision());
             let mut elements = Vec::new();
@@ -70,7 +73,7 @@ fn scaled_numbers_are_the_numbers() {
                 };
                 let bytes: Vec<u8> = (0..).flat_map(block).take(width + 16).collect();
                 let wide = BoxedUint::from_be_slice_vartime(&bytes);
-                let image = plain_power(&wide, 65537, &n).retrieve();
+                let image = plain_power(&wide, EXPONENT, &n).retrieve();
                 assert_eq!(map.images(std::slice::from_ref(&mask))[0], encoded(&image, width));
                 // z = r · w, for w = EM, as good a number as any.
                 let witness = BoxedMontyForm::new(em.clone(), &field);
@@ -93,7 +96,7 @@ fn scaled_numbers_are_the_numbers() {
             let images = map.hidden_images(&read, &divisor);
             assert_eq!(images.len(), 5);
             for (image, (_, z)) in images.iter().zip(&elements) {
-                let expected = z.pow(&BoxedUint::from(65537u32)).mul(&inverse);
+                let expected = z.pow(&BoxedUint::from(EXPONENT)).mul(&inverse);
                 assert_eq!(*image, encoded(&expected.retrieve(), width));
             }
         }
