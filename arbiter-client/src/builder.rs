@@ -1,6 +1,6 @@
 //! Putting a client together, and its settings.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -24,6 +24,9 @@ use crate::error::{Error, MoneyFault, PeerFault, Usage};
 use crate::journal::{Journal, MemoryStore, RedbStore, Store};
 use crate::ledger::LedgerPort;
 use crate::ledger::till::Till;
+use crate::module::manager::Managers;
+use crate::module::{Detached, Files, LedgerPurse, Module, Replacement, Service};
+use crate::signing::Algorithm;
 
 /// Largest deposit of an arbiter that says nothing else: the default of the service, 1 GiB.
 pub const DEPOSIT_LIMIT: u64 = 1 << 30;
@@ -44,6 +47,8 @@ pub struct ClientBuilder {
     reached: Option<Vec<PublicKey>>,
     ledgers: BTreeMap<PublicKey, Arc<dyn LedgerPort>>,
     accounts: BTreeMap<PublicKey, Arc<dyn Signer>>,
+    modules: Vec<Arc<dyn Module>>,
+    only: BTreeSet<Service>,
     retry: Retry,
     settings: Settings,
 }
@@ -57,6 +62,7 @@ pub(crate) struct Settings {
     pub deposit_limit: u64,
     pub hold_allowance: DurationMillis,
     pub ledger_retry: Retry,
+    pub module_time: Duration,
 }
 
 impl Default for Settings {
@@ -68,6 +74,7 @@ impl Default for Settings {
             deposit_limit: DEPOSIT_LIMIT,
             hold_allowance: limits::HOLD_MARGIN,
             ledger_retry: Retry::default(),
+            module_time: Duration::from_secs(30),
         }
     }
 }
@@ -304,14 +311,61 @@ impl ClientBuilder {
         self
     }
 
+    /// A module of our own, liked less than those added before and better than those built in. Its limits hold for every
+    /// item that is offered or accepted.
+    #[must_use]
+    pub fn module(mut self, module: Arc<dyn Module>) -> Self {
+        self.modules.push(module);
+        self
+    }
+
+    /// No built-in modules of this service: only those added with [`ClientBuilder::module`]. For who wants to take less
+    /// than every file and every format of signatures.
+    #[must_use]
+    pub fn only_own_modules(mut self, service: Service) -> Self {
+        self.only.insert(service);
+        self
+    }
+
+    /// How long a module may take for one answer, beside the time to read a file. Default 30 s.
+    #[must_use]
+    pub const fn module_time(mut self, time: Duration) -> Self {
+        self.settings.module_time = time;
+        self
+    }
+
+    /// The built-in modules: accounts on ledgers, the identity's key, and everything that can be taken.
+    fn built_in(&self, identity: &Identity) -> Vec<Arc<dyn Module>> {
+        let mut all: Vec<Arc<dyn Module>> = Vec::new();
+        for (ledger, port) in &self.ledgers {
+            let reached = self.reached.as_ref().is_none_or(|list| list.contains(ledger));
+            for (account, key) in &self.accounts {
+                let purse =
+                    LedgerPurse::new(format!("account {account}"), *ledger, port.clone(), key.clone());
+                all.push(Arc::new(purse.reached(reached)));
+            }
+        }
+        // A key with torsion signs no detached signatures; that it is no honest one is said where it matters.
+        let own = Detached::with_signer("identity", identity.shared_signer()).ok();
+        let others = Algorithm::ALL.into_iter().filter(|it| own.is_none() || *it != Algorithm::Ed25519);
+        let others: Vec<_> = others.map(Detached::takes).collect();
+        all.extend(own.into_iter().chain(others).map(|it| -> Arc<dyn Module> { Arc::new(it) }));
+        all.push(Arc::new(Replacement));
+        all.push(Arc::new(Files::default()));
+        all.retain(|it| !self.only.contains(&it.capability().service()));
+        all
+    }
+
     /// Opens the journal. Connects to nobody: the arbiter is called only when it is needed.
     pub async fn build(mut self) -> Result<Client, Error> {
         self.settings.ledger_retry = self.retry;
-        let pinned = self.arbiter_identity.ok_or(Usage::Missing("the arbiter's identity"))?;
+        let pinned = self.arbiter_identity.take().ok_or(Usage::Missing("the arbiter's identity"))?;
         if self.epoch.as_ref().is_some_and(|epoch| epoch.signer() != pinned.key) {
             return Err(Usage::EscrowKeyOfOther.into());
         }
-        let identity = self.identity.ok_or(Usage::Missing("an identity"))?;
+        let identity = self.identity.take().ok_or(Usage::Missing("an identity"))?;
+        let own = std::mem::take(&mut self.modules);
+        let managers = Managers::new(own, self.built_in(&identity), self.settings.module_time);
         let folder = self.folder.ok_or(Usage::Missing("a store folder"))?;
         let port: Arc<dyn ArbiterPort> = match (self.port, self.arbiter) {
             (Some(port), _) => port,
@@ -324,7 +378,7 @@ impl ClientBuilder {
         };
         let journal = Journal::new(store);
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock));
-        let till = Till::new(self.ledgers, self.accounts, self.reached);
+        let till = Till::new(&managers, self.reached);
         let counsel =
             Counsel::new(port, till.clone(), pinned.clone(), journal.clone(), self.retry, clock.clone());
         Ok(Client(Arc::new(Inner {
@@ -336,6 +390,7 @@ impl ClientBuilder {
             clock,
             counsel,
             till,
+            managers,
             approver: self.approver.unwrap_or_else(|| Arc::new(Unattended)),
             settings: self.settings,
             active: Mutex::new(BTreeMap::new()),

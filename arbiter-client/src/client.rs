@@ -12,6 +12,7 @@
 //! - No file is promised that could not be deposited with a complaint.
 //! - Nothing is accepted whose signature in escrow was not checked.
 //! - No payment is agreed to that could not be made, seen or undone in time (R5).
+//! - No item is agreed to that no module of ours gives or takes within its limits.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -45,6 +46,8 @@ use crate::error::{Error, PeerFault, Usage};
 use crate::give::check_escrow;
 use crate::journal::{Journal, Record};
 use crate::ledger::till::Till;
+use crate::module::Capabilities;
+use crate::module::manager::Managers;
 use crate::outcome::{Outcome, Status};
 use crate::random;
 use crate::transport::{Event, Nobody, PeerMessage, Transport, Want};
@@ -76,6 +79,10 @@ impl Identity {
 
     pub(crate) fn signer(&self) -> &dyn Signer {
         &*self.signer
+    }
+
+    pub(crate) fn shared_signer(&self) -> Arc<dyn Signer> {
+        self.signer.clone()
     }
 
     pub(crate) fn sealing(&self) -> &SealingSecret {
@@ -153,6 +160,7 @@ pub(crate) struct Inner {
     pub clock: Arc<dyn Clock>,
     pub counsel: Counsel,
     pub till: Till,
+    pub managers: Managers,
     pub settings: Settings,
     pub approver: Arc<dyn Approver>,
     pub active: Mutex<BTreeMap<ExchangeId, Arc<Notify>>>,
@@ -172,6 +180,11 @@ impl Client {
     /// The pinned arbiter.
     pub fn arbiter(&self) -> &ArbiterIdentity {
         &self.0.pinned
+    }
+
+    /// What we give and take, in order of preference: to be handed to the peer (see [`crate::module::negotiate`]).
+    pub fn capabilities(&self) -> Capabilities {
+        self.0.managers.capabilities(self.party().signing_key)
     }
 
     /// Signs an offer and keeps it; nothing is sent until [`Client::run`]. `give` is what our item needs from
@@ -217,10 +230,12 @@ impl Client {
         offer.check().map_err(Usage::Terms)?;
         let settings = &self.0.settings;
         self.0.till.check(&offer, Role::Originator).map_err(Usage::Money)?;
+        self.check_modules(&offer, Role::Originator, &give).map_err(Usage::Module)?;
         settings.check_holds(&offer).map_err(Usage::Money)?;
         settings.check_deposit(&offer, Role::Originator)?;
         settings.check_deadline(&offer, Role::Originator, self.0.clock.now())?;
         let timing = settings.timing_for(&offer, Role::Originator);
+        self.prepare(&offer.originator_item, &give).await?;
         let own = self.own(&offer.originator_item, give).await?;
         let exchange_id = ExchangeId::from_bytes(*digest_of(&offer).as_bytes());
         if !self.0.approver.approve(&offer, exchange_id, Role::Originator).await {
@@ -316,10 +331,12 @@ impl Client {
         }
         let settings = &self.0.settings;
         self.0.till.check(offer, Role::Responder).map_err(PeerFault::Money)?;
+        self.check_modules(offer, Role::Responder, &give).map_err(PeerFault::Module)?;
         settings.check_holds(offer).map_err(PeerFault::Money)?;
         settings.check_deposit(offer, Role::Responder)?;
         settings.has_time(offer, Role::Responder, self.0.clock.now())?;
         let timing = settings.timing_for(offer, Role::Responder);
+        self.prepare(&offer.responder_item, &give).await?;
         let own = self.own(&offer.responder_item, give).await?;
         if !self.0.approver.approve(offer, exchange_id, Role::Responder).await {
             return Err(Usage::NotApproved.into());

@@ -7,6 +7,7 @@
 //! | `Arbiter` | the request | read `reason`; asking the same again gives the same |
 //! | `Misbehaviour` | the arbiter | keep the proof, it is in the journal; use another arbiter |
 //! | `Store`, `File` | this computer | repair it, then `resume`: nothing is lost |
+//! | `Module` | a module of ours | repair it, or use another; nothing of it was used |
 //! | `Usage` | the caller | correct the call |
 //! | `Bug` | this software | report it |
 
@@ -22,6 +23,7 @@ use arbiter_protocol::time::UnixMillis;
 use thiserror::Error;
 
 use crate::arbiter::{Misbehaviour, Reason};
+use crate::module::{Misfit, ModuleError, Service};
 
 /// Why a call did not succeed, sorted by what to do next.
 #[derive(Debug, Error)]
@@ -61,6 +63,14 @@ pub enum Error {
         path: PathBuf,
         /// What is wrong with it.
         what: String,
+    },
+    /// A module of ours failed, or gave what was not agreed: nothing of it was used (R-714).
+    #[error("module {module}: {error}")]
+    Module {
+        /// What its owner calls it.
+        module: String,
+        /// What happened.
+        error: ModuleError,
     },
     /// The call makes no sense here.
     #[error(transparent)]
@@ -109,6 +119,9 @@ pub enum PeerFault {
     /// The offer's payments cannot be carried out here.
     #[error(transparent)]
     Money(#[from] MoneyFault),
+    /// No module of ours gives or takes what the offer is about (R-713).
+    #[error(transparent)]
+    Module(#[from] ModuleFault),
     /// The nonce of the peer's signature was used for another message (S29).
     #[error(
         "the peer's signature uses a nonce that the same key has used for another message: who has both signatures knows \
@@ -124,9 +137,10 @@ impl PeerFault {
     }
 
     /// The stable reason for programs.
-    pub const fn reason(&self) -> &'static str {
+    pub fn reason(&self) -> &'static str {
         match self {
             Self::EscrowEndsTooSoon => "ESCROW_ENDS_TOO_SOON",
+            Self::Module(fault) => fault.reason(),
             Self::Money(fault) => fault.reason(),
             Self::NoOffer => "NO_OFFER",
             Self::NonceReused => "SIGNATURE_NONCE_REUSED",
@@ -221,6 +235,9 @@ pub enum Usage {
          done with it"
     )]
     SignatureUnfit,
+    /// No module of ours gives or takes what these terms are about (R-713).
+    #[error(transparent)]
+    Module(#[from] ModuleFault),
     /// The payments of these terms cannot be carried out here.
     #[error(transparent)]
     Money(#[from] MoneyFault),
@@ -288,6 +305,30 @@ impl MoneyFault {
             Self::NotOurPurse(_) => "PURSE_NOT_OURS",
             Self::UnknownLedger(_) => "LEDGER_UNKNOWN",
         }
+    }
+}
+
+/// No module gives an item, or takes one, within its limits (R-713). Nothing was signed.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("no module here {} this {service}{}", if *.gives { "gives" } else { "takes" }, told(.why))]
+pub struct ModuleFault {
+    /// The kind of item.
+    pub service: Service,
+    /// Whether we would give it; otherwise we would take it.
+    pub gives: bool,
+    /// Each module with the reason why not, the ones first that come closest.
+    pub why: Vec<(String, Misfit)>,
+}
+
+fn told(why: &[(String, Misfit)]) -> String {
+    let all: Vec<_> = why.iter().map(|(name, misfit)| format!("{name}: {misfit}")).collect();
+    if all.is_empty() { String::new() } else { format!(": {}", all.join("; ")) }
+}
+
+impl ModuleFault {
+    /// The stable reason for programs: that of the module that comes closest.
+    pub fn reason(&self) -> &'static str {
+        self.why.first().map_or("NO_MODULE", |(_, misfit)| misfit.reason())
     }
 }
 

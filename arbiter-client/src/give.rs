@@ -1,7 +1,7 @@
 //! What we give: checked before anybody is asked, signed only after the approval, in escrow before it is kept.
 //!
 //! ```text
-//!  Give ──check──▶ Own { file, signature } ──approved──▶ sign ──▶ nonce is new (S29) ──▶ put into escrow ──▶ record
+//!  Give ──check──▶ module ──▶ Own { file, signature } ──approved──▶ sign ──▶ nonce is new (S29) ──▶ put into escrow ──▶ record
 //! ```
 //!
 //! Invariants
@@ -13,24 +13,26 @@ use std::fmt;
 use std::path::PathBuf;
 
 use arbiter_protocol::error::{Invalid, Rejected};
-use arbiter_protocol::escrow::signature_key::Kind as KeyKind;
 use arbiter_protocol::escrow::{Escrow, NonceUse};
 use arbiter_protocol::exchange::item::{Description, DetachedSignature, Item};
 use arbiter_protocol::exchange::kind::detached::{Escrowed, Place};
-use arbiter_protocol::ids::{AgreementId, PublicKey};
+use arbiter_protocol::exchange::selection::Role;
+use arbiter_protocol::ids::AgreementId;
 use arbiter_protocol::message::agreement::Offer;
 use arbiter_protocol::message::payment::PaymentReceipt;
 use arbiter_protocol::statement::Verified;
 use zeroize::Zeroizing;
 
 use crate::client::Client;
-use crate::error::{Error, Usage};
-use crate::{items, random};
+use crate::error::{Error, ModuleFault, Usage};
+use crate::module::ModuleError;
+use crate::random;
 
 /// What we give, beside our word.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Give {
-    /// Nothing from outside: our item is a signature that this client makes, or a payment from one of its purses.
+    /// Nothing from outside: our item is what a module of this client gives (see [`crate::module`]), a signature by one of
+    /// its keys or a payment from one of its purses.
     Nothing,
     /// The file at this path: our item is that file.
     File(PathBuf),
@@ -53,14 +55,13 @@ impl fmt::Debug for Give {
 
 impl Give {
     /// Whether it is what the item says, as far as that shows without reading a file.
-    fn check(&self, item: &Item, ours: PublicKey) -> Result<(), Usage> {
+    fn check(&self, item: &Item) -> Result<(), Usage> {
         match (&item.description, self) {
-            (Description::Information(_), Self::File(_))
-            | (Description::Payment(_) | Description::Signature(_), Self::Nothing) => Ok(()),
+            (Description::Information(_), Self::File(_)) | (_, Self::Nothing) => Ok(()),
             (Description::Payment(_), _) => Err(Usage::Content(
                 "the item to give is a payment: it is made from a purse, there is nothing else to give",
             )),
-            (Description::Information(_), _) => Err(Usage::Content("the item to give is a file: name it")),
+            (Description::Information(_), _) => Err(NO_FILE),
             (Description::Signature(_), Self::File(_)) => {
                 Err(Usage::Content("the item to give is a signature: there is no file to send"))
             }
@@ -71,12 +72,6 @@ impl Give {
             (Description::DetachedSignature(_), Self::File(_)) => Err(Usage::Content(
                 "the item to give is a detached signature: give the signature, not a file",
             )),
-            (Description::DetachedSignature(it), Self::Nothing)
-                if *it.key.kind() == KeyKind::Ed25519(ours) =>
-            {
-                Ok(())
-            }
-            (Description::DetachedSignature(_), Self::Nothing) => Err(Usage::SignatureNeeded),
             (Description::DetachedSignature(it), Self::Signature(bytes)) => {
                 let fits = it.key.verify(it.statement.document().as_bytes(), bytes);
                 if fits { Ok(()) } else { Err(Usage::SignatureUnfit) }
@@ -101,19 +96,49 @@ pub(crate) struct Own {
 }
 
 impl Client {
-    /// Refuses what does not fit the item, before anything else is done with it.
+    /// Refuses what does not fit the item, or what no module of ours gives, before anything else is done with it.
     pub(crate) fn check_give(&self, item: &Item, give: &Give) -> Result<(), Usage> {
-        give.check(item, self.party().signing_key)
+        give.check(item)?;
+        match (&item.description, give) {
+            (Description::Information(_), Give::Nothing) if !self.0.managers.brings() => Err(NO_FILE),
+            (Description::DetachedSignature(_), Give::Nothing) => {
+                self.0.managers.check_given(item).map_err(|_| Usage::SignatureNeeded)
+            }
+            _ => Ok(()),
+        }
     }
 
-    /// What we give, checked against what the offer says. A detached signature by our own key is not made yet.
+    /// R-713: what we give is within the limits of a module that gives it, what we get of one that takes it. A signature
+    /// that was made elsewhere needs no module.
+    pub(crate) fn check_modules(&self, offer: &Offer, role: Role, give: &Give) -> Result<(), ModuleFault> {
+        if !matches!(give, Give::Signature(_)) {
+            self.0.managers.check_given(offer.item(role))?;
+        }
+        self.0.managers.check_taken(offer.item(role.peer()))
+    }
+
+    /// Whether the module that gives a payment or a signature of ours is ready to. A file is brought at once instead.
+    pub(crate) async fn prepare(&self, item: &Item, give: &Give) -> Result<(), Error> {
+        match (&item.description, give) {
+            (Description::Information(_), _) | (_, Give::Signature(_)) => Ok(()),
+            _ => self.0.managers.prepare(item, None).await.map(|_| ()),
+        }
+    }
+
+    /// What we give, checked against what the offer says. A detached signature by a key of ours is not made yet.
     pub(crate) async fn own(&self, item: &Item, give: Give) -> Result<Own, Error> {
         self.check_give(item, &give)?;
         match (&item.description, give) {
-            (Description::Information(described), Give::File(path)) => {
-                items::check_file(&path, described).await?;
-                let path = std::path::absolute(&path).map_err(|error| Error::file(&path, error))?;
-                Ok(Own { file: Some(path), ..Own::default() })
+            (Description::Information(described), give) => {
+                let source = if let Give::File(path) = &give { Some(path.as_path()) } else { None };
+                let brought = self.0.managers.bring(item, described, source, &self.0.folder).await;
+                match (brought, source) {
+                    (Ok(path), _) => Ok(Own { file: Some(path), ..Own::default() }),
+                    (Err(Error::Module { error: ModuleError::Refused { .. }, .. }), None) => {
+                        Err(NO_FILE.into())
+                    }
+                    (Err(error), _) => Err(error),
+                }
             }
             (Description::DetachedSignature(it), Give::Signature(signature)) => {
                 let used = nonce_of(it, &signature);
@@ -133,7 +158,7 @@ impl Client {
         let document = it.statement.document();
         let signature = match own.signature {
             Some(signature) => signature,
-            None => Zeroizing::new(self.0.identity.signer().sign(document.as_bytes()).to_vec()),
+            None => self.0.managers.sign(item, it).await?,
         };
         if !it.key.verify(document.as_bytes(), &signature) {
             return Err(Error::Bug("a signature of ours does not verify"));
@@ -159,6 +184,8 @@ impl Client {
         Ok(Own { escrow: Some(escrow), ..own })
     }
 }
+
+const NO_FILE: Usage = Usage::Content("the item to give is a file: name it");
 
 /// Which nonce a valid signature uses.
 fn nonce_of(item: &DetachedSignature, signature: &[u8]) -> Option<NonceUse> {

@@ -9,7 +9,8 @@
 //! ```
 //!
 //! Reading order: [`client`] (what a program calls), [`builder`] (its settings), [`transport`] (how peers meet),
-//! [`arbiter`] (how rulings are asked for and checked), [`ledger`] (how money is paid), [`journal`] (what is kept),
+//! [`arbiter`] (how rulings are asked for and checked), [`module`] (who gives and takes items), [`ledger`] (how money is
+//! paid), [`journal`] (what is kept),
 //! `driver` (how the state machine of [`arbiter_protocol::role`] is driven).
 //!
 //! # A whole exchange
@@ -76,6 +77,7 @@ mod import;
 pub mod items;
 pub mod journal;
 pub mod ledger;
+pub mod module;
 pub mod outcome;
 pub mod pin;
 pub mod plain;
@@ -109,3 +111,8 @@ pub use outcome::{Evidence, Outcome, Status};
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
+
+/// The example of the manual for modules is compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/modules.md")]
+struct ModulesManual;

@@ -961,3 +961,41 @@ fn without_an_escrow_key_the_way_to_one_is_said() {
     assert!(text(&alice.run(&["pin"])).contains("escrow key  2 until"), "{}", text(&alice.run(&["pin"])));
     assert_eq!(ArbiterPin::load(&alice.home().join("arbiter")).unwrap(), newer);
 }
+
+/// with the list of the other side nobody names a key: each signs with the key that its own list has first, in a format
+/// that the other takes.
+#[test]
+fn a_contract_by_what_both_can_do() {
+    let (alice, bob) = (Party::new("Alice"), Party::new("Bob"));
+    let file = alice.file("contract.pdf", PDF);
+    let [bob_key, _] = bob.key("bob", RSA);
+    let bob_crt = bob.certificate(&bob_key, "Bob Ltd");
+    let path = |path: &Path| path.to_str().unwrap().to_owned();
+    let listed = |party: &Party, name: &str, arguments: &[&str]| {
+        let out = path(&party.folder.path().join(name));
+        let made = party.run(&[&["capabilities", "--out", &out], arguments].concat());
+        assert_eq!(made.status.code(), Some(0), "{}", text(&made));
+        out
+    };
+    let his = listed(&bob, "list.json", &["--key", &path(&bob_key), "--cert", &path(&bob_crt)]);
+    let hers = listed(&alice, "list.json", &[]);
+    let contract = ["contract", "--file", &path(&file), "--suite", "fast", "--peer-capabilities", &his];
+    let accepting = bob.accept(&["--yes", "--key", &path(&bob_key), "--peer-capabilities", &hers]);
+    let offered = alice.offer(&bob.id, &accepting, &contract);
+    let accepted = accepting.end();
+    both_good(&alice, &bob, &offered, &accepted, &file);
+    for said in [&text(&offered), &accepted.1] {
+        for part in ["RSA of 2048 bits, PKCS#1 v1.5 with SHA-256", "CN=Bob Ltd", "Ed25519"] {
+            assert!(said.contains(part), "{part}: {said}");
+        }
+    }
+
+    // Alice takes no RSA from now on: what is left in common is the key of Bob's identity.
+    std::fs::write(alice.home().join("preferences.toml"), "signatures = [\"detached/ed25519\"]").unwrap();
+    let hers = listed(&alice, "newer.json", &[]);
+    let accepting = bob.accept(&["--yes", "--peer-capabilities", &hers]);
+    let again = alice.offer(&bob.id, &accepting, &contract);
+    let (status, said) = accepting.end();
+    assert_eq!((again.status.code(), status.code()), (Some(0), Some(0)), "{}\n{said}", text(&again));
+    assert!(!said.contains("RSA of 2048 bits"), "{said}");
+}

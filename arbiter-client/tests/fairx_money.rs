@@ -401,6 +401,87 @@ fn a_purchase_paid_at_once_is_weak_and_only_by_name() {
     assert!(text(&refused).contains("leave out --deliver-by"), "{}", text(&refused));
 }
 
+/// with the list of the other side nobody names an account; both sides come to the same purse, an offer of
+/// another one is declined, and where nothing meets both lists are told.
+#[test]
+fn a_sale_by_what_both_can_do() {
+    let bank = Bank::open();
+    let (seller, buyer) = (Party::new("Sally", &bank), Party::new("Bert", &bank));
+    let spare = ["purse", "create", "spare", "--ledger", &bank.url()];
+    let made = buyer.good(&spare);
+    let spare = made.lines().find_map(|line| line.strip_prefix("account  ")).unwrap();
+    let spare = PublicKey::from_bytes(hex::decode(spare).unwrap().try_into().unwrap());
+    bank.ledger.issue(spare, "50.00 EUR").unwrap();
+    // The first purse is the one that is liked, and pays too little.
+    buyer.good(&["purse", "configure", "main", "--limit", "8.99 EUR", "--preferred", "true"]);
+    let listed = |party: &Party, name: &str| {
+        let path = party.folder.path().join(name).to_str().unwrap().to_owned();
+        party.good(&["capabilities", "--out", &path]);
+        path
+    };
+    let (hers, his) = (listed(&seller, "hers.json"), listed(&buyer, "his.json"));
+    let printed = buyer.good(&["capabilities"]);
+    assert_eq!(printed, std::fs::read_to_string(&his).unwrap());
+    assert!(
+        !printed.contains("spare") && !printed.contains("main"),
+        "names of purses are nobody's business: {printed}"
+    );
+
+    let song = seller.file("song.pdf", SONG);
+    let sale = |price: &'static str| ["sale", "--file", song.to_str().unwrap(), "--price", price];
+    let accepting = buyer.accept(&["--peer-capabilities", &hers]);
+    let offered =
+        seller.offer(&buyer, &accepting, &[&sale("9.00 EUR")[..], &["--peer-capabilities", &his]].concat());
+    let (code, said) = accepting.end();
+    assert_eq!((offered.status.code(), code), (Some(0), Some(0)), "{}\n{said}", text(&offered));
+    assert_eq!((cents(&bank, &seller), bank.ledger.available(&spare)), (900, 4100));
+
+    // An offer of another means than both lists lead to.
+    let line = buyer.good(&["purse", "account", "spare"]).trim().to_owned();
+    let accepting = buyer.accept(&["--peer-capabilities", &hers]);
+    let other =
+        seller.offer(&buyer, &accepting, &[&sale("8.00 EUR")[..], &["--from-account", &line]].concat());
+    let (code, said) = accepting.end();
+    assert_eq!(code, Some(1), "{said}");
+    assert!(
+        said.contains("the offer is not what was negotiated: both lists lead to EUR/2 on ledger"),
+        "{said}"
+    );
+    assert_ne!(other.status.code(), Some(0), "{}", text(&other));
+
+    // what the buyer does not take is declined before anything is signed, with and without lists.
+    let preferences = buyer.folder.path().join("home/preferences.toml");
+    std::fs::write(&preferences, "largest_file = 10\nsignatures = [\"replacement\"]\n").unwrap();
+    assert!(!buyer.good(&["capabilities"]).contains("detached"));
+    let accepting = buyer.accept(&["--purse", "spare"]);
+    let spare = [&sale("8.00 EUR")[..], &["--from-account", &line]].concat();
+    let refused = seller.offer(&buyer, &accepting, &spare);
+    let (code, said) = accepting.end();
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("no module here takes this information: files: at most 10 bytes"), "{said}");
+    assert_ne!(refused.status.code(), Some(0), "{}", text(&refused));
+    std::fs::write(&preferences, "signatures = [\"detached/wax\"]\n").unwrap();
+    let wrong = buyer.run(&["capabilities"]);
+    assert!(wrong.status.code() == Some(2) && text(&wrong).contains("is no format"), "{}", text(&wrong));
+    std::fs::remove_file(&preferences).unwrap();
+
+    // Nothing in common, a list of somebody else, a list that is none, nothing said at all.
+    let away = ["--to", &buyer.id, "--connect", "127.0.0.1:9", "--yes"];
+    let none = seller.file("none.json", b"{}").to_str().unwrap().to_owned();
+    for (price, list, code, why) in [
+        ("9.00 USD", Some(&his), 1, "who gives has: EUR/2 on ledger"),
+        ("9.000 EUR", Some(&his), 1, "no common module for a payment of 9.000 EUR that is observable"),
+        ("9.00 EUR", Some(&hers), 1, "this list is of another party"),
+        ("9.00 EUR", Some(&none), 1, "this is no list of capabilities"),
+        ("9.00 EUR", None, 2, "--from-account"),
+    ] {
+        let list: Vec<&str> = list.map_or_else(Vec::new, |it| vec!["--peer-capabilities", it]);
+        let refused = seller.run(&[&["offer"], &sale(price)[..], &list, &away].concat());
+        assert_eq!(refused.status.code(), Some(code), "{}", text(&refused));
+        assert!(text(&refused).contains(why), "{why}: {}", text(&refused));
+    }
+}
+
 /// What cannot be paid is refused before anything is signed, and says what to do.
 #[test]
 fn offers_that_cannot_be_paid_are_refused() {

@@ -66,6 +66,7 @@ fn every_kept_input_is_harmless() {
 fn every_folder_has_a_target() {
     let client = [
         "bundle",
+        "capabilities",
         "certificate",
         "charge",
         "disclosure",

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use arbiter_client::bundle::Bundle;
+use arbiter_client::module::{Capabilities, Files, Module as _, Replacement};
 use arbiter_client::pin::ArbiterPin;
 use arbiter_protocol::crypto::Sealer;
 use arbiter_protocol::evidence::note::VerifierKey;
@@ -243,6 +244,8 @@ fn client(cast: &Cast, put: &mut impl FnMut(&str, &[u8])) {
     let made = arbiter_client::identity::KeyFile::create(&path, "Ada", &seeds.0, &seeds.1).expect("written");
     put("identity-file", &fs::read(path).expect("written"));
     put("fairx-id", made.public().to_string().as_bytes());
+    let modules = vec![Files::default().capability(), Replacement.capability()];
+    put("capabilities", Capabilities { party: made.party().signing_key, modules }.to_json().as_bytes());
     assert_eq!(made.party().signing_key, party(&cast.originator, 11, "Ada").signing_key);
     keys(folder.path(), put);
 }

@@ -23,8 +23,8 @@ use tokio::time::{sleep, timeout};
 
 use crate::driver::Driver;
 use crate::error::Error;
-use crate::ledger::LedgerError;
 use crate::ledger::till::{Paid, Till};
+use crate::module::ModuleError;
 
 /// Work with a ledger that is under way.
 pub(super) type Work<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -160,7 +160,7 @@ impl Driver<'_> {
 
     /// Nothing of ours left and nothing will: the exchange is given up as before anything was sent. In P4 both payments are
     /// rolled back; elsewhere an abort ends it, and gives back what the peer paid.
-    async fn not_paid(&mut self, why: &LedgerError) -> Result<(), Error> {
+    async fn not_paid(&mut self, why: &ModuleError) -> Result<(), Error> {
         tracing::warn!(reason = why.reason(), "the ledger refuses the payment for good");
         self.record.remark = Some(format!("not paid: {}", why.reason()));
         self.money.watching = None;

@@ -1,6 +1,6 @@
 //! What the peer says: verified here, or ignored. Also what we say to it, in order, when there is room.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use arbiter_protocol::error::Refused;
@@ -10,6 +10,7 @@ use arbiter_protocol::exchange::kind::{Unfit, signature};
 use arbiter_protocol::exchange::selection::Role;
 use arbiter_protocol::ids::Digest;
 use arbiter_protocol::message::agreement::{Acceptance, Agreement, Offer};
+use arbiter_protocol::message::payment::PaymentTerms;
 use arbiter_protocol::message::transfer::Transfer;
 use arbiter_protocol::role::{self, Fit, Input, Phase};
 use arbiter_protocol::statement::{Envelope, Payload as _, Signed, Verified};
@@ -19,6 +20,7 @@ use crate::driver::{Arriving, Driver, Out};
 use crate::error::{Error, PeerFault};
 use crate::give::check_escrow;
 use crate::items::{Expected, Incoming, NotReceived, Source};
+use crate::module::Arrived;
 use crate::transport::{Content, Event, PeerMessage};
 
 /// A repeated statement is answered at most this often, so that two peers never only repeat themselves.
@@ -305,6 +307,9 @@ impl Driver<'_> {
                 if payment && !self.still_stands().await? {
                     return self.unfit(Unfit::NotPaid).await;
                 }
+                if let Err(unfit) = self.module_checks(&received.path).await {
+                    return self.unfit(unfit).await;
+                }
                 let place = Some((received.path, received.bytes));
                 self.received(Fit::Content(received.fit), arriving.transfer, place).await
             }
@@ -358,6 +363,13 @@ impl Driver<'_> {
             tokio::fs::remove_file(&path).await.map_err(|error| Error::file(&path, error))?;
         }
         self.commit(step, taken).await
+    }
+
+    /// What our module says to what has arrived.
+    async fn module_checks(&mut self, path: &Path) -> Result<(), Unfit> {
+        let (offer, peer) = (self.record.session.offer(), self.record.session.role().peer());
+        let (item, terms) = (offer.item(peer).clone(), PaymentTerms::of(offer, peer));
+        self.inner.managers.check(Arrived { item, terms, path: path.to_owned() }).await
     }
 
     /// an item that does not fit counts as silence. The reason is kept for the status.

@@ -4,8 +4,8 @@
 //!  PaymentOrder (signed by the purse's key) ──LedgerPort──▶ PaymentReceipt ──Till──▶ checked: signature, terms, state
 //! ```
 //!
-//! [`LedgerPort`] only carries. `Till` signs with the keys of our purses and believes nothing that is not signed by the
-//! ledger that the agreement names.
+//! [`LedgerPort`] only carries. [`LedgerPurse`](crate::module::LedgerPurse) signs with the key of its account. `Till` asks
+//! the modules, and believes nothing that is not signed by the ledger that the agreement names.
 //!
 //! # What fairness needs of a receipt (F1)
 //!

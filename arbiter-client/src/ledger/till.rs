@@ -1,4 +1,4 @@
-//! Our till: the keys of our purses, and the ledgers that we reach.
+//! Our till: what the payment manager does with its modules while an exchange is carried out.
 //!
 //! ```text
 //!  Offer, role ─▶ PaymentTerms ─┬─ pay ──▶ MAKE, again until there is an answer, only while it may leave ─▶ receipt
@@ -11,16 +11,15 @@
 //! - An order to pay leaves only while the session lets the own item leave (R-304), asked right before each attempt.
 //! - That a payment was refused for good is said only if no order of it can still be on its way.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arbiter_protocol::crypto::Signer;
 use arbiter_protocol::error::{Invalid, Rejected};
+use arbiter_protocol::exchange::payment::Payment;
 use arbiter_protocol::exchange::selection::Role;
 use arbiter_protocol::ids::PublicKey;
 use arbiter_protocol::message::agreement::Offer;
-use arbiter_protocol::message::payment::{PaymentAction, PaymentOrder, PaymentReceipt, PaymentTerms};
+use arbiter_protocol::message::payment::{PaymentAction, PaymentReceipt, PaymentTerms};
 use arbiter_protocol::role::Session;
 use arbiter_protocol::statement::{Envelope, Signed, Verified};
 use backon::ExponentialBackoff;
@@ -29,13 +28,16 @@ use tokio::time::sleep;
 use crate::arbiter::Retry;
 use crate::clock::Clock;
 use crate::error::MoneyFault;
-use crate::ledger::{LedgerError, LedgerPort};
+use crate::ledger::LedgerError;
+use crate::module::manager::{Manager, Managers};
+use crate::module::{Given, ModuleError, Order, ask};
 
-/// Keys and ways. Cheap to clone.
-#[derive(Clone, Default)]
+/// The payment manager at work. Cheap to clone.
+#[derive(Clone)]
 pub(crate) struct Till {
-    ledgers: Arc<BTreeMap<PublicKey, Arc<dyn LedgerPort>>>,
-    keys: Arc<BTreeMap<PublicKey, Arc<dyn Signer>>>,
+    modules: Manager,
+    /// No module is waited for longer.
+    time: Duration,
     /// The ledgers that the arbiter reaches, if that is known.
     reached: Option<Arc<Vec<PublicKey>>>,
 }
@@ -45,18 +47,16 @@ pub(crate) enum Paid {
     /// The payment took effect.
     Done(Verified<PaymentReceipt>),
     /// Nothing was paid, and nothing will be.
-    Refused(LedgerError),
+    Refused(ModuleError),
     /// The item may not leave any more. An order may be on its way, or not.
     TooLate,
 }
 
 impl Till {
-    pub(crate) fn new(
-        ledgers: BTreeMap<PublicKey, Arc<dyn LedgerPort>>,
-        keys: BTreeMap<PublicKey, Arc<dyn Signer>>,
-        reached: Option<Vec<PublicKey>>,
-    ) -> Self {
-        Self { ledgers: Arc::new(ledgers), keys: Arc::new(keys), reached: reached.map(Arc::new) }
+    /// `reached`: the ledgers that the arbiter reaches, if that is known.
+    pub(crate) fn new(managers: &Managers, reached: Option<Vec<PublicKey>>) -> Self {
+        let (modules, time) = (managers.payment.clone(), managers.time());
+        Self { modules, time, reached: reached.map(Arc::new) }
     }
 
     /// Whether the party in `role` can carry out the payments of this offer: it reaches the ledgers, pays from an account
@@ -65,7 +65,7 @@ impl Till {
         for (giver, payment) in
             Role::BOTH.into_iter().filter_map(|it| Some((it, offer.item(it).description.payment()?)))
         {
-            if !self.ledgers.contains_key(&payment.ledger) {
+            if self.modules.on(payment.ledger, None).is_none() {
                 return Err(MoneyFault::UnknownLedger(payment.ledger));
             }
             let reached = self.reached.as_ref().is_none_or(|list| list.contains(&payment.ledger));
@@ -77,7 +77,7 @@ impl Till {
             } else {
                 (payment.payee, MoneyFault::NotOurAccount(payment.payee))
             };
-            if !self.keys.contains_key(&account) {
+            if self.modules.on(payment.ledger, Some(account)).is_none() {
                 return Err(fault);
             }
         }
@@ -102,10 +102,10 @@ impl Till {
                 Ok(receipt) if receipt.is_effective() => return Paid::Done(receipt),
                 // Undone before it was done: a verdict has forbidden it, whatever is still on its way.
                 Ok(_) => return Paid::Refused(not_effective()),
-                Err(error @ LedgerError::Refused { .. }) if !maybe_ordered => return Paid::Refused(error),
+                Err(error) if error.is_refusal() && !maybe_ordered => return Paid::Refused(error),
                 Err(error) => error,
             };
-            maybe_ordered |= !matches!(error, LedgerError::Refused { .. });
+            maybe_ordered |= !error.is_refusal();
             tracing::warn!(reason = error.reason(), "the ledger did not take the payment, ordering again");
             sleep(pause(&mut delays, &error, retry)).await;
         }
@@ -128,28 +128,30 @@ impl Till {
     }
 
     /// How the payment stands, asked once.
-    pub(crate) async fn look(&self, terms: &PaymentTerms) -> Result<Verified<PaymentReceipt>, LedgerError> {
-        receipt(self.port(&terms.payment.ledger)?.payment(terms).await?, terms)
+    pub(crate) async fn look(&self, terms: &PaymentTerms) -> Result<Verified<PaymentReceipt>, ModuleError> {
+        let Payment { ledger, payer, payee, .. } = terms.payment;
+        let ours = [Some(payer), Some(payee), None].into_iter().find_map(|it| self.modules.on(ledger, it));
+        let entry = ours
+            .ok_or_else(|| ModuleError::refused("LEDGER_UNKNOWN", "no way to this ledger is known here"))?;
+        let (module, asked) = (entry.module.clone(), terms.clone());
+        let envelope = ask(self.time, async move { module.watch(&asked).await }).await??;
+        Ok(receipt(envelope, terms)?)
     }
 
-    /// Signs an order of the payer and hands it to the ledger, once.
+    /// Hands an order of the payer to the module whose account pays, once.
     async fn order(
         &self,
         terms: &PaymentTerms,
         action: PaymentAction,
-    ) -> Result<Verified<PaymentReceipt>, LedgerError> {
-        let port = self.port(&terms.payment.ledger)?;
-        let key = self
-            .keys
-            .get(&terms.payment.payer)
-            .ok_or_else(|| here("PURSE_UNKNOWN", "no purse here has this account"))?;
-        let order = Verified::sign(PaymentOrder { terms: terms.clone(), action }, &**key);
-        receipt(port.order(order.envelope()).await?, terms)
-    }
-
-    fn port(&self, ledger: &PublicKey) -> Result<&dyn LedgerPort, LedgerError> {
-        let port = self.ledgers.get(ledger).map(|port| &**port);
-        port.ok_or_else(|| here("LEDGER_UNKNOWN", "no way to this ledger is known here"))
+    ) -> Result<Verified<PaymentReceipt>, ModuleError> {
+        let payment = &terms.payment;
+        let entry = self.modules.on(payment.ledger, Some(payment.payer));
+        let entry =
+            entry.ok_or_else(|| ModuleError::refused("PURSE_UNKNOWN", "no purse here has this account"))?;
+        match entry.ask_to_give(Order::Payment { terms: terms.clone(), action }, self.time).await? {
+            Given::Receipt(envelope) => Ok(receipt(envelope, terms)?),
+            _ => Err(ModuleError::Wrong("something else than a receipt".to_owned())),
+        }
     }
 }
 
@@ -165,19 +167,10 @@ pub(crate) fn receipt(
 }
 
 /// Waits longer and longer, and at least as long as the ledger says.
-fn pause(delays: &mut ExponentialBackoff, error: &LedgerError, retry: Retry) -> Duration {
-    let asked = match error {
-        LedgerError::Unavailable { retry_after, .. } => retry_after.unwrap_or_default(),
-        LedgerError::Malformed(_) | LedgerError::Refused { .. } => Duration::ZERO,
-    };
-    delays.next().unwrap_or(retry.longest).max(asked)
+fn pause(delays: &mut ExponentialBackoff, error: &ModuleError, retry: Retry) -> Duration {
+    delays.next().unwrap_or(retry.longest).max(error.retry_after())
 }
 
-fn not_effective() -> LedgerError {
-    here("PAYMENT_NOT_EFFECTIVE", "the payment was undone before it took effect")
-}
-
-/// A refusal that needs no ledger.
-fn here(reason: &str, message: &str) -> LedgerError {
-    LedgerError::Refused { reason: reason.to_owned(), message: message.to_owned(), metadata: BTreeMap::new() }
+fn not_effective() -> ModuleError {
+    ModuleError::refused("PAYMENT_NOT_EFFECTIVE", "the payment was undone before it took effect")
 }

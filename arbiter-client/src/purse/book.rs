@@ -20,6 +20,7 @@ use zeroize::{Zeroize as _, Zeroizing};
 use super::{AccountLine, Choice, Purse, PurseError};
 use crate::builder::ClientBuilder;
 use crate::ledger::{LedgerError, LedgerPort, till};
+use crate::module::LedgerPurse;
 use crate::{durable, plain, random};
 
 const WHAT: &str = "the purses file";
@@ -291,16 +292,23 @@ impl PurseBook {
         Ok(till::receipt(port.order(order.envelope()).await?, terms)?)
     }
 
-    /// The keys and ledgers of every open purse, for a client. `port` makes the way to a ledger.
+    /// Every purse as a module of a client, preferred ones first, each within its limit. `port` makes the way to a ledger.
+    /// `reached`: the ledgers that the arbiter reaches, if that is known.
     pub fn into_builder<E>(
         &self,
         mut builder: ClientBuilder,
+        reached: Option<&[PublicKey]>,
         mut port: impl FnMut(&Purse) -> Result<Arc<dyn LedgerPort>, E>,
     ) -> Result<ClientBuilder, E> {
-        for purse in &self.purses {
-            builder = builder
-                .ledger(purse.ledger, port(purse)?)
-                .account(Arc::new(MemorySigner::from_seed(&purse.seed)));
+        let mut purses: Vec<_> = self.purses.iter().collect();
+        purses.sort_by_key(|it| !it.preferred);
+        for purse in purses {
+            let key = Arc::new(MemorySigner::from_seed(&purse.seed));
+            let module = LedgerPurse::new(format!("purse {}", purse.name), purse.ledger, port(purse)?, key)
+                .at(&purse.url)
+                .only(purse.currency.clone(), purse.limit)
+                .reached(reached.is_none_or(|list| list.contains(&purse.ledger)));
+            builder = builder.module(Arc::new(if purse.closed { module.closed() } else { module }));
         }
         Ok(builder)
     }

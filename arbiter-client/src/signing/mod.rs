@@ -34,7 +34,7 @@ pub use error::KeyError;
 pub use openssl::{openssl_public_key_command, openssl_verify_command};
 pub use private::PrivateKey;
 pub use public::{Public, public_der, public_pem, read_public};
-pub(crate) use public::{element, integer};
+pub(crate) use public::{element, from_spki, integer};
 
 #[cfg(test)]
 mod tests;

@@ -80,7 +80,7 @@ pub fn public_der(key: &SignatureKey) -> Vec<u8> {
 }
 
 /// Reads SPKI. Only the form that [`public_der`] writes is taken, so a key has one form.
-pub(super) fn from_spki(der: &[u8], algorithm: Option<Algorithm>) -> Result<SignatureKey, KeyError> {
+pub(crate) fn from_spki(der: &[u8], algorithm: Option<Algorithm>) -> Result<SignatureKey, KeyError> {
     let malformed = || KeyError::Malformed { what: "the public key" };
     if der.len() > CERTIFICATE_BYTES {
         return Err(KeyError::TooLong { most: CERTIFICATE_BYTES });

@@ -3,10 +3,12 @@
 //! ```text
 //!  Bench::new(folder) ─▶ TestArbiter, TestLedger, builder(name), purse(name)
 //!  Cheater::respond(transport), Cheater::originate(offer, transport) ─▶ Loot
+//!  conformance::conforms(module, samples) ─▶ the promises that it breaks
 //! ```
 //! Everything here signs with real keys; only the keys come from small numbers. Never in a release build.
 
 pub mod arbiter;
+pub mod conformance;
 pub mod ledger;
 pub mod peers;
 

@@ -10,9 +10,12 @@ use arbiter_client::charge::{CHARGE_BYTES, ChargeFile, Finding};
 use arbiter_client::consent::Screen;
 use arbiter_client::disclosure::Disclosure;
 use arbiter_client::identity::{KeyFile, PublicIdentity};
+use arbiter_client::module::{Capabilities, Demand, LIST_BYTES, LIST_MODULES, What, negotiate};
 use arbiter_client::pin::ArbiterPin;
 use arbiter_client::protocol::escrow::SignatureKey;
 use arbiter_client::protocol::evidence::policy::Policy;
+use arbiter_client::protocol::exchange::payment::{Amount, Currency};
+use arbiter_client::protocol::exchange::property::Properties;
 use arbiter_client::protocol::exchange::selection::Role;
 use arbiter_client::protocol::message::agreement::{ArbiterIdentity, Offer};
 use arbiter_client::protocol::statement::Payload;
@@ -27,8 +30,9 @@ use prost::Message as _;
 pub type Target = fn(&[u8]) -> bool;
 
 /// All targets by name; each has a folder in `fuzz/corpus`.
-pub const ALL: [(&str, Target); 12] = [
+pub const ALL: [(&str, Target); 13] = [
     ("bundle", bundle),
+    ("capabilities", capabilities),
     ("certificate", certificate),
     ("charge", charge),
     ("disclosure", disclosure),
@@ -52,6 +56,32 @@ fn bundle(bytes: &[u8]) -> bool {
     assert!(!report.good || report.outcome == Some(bundle.outcome));
     explain::summary(&bundle).iter().for_each(|line| shown(line));
     report.good
+}
+
+/// A list of capabilities: it has one form, can be negotiated with, and is told without harm.
+fn capabilities(bytes: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(bytes) else { return false };
+    let Ok(list) = Capabilities::parse(text) else { return false };
+    assert!(bytes.len() <= LIST_BYTES && list.modules.len() <= LIST_MODULES);
+    assert_eq!(
+        Capabilities::parse(&list.to_json()).as_ref().ok(),
+        Some(&list),
+        "a list survives the round trip"
+    );
+    let euro = Currency::new("EUR", 2).unwrap();
+    for what in [
+        What::Payment(Amount::new(900, euro).unwrap()),
+        What::Signature(None),
+        What::Information { size_bytes: 1_000, media_type: "text/plain".to_owned() },
+    ] {
+        let demand = Demand { what, needs: Properties::default() };
+        match negotiate(&list, &list, &demand) {
+            Ok(pair) => assert!(pair.giver.gives && pair.taker.takes && pair.giver.meets(&demand).is_ok()),
+            Err(none) => shown(&none.to_string()),
+        }
+    }
+    list.modules.iter().for_each(|it| shown(&it.to_string()));
+    !list.modules.is_empty()
 }
 
 /// Some fields of a record: the same.

@@ -75,6 +75,8 @@ pub enum Command {
     },
     /// Write the exact text that a detached signature signs, e.g. to sign it elsewhere. The same on both sides.
     Document(Document),
+    /// Print what you can give and take, for the other party: it hands it to `offer --peer-capabilities`, and you its own.
+    Capabilities(Capabilities),
     /// Print the line that describes a file, for `offer request --want`.
     Describe {
         /// The file.
@@ -175,6 +177,23 @@ pub enum PinCommand {
     },
 }
 
+/// What to list.
+#[derive(Args)]
+pub struct Capabilities {
+    /// A key that you sign with, liked better than this identity's: PKCS#8 PEM, Ed25519 or RSA, not encrypted.
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
+    /// X.509 certificate of the key.
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub cert: Option<PathBuf>,
+    /// How an RSA key signs, e.g. rsa-pss-sha256. Default: rsa-pkcs1-sha256.
+    #[arg(long, value_name = "NAME", requires = "key")]
+    pub algorithm: Option<Algorithm>,
+    /// Where to write it. Default: the output. What is there is not overwritten.
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
 /// Which text to write.
 #[derive(Args)]
 pub struct Document {
@@ -270,8 +289,8 @@ pub enum Template {
         #[arg(long, value_name = "AMOUNT")]
         price: String,
         /// The account that pays: the line that their `fairx purse account` prints.
-        #[arg(long, value_name = "FAIRX-ACCOUNT")]
-        from_account: String,
+        #[arg(long, value_name = "FAIRX-ACCOUNT", required_unless_present = "peer_capabilities")]
+        from_account: Option<String>,
         #[command(flatten)]
         purse: FromPurse,
         #[command(flatten)]
@@ -290,8 +309,8 @@ pub enum Template {
         #[arg(long, value_name = "AMOUNT")]
         price: String,
         /// The account that is paid: the line that their `fairx purse account` prints.
-        #[arg(long, value_name = "FAIRX-ACCOUNT")]
-        to_account: String,
+        #[arg(long, value_name = "FAIRX-ACCOUNT", required_unless_present = "peer_capabilities")]
+        to_account: Option<String>,
         #[command(flatten)]
         purse: FromPurse,
         #[command(flatten)]
@@ -310,8 +329,8 @@ pub enum Template {
         #[arg(long, value_name = "AMOUNT")]
         amount: String,
         /// The account that is paid: the line that their `fairx purse account` prints.
-        #[arg(long, value_name = "FAIRX-ACCOUNT")]
-        to_account: String,
+        #[arg(long, value_name = "FAIRX-ACCOUNT", required_unless_present = "peer_capabilities")]
+        to_account: Option<String>,
         #[command(flatten)]
         purse: FromPurse,
         #[command(flatten)]
@@ -350,11 +369,11 @@ pub enum Template {
         #[arg(long, value_name = "AMOUNT")]
         want: String,
         /// Their account for what you give.
-        #[arg(long, value_name = "FAIRX-ACCOUNT")]
-        to_account: String,
+        #[arg(long, value_name = "FAIRX-ACCOUNT", required_unless_present = "peer_capabilities")]
+        to_account: Option<String>,
         /// Their account for what you get.
-        #[arg(long, value_name = "FAIRX-ACCOUNT")]
-        from_account: String,
+        #[arg(long, value_name = "FAIRX-ACCOUNT", required_unless_present = "peer_capabilities")]
+        from_account: Option<String>,
         #[command(flatten)]
         purse: FromPurse,
         /// Your purse for what you get. Default: the preferred one that fits.
@@ -473,6 +492,10 @@ pub struct Deal {
     /// Where the other party listens, e.g. 127.0.0.1:7801.
     #[arg(long, value_name = "ADDRESS")]
     pub connect: String,
+    /// What the other party gives and takes, as its `fairx capabilities` prints it: where nothing is said here, accounts, keys
+    /// and formats are those that both lists lead to.
+    #[arg(long, value_name = "FILE")]
+    pub peer_capabilities: Option<PathBuf>,
     #[command(flatten)]
     pub conduct: Conduct,
 }
@@ -495,6 +518,10 @@ pub struct Accept {
     /// Take offers only from this party.
     #[arg(long, value_name = "FAIRX-ID")]
     pub from: Option<String>,
+    /// What the other party gives and takes, as its `fairx capabilities` prints it: an offer that is not what both lists lead
+    /// to is declined.
+    #[arg(long, value_name = "FILE")]
+    pub peer_capabilities: Option<PathBuf>,
     /// Sign with this private key, which the offer must name: PKCS#8 PEM, Ed25519 or RSA, not encrypted. Default: the
     /// key of this identity.
     #[arg(long, value_name = "FILE", conflicts_with = "signature_from")]

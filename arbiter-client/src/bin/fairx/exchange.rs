@@ -22,6 +22,7 @@ use arbiter_client::verify::{FileFacts, described};
 use arbiter_client::{Proposal, explain};
 
 use crate::args::{Accept, Conduct, Deal, Template};
+use crate::capabilities::{self, Both};
 use crate::events::Watched;
 use crate::failure::Failure;
 use crate::home::Home;
@@ -32,12 +33,17 @@ use crate::terms::{self, Wallet};
 
 /// `fairx offer`.
 pub async fn offer(home: &Home, template: Template) -> Result<u8, Failure> {
-    let Deal { to, connect, conduct } = template.deal();
+    let Deal { to, connect, peer_capabilities, conduct } = template.deal();
     let to: PublicIdentity = to.parse()?;
     let identity = home.identity()?.party().signing_key;
     let allowance = home.arbiter()?.money.map_or(DurationMillis(300_000), |money| money.hold_allowance);
-    let wallet = Wallet { book: home.purses()?, hold_allowance: allowance };
+    let both = match peer_capabilities {
+        Some(path) => Some(Both::read(home, path, to.party().signing_key, None).await?),
+        None => None,
+    };
+    let wallet = Wallet { book: home.purses()?, hold_allowance: allowance, both };
     let proposed = terms::propose(&template, identity, to.party(), &wallet).await?;
+    wallet.both.iter().try_for_each(|both| both.check_files(&proposed.terms))?;
     let party = Party::open(home, conduct, facts(&proposed.read)?).await?;
     let id = match proposed.weak {
         false => party.client.offer(proposed.terms, proposed.give).await?,
@@ -58,6 +64,11 @@ pub async fn accept(home: &Home, accept: Accept) -> Result<u8, Failure> {
     let mut listener = listen(&party, accept.listen).await?;
     let (proposal, mut transport) = wanted_offer(&party, &mut listener, from.as_ref()).await?;
     if let Err(failure) = fits(proposal.offer(), &facts) {
+        party.client.decline(&mut transport, "OFFER_NOT_AS_EXPECTED").await;
+        return Err(failure);
+    }
+    let (list, key) = (accept.peer_capabilities.as_deref(), accept.key.as_deref());
+    if let Err(failure) = capabilities::check(home, proposal.offer(), list, key).await {
         party.client.decline(&mut transport, "OFFER_NOT_AS_EXPECTED").await;
         return Err(failure);
     }

@@ -105,6 +105,10 @@ impl From<Error> for Failure {
                 (BAD, Some("repair the disk, then `fairx resume ID`: nothing was sent that is not kept"))
             }
             Error::File { .. } => (USAGE, None),
+            Error::Module { .. } => (BAD, Some("nothing of it was used; repair it, or use another means")),
+            Error::Usage(Usage::Module(_)) => {
+                (USAGE, Some("`fairx capabilities` shows what this home gives and takes, and its limits"))
+            }
             Error::Usage(Usage::NotApproved) => (BAD, None),
             Error::Usage(Usage::DeadlineTooClose(_)) => {
                 (USAGE, Some("say a later --complain-by, or a smaller --margin"))

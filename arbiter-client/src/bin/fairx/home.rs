@@ -4,6 +4,7 @@
 //!  identity.toml   secret, 0600      journal and received/   the client's own
 //!  arbiter         pin, escrow keys  evidence/               bundles
 //!  purses.toml     secret, 0600      paid/                   ledgers' receipts
+//!  preferences.toml, if there is one
 //! ```
 
 use std::os::unix::fs::DirBuilderExt as _;
@@ -22,6 +23,7 @@ use zeroize::Zeroizing;
 use crate::args::Init;
 use crate::failure::Failure;
 use crate::out::say;
+use crate::preferences::Preferences;
 
 /// Where everything of one party is.
 pub struct Home(PathBuf);
@@ -67,6 +69,11 @@ impl Home {
     /// Our purses.
     pub fn purses(&self) -> Result<PurseBook, Failure> {
         Ok(PurseBook::load(&self.0.join("purses.toml"))?)
+    }
+
+    /// What we take and give beside.
+    pub fn preferences(&self) -> Result<Preferences, Failure> {
+        Preferences::load(&self.0.join("preferences.toml"))
     }
 
     /// Makes the folder if it is not there.

@@ -15,6 +15,7 @@
 mod approval;
 mod args;
 mod audit;
+mod capabilities;
 mod charges;
 mod escrow;
 mod events;
@@ -26,6 +27,7 @@ mod home;
 mod keys;
 mod out;
 mod party;
+mod preferences;
 mod purses;
 mod report;
 mod terms;
@@ -67,6 +69,7 @@ async fn run(arguments: Arguments) -> Result<u8, Failure> {
             home::refresh_pin(&home, arbiter_url.as_deref(), arbiter_ca.as_deref()).await
         }
         Command::Document(document) => terms::document(&document).await,
+        Command::Capabilities(options) => capabilities::run(&home, &options).await,
         Command::Describe { file, media_type } => report::describe(&file, media_type.as_deref()).await,
         Command::Offer { template } => exchange::offer(&home, template).await,
         Command::Accept(accept) => exchange::accept(&home, accept).await,

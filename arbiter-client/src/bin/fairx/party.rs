@@ -14,6 +14,8 @@ use arbiter_client::bundle::{Bundle, Claim, EXTENSION};
 use arbiter_client::clock::{Clock as _, SystemClock};
 use arbiter_client::error::Error;
 use arbiter_client::fingerprint::Fingerprint;
+use arbiter_client::module::{Capabilities, Module};
+use arbiter_client::protocol::crypto::Signer;
 use arbiter_client::protocol::exchange::selection::{Protocol, Role};
 use arbiter_client::protocol::ids::ExchangeId;
 use arbiter_client::protocol::message::agreement::Offer;
@@ -21,7 +23,7 @@ use arbiter_client::protocol::role::{Ask, Outcome as End, Phase, Timing};
 use arbiter_client::protocol::time::DurationMillis;
 use arbiter_client::transport::Transport;
 use arbiter_client::verify::FileFacts;
-use arbiter_client::{Client, Evidence, Identity, Outcome, Status, explain, plain};
+use arbiter_client::{Client, ClientBuilder, Evidence, Identity, Outcome, Status, explain, plain};
 
 use crate::approval::Approval;
 use crate::args::Conduct;
@@ -65,11 +67,24 @@ impl Party {
         Self::build(home, conduct, None).await
     }
 
-    async fn build(home: &Home, conduct: &Conduct, approval: Option<Arc<Approval>>) -> Result<Self, Failure> {
+    /// What this home gives and takes. Opens no journal.
+    pub async fn capabilities(home: &Home, key: Option<Arc<dyn Module>>) -> Result<Capabilities, Failure> {
+        let teller = Teller::new(&home.identity()?.party().name);
+        let begun = key.into_iter().fold(Client::builder(), ClientBuilder::module);
+        let builder = Self::builder(begun, home, &Conduct::default(), &teller)?;
+        Ok(builder.in_memory().build().await?.capabilities())
+    }
+
+    /// Everything but who approves.
+    fn builder(
+        begun: ClientBuilder,
+        home: &Home,
+        conduct: &Conduct,
+        teller: &Arc<Teller>,
+    ) -> Result<ClientBuilder, Failure> {
         let keys = home.identity()?;
         let pin = home.arbiter()?;
         let name = keys.party().name.clone();
-        let teller = Teller::new(&name);
         let (signer, sealing) = keys.into_keys();
         let ca = match &conduct.arbiter_ca {
             Some(path) => Some(std::fs::read(path).map_err(|error| Failure::file(path, &error))?),
@@ -80,10 +95,13 @@ impl Party {
         let port = WatchedPort::new(GrpcArbiter::new(url, ca)?, teller.clone());
         let margin = u64::try_from(conduct.margin.as_millis()).unwrap_or(u64::MAX);
         let epoch = pin.epoch_at(SystemClock.now()).cloned();
-        let mut builder = Client::builder()
+        let signer: Arc<dyn Signer> = Arc::new(signer);
+        let mut builder = home
+            .preferences()?
+            .apply(begun, &signer)?
             .arbiter_identity(pin.identity)
             .arbiter_port(Arc::new(port))
-            .identity(Identity::new(Arc::new(signer), sealing, name))
+            .identity(Identity::new(signer, sealing, name))
             .store(home.folder())
             .patience(conduct.patience)
             .linger(conduct.linger)
@@ -93,13 +111,20 @@ impl Party {
         if let Some(money) = &pin.money {
             builder = builder.hold_allowance(money.hold_allowance).arbiter_reaches(money.ledgers.clone());
         }
-        builder = home.purses()?.into_builder(builder, |purse| {
+        let reached = pin.money.as_ref().map(|money| money.ledgers.as_slice());
+        builder = home.purses()?.into_builder(builder, reached, |purse| {
             let watched = WatchedLedger::new(purses::port(purse, &conduct.ledger)?, teller.clone());
             Ok::<_, Failure>(Arc::new(watched))
         })?;
-        if let Some(epoch) = epoch {
-            builder = builder.escrow_epoch(epoch);
-        }
+        Ok(match epoch {
+            Some(epoch) => builder.escrow_epoch(epoch),
+            None => builder,
+        })
+    }
+
+    async fn build(home: &Home, conduct: &Conduct, approval: Option<Arc<Approval>>) -> Result<Self, Failure> {
+        let teller = Teller::new(&home.identity()?.party().name);
+        let mut builder = Self::builder(Client::builder(), home, conduct, &teller)?;
         if let Some(approval) = approval {
             builder = builder.approver(approval);
         }

@@ -13,10 +13,12 @@ use std::io::Write as _;
 use std::path::PathBuf;
 
 use arbiter_client::clock::{Clock as _, SystemClock};
+use arbiter_client::module::{Format, Means, What};
 use arbiter_client::protocol::escrow::Suite;
 use arbiter_client::protocol::exchange::item::{
     Description, Information, Item, Statement, check_line, check_text,
 };
+use arbiter_client::protocol::exchange::property::Properties;
 use arbiter_client::protocol::ids::{Digest, PublicKey};
 use arbiter_client::protocol::limits;
 use arbiter_client::protocol::message::agreement::Party;
@@ -24,6 +26,7 @@ use arbiter_client::protocol::time::{DurationMillis, UnixMillis};
 use arbiter_client::{Give, OfferTerms, items};
 
 use crate::args::{Document, DocumentKind, Seal, SigningKey, SuiteName, Template, TheirKey, Weak, Words};
+use crate::capabilities::Both;
 use crate::failure::Failure;
 use crate::files;
 use crate::keys::{self, Named};
@@ -49,11 +52,12 @@ pub async fn propose(
     to: &Party,
     wallet: &Wallet,
 ) -> Result<Proposed, Failure> {
+    let both = wallet.both.as_ref();
     match template {
         Template::Change { amount, want, to_account, from_account, purse, into, deadline, .. } => {
             let times = wallet.times(deadline, &Weak::default())?;
-            let given = wallet.we_pay(amount, to_account, purse.purse.as_deref(), times.hold)?;
-            let got = wallet.they_pay(want, from_account, into.as_deref(), None)?;
+            let given = wallet.we_pay(amount, to_account.as_deref(), purse.purse.as_deref(), times.hold)?;
+            let got = wallet.they_pay(want, from_account.as_deref(), into.as_deref(), None)?;
             Ok(Proposed {
                 terms: money::terms(to, [given, got], times),
                 give: Give::Nothing,
@@ -64,16 +68,16 @@ pub async fn propose(
         Template::Payment { file, amount, to_account, purse, words, deadline, theirs, seal, .. } => {
             let subject = items::describe(file, words.media_type.as_deref()).await?;
             let receipt = statement(DocumentKind::Payment, words, subject)?;
-            let sealed = Sealed::new(seal, &SigningKey::default(), theirs)?;
+            let sealed = Sealed::new(seal, &SigningKey::default(), theirs, both)?;
             let got = sealed.their_signature(receipt, theirs, to)?;
-            let given = wallet.we_pay(amount, to_account, purse.purse.as_deref(), None)?;
+            let given = wallet.we_pay(amount, to_account.as_deref(), purse.purse.as_deref(), None)?;
             let by = Some(later(deadline.complain_by)?);
             let terms = terms(to, [given, got], by, sealed);
             Ok(Proposed { terms, give: Give::Nothing, weak: false, read: vec![file.clone()] })
         }
         Template::Purchase { want, price, to_account, purse, weak, deadline, .. } => {
             let times = wallet.times(deadline, weak)?;
-            let given = wallet.we_pay(price, to_account, purse.purse.as_deref(), times.hold)?;
+            let given = wallet.we_pay(price, to_account.as_deref(), purse.purse.as_deref(), times.hold)?;
             let got = items::file(wanted(want)?);
             Ok(Proposed {
                 terms: money::terms(to, [given, got], times),
@@ -85,7 +89,7 @@ pub async fn propose(
         Template::Sale { file, media_type, price, from_account, purse, weak, deadline, .. } => {
             let times = wallet.times(deadline, weak)?;
             let given = items::file(items::describe(file, media_type.as_deref()).await?);
-            let got = wallet.they_pay(price, from_account, purse.purse.as_deref(), times.hold)?;
+            let got = wallet.they_pay(price, from_account.as_deref(), purse.purse.as_deref(), times.hold)?;
             let terms = money::terms(to, [given, got], times);
             let (give, read) = (Give::File(file.clone()), vec![file.clone()]);
             Ok(Proposed { terms, give, weak: weak.affidavit, read })
@@ -94,14 +98,14 @@ pub async fn propose(
             let given = items::file(items::describe(file, media_type.as_deref()).await?);
             let got = items::file(wanted(want)?);
             let by = Some(later(deadline.complain_by)?);
-            let sealed = Sealed { replacement: false, suite: Suite::DEFAULT };
+            let sealed = Sealed { replacement: false, suite: Suite::DEFAULT, both: None };
             let terms = terms(to, [given, got], by, sealed);
             Ok(Proposed { terms, give: Give::File(file.clone()), weak: false, read: vec![file.clone()] })
         }
         Template::Contract { file, words, ours, theirs, seal, .. } => {
             let subject = items::describe(file, words.media_type.as_deref()).await?;
             let statement = statement(DocumentKind::Contract, words, subject)?;
-            let sealed = Sealed::new(seal, ours, theirs)?;
+            let sealed = Sealed::new(seal, ours, theirs, both)?;
             let (originator_item, give) = sealed.our_signature(statement.clone(), ours, identity)?;
             let responder_item = sealed.their_signature(statement, theirs, to)?;
             let terms = terms(to, [originator_item, responder_item], None, sealed);
@@ -110,7 +114,7 @@ pub async fn propose(
         Template::Delivery { file, words, deadline, theirs, seal, .. } => {
             let subject = items::describe(file, words.media_type.as_deref()).await?;
             let receipt = statement(DocumentKind::Delivery, words, subject.clone())?;
-            let sealed = Sealed::new(seal, &SigningKey::default(), theirs)?;
+            let sealed = Sealed::new(seal, &SigningKey::default(), theirs, both)?;
             let responder_item = sealed.their_signature(receipt, theirs, to)?;
             let by = Some(later(deadline.complain_by)?);
             let terms = terms(to, [items::file(subject), responder_item], by, sealed);
@@ -119,7 +123,7 @@ pub async fn propose(
         Template::Request { want, words, deadline, ours, seal, .. } => {
             let subject = wanted(want)?;
             let receipt = statement(DocumentKind::Request, words, subject.clone())?;
-            let sealed = Sealed::new(seal, ours, &TheirKey::default())?;
+            let sealed = Sealed::new(seal, ours, &TheirKey::default(), both)?;
             let (originator_item, give) = sealed.our_signature(receipt, ours, identity)?;
             let by = Some(later(deadline.complain_by)?);
             let terms = terms(to, [originator_item, items::file(subject)], by, sealed);
@@ -132,7 +136,7 @@ fn terms(
     to: &Party,
     [originator, responder]: [Item; 2],
     by: Option<UnixMillis>,
-    sealed: Sealed,
+    sealed: Sealed<'_>,
 ) -> OfferTerms {
     OfferTerms {
         responder: to.clone(),
@@ -146,13 +150,19 @@ fn terms(
 
 /// How the signatures of an offer are made safe.
 #[derive(Clone, Copy)]
-struct Sealed {
+struct Sealed<'a> {
     replacement: bool,
     suite: Suite,
+    both: Option<&'a Both>,
 }
 
-impl Sealed {
-    fn new(seal: &Seal, ours: &SigningKey, theirs: &TheirKey) -> Result<Self, Failure> {
+impl<'a> Sealed<'a> {
+    fn new(
+        seal: &Seal,
+        ours: &SigningKey,
+        theirs: &TheirKey,
+        both: Option<&'a Both>,
+    ) -> Result<Self, Failure> {
         let named = ours.is_named() || theirs.their_key.is_some();
         if seal.replacement && named {
             return Err(Failure::usage(
@@ -165,7 +175,7 @@ impl Sealed {
             SuiteName::Balanced => Suite::BALANCED,
             SuiteName::Compact => Suite::COMPACT,
         };
-        Ok(Self { replacement: seal.replacement, suite })
+        Ok(Self { replacement: seal.replacement, suite, both })
     }
 
     fn our_signature(
@@ -177,6 +187,9 @@ impl Sealed {
         if self.replacement {
             return Ok((replaceable(statement), Give::Nothing));
         }
+        if let (false, Some(both)) = (ours.is_named(), self.both) {
+            return Ok((self.negotiated(both, true, statement)?, Give::Nothing));
+        }
         let (named, source) = keys::ours(ours, identity)?;
         let give = source.sign(&named.key, &statement.document())?;
         Ok((detached(statement, named), give))
@@ -186,7 +199,22 @@ impl Sealed {
         if self.replacement {
             return Ok(replaceable(statement));
         }
+        if let (None, Some(both)) = (&theirs.their_key, self.both) {
+            return self.negotiated(both, false, statement);
+        }
         Ok(detached(statement, keys::theirs(theirs, to.signing_key)?))
+    }
+
+    /// The signature that both lists lead to.
+    fn negotiated(self, both: &Both, we_give: bool, statement: Statement) -> Result<Item, Failure> {
+        let pair = both.choose(we_give, What::Signature(None), Properties::default())?;
+        match &pair.giver.means {
+            Means::Signature { format: Format::Replacement, .. } => Ok(replaceable(statement)),
+            Means::Signature { key: Some(key), certificate, .. } => {
+                Ok(detached(statement, Named { key: key.clone(), certificate: certificate.clone() }))
+            }
+            _ => Err(Failure::bad("the list names no key for the signature that is to be given")),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! What an offer with money proposes: amounts, accounts, holds and deadlines, from the command line and our purses.
 
+use arbiter_client::module::{Means, What, payment_properties};
 use arbiter_client::protocol::escrow::Suite;
 use arbiter_client::protocol::exchange::item::Item;
 use arbiter_client::protocol::exchange::payment::{Amount, Hold, Payment, Timeout};
@@ -10,6 +11,7 @@ use arbiter_client::{OfferTerms, items};
 
 use super::later;
 use crate::args::{MoneyDeadlines, Weak};
+use crate::capabilities::Both;
 use crate::failure::Failure;
 
 /// Our purses, and how long the arbiter wants holds to last.
@@ -18,6 +20,8 @@ pub struct Wallet {
     pub book: PurseBook,
     /// What a hold must outlast `complain_by` by.
     pub hold_allowance: DurationMillis,
+    /// What both sides give and take, if the other side has said so.
+    pub both: Option<Both>,
 }
 
 /// When held money is due, decided and final.
@@ -56,11 +60,13 @@ impl Wallet {
     pub fn we_pay(
         &self,
         amount: &str,
-        to: &str,
+        to: Option<&str>,
         purse: Option<&str>,
         hold: Option<Hold>,
     ) -> Result<Item, Failure> {
-        let (amount, to) = (amount_of(amount)?, account(to)?);
+        let amount = amount_of(amount)?;
+        let Some(to) = to else { return self.negotiated(true, amount, purse, hold) };
+        let to = account(to)?;
         same_money(&amount, &to)?;
         let choice = Choice {
             name: purse,
@@ -77,17 +83,42 @@ impl Wallet {
     pub fn they_pay(
         &self,
         amount: &str,
-        from: &str,
+        from: Option<&str>,
         purse: Option<&str>,
         hold: Option<Hold>,
     ) -> Result<Item, Failure> {
-        let (amount, from) = (amount_of(amount)?, account(from)?);
+        let amount = amount_of(amount)?;
+        let Some(from) = from else { return self.negotiated(false, amount, purse, hold) };
+        let from = account(from)?;
         same_money(&amount, &from)?;
         let choice =
             Choice { name: purse, ledger: Some(from.ledger), currency: &amount.currency, pays: None };
         let purse = self.book.pick(&choice)?;
         let (ledger, payer, payee) = (from.ledger, from.account, purse.account());
         Ok(items::payment(Payment { ledger, payer, payee, amount, hold }))
+    }
+
+    /// The payment that both lists lead to.
+    fn negotiated(
+        &self,
+        we_pay: bool,
+        amount: Amount,
+        purse: Option<&str>,
+        hold: Option<Hold>,
+    ) -> Result<Item, Failure> {
+        let missing = || Failure::usage("name their account, or what they can do with --peer-capabilities");
+        let both = self.both.as_ref().ok_or_else(missing)?;
+        let named = purse.map(|name| self.book.find(name)).transpose()?;
+        let narrowed = named.map(|purse| both.only_account(purse.account()));
+        let both = narrowed.as_ref().unwrap_or(both);
+        let pair = both.choose(we_pay, What::Payment(amount.clone()), payment_properties(hold))?;
+        match (&pair.giver.means, &pair.taker.means) {
+            (Means::Payment { ledger, account: payer, .. }, Means::Payment { account: payee, .. }) => {
+                let (ledger, payer, payee) = (*ledger, *payer, *payee);
+                Ok(items::payment(Payment { ledger, payer, payee, amount, hold }))
+            }
+            _ => Err(missing()),
+        }
     }
 }
 
