@@ -295,7 +295,7 @@ pub enum MoneyFault {
     NotOurPurse(PublicKey),
     /// The ledger does not set the money aside. Nothing was said to the peer: correct what it names and run again.
     #[error("the money is not reserved, and nothing was said to the peer: {0}")]
-    NotReserved(crate::ledger::LedgerError),
+    NotReserved(crate::module::ModuleError),
     /// No way to the ledger is known.
     #[error("no way to ledger {0} is known here: nothing could be paid or seen there")]
     UnknownLedger(PublicKey),

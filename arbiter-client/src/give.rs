@@ -136,10 +136,13 @@ impl Client {
 
     /// Whether the module that gives a payment or a signature of ours is ready to. A file is brought at once instead.
     pub(crate) async fn prepare(&self, item: &Item, give: &Give) -> Result<(), Error> {
-        match (&item.description, give) {
-            (Description::Information(_), _) | (_, Give::Signature(_)) => Ok(()),
-            _ => self.0.managers.prepare(item, None).await.map(|_| ()),
+        for leaf in item.leaves() {
+            match (&leaf.description, give) {
+                (Description::Information(_) | Description::Nothing, _) | (_, Give::Signature(_)) => {}
+                _ => self.0.managers.prepare(leaf, None).await.map(|_| ())?,
+            }
         }
+        Ok(())
     }
 
     /// What we give, checked against what the offer says. A detached signature by a key of ours is not made yet.

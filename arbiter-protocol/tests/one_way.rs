@@ -144,7 +144,7 @@ fn the_arbiter_decides_nothing() {
     }
 }
 
-/// R-315, word by word, also after a restart.
+/// R-316, word by word, also after a restart.
 #[test]
 fn who_gives_is_done_when_it_has_sent_and_who_gets_when_it_has_it() {
     let cast = Cast::new();
@@ -178,7 +178,7 @@ fn who_gives_is_done_when_it_has_sent_and_who_gets_when_it_has_it() {
     }
 }
 
-/// every sequence of five inputs. Only who gives sends, only after the acceptance; nobody ever asks the arbiter, waits
+/// every sequence of five inputs. Only who gives sends, only after the acceptance; nobody ever asks the arbiter, waits
 /// for a time or says that it has what it has not.
 #[test]
 fn no_sequence_of_inputs_makes_more_of_it() {

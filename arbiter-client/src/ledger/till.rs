@@ -22,7 +22,7 @@ use arbiter_protocol::exchange::selection::Role;
 use arbiter_protocol::ids::PublicKey;
 use arbiter_protocol::message::agreement::Offer;
 use arbiter_protocol::message::payment::{
-    PaymentAction, PaymentOrder, PaymentReceipt, PaymentState, PaymentTerms,
+    PaymentAction, PaymentReceipt, PaymentState, PaymentTerms,
 };
 use arbiter_protocol::role::Session;
 use arbiter_protocol::statement::{Envelope, Signed, Verified};
@@ -94,14 +94,14 @@ impl Till {
         &self,
         terms: &PaymentTerms,
         retry: Retry,
-    ) -> Result<Verified<PaymentReceipt>, LedgerError> {
+    ) -> Result<Verified<PaymentReceipt>, ModuleError> {
         let started = Instant::now();
         let mut delays = retry.delays();
         loop {
             let error = match self.order(terms, PaymentAction::Make).await {
                 Ok(receipt) if receipt.state == PaymentState::Reserved => return Ok(receipt),
                 // A verdict has forbidden it before it was made.
-                Ok(_) => return Err(here("PAYMENT_VOIDED", "the payment was undone before it was made")),
+                Ok(_) => return Err(undone()),
                 Err(error) => error,
             };
             let delay = pause(&mut delays, &error, retry);
@@ -203,6 +203,10 @@ pub(crate) fn receipt(
 /// Waits longer and longer, and at least as long as the ledger says.
 fn pause(delays: &mut ExponentialBackoff, error: &ModuleError, retry: Retry) -> Duration {
     delays.next().unwrap_or(retry.longest).max(error.retry_after())
+}
+
+fn undone() -> ModuleError {
+    ModuleError::refused("PAYMENT_VOIDED", "the payment was undone before it was made")
 }
 
 fn not_effective() -> ModuleError {

@@ -211,7 +211,7 @@ impl Capability {
         if !self.gives {
             return Err(Misfit::DoesNotGive);
         }
-        self.meets(&Demand::of(item))?;
+        self.meets(&Demand::of(item).ok_or(Misfit::Other("item"))?)?;
         match (&self.means, &item.description) {
             (Means::Payment { .. }, Description::Payment(it)) => self.has_account(it, it.payer),
             (Means::Signature { key, .. }, Description::DetachedSignature(it)) => match key {
@@ -227,7 +227,7 @@ impl Capability {
         if !self.takes {
             return Err(Misfit::DoesNotTake);
         }
-        self.meets(&Demand::of(item))?;
+        self.meets(&Demand::of(item).ok_or(Misfit::Other("item"))?)?;
         match &item.description {
             Description::Payment(it) => self.has_account(it, it.payee),
             _ => Ok(()),

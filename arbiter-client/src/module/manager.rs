@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use arbiter_protocol::exchange::item::{DetachedSignature, Information, Item};
+use arbiter_protocol::exchange::item::{Description, DetachedSignature, Information, Item};
 use arbiter_protocol::exchange::kind::Unfit;
 use arbiter_protocol::exchange::kind::content::ContentCheck;
 use arbiter_protocol::ids::PublicKey;
@@ -102,22 +102,32 @@ impl Managers {
         }
     }
 
-    /// whether some module gives this item, within its limits.
+    /// whether some module gives this item, of a package each leaf, within its limits.
     pub(crate) fn check_given(&self, item: &Item) -> Result<(), ModuleFault> {
-        self.of(Demand::of(item).service()).within(item, true).map(|_| ())
+        self.check_leaves(item, true)
     }
 
     /// whether some module takes this item, within its limits.
     pub(crate) fn check_taken(&self, item: &Item) -> Result<(), ModuleFault> {
-        self.of(Demand::of(item).service()).within(item, false).map(|_| ())
+        self.check_leaves(item, false)
+    }
+
+    fn check_leaves(&self, item: &Item, gives: bool) -> Result<(), ModuleFault> {
+        for leaf in item.leaves() {
+            if let Some(demand) = Demand::of(leaf) {
+                self.of(demand.service()).within(leaf, demand.service(), gives)?;
+            }
+        }
+        Ok(())
     }
 
     /// The module liked best that gives this item and is ready to. All are asked at once: one that hangs keeps no other
     /// waiting for long. Of what was agreed before the limits changed, and is begun
     /// again, any that is ready.
     pub(crate) async fn prepare(&self, item: &Item, source: Option<&Path>) -> Result<&Entry, Error> {
-        let manager = self.of(Demand::of(item).service());
-        let entries = manager.within(item, true);
+        let demand = Demand::of(item).ok_or(Error::Bug("a module is asked for what is no lone item"))?;
+        let manager = self.of(demand.service());
+        let entries = manager.within(item, demand.service(), true);
         let entries = entries.or_else(|why| match manager.0.is_empty() {
             true => Err(Usage::Module(why)),
             false => Ok(manager.0.iter().collect()),
@@ -194,9 +204,22 @@ impl Managers {
         }
     }
 
-    /// What our module says to what has arrived. One that says nothing in time has nothing to say.
+    /// What our module says to what has arrived; of a package to each file.
     pub(crate) async fn check(&self, arrived: Arrived) -> Result<(), Unfit> {
-        let manager = self.of(Demand::of(&arrived.item).service());
+        let Description::Package(_) = &arrived.item.description else { return self.check_one(arrived).await };
+        for leaf in arrived.item.leaves() {
+            if let Description::Information(file) = &leaf.description {
+                let path = arrived.path.join(&file.name);
+                self.check_one(Arrived { item: leaf.clone(), terms: None, path }).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// One that says nothing in time has nothing to say.
+    async fn check_one(&self, arrived: Arrived) -> Result<(), Unfit> {
+        let Some(demand) = Demand::of(&arrived.item) else { return Ok(()) };
+        let manager = self.of(demand.service());
         let Some(entry) = manager.0.iter().find(|it| it.capability.takes(&arrived.item).is_ok()) else {
             return Ok(()); // The limits have changed since: what was agreed is taken.
         };
@@ -223,7 +246,7 @@ impl Manager {
     }
 
     /// The modules that give an item, or take it, within their limits; never none.
-    fn within(&self, item: &Item, gives: bool) -> Result<Vec<&Entry>, ModuleFault> {
+    fn within(&self, item: &Item, service: Service, gives: bool) -> Result<Vec<&Entry>, ModuleFault> {
         let mut why = Vec::new();
         let mut fit = Vec::new();
         for entry in self.0.iter() {
@@ -236,7 +259,7 @@ impl Manager {
         if fit.is_empty() {
             // Who is closest to it says why: a limit, rather than another account.
             why.sort_by_key(|(_, misfit)| matches!(misfit, Misfit::Other(_)));
-            return Err(ModuleFault { service: Demand::of(item).service(), gives, why });
+            return Err(ModuleFault { service, gives, why });
         }
         Ok(fit)
     }

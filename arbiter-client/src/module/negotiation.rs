@@ -48,8 +48,8 @@ pub enum What {
 }
 
 impl Demand {
-    /// What an item demands of its modules.
-    pub(crate) fn of(item: &Item) -> Self {
+    /// What a lone item demands of its modules. `None` of nothing, and of a package: each of its leaves has its own demand.
+    pub(crate) fn of(item: &Item) -> Option<Self> {
         let what = match &item.description {
             Description::DetachedSignature(it) => {
                 What::Signature(Some(Format::Detached(Algorithm::of(&it.key))))
@@ -57,10 +57,11 @@ impl Demand {
             Description::Information(it) => {
                 What::Information { size_bytes: it.size_bytes, media_type: it.media_type.clone() }
             }
+            Description::Nothing | Description::Package(_) => return None,
             Description::Payment(it) => What::Payment(it.amount.clone()),
             Description::Signature(_) => What::Signature(Some(Format::Replacement)),
         };
-        Self { what, needs: item.properties.clone() }
+        Some(Self { what, needs: item.properties.clone() })
     }
 
     /// Whose manager is asked.
@@ -158,9 +159,13 @@ pub enum Otherwise {
     },
 }
 
-/// whether `item` is what both lists lead to: for who did not compute it, but got an offer.
+/// whether `item`, of a package each leaf, is what both lists lead to: for who did not compute it, but got an offer.
 pub fn check_negotiated(item: &Item, giver: &Capabilities, taker: &Capabilities) -> Result<(), Otherwise> {
-    let mut demand = Demand::of(item);
+    item.leaves().into_iter().try_for_each(|leaf| check_leaf(leaf, giver, taker))
+}
+
+fn check_leaf(item: &Item, giver: &Capabilities, taker: &Capabilities) -> Result<(), Otherwise> {
+    let Some(mut demand) = Demand::of(item) else { return Ok(()) };
     if matches!(demand.what, What::Signature(_)) {
         // Which format is what the lists decide, and its properties come with it.
         demand = Demand { what: What::Signature(None), needs: Properties::default() };

@@ -296,7 +296,7 @@ impl Suite<'_> {
             Description::DetachedSignature(it) => Order::Signature(it.clone()),
             Description::Information(it) => Order::Content { described: it.clone(), source: None },
             Description::Payment(it) => Order::Payment { terms: self.terms(it), action: PaymentAction::Make },
-            Description::Signature(_) => return,
+            Description::Nothing | Description::Package(_) | Description::Signature(_) => return,
         };
         let answer = self.give(&order).await;
         let how = format!("an order that is not for it is not refused: {answer:?}");

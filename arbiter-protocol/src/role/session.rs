@@ -375,7 +375,7 @@ impl Session {
         Step { next, outputs }
     }
 
-    /// who gives for nothing gives at once and is done; who gets only waits.
+    /// who gives for nothing gives at once and is done; who gets only waits.
     fn one_way(self) -> Step {
         if self.is_first() {
             let next = Self { phase: Phase::Waiting, ..self };
