@@ -135,7 +135,7 @@ async fn an_old_run_said_again_brings_nothing() {
             played += 1;
         }
     }
-    assert_eq!(played, 16);
+    assert_eq!(played, 20);
 }
 
 /// S14, R-204, R-106: an offer under another arbiter is refused before anything is shown, whatever it is that differs; and
