@@ -17,6 +17,7 @@
 //! - Approval is the first word of the fingerprint, typed (rule 5); it is never Enter.
 
 mod money;
+mod reserved;
 
 use std::fmt;
 
@@ -256,7 +257,9 @@ impl View<'_> {
             (Some(by), _) => format!(
                 "{} {}",
                 self.span(by),
-                if self.first() {
+                if self.signing() {
+                    "Until then either side can turn to the arbiter; keep this program running."
+                } else if self.first() {
                     "Until then you can complain; keep this program running."
                 } else {
                     "Until then they can complain; after it you can have the exchange ended."

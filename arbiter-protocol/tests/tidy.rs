@@ -322,7 +322,9 @@ fn the_verdict_table_in_the_specification_is_the_tested_one() {
         text.lines()
             .map(str::trim)
             .filter(|line| {
-                ["P1.", "P2.", "P1e.", "P2e.", "P1r.", "P3.", "P4.", "P5."].iter().any(|it| line.starts_with(it))
+                ["P1.", "P2.", "P1e.", "P2e.", "P1r.", "P3.", "P4.", "P5."]
+                    .iter()
+                    .any(|it| line.starts_with(it))
                     && line.contains('|')
             })
             .map(|line| line.split_whitespace().map(str::to_owned).collect())

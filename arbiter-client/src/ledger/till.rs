@@ -139,8 +139,7 @@ impl Till {
                 Err(error @ LedgerError::Refused { .. }) if !maybe_ordered => return Paid::Refused(error),
                 Err(error) => error,
             };
-            maybe_ordered |=
-                action == PaymentAction::Make && !matches!(error, LedgerError::Refused { .. });
+            maybe_ordered |= action == PaymentAction::Make && !matches!(error, LedgerError::Refused { .. });
             tracing::warn!(reason = error.reason(), "the ledger did not take the payment, ordering again");
             sleep(pause(&mut delays, &error, retry)).await;
         }

@@ -12,7 +12,7 @@ use arbiter_client::signing::Algorithm;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use evidence::{BundleCommand, Disclose, RulingKind};
-pub use money::{FromPurse, LedgerCa, MoneyDeadlines, PurseCommand, Weak};
+pub use money::{FromPurse, LedgerCa, MoneyDeadlines, PurseCommand, Reserve, Weak};
 
 /// Fair exchange between two parties: both get what was agreed, or neither does.
 #[derive(Parser)]
@@ -277,6 +277,8 @@ pub enum Template {
         #[command(flatten)]
         weak: Weak,
         #[command(flatten)]
+        reserve: Reserve,
+        #[command(flatten)]
         deadline: MoneyDeadlines,
         #[command(flatten)]
         deal: Deal,
@@ -297,6 +299,8 @@ pub enum Template {
         #[command(flatten)]
         weak: Weak,
         #[command(flatten)]
+        reserve: Reserve,
+        #[command(flatten)]
         deadline: MoneyDeadlines,
         #[command(flatten)]
         deal: Deal,
@@ -314,6 +318,8 @@ pub enum Template {
         to_account: String,
         #[command(flatten)]
         purse: FromPurse,
+        #[command(flatten)]
+        reserve: Reserve,
         #[command(flatten)]
         words: Words,
         #[command(flatten)]
@@ -360,6 +366,8 @@ pub enum Template {
         /// Your purse for what you get. Default: the preferred one that fits.
         #[arg(long, value_name = "NAME")]
         into: Option<String>,
+        #[command(flatten)]
+        reserve: Reserve,
         #[command(flatten)]
         deadline: MoneyDeadlines,
         #[command(flatten)]
