@@ -37,9 +37,9 @@ use arbiter::store::rocks::RocksStore;
 use arbiter_protocol::crypto::{self, MemorySigner, Sealer, SealingSecret, Signer as _};
 use arbiter_protocol::escrow::{SignatureKey, Suite};
 use arbiter_protocol::evidence::checkpoint::Origin;
-use arbiter_protocol::exchange::kind::pledge::Pledge;
 use arbiter_protocol::exchange::item::{Description, DetachedSignature, Information, Item, Statement};
 use arbiter_protocol::exchange::kind::detached::Place;
+use arbiter_protocol::exchange::kind::pledge::Pledge;
 use arbiter_protocol::exchange::selection::{Role, select};
 use arbiter_protocol::ids::Digest;
 use arbiter_protocol::message::agreement::{

@@ -92,6 +92,8 @@ impl Settings {
         let by = match ask {
             Ask::Complain | Ask::Revoke => session.offer().complain_by,
             Ask::Deposit => session.offer().send_by,
+            // P1 with reserved money.
+            Ask::Resolve if session.protocol() == Protocol::ContractSigning => session.offer().complain_by,
             Ask::Abort | Ask::Fetch | Ask::Resolve => None,
         };
         by.map(|by| by.after(margin))

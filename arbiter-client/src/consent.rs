@@ -18,6 +18,7 @@
 
 mod money;
 mod one_way;
+mod reserved;
 
 use std::fmt;
 
@@ -278,7 +279,9 @@ impl View<'_> {
             (Some(by), _) => format!(
                 "{} {}",
                 self.span(by),
-                if self.first() {
+                if self.signing() {
+                    "Until then either side can turn to the arbiter; keep this program running."
+                } else if self.first() {
                     "Until then you can complain; keep this program running."
                 } else {
                     "Until then they can complain; after it you can have the exchange ended."

@@ -300,6 +300,11 @@ pub fn does_not_prove(statements: &Statements, files: &[FileFacts]) -> Vec<Strin
     lines
 }
 
+/// Whose money is set aside before anything is handed over.
+fn reserves(offer: &Offer) -> impl Iterator<Item = Role> {
+    Role::BOTH.into_iter().filter(|role| offer.item(*role).description.reservation().is_some())
+}
+
 fn ruling(statements: &Statements, proven: &Proven) -> Vec<String> {
     let arbiter = arbiter(&statements.offer.arbiter);
     let checkpoint = proven.checkpoint.checkpoint();
@@ -313,6 +318,11 @@ fn ruling(statements: &Statements, proven: &Proven) -> Vec<String> {
         Ruled::Verdict(verdict) => {
             let by = format!("{arbiter} ruled at {} by {}", plain::time(verdict.time), verdict.rule);
             match &verdict.ruling {
+                Ruling::Aborted if reserves(&statements.offer).next().is_some() => {
+                    vec![format!(
+                        "{by}: the exchange is void; the ledger is ordered to return all money that was set aside."
+                    )]
+                }
                 Ruling::Aborted => {
                     vec![format!("{by}: neither item will ever be replaced; the exchange is void.")]
                 }
@@ -342,6 +352,12 @@ fn ruling(statements: &Statements, proven: &Proven) -> Vec<String> {
                     .iter()
                     .map(|it| {
                         let party = who(statements.offer.party(it.role));
+                        if it.item.description.reservation().is_some() {
+                            let item = plain::item(&it.item);
+                            return format!(
+                                "{by}: the ledger is ordered to pay {item} by {party}, which was set aside, all of it."
+                            );
+                        }
                         if it.item.description.detached().is_some() {
                             let which = if *statements.signed.of(it.role) {
                                 "what came out is in this bundle: the very signature that had been put there"
@@ -415,9 +431,12 @@ fn holds(statements: &Statements, role: Role) -> String {
         Ruling::Affidavit(_) => Ok(false),
         Ruling::Replaced(list) => Ok(list.iter().any(|it| it.role == role.peer())),
     });
-    let revoked = statements.verdict().is_some_and(
-        |(verdict, _)| matches!(&verdict.ruling, Ruling::Revoked(roles) if roles.contains(&role.peer())),
-    );
+    let posted = statements.paid.of(role.peer()).as_ref().is_some_and(|it| it.is_effective());
+    let revoked = statements.verdict().is_some_and(|(verdict, _)| match &verdict.ruling {
+        Ruling::Revoked(roles) => roles.contains(&role.peer()),
+        Ruling::Aborted => !posted && reserves(offer).any(|it| it == role.peer()),
+        Ruling::Affidavit(_) | Ruling::Replaced(_) => false,
+    });
     if let Some(money) = money::holds(statements, role, revoked) {
         return money;
     }
@@ -470,6 +489,11 @@ fn still(statements: &Statements) -> Vec<String> {
     }
     let sealed = offer.escrow.is_some();
     match (offer.selection.protocol, offer.complain_by) {
+        (Protocol::ContractSigning | Protocol::VerifyThenGenerate, Some(by))
+            if statements.agreement.is_some() && reserves(offer).next().is_some() =>
+        {
+            money::still_reserved(offer, &plain::time(by))
+        }
         (Protocol::VerifyThenGenerate, Some(by)) => {
             let (first, by) = (offer.selection.first_sender, plain::time(by));
             let done = if sealed { "opened" } else { "replaced" };

@@ -9,7 +9,8 @@ use arbiter_client::explain;
 use arbiter_client::fingerprint::Fingerprint;
 use arbiter_client::verify::{FileFacts, Report, Status, Trust, statements, verify};
 use arbiter_protocol::crypto::Signer as _;
-use arbiter_protocol::escrow::{Escrow, SignatureKey};
+use arbiter_protocol::escrow::SignatureKey;
+use arbiter_protocol::exchange::kind::pledge::Pledge;
 use arbiter_protocol::exchange::selection::{ByRole, Role};
 use arbiter_protocol::ids::{Digest, LeafIndex};
 use arbiter_protocol::message::agreement::{Acceptance, Offer};
@@ -597,7 +598,7 @@ fn what_the_arbiter_opened_is_checked_as_well() {
     let mut bytes = deal.escrow(Role::Responder, 1).unwrap().to_bytes();
     let last = bytes.len() - 1;
     bytes[last] ^= 1;
-    let false_escrow = Escrow::from_bytes(&bytes).unwrap();
+    let false_escrow = Pledge::from_bytes(&bytes).unwrap();
     let case = deal.case_with(
         Role::Originator,
         ByRole { originator: deal.escrow(Role::Originator, 1), responder: Some(false_escrow) },

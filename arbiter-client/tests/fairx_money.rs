@@ -371,6 +371,76 @@ fn a_purchase_and_a_payment_with_real_files() {
     payer.proves("20.00 EUR paid for good");
 }
 
+/// money that is set aside first: a payment for a receipt (P1), and a file for money (P2). The screens say so; no
+/// arbiter is needed.
+#[test]
+fn reserved_money_for_a_receipt_and_for_a_file() {
+    let bank = Bank::open();
+    let (payer, shop) = (Party::new("Paula", &bank), Party::new("Shop", &bank));
+    bank.ledger.issue(payer.account, "29.00 EUR").unwrap();
+    let invoice = payer.file("invoice.pdf", SONG);
+    let file = invoice.to_str().unwrap();
+    let accepting = shop.accept(&["--file", file]);
+    let amount = ["--amount", "20.00 EUR", "--to-account", &shop.line];
+    let payment = [&["payment", "--replacement", "--reserve", "--file", file][..], &amount].concat();
+    let offered = payer.offer(&shop, &accepting, &payment);
+    let (code, said) = accepting.end();
+    assert_eq!((offered.status.code(), code), (Some(0), Some(0)), "{}\n{said}", text(&offered));
+    assert_eq!((cents(&bank, &payer), cents(&bank, &shop)), (900, 2000));
+    payer.proves("20.00 EUR paid for good");
+    shop.proves("20.00 EUR paid for good");
+    let flat = |screen: &str| screen.split_whitespace().collect::<Vec<_>>().join(" ");
+    let screens = [flat(&text(&offered)), flat(&said)];
+    for screen in &screens {
+        assert!(screen.contains("Set aside on the ledger before anything is handed over"), "{screen}");
+        assert!(screen.contains("Until then either side can turn to the arbiter"), "{screen}");
+    }
+    assert!(screens[0].contains("the arbiter can have the money that you have set aside paid to them"));
+    assert!(
+        screens[1].contains("the arbiter orders the ledger to pay you the money that they have set aside")
+    );
+    assert!(screens[0].contains("orders 20.00 EUR to be set aside until"), "{}", screens[0]);
+
+    let song = shop.file("song.pdf", SONG);
+    let accepting = payer.accept(&["--purse", "main", "--file", song.to_str().unwrap()]);
+    let price = ["--price", "9.00 EUR", "--from-account", &payer.line];
+    let sale = [&["sale", "--reserve", "--file", song.to_str().unwrap()][..], &price].concat();
+    let offered = shop.offer(&payer, &accepting, &sale);
+    let (code, said) = accepting.end();
+    assert_eq!((offered.status.code(), code), (Some(0), Some(0)), "{}\n{said}", text(&offered));
+    assert_eq!((cents(&bank, &payer), cents(&bank, &shop)), (0, 2900));
+    assert_eq!(payer.received("song.pdf"), SONG);
+
+    // One deadline, nothing at once, and nothing without money.
+    let to = ["--to", &shop.id, "--connect", "127.0.0.1:9", "--yes"];
+    let want = shop.good(&["describe", song.to_str().unwrap()]).trim().to_owned();
+    let purchase = [
+        "offer",
+        "purchase",
+        "--reserve",
+        "--want",
+        &want,
+        "--price",
+        "9.00 EUR",
+        "--to-account",
+        &shop.line,
+    ];
+    for (more, why) in
+        [(&["--deliver-by", "1m"][..], "leave out --deliver-by"), (&["--affidavit"], "leave out --reserve")]
+    {
+        let refused = payer.run(&[&purchase[..], more, &to].concat());
+        assert_eq!(refused.status.code(), Some(2), "{}", text(&refused));
+        assert!(text(&refused).contains(why), "{}", text(&refused));
+    }
+    let poor = payer.run(&[&purchase[..], &to].concat());
+    assert_ne!(poor.status.code(), Some(0));
+    assert!(
+        text(&poor).contains("INSUFFICIENT_FUNDS") && text(&poor).contains("nothing was said"),
+        "{}",
+        text(&poor)
+    );
+}
+
 /// R-314, P6: weak only by name. The screens of both say so, and an honest exchange needs no arbiter.
 #[test]
 fn a_purchase_paid_at_once_is_weak_and_only_by_name() {

@@ -370,11 +370,16 @@ async fn nothing_is_said_before_the_money_is_set_aside() {
     let wire = Wire::default();
     let (mut a, mut b) = (wire.end(End::First), wire.end(End::Second));
     let poor = alice.run(id, &mut a).await;
-    let Err(Error::Usage(Usage::Money(fault @ MoneyFault::NotReserved(_)))) = poor else { panic!("{poor:?}") };
+    let Err(Error::Usage(Usage::Money(fault @ MoneyFault::NotReserved(_)))) = poor else {
+        panic!("{poor:?}")
+    };
     assert_eq!(fault.reason(), "NOT_RESERVED");
     assert!(fault.to_string().contains("INSUFFICIENT_FUNDS"), "{fault}");
 
-    bench.ledger.issue(arbiter_client::protocol::crypto::Signer::public_key(&purse("alice")), "99.00 EUR").unwrap();
+    bench
+        .ledger
+        .issue(arbiter_client::protocol::crypto::Signer::public_key(&purse("alice")), "99.00 EUR")
+        .unwrap();
     bench.ledger.set_down(&[LedgerCall::Make]);
     let away = alice.run(id, &mut a).await;
     assert!(matches!(away, Err(Error::Retry { .. })), "{away:?}");

@@ -15,8 +15,9 @@ use arbiter_client::clock::{Clock as _, SystemClock};
 use arbiter_client::error::Usage;
 use arbiter_client::identity::ArbiterPin;
 use arbiter_client::protocol::crypto::{MemorySigner, Signer as _};
-use arbiter_client::protocol::escrow::{Escrow, EscrowSecret};
+use arbiter_client::protocol::escrow::EscrowSecret;
 use arbiter_client::protocol::evidence::note::VerifierKey;
+use arbiter_client::protocol::exchange::kind::pledge::Pledge;
 use arbiter_client::protocol::exchange::selection::{ByRole, Role};
 use arbiter_client::protocol::ids::Digest;
 use arbiter_client::protocol::message::escrow_epoch::EscrowEpoch;
@@ -77,7 +78,7 @@ impl Front {
             let signed = Signed::parse(Envelope::from_wire(it).unwrap()).unwrap();
             signed.verify(&offer.responder.signing_key).unwrap()
         });
-        let escrow = |bytes: Option<Vec<u8>>| bytes.map(|bytes| Escrow::from_bytes(&bytes).unwrap());
+        let escrow = |bytes: Option<Vec<u8>>| bytes.map(|bytes| Pledge::from_bytes(&bytes).unwrap());
         let some = |bytes: Vec<u8>| Some(bytes).filter(|bytes| !bytes.is_empty());
         let escrows = ByRole {
             originator: escrow(some(case.originator_escrow)),

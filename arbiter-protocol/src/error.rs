@@ -263,7 +263,9 @@ pub enum Refused {
     #[error("this item is no payment that is reserved beforehand")]
     ReservationNotAgreed,
     /// the ledger's receipt for money that is to be generated is not there.
-    #[error("file the ledger's receipt that the {payer}'s payment is reserved, which came with its offer or acceptance")]
+    #[error(
+        "file the ledger's receipt that the {payer}'s payment is reserved, which came with its offer or acceptance"
+    )]
     ReservationRequired {
         /// Who pays: originator or responder.
         payer: &'static str,

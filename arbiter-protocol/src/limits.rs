@@ -59,7 +59,7 @@ pub const EVIDENCE_HASHES: usize = 6;
 /// Hashes in an inclusion or consistency proof: a tree of 2^64 leaves needs no more.
 pub const PROOF_HASHES: usize = 64;
 /// Fields that a sealed record can have.
-pub const RECORD_FIELDS: usize = 9;
+pub const RECORD_FIELDS: usize = 11;
 /// Largest leaf of the log: well below the 65,535 of tlog-tiles.
 pub const LEAF_BYTES: usize = 1024;
 /// Hashes or leaves in a full tile (tlog-tiles).

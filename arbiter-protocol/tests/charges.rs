@@ -177,7 +177,9 @@ fn honest_leaves() -> Vec<Vec<u8>> {
 
 fn make_leaves() -> Vec<Vec<u8>> {
     let mut notary = Notary::new();
-    for (kind, now) in Kind::ALL.into_iter().chain(Kind::MONEY).chain(Kind::RESERVED).zip((EARLY..).step_by(10)) {
+    for (kind, now) in
+        Kind::ALL.into_iter().chain(Kind::MONEY).chain(Kind::RESERVED).zip((EARLY..).step_by(10))
+    {
         let agreement = notary.cast.agreement(kind);
         for (role, action) in [
             (kind.first(), Action::Deposit),
@@ -547,7 +549,11 @@ fn nobody_frames_an_honest_arbiter() {
             with(&|it| it.attestations = ByRole::default());
             with(&|it| it.escrows = theirs.escrows.clone());
             with(&|it| it.escrows = ByRole::default());
-            with(&|it| it.escrows = mine.escrows.map(|_, it| it.as_ref().and_then(|it| Some(common::hollow(it.escrow()?).into()))));
+            with(&|it| {
+                it.escrows = mine
+                    .escrows
+                    .map(|_, it| it.as_ref().and_then(|it| Some(common::hollow(it.escrow()?).into())))
+            });
             for evidence in set {
                 for offer in [offer.envelope().clone(), damaged(offer.envelope())] {
                     let evidence = Box::new(evidence.clone());

@@ -15,9 +15,9 @@ use arbiter_protocol::error::Refused;
 use arbiter_protocol::escrow::{Escrow, EscrowSecret};
 use arbiter_protocol::evidence::checkpoint::Origin;
 use arbiter_protocol::evidence::leaf::{Event, Leaf};
-use arbiter_protocol::exchange::kind::pledge::Pledge;
 use arbiter_protocol::exchange::kind::content::FitContent;
 use arbiter_protocol::exchange::kind::detached::Place;
+use arbiter_protocol::exchange::kind::pledge::Pledge;
 use arbiter_protocol::exchange::selection::Role::{self, Originator, Responder};
 use arbiter_protocol::exchange::selection::{ByRole, Selection};
 use arbiter_protocol::ids::{AgreementId, Digest, LeafIndex};
@@ -407,8 +407,7 @@ fn check_statement(case: &Case, decision: Result<Decision, Refused>, known: Know
             let first = *known.attestations.of(offer.selection.first_sender);
             let deposit = first.filter(|_| verdict.rule == "R-406").map(|(_, digest)| digest);
             let acceptance = case.agreement().map(|it| it.acceptance().digest());
-            let escrows = Role::BOTH
-                .map(|role| case.escrows().of(role).as_ref().map(Pledge::digest));
+            let escrows = Role::BOTH.map(|role| case.escrows().of(role).as_ref().map(Pledge::digest));
             let [originator, responder] = escrows;
             let evidence = [Some(offer.digest()), acceptance, deposit, originator, responder];
             assert_eq!(verdict.evidence, evidence.into_iter().flatten().collect::<Vec<_>>());

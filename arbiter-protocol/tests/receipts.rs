@@ -72,7 +72,14 @@ fn honest() -> Vec<(&'static str, Agreement, Digest, Receipt)> {
     let escrow = Kind::P2ResponderFirstEscrow;
     file("complaint by responder, escrow opened", escrow, &deposited, Responder, Action::Resolve, EARLY);
     file("P1 money posted", Kind::P1ResponderReserves, &[], Originator, Action::Resolve, EARLY);
-    file("P1 money posted, escrow opened", Kind::P1OriginatorReserves, &[], Responder, Action::Resolve, EARLY);
+    file(
+        "P1 money posted, escrow opened",
+        Kind::P1OriginatorReserves,
+        &[],
+        Responder,
+        Action::Resolve,
+        EARLY,
+    );
     file("P1 money given back", Kind::P1Reservations, &[], Responder, Action::Abort, COMPLAIN_BY);
     let deposited = [(Originator, Action::Deposit, EARLY)];
     let posted = Kind::P2ResponderReserves;

@@ -233,8 +233,7 @@ fn money_that_was_not_set_aside_buys_nothing() {
                 let attestations = if kind.is_p1() { ByRole::default() } else { deposit };
                 let known = Known { verdict: None, attestations };
                 let decision = decide(&case, known, at(EARLY), LeafIndex(9), ByRole::default());
-                let reason =
-                    if kind.is_reserved(role) { "RESERVATION_REQUIRED" } else { "ESCROW_REQUIRED" };
+                let reason = if kind.is_reserved(role) { "RESERVATION_REQUIRED" } else { "ESCROW_REQUIRED" };
                 assert_eq!(decision.map_err(|why| why.reason()).err(), Some(reason), "{kind:?} {asks}");
             }
         }
@@ -357,8 +356,7 @@ fn the_verdict_table_holds_where_money_is_reserved() {
     for kind in Kind::RESERVED {
         let agreement = cast.agreement(kind);
         let here = attested(&agreement);
-        let (aborted, given) =
-            (ruled(&agreement, Ruling::Aborted), ruled(&agreement, replaced(&agreement)));
+        let (aborted, given) = (ruled(&agreement, Ruling::Aborted), ruled(&agreement, replaced(&agreement)));
         let deposit = ByRole::only(kind.first(), (&here, digest_of(&here)));
         let in_p2 = if kind.is_p1() { ByRole::default() } else { deposit };
         let states = [
@@ -376,7 +374,8 @@ fn the_verdict_table_holds_where_money_is_reserved() {
                 continue;
             }
             let role = if position == "first" { kind.first() } else { kind.first().peer() };
-            for filed in [true, false].into_iter().filter(|it| acceptance == "any" || (acceptance == "yes") == *it)
+            for filed in
+                [true, false].into_iter().filter(|it| acceptance == "any" || (acceptance == "yes") == *it)
             {
                 let acceptance = filed.then(|| agreement.acceptance());
                 let case = cast.admit(agreement.offer(), acceptance, role, action(what)).unwrap();
@@ -402,7 +401,11 @@ fn the_verdict_table_holds_where_money_is_reserved() {
                             let named = pledge.as_ref().map(Pledge::digest);
                             assert!(named.is_none_or(|it| verdict.evidence.contains(&it)), "{role}");
                             let used = verdict.ruling == replaced(&agreement);
-                            assert_eq!(named.is_some(), used && to_file(agreement.offer(), case.request().role, Action::Resolve).contains(&role));
+                            assert_eq!(
+                                named.is_some(),
+                                used && to_file(agreement.offer(), case.request().role, Action::Resolve)
+                                    .contains(&role)
+                            );
                         }
                     }
                 }
@@ -450,7 +453,8 @@ fn verdicts_order_what_they_say() {
 #[test]
 fn answers_to_posts_and_voids_are_logged_and_walked() {
     for kind in Kind::RESERVED {
-        for (what, ends) in [(Action::Abort, PaymentState::Voided), (Action::Resolve, PaymentState::Posted(1234))]
+        for (what, ends) in
+            [(Action::Abort, PaymentState::Voided), (Action::Resolve, PaymentState::Posted(1234))]
         {
             let mut notary = Notary::new();
             let agreement = notary.cast.agreement(kind);
@@ -481,7 +485,8 @@ fn answers_to_posts_and_voids_are_logged_and_walked() {
             let mut walk = Walk::new(Some(notary.cast.identity()));
             let events: Vec<_> =
                 notary.durable.leaves.iter().map(|leaf| walk.read(leaf).unwrap().event).collect();
-            let answer = if ends == PaymentState::Voided { Event::PaymentVoided } else { Event::PaymentPosted };
+            let answer =
+                if ends == PaymentState::Voided { Event::PaymentVoided } else { Event::PaymentPosted };
             assert_eq!(events.last(), Some(&answer), "{kind:?}");
             // The state of a walk goes on in the same way.
             let again = Walk::decode(&walk.encode(), Some(notary.cast.identity())).unwrap();

@@ -189,8 +189,8 @@ enum Command {
         /// Which exchange: 64 hexadecimal digits
         #[arg(long, value_name = "ID", value_parser = parse_exchange)]
         exchange: ExchangeId,
-        /// Only this field: request, offer, acceptance, originator-attestation, responder-attestation, originator-escrow,
-        /// responder-escrow, statement or receipt; may be given again
+        /// Only this field: request, offer, acceptance, originator-attestation, responder-attestation, originator-escrow
+        /// or -reservation, responder-escrow or -reservation, statement or receipt; may be given again
         #[arg(long = "field", value_name = "NAME", value_parser = clap::builder::PossibleValuesParser::new(FIELDS))]
         fields: Vec<String>,
     },

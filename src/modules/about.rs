@@ -104,6 +104,9 @@ pub enum Unserved {
     /// It holds no money, or cannot surely give it back.
     #[error("the payment's rail cannot surely give held money back, and a hold was agreed")]
     Hold,
+    /// It cannot surely pay what was set aside.
+    #[error("the payment's rail cannot surely pay what was set aside, and reserved money was agreed")]
+    Reserved,
     /// It cannot say how payments stand.
     #[error("the payment's rail cannot be asked how a payment stands")]
     Blind,
@@ -122,6 +125,9 @@ impl About {
         }
         if payment.hold.is_some() && (self.longest_hold.0 == 0 || !self.can(Power::Revoke)) {
             return Err(Unserved::Hold);
+        }
+        if payment.is_generatable() && !self.can(Power::Generate) {
+            return Err(Unserved::Reserved);
         }
         let (units, currency) = (payment.amount.units, &payment.amount.currency);
         match self.currencies.iter().find(|it| it.currency == *currency) {
@@ -328,6 +334,12 @@ mod tests {
             assert_eq!(about.serves(&pay("1.00 EUR", Some(9))), Err(Unserved::Hold));
             assert_eq!(about.serves(&pay("1.00 EUR", None)), Ok(()));
         }
+        // Reserved money is returned by a void and paid by a post: the rail must surely do both.
+        let mut reserved = pay("1.00 EUR", Some(9));
+        reserved.hold.as_mut().unwrap().timeout = Timeout::Void;
+        assert_eq!(about.serves(&reserved), Err(Unserved::Reserved));
+        let posts = About { powers: [Power::Verify, Power::Revoke, Power::Generate].into(), ..about.clone() };
+        assert_eq!(posts.serves(&reserved), Ok(()));
         let blind = read(|it| it.powers = vec![1, 3]).unwrap();
         assert_eq!(blind.serves(&pay("1.00 EUR", None)), Err(Unserved::Blind));
     }

@@ -31,9 +31,9 @@
 //! Invariants: one encoding a value (decode-then-encode gives the same bytes); a damaged value is an error
 //! that names the entry, never a default.
 
-use arbiter_protocol::exchange::kind::pledge::Pledge;
 use arbiter_protocol::evidence::leaf::{Event, Leaf, Pseudonym};
 use arbiter_protocol::evidence::merkle::NodeId;
+use arbiter_protocol::exchange::kind::pledge::Pledge;
 use arbiter_protocol::exchange::selection::{ByRole, Role};
 use arbiter_protocol::ids::{Digest, ExchangeId, LeafIndex, PublicKey};
 use arbiter_protocol::message::agreement::ArbiterIdentity;

@@ -1,8 +1,7 @@
 //! Detached signatures: taken out of escrow by a verdict, sealed to the signer's peer, and to nobody else.
 
-use arbiter_protocol::escrow::Escrow;
-use arbiter_protocol::exchange::kind::pledge::Pledge;
 use arbiter_protocol::exchange::kind::detached::Place;
+use arbiter_protocol::exchange::kind::pledge::Pledge;
 use arbiter_protocol::exchange::selection::Role;
 use arbiter_protocol::message::agreement::EscrowTerms;
 
@@ -496,7 +495,7 @@ async fn old_epochs_open_until_they_end_and_new_agreements_name_the_last() {
         fetched_is_the_original(&world, agreement, Originator).await;
     }
     // An escrow made for another epoch of the same agreement's items is for something else.
-    let other = Escrow::from_bytes(&world.escrow(&second, Originator).to_bytes()).unwrap();
+    let other = Pledge::from(world.escrow(&second, Originator));
     assert!(Place::originator(third.offer()).belongs(&other).is_err());
 }
 

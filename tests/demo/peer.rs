@@ -18,15 +18,16 @@ use arbiter_client::bundle::Bundle;
 use arbiter_client::clock::{Clock as _, SystemClock};
 use arbiter_client::identity::{ArbiterPin, KeyFile, PublicIdentity};
 use arbiter_client::protocol::crypto::{MemorySigner, Opener, SealingSecret};
-use arbiter_client::protocol::escrow::{Escrow, SignatureKey, Suite};
+use arbiter_client::protocol::escrow::{SignatureKey, Suite};
 use arbiter_client::protocol::exchange::item::{Description, Information, Item};
+use arbiter_client::protocol::exchange::kind::pledge::Pledge;
 use arbiter_client::protocol::exchange::selection::{Role, select};
 use arbiter_client::protocol::limits;
 use arbiter_client::protocol::message::agreement::{Acceptance, Agreement, EscrowTerms, Offer, Party};
 use arbiter_client::protocol::message::request::{Action, Request};
 use arbiter_client::protocol::message::transfer::Transfer;
 use arbiter_client::protocol::message::verdict::{Ruling, Verdict};
-use arbiter_client::protocol::role::arbiter::{Escrows, to_open};
+use arbiter_client::protocol::role::arbiter::{Escrows, to_file};
 use arbiter_client::protocol::ruling::receipt::{Receipt, Ruled};
 use arbiter_client::protocol::statement::{Envelope, Signed, Verified};
 use arbiter_client::protocol::time::DurationMillis;
@@ -317,13 +318,13 @@ impl Court {
         })
     }
 
-    /// What is to be opened.
+    /// What is to be opened, or posted.
     fn escrows(&self, loot: &Loot, action: Action) -> Result<Escrows> {
         let mut filed = Escrows::default();
         let offer = loot.offer.as_ref().context("there is no offer")?;
-        for role in to_open(offer, self.role, action) {
+        for role in to_file(offer, self.role, action) {
             let bytes = loot.escrows.of(role).as_deref();
-            *filed.of_mut(role) = bytes.map(Escrow::from_bytes).transpose()?;
+            *filed.of_mut(role) = bytes.map(Pledge::from_bytes).transpose()?;
         }
         Ok(filed)
     }

@@ -187,6 +187,12 @@ pub const RUNS: &[Run] = &[
         Ends::Both,
         "Wide World Maps dies with the file on its way. Fabrikam hears nothing more, and leaves the file with the arbiter.",
     ),
+    run(
+        "purchase",
+        "payer-gone",
+        Ends::Both,
+        "The same with money that was set aside first: the arbiter has the ledger pay Fabrikam. Wide World still gets the file.",
+    ),
     honest(
         "payment",
         "honest",
@@ -197,6 +203,12 @@ pub const RUNS: &[Run] = &[
         "receipt-withheld",
         Ends::Both,
         "Adatum takes the money and withholds the receipt. The ledger's word is enough for the arbiter to open its escrow.",
+    ),
+    run(
+        "payment",
+        "payee-gone",
+        Ends::Both,
+        "The same with money that was set aside first (P1): the arbiter opens the escrow, for what the ledger had set aside.",
     ),
     honest(
         "change",

@@ -388,7 +388,7 @@ async fn a_lie_about_an_escrow_is_called_by_its_name() {
                     let last = bytes.len() - 1;
                     let bytes: Vec<_> =
                         bytes.iter().enumerate().map(|(n, b)| if n == last { b ^ 1 } else { *b }).collect();
-                    let other = arbiter_protocol::escrow::Escrow::from_bytes(&bytes).unwrap();
+                    let other = arbiter_protocol::exchange::kind::pledge::Pledge::from_bytes(&bytes).unwrap();
                     r.verdict.as_mut().unwrap().escrows.originator = Some(other);
                 },
                 |p| matches!(p, Problem::Decision),

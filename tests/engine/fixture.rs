@@ -17,6 +17,7 @@ use arbiter_protocol::evidence::checkpoint::Origin;
 use arbiter_protocol::exchange::item::{Description, DetachedSignature, Information, Item, Statement};
 use arbiter_protocol::exchange::kind::content::{ContentCheck, FitContent};
 use arbiter_protocol::exchange::kind::detached;
+use arbiter_protocol::exchange::kind::pledge::Pledge;
 use arbiter_protocol::exchange::payment::{Amount, Hold, Payment, Timeout};
 use arbiter_protocol::exchange::property::{Properties, Property};
 use arbiter_protocol::exchange::selection::{self, Role};
@@ -122,6 +123,8 @@ pub enum Kind {
     P1,
     /// Both give a detached signature.
     P1Escrow,
+    /// The responder's money is reserved, the originator gives a detached signature.
+    P1Reserved,
     /// The originator gives a file.
     P2,
     /// The responder gives a file.
@@ -250,6 +253,7 @@ impl Exchange {
             Kind::P1Escrow => (detached(first_title, &originator), detached(second_title, &responder)),
             Kind::P2SwappedEscrow => (detached(first_title, &originator), file()),
             Kind::P1 => (signature(first_title), signature(second_title)),
+            Kind::P1Reserved => (detached(first_title, &originator), pay(22, 21, Some(Timeout::Void))),
             Kind::P2 => (file(), signature(second_title)),
             Kind::P2Swapped => (signature(first_title), file()),
             Kind::P2Paid => (pay(21, 22, None), signature(second_title)),
@@ -276,7 +280,7 @@ impl Exchange {
             selection: selected.unwrap(),
             send_by: (kind == Kind::P3).then_some(UnixMillis(SEND_BY)),
             complain_by: (![Kind::P1, Kind::P1Escrow].contains(&kind)).then_some(UnixMillis(DEADLINE)),
-            escrow: [Kind::P1Escrow, Kind::P2SwappedEscrow].contains(&kind).then(|| {
+            escrow: [Kind::P1Escrow, Kind::P1Reserved, Kind::P2SwappedEscrow].contains(&kind).then(|| {
                 let epoch = keys().escrow().epochs().last().unwrap().clone();
                 EscrowTerms::new(epoch, Suite::FAST)
             }),
@@ -304,11 +308,16 @@ impl Exchange {
 
     /// The escrows that a request to resolve by `role` needs.
     pub fn escrows(&self, role: Role) -> Escrows {
-        let p1 = self.agreement.offer().complain_by.is_none();
+        let p1 = self.agreement.offer().selection.protocol == selection::Protocol::ContractSigning;
         let escrow = |signer: Role| {
+            let terms = PaymentTerms::of(self.agreement.offer(), signer).filter(|_| p1 || signer != role);
+            if let Some(terms) = terms.filter(|terms| terms.payment.is_generatable()) {
+                let reserved = receipt(terms, PaymentState::Reserved);
+                return Some(Pledge::Reservation(reserved.envelope().clone()));
+            }
             let signature = self.detached(signer).filter(|_| p1 || signer != role)?;
             let place = detached::Place::of(self.agreement.offer(), signer, self.agreement.id());
-            Some(place.put(&signature, &seed(77)).unwrap())
+            Some(place.put(&signature, &seed(77)).unwrap().into())
         };
         Escrows { originator: escrow(Role::Originator), responder: escrow(Role::Responder) }
     }

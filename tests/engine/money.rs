@@ -18,7 +18,7 @@ use fixture::{SEND_BY, ledger, receipt};
 
 use super::*;
 
-/// A ledger that voids whatever it is told to, unless it is posted already; it can be down, and it can lie.
+/// A ledger that does whatever it is told to, unless it is posted already; it can be down, and it can lie.
 #[derive(Default)]
 struct Bank {
     down: AtomicBool,
@@ -46,20 +46,30 @@ impl PaymentModule for Bank {
         panic!("the outbox asks no questions")
     }
 
-    async fn generate(&self, _: &Verified<PaymentOrder>) -> Result<Envelope, ModuleError> {
-        panic!("no verdict posts a payment")
+    async fn generate(&self, order: &Verified<PaymentOrder>) -> Result<Envelope, ModuleError> {
+        assert!(
+            matches!(order.action, PaymentAction::Post(units) if units == order.terms.payment.amount.units)
+        );
+        self.told(order).await
     }
 
     async fn revoke(&self, order: &Verified<PaymentOrder>) -> Result<Envelope, ModuleError> {
+        assert_eq!(order.action, PaymentAction::Void);
+        self.told(order).await
+    }
+}
+
+impl Bank {
+    async fn told(&self, order: &Verified<PaymentOrder>) -> Result<Envelope, ModuleError> {
         self.calls.fetch_add(1, Ordering::SeqCst);
         if self.down.load(Ordering::SeqCst) {
             return Err(ModuleError::Unreachable("down".to_owned()));
         }
         assert_eq!(order.signer(), arbiter().key, "orders are signed by the authority");
-        assert_eq!(order.action, PaymentAction::Void);
         self.orders.lock().unwrap().push(order.envelope().encode());
         let terms = order.terms.clone();
-        let state = match self.posted.load(Ordering::SeqCst) {
+        let posts = order.action != PaymentAction::Void || self.posted.load(Ordering::SeqCst);
+        let state = match posts {
             true => PaymentState::Posted(terms.payment.amount.units),
             false => PaymentState::Voided,
         };
@@ -170,6 +180,55 @@ async fn orders_outlive_everything(place: &impl Place<Store: Tamper>) {
     store.replace(Family::Orders, &key, Some(extra));
     let report = fsck::check(&store, &arbiter(), Some(keys().veil()), &mut |_| {});
     assert!(matches!(report.fault.unwrap().problem, fsck::Problem::Orders));
+}
+
+/// a verdict that replaces has reserved money posted, one that aborts has it voided, whatever becomes of ledger
+/// and process meanwhile; without the reservation nothing is ruled and nothing opened.
+async fn reserved_money_is_posted_or_goes_back(place: &impl Place<Store: Tamper>) {
+    let world = start(place);
+    let bank = Arc::new(Bank::default());
+    bank.down.store(true, Ordering::SeqCst);
+    let outbox = tell(&world, &bank);
+    let (sale, ended) = (Exchange::new(Kind::P1Reserved, 7), Exchange::new(Kind::P1Reserved, 8));
+    let mut bare = sale.escrows(Originator);
+    bare.responder = None;
+    let refused = world.engine.resolve(sale.case_with(Originator, Action::Resolve, bare)).await;
+    assert!(matches!(refused, Err(EngineError::Refused(Refused::ReservationRequired { .. }))), "{refused:?}");
+    assert_eq!((open(&world), world.engine.log_size()), (0, 1));
+    let resolved = sale.file(&world.engine, Originator, Action::Resolve).await.unwrap();
+    assert_eq!(verdict(&resolved).rule, "R-404");
+    resolved.verify(sale.agreement.offer(), None).unwrap();
+    ended.file(&world.engine, Originator, Action::Abort).await.unwrap();
+    assert_eq!(open(&world), 2, "as durable as the verdicts");
+    until("asked while down", || bank.calls.load(Ordering::SeqCst) > 5).await;
+    end(world).await;
+    outbox.await.unwrap();
+
+    clean(&place.open());
+    let world = try_start(place.open(), SEND_BY).unwrap();
+    assert_eq!(open(&world), 2, "a restart forgets nothing");
+    let outbox = tell(&world, &bank);
+    bank.down.store(false, Ordering::SeqCst);
+    until("heard", || world.engine.counters().orders_answered == 2).await;
+    assert_eq!(open(&world), 0);
+    let mut answers = events(&world);
+    answers.retain(|it| matches!(it, Event::PaymentPosted | Event::PaymentVoided));
+    answers.sort_by_key(|it| it.name());
+    assert_eq!(answers, [Event::PaymentPosted, Event::PaymentVoided]);
+    end(world).await;
+    outbox.await.unwrap();
+    let report = clean(&place.open());
+    assert_eq!((report.verdicts, report.answers), (2, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reserved_money_is_posted_or_goes_back_in_memory() {
+    reserved_money_is_posted_or_goes_back(&memory()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reserved_money_is_posted_or_goes_back_in_rocksdb() {
+    reserved_money_is_posted_or_goes_back(&folder()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -87,8 +87,16 @@ fn false_case(cast: &Cast) -> proto::Case {
     let agreement = cast.signing();
     let escrows = cast.escrows(&agreement, Role::Originator);
     let escrows: Escrows = ByRole {
-        originator: escrows.originator.as_ref().map(|it| falsified(it, 32)),
-        responder: escrows.responder.as_ref().map(|it| falsified(it, 32)),
+        originator: escrows
+            .originator
+            .as_ref()
+            .and_then(arbiter_protocol::exchange::kind::pledge::Pledge::escrow)
+            .map(|it| falsified(it, 32).into()),
+        responder: escrows
+            .responder
+            .as_ref()
+            .and_then(arbiter_protocol::exchange::kind::pledge::Pledge::escrow)
+            .map(|it| falsified(it, 32).into()),
     };
     cast.case_with(&agreement, Role::Originator, Action::Resolve, &escrows)
 }

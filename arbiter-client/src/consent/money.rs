@@ -25,6 +25,7 @@ impl View<'_> {
         ];
         let back = match (it.hold, self.offer.selection.protocol) {
             (None, _) => "Paid at once. Nothing of it can come back.".to_owned(),
+            (Some(hold), _) if it.is_generatable() => Self::set_aside(ours, hold),
             (Some(hold), Protocol::RevokeOnSilence | Protocol::MutualRollback) => format!(
                 "Held on the ledger first. All of it can come back to {} until {}; then it is final. Never a part of it.",
                 if ours { "you" } else { "them" },
@@ -91,6 +92,9 @@ impl View<'_> {
     }
 
     pub(super) fn money_if_they_stop(&self) -> String {
+        if self.is_reserved() {
+            return self.reserved_if_they_stop();
+        }
         let (ours, theirs) = (self.thing(self.role), self.thing(self.role.peer()));
         match (self.offer.selection.protocol, self.first()) {
             (Protocol::VerifyThenGenerate, true) => format!(
@@ -133,6 +137,9 @@ impl View<'_> {
     }
 
     pub(super) fn money_if_you_stop(&self) -> String {
+        if self.is_reserved() {
+            return self.reserved_if_you_stop();
+        }
         let ours = self.thing(self.role);
         match (self.offer.selection.protocol, self.first()) {
             (Protocol::VerifyThenGenerate, true) => {
@@ -175,6 +182,9 @@ impl View<'_> {
     }
 
     pub(super) fn money_arbiter_can(&self) -> &'static str {
+        if self.is_reserved() {
+            return self.reserved_arbiter_can();
+        }
         match (self.offer.selection.protocol, self.detached(self.role.peer()), self.detached(self.role)) {
             (Protocol::VerifyThenGenerate, None, None) => {
                 "check the ledger's receipt against what was agreed, and declare by a signed, logged verdict that the \
@@ -211,6 +221,9 @@ impl View<'_> {
     }
 
     pub(super) fn money_not_undone(&self) -> String {
+        if self.is_reserved() {
+            return self.reserved_not_undone();
+        }
         match (self.offer.selection.protocol, self.first()) {
             (Protocol::VerifyThenGenerate, true) => {
                 "When the money is paid it is theirs. Only their signature can be had for it.".to_owned()

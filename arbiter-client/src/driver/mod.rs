@@ -23,8 +23,8 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use arbiter_protocol::exchange::kind::pledge::Pledge;
 use arbiter_protocol::exchange::item::Description;
+use arbiter_protocol::exchange::kind::pledge::Pledge;
 use arbiter_protocol::exchange::selection::Protocol;
 use arbiter_protocol::ids::Digest;
 use arbiter_protocol::message::transfer::Transfer;

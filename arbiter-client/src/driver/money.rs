@@ -120,6 +120,8 @@ impl Driver<'_> {
         tracing::info!(entry = receipt.entry, "the payment is reserved");
         self.record.own.pledge = Some(Pledge::Reservation(receipt.envelope().clone()));
         self.inner.journal.put(&self.record).await?;
+        // The peer is waited for from here on: it has had nothing to answer.
+        self.news.now();
         Ok(())
     }
 

@@ -131,6 +131,25 @@ pub(super) fn still(statements: &Statements) -> Vec<String> {
     }
 }
 
+/// The same where money was set aside and there is an agreement.
+pub(super) fn still_reserved(offer: &Offer, by: &str) -> Vec<String> {
+    let first = offer.selection.first_sender;
+    if offer.selection.protocol == Protocol::ContractSigning {
+        return vec![
+            format!(
+                "Each can have what is withheld given out, and the money that was set aside paid, before {by}."
+            ),
+            "The originator can have it aborted instead; whoever asks first decides.".to_owned(),
+        ];
+    }
+    vec![
+        format!(
+            "The {first} can deposit its file and have the money paid that was set aside, before {by}; or abort."
+        ),
+        format!("The {} can have the exchange ended from {by} on, and the money returned.", first.peer()),
+    ]
+}
+
 /// What the party in `role` got, if that is money.
 pub(super) fn holds(statements: &Statements, role: Role, revoked: bool) -> Option<String> {
     let amount = &statements.offer.item(role.peer()).description.payment()?.amount;

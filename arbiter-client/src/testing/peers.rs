@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arbiter_protocol::crypto::{Opener, Sealer};
-use arbiter_protocol::exchange::item::{Description, Item};
 use arbiter_protocol::escrow::Escrow;
+use arbiter_protocol::exchange::item::{Description, Item};
 use arbiter_protocol::exchange::kind::content::ContentCheck;
 use arbiter_protocol::exchange::kind::detached::Place;
 use arbiter_protocol::exchange::kind::pledge::Pledge;

@@ -99,7 +99,10 @@ impl Desk<'_> {
             let (Some(pledge), Some(agreement)) = (pledge, &proven.agreement) else { continue };
             let name = format!("verdict-{}", name_of(pledge, role));
             if pledge.escrow().is_none() {
-                self.pass(&name, format!("the {role}'s payment was reserved: the arbiter ordered it to be posted"));
+                self.pass(
+                    &name,
+                    format!("the {role}'s payment was reserved: the arbiter ordered it to be posted"),
+                );
                 continue;
             }
             if bundle.escrows.of(role).as_ref() == Some(pledge) {

@@ -116,7 +116,7 @@ impl Cell {
         })
     }
 
-    /// What the matrix says; P6 is asked for by name where nothing better is.
+    /// What the matrix says; P6 is asked for by name where nothing better is, but not for reserved money.
     pub fn selection(self) -> Result<Selection, Unfair> {
         let first_sender = match (self.originator, self.responder) {
             (Thing::Nothing, Thing::Nothing) => None,
@@ -131,7 +131,11 @@ impl Cell {
             };
         }
         let (ours, theirs) = (self.properties(Role::Originator), self.properties(Role::Responder));
-        select(&ours, &theirs).or_else(|_| select_affidavit(&ours, &theirs))
+        let reserved = [self.originator, self.responder].contains(&Thing::Reserved);
+        match select(&ours, &theirs) {
+            Err(_) if !reserved => select_affidavit(&ours, &theirs),
+            selected => selected,
+        }
     }
 
     pub fn why(self) -> String {

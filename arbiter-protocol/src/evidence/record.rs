@@ -71,7 +71,8 @@ impl fmt::Debug for ExchangeKey {
     }
 }
 
-/// The names of fields, in the order of the schema. The last stands alone in the record of a ledger's answer.
+/// The names of fields, in the order of the schema: of a party's pledge one or the other. The last stands alone in the
+/// record of a ledger's answer.
 pub const FIELDS: [&str; limits::RECORD_FIELDS] = [
     "request",
     "offer",
@@ -79,7 +80,9 @@ pub const FIELDS: [&str; limits::RECORD_FIELDS] = [
     "originator-attestation",
     "responder-attestation",
     "originator-escrow",
+    "originator-reservation",
     "responder-escrow",
+    "responder-reservation",
     "statement",
     "receipt",
 ];

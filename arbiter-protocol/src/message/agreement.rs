@@ -163,8 +163,7 @@ impl Offer {
     fn check_deadlines(&self) -> Result<(), Refused> {
         let protocol = self.selection.protocol;
         let send_by = protocol == Protocol::RevokeOnSilence;
-        let reserved =
-            Role::BOTH.into_iter().any(|role| self.item(role).description.reservation().is_some());
+        let reserved = Role::BOTH.into_iter().any(|role| self.item(role).description.reservation().is_some());
         let complain_by = protocol.has_deadline() || reserved;
         if self.complain_by.is_some() != complain_by || self.send_by.is_some() != send_by {
             return Err(Refused::DeadlineMismatch);

@@ -453,7 +453,9 @@ impl Session {
     fn give_up(&self, now: UnixMillis) -> Step {
         match (self.protocol(), self.is_first()) {
             // The verdict is there: only the ledger counts.
-            (Protocol::ContractSigning | Protocol::VerifyThenGenerate, _) if self.phase == Phase::Settling => {
+            (Protocol::ContractSigning | Protocol::VerifyThenGenerate, _)
+                if self.phase == Phase::Settling =>
+            {
                 self.stay([])
             }
             (Protocol::ContractSigning, _) if self.phase == Phase::Offered => self.ask(Ask::Abort),
@@ -504,7 +506,9 @@ impl Session {
             Ruling::Aborted | Ruling::Revoked(_) => self.done(Outcome::Aborted),
             Ruling::Affidavit(_) => self.done(Outcome::Affidavit),
             // the arbiter has the ledger post it.
-            Ruling::Replaced(_) if self.offer().item(self.role.peer()).description.reservation().is_some() => {
+            Ruling::Replaced(_)
+                if self.offer().item(self.role.peer()).description.reservation().is_some() =>
+            {
                 self.settle()
             }
             // The arbiter holds it: a deposit, or a signature out of escrow.

@@ -182,10 +182,7 @@ impl Kind {
 
     pub fn is_p1(self) -> bool {
         self.has_no_deadline()
-            || matches!(
-                self,
-                Self::P1OriginatorReserves | Self::P1ResponderReserves | Self::P1Reservations
-            )
+            || matches!(self, Self::P1OriginatorReserves | Self::P1ResponderReserves | Self::P1Reservations)
     }
 
     /// P1 where no money is reserved.

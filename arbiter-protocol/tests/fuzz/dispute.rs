@@ -16,10 +16,10 @@ use arbiter_protocol::crypto::Signer as _;
 use arbiter_protocol::error::{Refused, Rejected};
 use arbiter_protocol::escrow::Escrow;
 use arbiter_protocol::evidence::leaf::Leaf;
-use arbiter_protocol::exchange::kind::pledge::Pledge;
 use arbiter_protocol::exchange::item::Description;
 use arbiter_protocol::exchange::kind::content::FitContent;
 use arbiter_protocol::exchange::kind::detached::Place;
+use arbiter_protocol::exchange::kind::pledge::Pledge;
 use arbiter_protocol::exchange::selection::{ByRole, Role};
 use arbiter_protocol::ids::{AgreementId, Digest, ExchangeId};
 use arbiter_protocol::message::agreement::{Acceptance, ArbiterIdentity, Offer};
@@ -260,7 +260,8 @@ impl Dispute<'_> {
                 _ => None,
             }
         };
-        ByRole { originator: one(Role::Originator), responder: one(Role::Responder) }.map(|_, it| it.clone().map(Pledge::from))
+        ByRole { originator: one(Role::Originator), responder: one(Role::Responder) }
+            .map(|_, it| it.clone().map(Pledge::from))
     }
 
     fn file(&mut self) {

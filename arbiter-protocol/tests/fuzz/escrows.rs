@@ -17,7 +17,10 @@ pub fn escrow(bytes: &[u8]) -> bool {
     // It is of another exchange, and it holds nothing that anybody signed.
     let fixed = fixed();
     let place = Place::of(fixed.agreement.offer(), Role::Originator, fixed.agreement.id());
-    assert!(place.belongs(&escrow.clone().into()).is_err() || bytes[35..67] == fixed.bytes[35..67], "the context is bound");
+    assert!(
+        place.belongs(&escrow.clone().into()).is_err() || bytes[35..67] == fixed.bytes[35..67],
+        "the context is bound"
+    );
     let key = SignatureKey::ed25519(fixed.agreement.offer().originator.signing_key).expect("a good key");
     assert!(!holds(&escrow, &[0; 64], &key.statement(b"x").expect("a good key")));
     true

@@ -167,7 +167,8 @@ impl Template {
             responder: cast.escrowed(&agreements[index], Role::Responder),
         });
         let hollow = [0, 1].map(|index: usize| {
-            escrowed[index].map(|_, it| it.as_ref().and_then(|it: &Pledged| Some(hollow(it.escrow()?).into())))
+            escrowed[index]
+                .map(|_, it| it.as_ref().and_then(|it: &Pledged| Some(hollow(it.escrow()?).into())))
         });
         let signatures = ByRole {
             originator: cast.finished(&offer, Role::Originator),

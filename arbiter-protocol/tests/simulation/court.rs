@@ -3,9 +3,9 @@
 use std::rc::Rc;
 
 use arbiter_protocol::error::{Refused, Rejected};
-use arbiter_protocol::exchange::kind::pledge::Pledge;
 use arbiter_protocol::exchange::kind::content::FitContent;
 use arbiter_protocol::exchange::kind::detached::Place;
+use arbiter_protocol::exchange::kind::pledge::Pledge;
 use arbiter_protocol::exchange::selection::ByRole;
 use arbiter_protocol::ids::Digest;
 use arbiter_protocol::message::request::Action;

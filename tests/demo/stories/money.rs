@@ -15,6 +15,8 @@ use crate::stage::Stage;
 const PRICE: &str = "12.50 EUR";
 /// What the invoice says.
 const INVOICE: &str = "212.50 EUR";
+/// Until when reserved money can be paid by the arbiter's order.
+const ASIDE: [&str; 3] = ["--reserve", "--complain-by", "15s"];
 /// When the file is due, and until when money can be returned; the hold ends a second later.
 const SOON: [&str; 4] = ["--deliver-by", "4s", "--complain-by", "9s"];
 
@@ -61,9 +63,11 @@ pub(super) async fn seller_cheats(stage: &mut Stage, play: &str, kill: bool) -> 
 }
 
 /// The buyer dies when the file has left: the seller protects itself, and the buyer, started again, still gets the file.
-pub(super) async fn buyer_killed(stage: &mut Stage) -> Result<Vec<Deal>> {
+/// With reserved money the arbiter has the seller paid.
+pub(super) async fn buyer_killed(stage: &mut Stage, reserve: bool) -> Result<Vec<Deal>> {
     let (mut selling, address) = sell(stage, &HASTY).await?;
-    let mut buying = offer_purchase(stage, &address, &SOON, &PATIENT).await?;
+    let times = if reserve { ASIDE.as_slice() } else { &SOON };
+    let mut buying = offer_purchase(stage, &address, times, &PATIENT).await?;
     let signed = buying.until("offer signed: exchange ").await?;
     let id = signed.rsplit(' ').next().context("no exchange id")?.to_owned();
     // The seller has seen the money held, and its file is leaving.
@@ -87,15 +91,16 @@ pub(super) async fn buyer_killed(stage: &mut Stage) -> Result<Vec<Deal>> {
 
 pub(super) async fn payment_honest(stage: &mut Stage) -> Result<Vec<Deal>> {
     let (mut accepting, address) = accept(stage, SECOND, &PATIENT, "").await?;
-    let mut paying = offer_payment(stage, &address, "60s", &PATIENT).await?;
+    let mut paying = offer_payment(stage, &address, &["--complain-by", "60s"], &PATIENT).await?;
     paying.end_with(DONE).await?;
     accepting.end_with(DONE).await?;
     Ok(vec![deal(stage, Ends::Both)?])
 }
 
-pub(super) async fn payment_withheld(stage: &mut Stage) -> Result<Vec<Deal>> {
+pub(super) async fn payment_withheld(stage: &mut Stage, reserve: bool) -> Result<Vec<Deal>> {
     let (mut quiet, address) = cheater_listens(stage, "quiet").await?;
-    let mut paying = offer_payment(stage, &address, "15s", &HASTY).await?;
+    let times = if reserve { ASIDE.as_slice() } else { &["--complain-by", "15s"] };
+    let mut paying = offer_payment(stage, &address, times, &HASTY).await?;
     paying.end_with(DONE).await?;
     quiet.end_with(DONE).await?;
     Ok(vec![deal(stage, Ends::Both)?])
@@ -146,11 +151,11 @@ async fn offer_purchase(stage: &Stage, address: &str, times: &[&str], words: &[&
     stage.fairx(FIRST, &[offer.as_slice(), &deal, times, words].concat()).await
 }
 
-async fn offer_payment(stage: &Stage, address: &str, complain_by: &str, words: &[&str]) -> Result<Process> {
+async fn offer_payment(stage: &Stage, address: &str, times: &[&str], words: &[&str]) -> Result<Process> {
     let file = stage.document.display().to_string();
     let bundle = stage.bundle(FIRST, "")?.display().to_string();
     let (to, account) = (stage.player(SECOND)?.id.clone(), stage.player(SECOND)?.account.clone());
     let offer = ["offer", "payment", "--file", &file, "--amount", INVOICE, "--to-account", &account];
-    let deal = ["--complain-by", complain_by, "--to", &to, "--connect", address, "--bundle", &bundle];
-    stage.fairx(FIRST, &[offer.as_slice(), &deal, words].concat()).await
+    let deal = ["--to", &to, "--connect", address, "--bundle", &bundle];
+    stage.fairx(FIRST, &[offer.as_slice(), &deal, times, words].concat()).await
 }

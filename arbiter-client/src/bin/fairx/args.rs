@@ -12,7 +12,7 @@ use arbiter_client::signing::Algorithm;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use evidence::{BundleCommand, Disclose, RulingKind};
-pub use money::{FromPurse, LedgerCa, MoneyDeadlines, PurseCommand, Weak};
+pub use money::{FromPurse, LedgerCa, MoneyDeadlines, PurseCommand, Reserve, Weak};
 
 /// Fair exchange between two parties: both get what was agreed, or neither does.
 #[derive(Parser)]
@@ -298,6 +298,8 @@ pub enum Template {
         #[command(flatten)]
         weak: Weak,
         #[command(flatten)]
+        reserve: Reserve,
+        #[command(flatten)]
         deadline: MoneyDeadlines,
         #[command(flatten)]
         deal: Deal,
@@ -318,6 +320,8 @@ pub enum Template {
         #[command(flatten)]
         weak: Weak,
         #[command(flatten)]
+        reserve: Reserve,
+        #[command(flatten)]
         deadline: MoneyDeadlines,
         #[command(flatten)]
         deal: Deal,
@@ -335,6 +339,8 @@ pub enum Template {
         to_account: Option<String>,
         #[command(flatten)]
         purse: FromPurse,
+        #[command(flatten)]
+        reserve: Reserve,
         #[command(flatten)]
         words: Words,
         #[command(flatten)]
@@ -404,6 +410,8 @@ pub enum Template {
         /// Your purse for what you get. Default: the preferred one that fits.
         #[arg(long, value_name = "NAME")]
         into: Option<String>,
+        #[command(flatten)]
+        reserve: Reserve,
         #[command(flatten)]
         deadline: MoneyDeadlines,
         #[command(flatten)]

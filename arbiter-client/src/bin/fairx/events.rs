@@ -23,7 +23,7 @@ use arbiter_client::protocol::exchange::selection::Role;
 use arbiter_client::protocol::ids::Digest;
 use arbiter_client::protocol::message::agreement::{Acceptance, Agreement, Offer};
 use arbiter_client::protocol::message::transfer::Transfer;
-use arbiter_client::protocol::message::verdict::Ruling;
+use arbiter_client::protocol::message::verdict::{Replacement, Ruling};
 use arbiter_client::protocol::ruling::receipt::{Receipt, Ruled};
 use arbiter_client::protocol::statement::{Envelope, Signed, Verified};
 use arbiter_client::transport::{Content, Event, NotSent, PeerMessage, Transport, Want};
@@ -283,6 +283,18 @@ impl<P> WatchedPort<P> {
                                 }
                                 Ruling::Replaced(_) if !filing.offer.selection.protocol.generates() => {
                                     "gives out what was left with it".to_owned()
+                                }
+                                Ruling::Replaced(list)
+                                    if list.iter().any(|it| it.item.description.reservation().is_some()) =>
+                                {
+                                    let each = |it: &Replacement| match &it.item.description {
+                                        Description::Payment(_) => format!("has the {} pay", it.role),
+                                        Description::DetachedSignature(_) => {
+                                            format!("opens the sealed signature of the {}", it.role)
+                                        }
+                                        _ => format!("replaces the signature of the {}", it.role),
+                                    };
+                                    list.iter().map(each).collect::<Vec<_>>().join(", ")
                                 }
                                 Ruling::Replaced(list) => {
                                     let roles: Vec<_> = list.iter().map(|it| it.role.to_string()).collect();

@@ -142,6 +142,9 @@ const fn money(fault: &MoneyFault) -> &'static str {
         MoneyFault::NotOurAccount(_) | MoneyFault::NotOurPurse(_) => {
             "nothing was signed; give the other party the line that `fairx purse account` prints"
         }
+        MoneyFault::NotReserved(_) => {
+            "nothing was said to the other party; put it right and `fairx resume`, or end the exchange with `fairx complain`"
+        }
         MoneyFault::UnknownLedger(_) => {
             "nothing was signed; make a purse on that ledger with `fairx purse create`"
         }

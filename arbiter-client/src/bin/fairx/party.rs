@@ -195,6 +195,13 @@ impl Party {
             Ok(Outcome::Resolved(_)) if !evidence.offer.selection.protocol.generates() => {
                 (0, "resolved: the arbiter gave out what was left with it")
             }
+            Ok(Outcome::Resolved(_)) if reserved(&evidence).is_some_and(|paid| paid) => {
+                (0, "resolved: the arbiter had the money paid that was set aside")
+            }
+            Ok(Outcome::Resolved(_)) if reserved(&evidence).is_some() => (
+                1,
+                "resolved, and NOT PAID: by the verdict the money is yours, by the ledger it went back; the bundle shows both",
+            ),
             Ok(Outcome::Resolved(_)) if is_sealed(&evidence) => {
                 (0, "resolved: the arbiter opened the sealed signature that was withheld")
             }
@@ -318,6 +325,13 @@ pub fn row(status: &Status) -> String {
         status.evidence.role,
         plain::time(status.since),
     )
+}
+
+/// Whether the ledger has paid us the money that was set aside, if we were to get such.
+fn reserved(evidence: &Evidence) -> Option<bool> {
+    let peer = evidence.role.peer();
+    evidence.offer.item(peer).description.reservation()?;
+    Some(evidence.payments.of(peer).as_ref().is_some_and(|receipt| receipt.is_effective()))
 }
 
 /// Whether somebody pays.

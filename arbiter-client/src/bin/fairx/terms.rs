@@ -54,10 +54,13 @@ pub async fn propose(
 ) -> Result<Proposed, Failure> {
     let both = wallet.both.as_ref();
     match template {
-        Template::Change { amount, want, to_account, from_account, purse, into, deadline, .. } => {
-            let times = wallet.times(deadline, &Weak::default())?;
+        Template::Change {
+            amount, want, to_account, from_account, purse, into, reserve, deadline, ..
+        } => {
+            let times = wallet.times(deadline, &Weak::default(), reserve)?;
             let given = wallet.we_pay(amount, to_account.as_deref(), purse.purse.as_deref(), times.hold)?;
-            let got = wallet.they_pay(want, from_account.as_deref(), into.as_deref(), None)?;
+            let back = times.hold.filter(|_| reserve.reserve);
+            let got = wallet.they_pay(want, from_account.as_deref(), into.as_deref(), back)?;
             Ok(Proposed {
                 terms: money::terms(to, [given, got], times),
                 give: Give::Nothing,
@@ -65,18 +68,21 @@ pub async fn propose(
                 read: Vec::new(),
             })
         }
-        Template::Payment { file, amount, to_account, purse, words, deadline, theirs, seal, .. } => {
+        Template::Payment {
+            file, amount, to_account, purse, reserve, words, deadline, theirs, seal, ..
+        } => {
             let subjects = describe(file, words.media_type.as_deref()).await?;
             let sealed = Sealed::new(seal, &SigningKey::default(), theirs, both)?;
             let got =
                 sealed.their_signatures(statements(DocumentKind::Payment, words, subjects)?, theirs, to)?;
-            let given = wallet.we_pay(amount, to_account.as_deref(), purse.purse.as_deref(), None)?;
-            let by = Some(later(deadline.complain_by)?);
-            let terms = terms(to, [given, got], by, sealed);
+            let by = later(deadline.complain_by)?;
+            let hold = reserve.reserve.then(|| wallet.aside(by));
+            let given = wallet.we_pay(amount, to_account.as_deref(), purse.purse.as_deref(), hold)?;
+            let terms = terms(to, [given, got], Some(by), sealed);
             Ok(Proposed { terms, give: Give::Nothing, weak: false, read: file.clone() })
         }
-        Template::Purchase { want, price, to_account, purse, weak, deadline, .. } => {
-            let times = wallet.times(deadline, weak)?;
+        Template::Purchase { want, price, to_account, purse, weak, reserve, deadline, .. } => {
+            let times = wallet.times(deadline, weak, reserve)?;
             let given = wallet.we_pay(price, to_account.as_deref(), purse.purse.as_deref(), times.hold)?;
             let got = files_together(all_wanted(want)?)?;
             Ok(Proposed {
@@ -86,8 +92,8 @@ pub async fn propose(
                 read: Vec::new(),
             })
         }
-        Template::Sale { file, media_type, price, from_account, purse, weak, deadline, .. } => {
-            let times = wallet.times(deadline, weak)?;
+        Template::Sale { file, media_type, price, from_account, purse, weak, reserve, deadline, .. } => {
+            let times = wallet.times(deadline, weak, reserve)?;
             let given = files_together(describe(file, media_type.as_deref()).await?)?;
             let got = wallet.they_pay(price, from_account.as_deref(), purse.purse.as_deref(), times.hold)?;
             let terms = money::terms(to, [given, got], times);

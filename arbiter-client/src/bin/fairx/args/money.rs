@@ -130,3 +130,12 @@ pub struct Weak {
     #[arg(long)]
     pub affidavit: bool,
 }
+
+/// Money that the arbiter can have paid.
+#[derive(Args, Default)]
+pub struct Reserve {
+    /// Set the money aside before anything is handed over, and pay it for the item. If who pays stops, the arbiter has it
+    /// paid; if the exchange is ended, it goes back at once. One deadline, --complain-by.
+    #[arg(long)]
+    pub reserve: bool,
+}

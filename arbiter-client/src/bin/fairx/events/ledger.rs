@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arbiter_client::ledger::{LedgerError, LedgerPort, Page};
 use arbiter_client::plain;
+use arbiter_client::protocol::exchange::payment::Timeout;
 use arbiter_client::protocol::message::payment::{PaymentAction, PaymentOrder, PaymentReceipt, PaymentTerms};
 use arbiter_client::protocol::statement::{Envelope, Signed};
 use async_trait::async_trait;
@@ -51,6 +52,9 @@ impl LedgerPort for WatchedLedger {
         if let Ok(order) = &parsed {
             let amount = &order.terms.payment.amount;
             let text = match (order.action, order.terms.payment.hold) {
+                (PaymentAction::Make, Some(hold)) if hold.timeout == Timeout::Void => {
+                    format!("orders {amount} to be set aside until {}", plain::time(hold.until))
+                }
                 (PaymentAction::Make, Some(hold)) => {
                     format!("orders {amount} to be held until {}", plain::time(hold.until))
                 }

@@ -10,7 +10,7 @@ use arbiter_client::purse::{AccountLine, Choice, Purse, PurseBook};
 use arbiter_client::{OfferTerms, items};
 
 use super::later;
-use crate::args::{MoneyDeadlines, Weak};
+use crate::args::{MoneyDeadlines, Reserve, Weak};
 use crate::capabilities::Both;
 use crate::failure::Failure;
 
@@ -38,8 +38,23 @@ const SPARE: DurationMillis = DurationMillis(60_000);
 
 impl Wallet {
     /// Deadlines from now on, and a hold that outlasts them.
-    pub fn times(&self, deadline: &MoneyDeadlines, weak: &Weak) -> Result<Times, Failure> {
+    pub fn times(&self, deadline: &MoneyDeadlines, weak: &Weak, reserve: &Reserve) -> Result<Times, Failure> {
         let complain_by = later(deadline.complain_by)?;
+        match (weak.affidavit, reserve.reserve, deadline.deliver_by) {
+            (true, true, _) => {
+                return Err(Failure::usage("--affidavit pays at once: leave out --reserve, or --affidavit"));
+            }
+            (_, true, Some(_)) => {
+                return Err(Failure::usage(
+                    "--reserve has one deadline, --complain-by: leave out --deliver-by",
+                ));
+            }
+            (_, true, None) => {
+                let hold = Some(self.aside(complain_by));
+                return Ok(Times { send_by: None, complain_by, hold });
+            }
+            _ => {}
+        }
         if weak.affidavit {
             return match deadline.deliver_by {
                 None => Ok(Times { send_by: None, complain_by, hold: None }),
@@ -52,8 +67,14 @@ impl Wallet {
         if send_by.is_some_and(|by| by >= complain_by) {
             return Err(Failure::usage("--deliver-by must come before --complain-by"));
         }
+        let hold = Hold { timeout: Timeout::Post, ..self.aside(complain_by) };
+        Ok(Times { send_by, complain_by, hold: Some(hold) })
+    }
+
+    /// Set aside until the arbiter's last order has surely reached the ledger, and then the payer's again.
+    pub fn aside(&self, complain_by: UnixMillis) -> Hold {
         let until = complain_by.after(self.hold_allowance).after(SPARE);
-        Ok(Times { send_by, complain_by, hold: Some(Hold { until, timeout: Timeout::Post }) })
+        Hold { until, timeout: Timeout::Void }
     }
 
     /// What we pay to `to`, and from which purse.
