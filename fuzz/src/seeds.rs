@@ -284,7 +284,10 @@ fn formats(put: &mut impl FnMut(&str, &[u8])) {
     put("add-checkpoint", text(&vectors["add_checkpoint"]["request_3_to_8"]).as_bytes());
     put("add-checkpoint", format!("old 0\n\n{}", text(&note["cosigned_checkpoint"])).as_bytes());
     put("tlog-proof", text(&note["tlog_proof_leaf5"]).as_bytes());
-    put("anchor", format!("arbiter/anchor/v1\ndG9rZW4=\n\n{}", text(&note["cosigned_checkpoint"])).as_bytes());
+    put(
+        "anchor",
+        format!("arbiter/anchor/v1\ndG9rZW4=\n\n{}", text(&note["cosigned_checkpoint"])).as_bytes(),
+    );
     let (log, witness) = (text(&note["log_vkey"]), text(&note["witness_vkey"]));
     let policy =
         format!("# who\nlog {log} https://a.example\nwitness w {witness}\ngroup g any w\nquorum g\n");
