@@ -8,7 +8,8 @@
 //! two signatures are taken out of escrow (Ed25519, suite 132/64): their bound counts two openings and two sealings more,
 //! each as long as it takes alone on one core. Rows `journal` are the engine with a side journal beside the store, whose fsync
 //! runs at the same time. Beside each number of callers, right after them: a PostgreSQL table of rows with as many bytes as a
-//! ruling has in the journal, one committed insert a row, as many clients.
+//! ruling has in the journal, one committed insert a row, as many clients. The first `bound` is about the clock, the second about work:
+//! processor time, which other programs on the machine do not change much.
 
 #![allow(
     clippy::as_conversions,
@@ -53,7 +54,7 @@ use arbiter_protocol::statement::{Signed, Verified};
 use arbiter_protocol::time::{DurationMillis, UnixMillis};
 use arbiter_protocol::wire::arbiter as proto;
 use arbiter_protocol::wire::arbiter::arbiter_service_client::ArbiterServiceClient;
-use beside::{Postgres, folder_bytes, load};
+use beside::{Postgres, folder_bytes, load, processor};
 use zeroize::Zeroizing;
 
 /// Callers at the same time.
@@ -86,11 +87,15 @@ impl Costs {
     /// Rulings per second that signatures and fsync alone allow.
     fn bound(&self, row: &Row) -> f64 {
         let escrow = self.escrow(row);
-        let work = self.verify * (ARBITER_VERIFIES + CALLER_VERIFIES) + self.sign * SIGNS + escrow;
-        let by_cores = f64::from(self.cores) / work.as_secs_f64();
+        let by_cores = f64::from(self.cores) / self.work(row).as_secs_f64();
         // A caller has one ruling under way, and each waits for its signatures and an fsync.
         let by_latency = row.callers as f64 / (self.fsync + self.signatures() + escrow).as_secs_f64();
         by_cores.min(by_latency)
+    }
+
+    /// The work on one ruling that signatures and escrows alone need.
+    fn work(&self, row: &Row) -> Duration {
+        self.verify * (ARBITER_VERIFIES + CALLER_VERIFIES) + self.sign * SIGNS + self.escrow(row)
     }
 
     /// What a ruling of this row opens and seals.
@@ -104,6 +109,8 @@ struct Row {
     escrow: bool,
     callers: usize,
     per_second: f64,
+    /// Processor time of one, arbiter and caller together.
+    work: Duration,
     p50: Duration,
     p99: Duration,
     /// Bytes of a ruling in the journal, where there is one.
@@ -129,14 +136,14 @@ fn main() {
     let asked: Option<usize> = std::env::args().find_map(|argument| argument.parse().ok());
     let postgres = if quick { None } else { Postgres::start() };
     for callers in CALLERS.into_iter().filter(|callers| asked.is_none_or(|asked| asked == *callers)) {
-        let rulings = if quick { callers } else { (callers * 250).clamp(1000, 12_000) };
+        let rulings = if quick { callers } else { (callers * 250).clamp(1000, 4_000) };
         let [engine, journal, grpc] = [Way::Engine, Way::Journal, Way::Grpc]
             .map(|way| runtime.block_on(run(folder.path(), way, callers, filings(rulings))));
         let inserts = postgres.as_ref().and_then(|it| it.inserts(journal.bytes, callers, 4));
         rows.extend([engine, journal, grpc].map(|row| Row { inserts, ..row }));
     }
     drop(postgres);
-    let escrowed = escrowed_filings(if quick { 64 } else { 2000 });
+    let escrowed = escrowed_filings(if quick { 64 } else { 1000 });
     for callers in ESCROW_CALLERS.into_iter().filter(|callers| asked.is_none_or(|asked| asked == *callers)) {
         for way in [Way::Engine, Way::Grpc] {
             rows.push(runtime.block_on(run(folder.path(), way, callers, Arc::clone(&escrowed))));
@@ -213,7 +220,7 @@ async fn run(folder: &Path, way: Way, callers: usize, cases: Arc<Vec<Filing>>) -
     for filing in &cases[..WARM_UP] {
         caller.clone().rule(filing).await;
     }
-    let started = Instant::now();
+    let (started, before) = (Instant::now(), processor());
     let tasks: Vec<_> = (0..callers)
         .map(|_| {
             let (cases, next, caller) = (Arc::clone(&cases), Arc::clone(&next), caller.clone());
@@ -233,7 +240,7 @@ async fn run(folder: &Path, way: Way, callers: usize, cases: Arc<Vec<Filing>>) -
     for task in tasks {
         times.extend(task.await.unwrap());
     }
-    let took = started.elapsed();
+    let (took, work) = (started.elapsed(), processor() - before);
     server.stop().await.unwrap();
     engine.stop().await;
     times.sort();
@@ -246,6 +253,7 @@ async fn run(folder: &Path, way: Way, callers: usize, cases: Arc<Vec<Filing>>) -
         escrow: cases[0].escrows.originator.is_some(),
         callers,
         per_second: times.len() as f64 / took.as_secs_f64(),
+        work: work / u32::try_from(times.len()).unwrap(),
         p50: times[times.len() / 2],
         p99: times[times.len() * 99 / 100],
         bytes: match way {
@@ -456,13 +464,22 @@ fn print_table(costs: &Costs, rows: &[Row]) {
         SIGNS,
     );
     println!(
-        "{:>16} {:>8} {:>11} {:>10} {:>10} {:>10} {:>7} {:>12}",
-        "way", "callers", "rulings/s", "p50 us", "p99 us", "bound/s", "share", "PostgreSQL"
+        "{:>16} {:>8} {:>11} {:>10} {:>10} {:>10} {:>7} {:>9} {:>7} {:>12}",
+        "way",
+        "callers",
+        "rulings/s",
+        "p50 us",
+        "p99 us",
+        "bound/s",
+        "share",
+        "work us",
+        "bound",
+        "PostgreSQL"
     );
     for row in rows {
-        let bound = costs.bound(row);
+        let (bound, work) = (costs.bound(row), costs.work(row));
         println!(
-            "{:>16} {:>8} {:>11.0} {:>10.0} {:>10.0} {:>10.0} {:>6.0}% {:>12}",
+            "{:>16} {:>8} {:>11.0} {:>10.0} {:>10.0} {:>10.0} {:>6.0}% {:>9.0} {:>6.0}% {:>12}",
             row.name(),
             row.callers,
             row.per_second,
@@ -470,6 +487,8 @@ fn print_table(costs: &Costs, rows: &[Row]) {
             us(row.p99),
             bound,
             100.0 * row.per_second / bound,
+            us(row.work),
+            100.0 * work.as_secs_f64() / row.work.as_secs_f64(),
             row.inserts.map(|it| format!("{:.2} times", row.per_second / it)).unwrap_or_default(),
         );
     }
