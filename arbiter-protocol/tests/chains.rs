@@ -270,7 +270,8 @@ fn a_leaf_follows_the_one_before_it() {
     let mut other = third.clone();
     other.exchange = Pseudonym([8; 16]);
     assert_eq!(two(first, &other), None);
-    for change in [(|it| it.issuer[3] ^= 1) as fn(&mut Leaf), |it| it.policy = Digest::of(&[b"x"])] {
+    let others: [fn(&mut Leaf); 2] = [|it| it.issuer[3] ^= 1, |it| it.policy = Digest::of(&[b"x"])];
+    for change in others {
         judged(first, second, LeafFault::Issuer, change);
         let mut bad = third.clone();
         change(&mut bad);

@@ -481,6 +481,14 @@ mod tests {
         for bad in ["", "\n", "x\n", body.trim_end(), &format!("{body}\n"), &many] {
             assert_eq!(parse_answer(bad, head, &known), Err(AnswerError::Malformed), "{bad:?}");
         }
+        // Sixteen lines of somebody else, as long as an answer may be and one byte longer.
+        let long = |name: &str| {
+            let line = |name: &str| format!("— {name} {}\n", "A".repeat(4_088));
+            [line(name), line("nn").repeat(limits::NOTE_SIGNATURES - 1)].concat()
+        };
+        assert_eq!(long("nn").len(), limits::ADD_CHECKPOINT_BYTES);
+        assert_eq!(parse_answer(&long("nn"), head, &known), Err(AnswerError::Unknown));
+        assert_eq!(parse_answer(&long("nnn"), head, &known), Err(AnswerError::Malformed));
         for bad in ["", "3", "03\n", "3\n\n", "-1\n", "18446744073709551616\n"] {
             assert_eq!(parse_conflict(bad), Err(AnswerError::Malformed), "{bad:?}");
         }
