@@ -163,6 +163,10 @@ impl Driver<'_> {
     async fn not_paid(&mut self, why: &LedgerError) -> Result<(), Error> {
         tracing::warn!(reason = why.reason(), "the ledger refuses the payment for good");
         self.record.remark = Some(format!("not paid: {}", why.reason()));
+        if self.ended().is_some() {
+            // What has ended stays as it ended.
+            return Ok(self.inner.journal.put(&self.record).await?);
+        }
         self.money.watching = None;
         let session = &self.record.session;
         let sent = session.protocol() == Protocol::MutualRollback;

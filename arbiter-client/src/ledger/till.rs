@@ -103,6 +103,12 @@ impl Till {
                 // Undone before it was done: a verdict has forbidden it, whatever is still on its way.
                 Ok(_) => return Paid::Refused(not_effective()),
                 Err(error @ LedgerError::Refused { .. }) if !maybe_ordered => return Paid::Refused(error),
+                // Refusals are not signed, and an order may be on its way: only a receipt says that nothing can come of it.
+                Err(error @ LedgerError::Refused { .. }) => match self.look(&terms).await {
+                    Ok(receipt) if receipt.is_effective() => return Paid::Done(receipt),
+                    Ok(receipt) if never_will_be(&receipt) => return Paid::Refused(not_effective()),
+                    Ok(_) | Err(_) => error,
+                },
                 Err(error) => error,
             };
             maybe_ordered |= !matches!(error, LedgerError::Refused { .. });
@@ -171,6 +177,12 @@ fn pause(delays: &mut ExponentialBackoff, error: &LedgerError, retry: Retry) -> 
         LedgerError::Malformed(_) | LedgerError::Refused { .. } => Duration::ZERO,
     };
     delays.next().unwrap_or(retry.longest).max(asked)
+}
+
+/// Whether an order to make this payment can have no effect any more: it has ended, or its hold has.
+fn never_will_be(receipt: &PaymentReceipt) -> bool {
+    let over = receipt.terms.payment.hold.is_some_and(|hold| hold.until <= receipt.time);
+    receipt.is_final() || over
 }
 
 fn not_effective() -> LedgerError {
