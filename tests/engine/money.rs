@@ -364,7 +364,7 @@ async fn an_affidavit_says_what_was_there() {
     let early = alone.file(engine, Originator, Action::Resolve).await;
     assert_eq!(early, Err(EngineError::Refused(Refused::AffidavitTooEarly { complain_by })));
     let abort = alone.file(engine, Responder, Action::Abort).await;
-    assert_eq!(abort, Err(EngineError::Refused(Refused::AbortNotAllowed)), "F2");
+    assert_eq!(abort, Err(EngineError::Refused(Refused::AffidavitTooEarly { complain_by })), "F2");
     for role in Role::BOTH {
         both.file(engine, role, Action::Deposit).await.unwrap();
     }

@@ -85,6 +85,10 @@ impl Found {
 fn abort(case: &Case, known: Known<'_>, now: UnixMillis) -> Result<Found, Refused> {
     let aborted = |rule| Ok(Found::plain(case, Ruling::Aborted, rule));
     let offer = case.offer();
+    if let (Protocol::Affidavit, Some(agreement)) = (offer.selection.protocol, deposited_under(case, known)) {
+        // An abort must neither keep who has deposited from its affidavit, nor who asks without an end.
+        return attest_what_is_here(case, agreement, known, now);
+    }
     match offer.selection.protocol {
         Protocol::ContractSigning
             if case.request.role == Role::Originator && !off(Countermeasure::AbortByTheOriginator) =>
@@ -116,10 +120,6 @@ fn abort(case: &Case, known: Known<'_>, now: UnixMillis) -> Result<Found, Refuse
         Protocol::MutualRollback if in_time(case, now).is_err() => aborted("R-422"),
         Protocol::MutualRollback => roll_back(case, now),
         Protocol::BothDeposited => aborted("R-419"),
-        // The second sender's abort must not keep the first from an affidavit.
-        Protocol::Affidavit if known.attestations.iter().any(|(_, it)| it.is_some()) => {
-            Err(Refused::AbortNotAllowed)
-        }
         Protocol::Affidavit if case.is_first_sender() => aborted("R-427"),
         Protocol::Affidavit => match offer.complain_by {
             Some(complain_by) if now < complain_by => Err(Refused::AbortTooEarly { complain_by }),
@@ -194,7 +194,14 @@ fn roll_back(case: &Case, now: UnixMillis) -> Result<Found, Refused> {
     Ok(Found::plain(case, Ruling::Revoked(roles), "R-418"))
 }
 
-/// both items, or at the deadline an affidavit of which of them were here.
+/// Under which acceptance something is attested: the first sender's deposit counts before the second's.
+fn deposited_under(case: &Case, known: Known<'_>) -> Option<AgreementId> {
+    let first = case.offer().selection.first_sender;
+    let of = |role: Role| known.attestations.of(role).map(|(deposit, _)| deposit.agreement_id);
+    of(first).or_else(|| of(first.peer()))
+}
+
+/// both items, or at the deadline an affidavit of which of them were here.
 fn attest_what_is_here(
     case: &Case,
     agreement: AgreementId,
