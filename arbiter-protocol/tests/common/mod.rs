@@ -20,7 +20,7 @@ use arbiter_protocol::exchange::item::{Description, DetachedSignature, Informati
 use arbiter_protocol::exchange::kind::Unfit;
 use arbiter_protocol::exchange::kind::content::{ContentCheck, FitContent};
 use arbiter_protocol::exchange::kind::detached::{Escrowed, Place};
-use arbiter_protocol::exchange::selection::{ByRole, Role};
+use arbiter_protocol::exchange::selection::{ByRole, Role, select, select_affidavit};
 use arbiter_protocol::ids::{AgreementId, Digest, ExchangeId, LeafIndex, PublicKey};
 use arbiter_protocol::message::agreement::{
     Acceptance, Agreement, ArbiterIdentity, EscrowTerms, Offer, Party,
@@ -75,6 +75,10 @@ pub enum Kind {
     P4,
     /// Both give a file.
     P5,
+    /// The originator pays at once for a file: fair in the weak sense only.
+    P6Payment,
+    /// The originator gives a signature, the responder money that it calls revocable and nothing else.
+    P6Signature,
 }
 
 impl Kind {
@@ -100,6 +104,8 @@ impl Kind {
         Self::P4,
         Self::P5,
     ];
+    /// What is fair in the weak sense only.
+    pub const WEAK: [Self; 2] = [Self::P6Payment, Self::P6Signature];
     /// Nothing in escrow.
     pub const PLAIN: [Self; 3] = [Self::P1, Self::P2OriginatorFirst, Self::P2ResponderFirst];
 
@@ -121,8 +127,8 @@ impl Kind {
     pub fn is_depositable(self, role: Role) -> bool {
         match self {
             Self::P1 | Self::P1Escrow | Self::P1Mixed | Self::P4 => false,
-            Self::P5 => true,
-            _ if self.is_p3() => role != self.first(),
+            Self::P5 | Self::P6Payment => true,
+            _ if self.is_p3() || self == Self::P6Signature => role != self.first(),
             _ => role == self.first(),
         }
     }
@@ -141,7 +147,9 @@ impl Kind {
             | Self::P3ResponderPays
             | Self::P3Payments
             | Self::P4
-            | Self::P5 => false,
+            | Self::P5
+            | Self::P6Payment
+            | Self::P6Signature => false,
         }
     }
 
@@ -233,14 +241,14 @@ impl Cast {
             ),
             Kind::P4 => (money::only_revocable(Role::Originator), money::only_revocable(Role::Responder)),
             Kind::P5 => (information(), Item::new(Description::Information(described(OTHER_CONTENT)))),
+            Kind::P6Payment => (money::paid(Role::Originator, None), information()),
+            Kind::P6Signature => (signature("Sale: seller"), money::only_revocable(Role::Responder)),
         };
         let in_escrow = Role::BOTH.into_iter().any(|role| kind.is_detached(role));
         let escrow = in_escrow.then(|| self.escrow_terms(until(kind)));
-        let selection = arbiter_protocol::exchange::selection::select(
-            &originator_item.properties,
-            &responder_item.properties,
-        )
-        .unwrap();
+        let (gives, gets) = (&originator_item.properties, &responder_item.properties);
+        let selection = if Kind::WEAK.contains(&kind) { select_affidavit } else { select };
+        let selection = selection(gives, gets).unwrap();
         Offer {
             nonce: [nonce; 32],
             originator: party(&self.originator, 11, "Ada"),
