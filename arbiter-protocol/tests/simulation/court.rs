@@ -40,6 +40,9 @@ enum State {
     Answered(Result<Reply, Rejected>),
 }
 
+/// What fits, and its bytes, by whose item it is.
+type Brought = ByRole<Option<(FitContent, Vec<u8>)>>;
+
 /// What the arbiter does of itself.
 enum Own {
     Decide(Box<Case>),
@@ -270,7 +273,7 @@ impl Court {
         let record = batch.record(&case.exchange_id()).cloned();
         let record = record.unwrap_or_else(|| durable.record(&case.exchange_id()));
         let role = case.request().role;
-        let brought: ByRole<Option<(FitContent, Vec<u8>)>> = if case.request().action == Action::Deposit {
+        let brought: Brought = if case.request().action == Action::Deposit {
             let bytes = content.as_ref().map(Content::bytes).unwrap_or_default();
             let fit = check_content(case.offer(), role, bytes).ok();
             fit.map_or_else(ByRole::default, |fit| ByRole::only(role, (fit, bytes.to_vec())))
@@ -362,11 +365,7 @@ impl Court {
 }
 
 /// Opens what the case needs, unless there is a verdict to be replayed.
-fn open(
-    case: &Case,
-    key: CaseKey,
-    record: &Record,
-) -> Result<ByRole<Option<(FitContent, Vec<u8>)>>, Rejected> {
+fn open(case: &Case, key: CaseKey, record: &Record) -> Result<Brought, Rejected> {
     let mut opened = ByRole::default();
     let template = stage().template(key.filed, key.kinds[key.filed]);
     for role in case.to_open().into_iter().filter(|_| record.verdict.is_none()) {
