@@ -200,3 +200,46 @@ async fn an_escrow_has_a_longest_size() {
         assert_eq!(escrow.len(), bytes);
     }
 }
+
+/// A peer whose first connection broke dials again. If both connections are there before the first is accepted, or before a
+/// known exchange is resumed, the newer is the one that is heard: on the other nobody is left.
+#[tokio::test]
+async fn of_two_connections_before_anybody_listens_the_newer_is_heard() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = Bench::new(folder.path());
+    let setting = setting(&bench, Deal::Contract, folder.path());
+    let alice = bench.builder("alice").build().await.unwrap();
+    let id = alice.offer(setting.terms, setting.originator.clone()).await.unwrap();
+    let offer = alice.status(id).await.unwrap().evidence.offer.envelope().clone();
+    for resumed in [false, true] {
+        let (mut listener, url) = listen().await;
+        let mut dialers = [Dialer::new(&url).unwrap(), Dialer::new(&url).unwrap()];
+        for dialer in &mut dialers {
+            assert_eq!(dialer.next(Want::Events).await, Event::Connected);
+            dialer.send(PeerMessage::Statement(offer.clone(), None)).unwrap();
+            // Until it is sorted; a machine that is slower than this does not see what is tested here, and fails nothing.
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+        let [first, mut second] = dialers;
+        drop(first);
+        let mut peer = if resumed { listener.exchange(id) } else { listener.accept().await };
+        let heard = async {
+            loop {
+                // Whoever is connected is told something.
+                if peer.next(Want::Events).await == Event::Connected {
+                    peer.send(PeerMessage::Declined("HEARD".to_owned())).unwrap();
+                }
+            }
+        };
+        let told = tokio::select! {
+            event = second.next(Want::Events) => Some(event),
+            () = heard => None,
+            () = tokio::time::sleep(Duration::from_secs(20)) => None,
+        };
+        assert_eq!(
+            told,
+            Some(Event::Message(PeerMessage::Declined("HEARD".to_owned()))),
+            "resumed: {resumed}"
+        );
+    }
+}

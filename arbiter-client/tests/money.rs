@@ -9,10 +9,13 @@ use std::time::Duration;
 
 use arbiter_client::bundle::{Bundle, Claim};
 use arbiter_client::error::{MoneyFault, PeerFault, Usage};
+use arbiter_client::ledger::LedgerPort as _;
 use arbiter_client::protocol::exchange::item::Description;
 use arbiter_client::protocol::exchange::payment::{Hold, Timeout};
 use arbiter_client::protocol::exchange::selection::Role;
+use arbiter_client::protocol::message::payment::{PaymentAction, PaymentOrder, PaymentTerms};
 use arbiter_client::protocol::message::verdict::Ruling;
+use arbiter_client::protocol::statement::Verified;
 use arbiter_client::protocol::time::DurationMillis;
 use arbiter_client::testing::{Bench, Cheat, LedgerCall, TestLedger, identity, purse};
 use arbiter_client::transport::memory::{End, Wire};
@@ -254,6 +257,41 @@ async fn without_money_the_exchange_is_given_up_at_once() {
         until_all_is_over(&bench, &setting).await;
         assert_eq!(balances(&bench), before, "{kind:?}, {poor}");
     }
+}
+
+/// R-606, F4: what the payee has voided before it was made never will be paid. The ledger's receipt says so, whatever order may
+/// still be on its way: the payer gives up at once, and not at a deadline.
+#[tokio::test(start_paused = true)]
+async fn a_payment_that_never_will_be_made_is_given_up_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = Bench::new(folder.path());
+    let setting = trade(&bench, Trade::Collection, folder.path());
+    let alice = bench.builder("alice").build().await.unwrap();
+    let bob = bench.builder("bob").build().await.unwrap();
+    let id = alice.offer(setting.terms.clone(), setting.originator.clone()).await.unwrap();
+    let offer = alice.status(id).await.unwrap().evidence.offer;
+    let terms = PaymentTerms::of(&offer, Role::Responder).unwrap();
+    let void = Verified::sign(PaymentOrder { terms, action: PaymentAction::Void }, &purse("alice"));
+    bench.ledger.order(void.envelope()).await.unwrap();
+
+    // The answer to the first order is lost.
+    bench.ledger.lose_answers(true);
+    let wire = Wire::default();
+    let (mut a, mut b) = (wire.end(End::First), wire.end(End::Second));
+    let bobs = async {
+        let offer = bob.next_offer(&mut b).await.unwrap();
+        let id = bob.accept(&offer, setting.responder.clone()).await.unwrap();
+        let outcome = bob.run(id, &mut b).await.unwrap();
+        (outcome, since(&setting, bench.clock.now()))
+    };
+    let answers = async {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        bench.ledger.lose_answers(false);
+    };
+    let (hers, (his, ended), ()) = tokio::join!(alice.run(id, &mut a), bobs, answers);
+    assert!(matches!((&hers.unwrap(), &his), (Outcome::Aborted(_), Outcome::Aborted(_))), "{his:?}");
+    assert!(ended < 60_000, "after {ended} ms");
+    assert_eq!(balances(&bench), (BEGIN, BEGIN));
 }
 
 /// A ledger that is away when the money is due: ordered again until it is back, or until it is too late.

@@ -12,16 +12,36 @@
     reason = "a test may fail by panicking, and uses a part of the simulation"
 )]
 
+#[path = "simulation/bank.rs"]
+mod bank;
+#[path = "simulation/book.rs"]
+mod book;
+#[path = "simulation/calls.rs"]
+mod calls;
+#[path = "simulation/cheats.rs"]
+mod cheats;
+#[path = "simulation/choices.rs"]
+mod choices;
 mod common;
 #[path = "simulation/court.rs"]
 mod court;
+#[path = "simulation/ending.rs"]
+mod ending;
+#[path = "simulation/event.rs"]
+mod event;
 mod fuzz;
 #[path = "simulation/oracle.rs"]
 mod oracle;
 #[path = "simulation/party.rs"]
 mod party;
+#[path = "simulation/rail.rs"]
+mod rail;
+#[path = "simulation/shrink.rs"]
+mod shrink;
 #[path = "simulation/stage.rs"]
 mod stage;
+#[path = "simulation/words.rs"]
+mod words;
 #[path = "simulation/world.rs"]
 mod world;
 

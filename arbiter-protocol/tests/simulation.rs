@@ -1,226 +1,131 @@
-//! Random schedules of both roles and the arbiter, with one party that cheats (F1, F3-F8).
+//! Random schedules of both roles, the arbiter and a ledger, with one party that cheats (F1 to F8, F12), in every protocol.
 //!
 //! ```text
 //!  party 0 ◀── network: drops, repeats, reorders ──▶ party 1      two exchanges, roles swapped
-//!     └── calls, never lost, late ──▶ arbiter ◀───────┘           durable half, pending batch
+//!     ├── calls, never lost, late ──▶ arbiter ◀───────┤           durable half, one commit a turn
+//!     └── orders, looks: lost, late ──▶ ledger ◀──────┘           told by the arbiter, too
 //! ```
-//! The machines, the admission, the decision, the sequencer and the receipts are the real ones. A seed decides
-//! everything; the oracle (`simulation/oracle.rs`) is written from `SPEC.md`. A failure names seed and rules;
-//! [`replay`] prints the schedule.
+//! The machines, the admission, the decision, the sequencer, the receipts and the books are the real ones. A seed decides
+//! everything; the oracle (`simulation/oracle.rs`, `simulation/book.rs`) is written from `SPEC.md`. The same world with the
+//! engine that serves, over a disk that fails, is in `tests/sim.rs`; bytes of a fuzzer are schedules of this one.
 
 #![allow(
     clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,
-    reason = "a test may fail by panicking"
+    dead_code,
+    reason = "a test may fail by panicking, and uses a part of the simulation"
 )]
 
+#[path = "simulation/bank.rs"]
+mod bank;
+#[path = "simulation/book.rs"]
+mod book;
+#[path = "simulation/calls.rs"]
+mod calls;
+#[path = "simulation/cheats.rs"]
+mod cheats;
+#[path = "simulation/choices.rs"]
+mod choices;
 mod common;
 #[path = "simulation/court.rs"]
 mod court;
+#[path = "simulation/ending.rs"]
+mod ending;
+#[path = "simulation/event.rs"]
+mod event;
 #[path = "simulation/oracle.rs"]
 mod oracle;
 #[path = "simulation/party.rs"]
 mod party;
+#[path = "simulation/play.rs"]
+mod play;
+#[path = "simulation/rail.rs"]
+mod rail;
+#[path = "simulation/shrink.rs"]
+mod shrink;
 #[path = "simulation/stage.rs"]
 mod stage;
+#[path = "simulation/words.rs"]
+mod words;
 #[path = "simulation/world.rs"]
 mod world;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::collections::BTreeSet;
 
-use common::{Chooser, Kind};
-use world::{Rules, Tally, World};
+use arbiter_protocol::weaken::Countermeasure;
 
-/// The rules of schedule `seed`: which exchanges, who cheats, what the network and the machines do.
-fn rules(seed: u64) -> Rules {
-    let mut chooser = Chooser::new(seed ^ 0x5eed);
-    Rules {
-        kinds: [chooser.pick(&Kind::ALL), chooser.pick(&Kind::ALL)],
-        cheater: chooser.pick(&[None, Some(0), Some(1), Some(0), Some(1)]),
-        loss: !chooser.one_in(4),
-        crashes: !chooser.one_in(3),
-        outages: chooser.one_in(2),
-        impatience: !chooser.one_in(4),
-        steps: 60 + chooser.below(200),
-        receipts: chooser.one_in(50),
-    }
-}
+use event::{Broken, Defect};
+use play::{check_all, explore, find};
+use rail::Fault;
+use stage::PLAYED;
 
-/// Runs one schedule; on failure prints it.
-fn check(seed: u64, rules: Rules) -> World {
-    let mut world = World::new(seed, rules);
-    if catch_unwind(AssertUnwindSafe(|| world.run())).is_err() {
-        let mut again = World::new(seed, rules);
-        again.record = Some(Vec::new());
-        let _ = catch_unwind(AssertUnwindSafe(|| again.run()));
-        let trace = again.record.unwrap_or_default().join("\n");
-        panic!("schedule {seed} broke a property, {rules:?}\n{trace}");
-    }
-    world
-}
-
-/// The endings that a suite without teeth would miss. Each must be reached.
-const ENDINGS: [&str; 42] = [
-    "P1 first Completed",
-    "P1 second Completed",
-    "P1 first Aborted by first (R-403)",
-    "P1 second Aborted by first (R-403)",
-    "P1 first Resolved by first (R-404)",
-    "P1 first Resolved by second (R-404)",
-    "P1 second Resolved by first (R-404)",
-    "P1 second Resolved by second (R-404)",
-    "P2 first Completed",
-    "P2 second Completed",
-    "P2 first Aborted by first (R-405)",
-    "P2 first Aborted by second (R-405)",
-    "P2 second Aborted by first (R-405)",
-    "P2 second Aborted by second (R-405)",
-    "P2 first Resolved by first (R-406)",
-    "P2 second Resolved by first (R-406), fetched",
-    "P1e first Completed",
-    "P1e second Completed",
-    "P1e first Aborted by first (R-403)",
-    "P1e second Aborted by first (R-403)",
-    "P1e second Aborted by second (R-403)",
-    "P1e first Resolved by first (R-404), fetched",
-    "P1e first Resolved by second (R-404), fetched",
-    "P1e second Resolved by first (R-404), fetched",
-    "P1e second Resolved by second (R-404), fetched",
-    "P2e first Completed",
-    "P2e second Completed",
-    "P2e first Aborted by second (R-405)",
-    "P2e second Aborted by first (R-405)",
-    "P2e first Resolved by first (R-406), fetched",
-    "P2e second Resolved by first (R-406), fetched",
-    "honest refused: ESCROW_KEY_RETIRED",
-    "late completion while asking Abort",
-    "late completion while asking Complain",
-    "late completion while asking Resolve",
-    "complaint given up",
-    "honest refused: ABORT_TOO_EARLY",
-    "honest refused: COMPLAINT_TOO_LATE",
-    "complaints in the last minute",
-    "verdicts on a second acceptance",
-    "verdicts replayed to another request",
-    "an item not sent: too late to complain",
-];
-
-/// What cheaters tried and the arbiter refused, and what failed on the way: each must have happened.
-const TROUBLE: [&str; 22] = [
-    "arbiter died after commit",
-    "arbiter died before commit",
-    "cheat refused: ABORT_NOT_ALLOWED",
-    "cheat refused: ABORT_TOO_EARLY",
-    "cheat refused: ACCEPTANCE_REQUIRED",
-    "cheat refused: ALREADY_RULED",
-    "cheat refused: COMPLAINT_TOO_LATE",
-    "cheat refused: DEPOSIT_NOT_ALLOWED",
-    "cheat refused: DEPOSIT_NOT_RELEASED",
-    "cheat refused: DEPOSIT_REQUIRED",
-    "cheat refused: ESCROW_KEY_RETIRED",
-    "cheat refused: ESCROW_REQUIRED",
-    "cheat refused: ESCROW_UNOPENABLE",
-    "cheat refused: RESOLVE_NOT_ALLOWED",
-    "cheat rejected: ESCROW_OF_SOMETHING_ELSE",
-    "cheat: acceptance with a false escrow",
-    "cheat: offer with a false escrow",
-    "cheat rejected: NOT_A_PARTY",
-    "cheat rejected: OTHER_EXCHANGE",
-    "cheat: forged refusal",
-    "crash between outputs",
-    "crash inside a step",
-];
-
-/// F1, F4, F5, F6, F7, F8 over 40,000 pinned schedules. The oracle knows R-301, R-304, R-308, R-401, R-403, R-404, R-405,
-/// R-406 and R-408. What happens are S1, S2, S3, S4, S6, S11, S18, S19 and S32: the lists above say which endings and which
-/// refusals must have been reached.
+/// F1, F2, F4, F5, F6, F7, F8 over pinned schedules. The oracle knows R-301, R-304, R-308, R-401, R-403, R-404, R-405,
+/// R-406, R-407, R-408, R-413, R-414, R-415, R-416, R-417, R-418, R-419, R-420, R-421, R-422, R-423, R-424, R-425, R-426,
+/// R-427 and R-602, R-603, R-604, R-605, R-606, R-607. What happens are S1, S2, S3, S4, S6, S11, S18, S19 and S32. Which
+/// endings, refusals and troubles must have been reached is said in `tests/sim.rs`.
 #[test]
 fn every_schedule_ends_fair() {
-    let mut tally = Tally::default();
-    let schedules = 40_000;
-    for seed in 0..schedules {
-        let world = check(seed, rules(seed));
-        for (what, count) in world.tally.0 {
-            *tally.0.entry(what).or_default() += count;
-        }
-    }
-    println!("{schedules} schedules reached:");
-    for (what, count) in &tally.0 {
-        println!("{count:>9}  {what}");
-    }
-    for what in ENDINGS.iter().chain(&TROUBLE) {
-        assert!(tally.0.contains_key(*what), "never reached: {what}");
+    let tally = check_all(0..10_000);
+    for what in [
+        "P1 first Completed",
+        "P1e second Aborted by second (R-403)",
+        "P2 money first Resolved by first (R-406)",
+        "P3 first Aborted by first (R-417)",
+        "P4 first Aborted by second (R-418)",
+        "P5 second Resolved by second (R-421), fetched",
+        "P6 first Affidavit by second (R-426)",
+        "a request was decided in its time",
+        "claims in the last minute",
+        "verdicts on a second acceptance",
+    ] {
+        assert!(tally.0.contains_key(what), "never reached: {what}");
     }
 }
 
-/// F3: two honest parties and a network that loses nothing: both complete, and nobody calls the arbiter.
+/// The same seed gives the same story, word by word.
+#[test]
+fn the_same_seed_gives_the_same_story() {
+    let mut stories = BTreeSet::new();
+    for seed in 0..300 {
+        let (_, schedule) = explore(seed, None);
+        assert_eq!(explore(seed, None).1, schedule, "seed {seed}");
+        let story = shrink::story(&schedule);
+        assert_eq!(shrink::story(&schedule), story, "seed {seed}");
+        stories.insert(story);
+    }
+    assert!(stories.len() > 290, "schedules differ");
+}
+
+/// The oracle bites: without one of its rules, or with a ledger that lies, the world is found out, and the story is short.
+#[test]
+fn a_world_without_one_rule_is_found_out() {
+    let without = [
+        Countermeasure::AbortOnlyAfterTheDeadline,
+        Countermeasure::BothBeforeGivingOut,
+        Countermeasure::DepositBlocksRevocation,
+        Countermeasure::FetchAfterAVerdict,
+        Countermeasure::FetchByThePeer,
+        Countermeasure::OneVerdict,
+        Countermeasure::PayerPostsAll,
+        Countermeasure::RefusalsAreNotTrusted,
+        Countermeasure::RevokeOnlyAfterSendBy,
+        Countermeasure::RollBackBoth,
+        Countermeasure::SecondSendsSecond,
+        Countermeasure::VerdictOnAnyAcceptance,
+    ];
+    let rails = [Fault::Deaf, Fault::Forgets, Fault::Unsynced].map(Broken::Rail);
+    let rest = [Broken::SendsAfterAbort, Broken::SendsLate, Broken::Disk(Defect::Unsynced)];
+    for broken in without.map(Broken::Without).into_iter().chain(rails).chain(rest) {
+        let story = find(broken, 20_000);
+        assert!(story.len() <= 30, "a story of {} lines is too long", story.len());
+    }
+}
+
+/// F3: two who behave complete without the arbiter, but for P5, where both go through it.
 #[test]
 fn honest_parties_never_call_the_arbiter() {
-    let mut completed = 0;
-    for seed in 0..2_000 {
-        let quiet = Rules {
-            cheater: None,
-            loss: false,
-            crashes: false,
-            outages: false,
-            impatience: false,
-            steps: 400,
-            receipts: false,
-            ..rules(seed)
-        };
-        let mut world = World::new(seed, quiet);
-        world.hold_time();
-        world.run_until_quiet();
-        for exchange in 0..2 {
-            for party in 0..2 {
-                let ended = world.oracle.facts[exchange][party].ended;
-                assert_eq!(ended, Some(arbiter_protocol::role::Outcome::Completed), "seed {seed} {quiet:?}");
-                completed += 1;
-            }
-        }
-        assert_eq!(world.calls_made, 0, "F3: seed {seed}");
-        assert!(world.items_sent <= 4, "each item crosses once: seed {seed}");
+    for (seed, kind) in (0..).zip(PLAYED.into_iter().cycle().take(320)) {
+        play::is_quiet(seed, kind);
     }
-    assert_eq!(completed, 8_000);
-}
-
-/// The same seed gives the same schedule, event by event.
-#[test]
-fn the_same_seed_gives_the_same_trace() {
-    let mut different = std::collections::BTreeSet::new();
-    for seed in 0..300 {
-        let trace = || {
-            let mut world = World::new(seed, rules(seed));
-            world.record = Some(Vec::new());
-            world.run();
-            (world.trace, world.record)
-        };
-        let first = trace();
-        assert_eq!(first, trace(), "seed {seed}");
-        different.insert(first.0);
-    }
-    assert!(different.len() > 290, "schedules differ");
-}
-
-/// Ten times as many schedules with other seeds, for a night.
-#[test]
-#[ignore = "takes minutes"]
-fn soak() {
-    for seed in 1_000_000..1_400_000 {
-        check(seed, rules(seed));
-    }
-}
-
-/// Prints one schedule: `SEED=17 cargo test --test simulation replay -- --ignored --nocapture`.
-#[test]
-#[ignore = "prints the schedule named by SEED"]
-#[expect(clippy::disallowed_methods, reason = "a tool for people, not a test")]
-fn replay() {
-    let seed = std::env::var("SEED").ok().and_then(|it| it.parse().ok()).unwrap_or(0);
-    let mut world = World::new(seed, rules(seed));
-    world.record = Some(Vec::new());
-    let ended = catch_unwind(AssertUnwindSafe(|| world.run()));
-    println!("{:?}\n{}", rules(seed), world.record.unwrap_or_default().join("\n"));
-    assert!(ended.is_ok());
 }

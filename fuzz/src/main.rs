@@ -8,12 +8,26 @@
 #![no_main]
 #![allow(dead_code, reason = "the shared parts of the tests are used in part")]
 
+#[path = "../../arbiter-protocol/tests/simulation/bank.rs"]
+mod bank;
+#[path = "../../arbiter-protocol/tests/simulation/book.rs"]
+mod book;
+#[path = "../../arbiter-protocol/tests/simulation/calls.rs"]
+mod calls;
+#[path = "../../arbiter-protocol/tests/simulation/cheats.rs"]
+mod cheats;
+#[path = "../../arbiter-protocol/tests/simulation/choices.rs"]
+mod choices;
 #[path = "../../arbiter-client/tests/fuzz/mod.rs"]
 mod client;
 #[path = "../../arbiter-protocol/tests/common/mod.rs"]
 mod common;
 #[path = "../../arbiter-protocol/tests/simulation/court.rs"]
 mod court;
+#[path = "../../arbiter-protocol/tests/simulation/ending.rs"]
+mod ending;
+#[path = "../../arbiter-protocol/tests/simulation/event.rs"]
+mod event;
 #[path = "../../arbiter-protocol/tests/fuzz/mod.rs"]
 mod fuzz;
 mod memory;
@@ -22,9 +36,15 @@ mod mutate;
 mod oracle;
 #[path = "../../arbiter-protocol/tests/simulation/party.rs"]
 mod party;
+#[path = "../../arbiter-protocol/tests/simulation/rail.rs"]
+mod rail;
 mod seeds;
+#[path = "../../arbiter-protocol/tests/simulation/shrink.rs"]
+mod shrink;
 #[path = "../../arbiter-protocol/tests/simulation/stage.rs"]
 mod stage;
+#[path = "../../arbiter-protocol/tests/simulation/words.rs"]
+mod words;
 #[path = "../../arbiter-protocol/tests/simulation/world.rs"]
 mod world;
 

@@ -18,40 +18,46 @@ use arbiter::keys::escrow::{EpochSeed, EscrowKeys};
 use arbiter::keys::{Keys, Seeds};
 use arbiter::store::ContentHead;
 use arbiter::store::mem::{Disk, MemStore};
-use arbiter_protocol::crypto::Sealer;
+use arbiter_protocol::crypto::{Opener, Sealer};
 use arbiter_protocol::error::{Refused, Rejected};
-use arbiter_protocol::exchange::selection::ByRole;
-use arbiter_protocol::ids::Digest;
+use arbiter_protocol::exchange::selection::{ByRole, Role};
+use arbiter_protocol::ids::ExchangeId;
+use arbiter_protocol::message::payment::{PaymentOrder, PaymentReceipt};
 use arbiter_protocol::message::request::Action;
+use arbiter_protocol::message::verdict::Verdict;
 use arbiter_protocol::role::arbiter::Case;
 use arbiter_protocol::ruling::receipt::Receipt;
+use arbiter_protocol::statement::{Signed, Verified};
 use arbiter_protocol::time::UnixMillis;
 use zeroize::Zeroizing;
 
-use crate::common::{COMPLAIN_BY, CONTENT};
-use crate::disk::{Defect, Fate, Faulty, Plan, Witnessed};
-use crate::stage::{CaseKey, admitted, stage};
+use crate::calls::Answer;
+use crate::common::{COMPLAIN_BY, check_content, sealing};
+use crate::disk::{self, Faulty, Plan};
+use crate::event::{Defect, Fate};
+use crate::oracle::{Oracle, Witnessed};
+use crate::stage::{CaseKey, Content, admitted, stage};
 
-/// What the arbiter answers.
-#[derive(Debug)]
-pub enum Answer {
+/// What the engine answers.
+enum Said {
     Receipt(Box<Receipt>),
     /// A content, sealed.
     Content(ContentHead, Vec<Vec<u8>>),
     Refused(Refused),
     Rejected(Rejected),
+    Unfit,
     /// No ruling: ask again.
     Trouble(EngineError),
 }
 
 /// A call that the arbiter works on.
-pub struct Served {
-    pub key: CaseKey,
+struct Served {
+    key: CaseKey,
     /// Nobody waits for the answer any more.
-    pub orphan: bool,
+    orphan: bool,
     /// From now on it goes to its end, whoever waits.
     settles: Rc<Cell<bool>>,
-    work: Pin<Box<dyn Future<Output = Answer>>>,
+    work: Pin<Box<dyn Future<Output = Said>>>,
 }
 
 struct Running {
@@ -67,11 +73,13 @@ pub struct Court {
     defect: Option<Defect>,
     /// Where commits are written down, for who wants to cut them.
     pub plan: Option<Plan>,
-    pub served: Vec<Served>,
+    served: Vec<Served>,
+    /// What the arbiter does of itself: hears ledgers, and decides what has waited for its time.
+    own: Vec<Pin<Box<dyn Future<Output = ()>>>>,
     /// Every call that this process has seen: a case stays filed when its caller goes away.
     pub reached: Vec<CaseKey>,
     /// Commits of processes that are gone, not yet looked at.
-    witnessed: Vec<Witnessed>,
+    witnessed: Vec<disk::Witnessed>,
 }
 
 fn seed(byte: u8) -> Zeroizing<[u8; 32]> {
@@ -103,6 +111,7 @@ impl Court {
             defect,
             plan: None,
             served: Vec::new(),
+            own: Vec::new(),
             reached: Vec::new(),
             witnessed: Vec::new(),
         }
@@ -130,7 +139,11 @@ impl Court {
     }
 
     /// A new process on the same disk. Its first commit may fail: then it is down again.
-    pub fn boot(&mut self, fate: Fate) -> Result<(), StartError> {
+    pub fn boot(&mut self, fate: Fate) -> Result<(), String> {
+        self.start(fate).map_err(|error| error.to_string())
+    }
+
+    fn start(&mut self, fate: Fate) -> Result<(), StartError> {
         assert!(self.running.is_none(), "one process at a time");
         self.reached.clear();
         let store = Faulty::new(self.open()?, self.defect, self.plan.clone());
@@ -155,6 +168,7 @@ impl Court {
         let Some(running) = self.running.take() else { return Vec::new() };
         self.witnessed.extend(running.store.witnessed());
         running.store.die(power);
+        self.own.clear();
         let waited = self.served.drain(..).filter(|it| !it.orphan).map(|it| it.key);
         waited.collect()
     }
@@ -163,7 +177,15 @@ impl Court {
     pub fn witnessed(&mut self) -> Vec<Witnessed> {
         let mut all = std::mem::take(&mut self.witnessed);
         all.extend(self.running.iter().flat_map(|it| it.store.witnessed()));
-        all
+        let plain = |disk::Witnessed { commit, stored }: disk::Witnessed| Witnessed {
+            records: commit.records,
+            leaves: commit.leaves,
+            size: commit.head.size,
+            root: commit.head.root,
+            time: commit.head.time.0,
+            stored,
+        };
+        all.into_iter().map(plain).collect()
     }
 
     /// Whether the disk of this process has failed to do an access.
@@ -176,22 +198,52 @@ impl Court {
         self.running.iter().for_each(|it| it.store.go_blind(more));
     }
 
-    /// A call arrives. It is worked on when it is polled.
-    pub fn reach(&mut self, key: CaseKey) {
+    /// How many calls are worked on.
+    pub fn serves(&self) -> usize {
+        self.served.len()
+    }
+
+    /// A call arrives, and with a deposit its content. It is worked on when it is polled.
+    pub fn reach(&mut self, key: CaseKey, content: Option<Content>) {
         let Some(running) = &self.running else { return };
         self.reached.push(key);
         let settles = Rc::new(Cell::new(false));
-        let work = Box::pin(serve(running.engine.clone(), key, Rc::clone(&settles)));
+        let work = Box::pin(serve(running.engine.clone(), key, content, Rc::clone(&settles)));
         self.served.push(Served { key, orphan: false, settles, work });
     }
 
-    /// Works on one call; its answer, when there is one and somebody waits.
-    pub fn poll(&mut self, nth: usize) -> Option<(CaseKey, Answer)> {
+    /// Works on one call; its answer, when there is one and somebody waits. The oracle sees it as it leaves.
+    pub fn poll(&mut self, nth: usize, oracle: &mut Oracle, fully: bool) -> Option<(CaseKey, Answer)> {
         let served = self.served.get_mut(nth)?;
         let mut context = Context::from_waker(Waker::noop());
-        let Poll::Ready(answer) = served.work.as_mut().poll(&mut context) else { return None };
-        let served = self.served.remove(nth);
-        (!served.orphan).then_some((served.key, answer))
+        let Poll::Ready(said) = served.work.as_mut().poll(&mut context) else { return None };
+        let Served { key, orphan, .. } = self.served.remove(nth);
+        if orphan {
+            return None;
+        }
+        let answer = match said {
+            Said::Receipt(receipt) => {
+                oracle.receipt(key, &receipt, fully);
+                match Signed::<Verdict>::parse(receipt.statement) {
+                    Ok(verdict) => Answer::Verdict(Box::new(verdict.unverified().clone())),
+                    Err(_) => Answer::Attested,
+                }
+            }
+            Said::Content(head, chunks) => {
+                let plain = opened(oracle, key, &head.encapsulated, &chunks);
+                oracle.content(key, plain.as_deref());
+                Answer::Content(plain)
+            }
+            Said::Refused(refused) => Answer::Refused(refused),
+            Said::Rejected(rejected) => Answer::Rejected(rejected),
+            Said::Unfit => Answer::Unfit,
+            Said::Trouble(error) => {
+                let known = matches!(error, EngineError::Damaged | EngineError::Stopped);
+                oracle.must(known, || format!("F4: an answer is in trouble: {error}"));
+                Answer::Trouble(error.to_string())
+            }
+        };
+        Some((key, answer))
     }
 
     /// The caller's connection breaks.
@@ -203,6 +255,55 @@ impl Court {
             drop(self.served.remove(nth));
         }
         key
+    }
+
+    /// Orders to ledgers that are open, as the outbox gives them.
+    pub fn open_orders(&self) -> Vec<(ExchangeId, Role, Verified<PaymentOrder>)> {
+        let Some(running) = &self.running else { return Vec::new() };
+        let open = running.engine.open_orders(None, 16).unwrap_or_default();
+        let order =
+            |it| running.engine.payment_order(&it).ok().flatten().map(|order| (it.exchange, it.role, order));
+        open.into_iter().filter_map(order).collect()
+    }
+
+    /// A ledger has said something about an order.
+    pub fn hear(&mut self, exchange: ExchangeId, payer: Role, receipt: Verified<PaymentReceipt>) {
+        let Some(engine) = self.engine().cloned() else { return };
+        self.own.push(Box::pin(async move {
+            let _ = engine.hear(exchange, payer, receipt).await;
+        }));
+        self.settle_own();
+    }
+
+    /// Files what has waited for its time; how much.
+    pub fn file_due(&mut self) -> usize {
+        let Some(engine) = self.engine().cloned() else { return 0 };
+        let now = engine.now();
+        let standing = engine.standing(16).unwrap_or_default();
+        let due = standing.into_iter().filter(|it| it.at <= now);
+        let cases: Vec<_> = due.filter_map(|it| engine.standing_case(&it).ok().flatten()).collect();
+        let count = cases.len();
+        for case in cases {
+            let engine = engine.clone();
+            self.own.push(Box::pin(async move {
+                let _ = engine.file(case, ByRole::default()).await;
+            }));
+        }
+        self.settle_own();
+        count
+    }
+
+    /// How many requests stand whose time has come.
+    pub fn overdue(&self) -> usize {
+        let Some(engine) = self.engine() else { return 0 };
+        let (standing, now) = (engine.standing(16).unwrap_or_default(), engine.now());
+        standing.into_iter().filter(|it| it.at <= now).count()
+    }
+
+    /// What the arbiter does of itself goes on.
+    pub fn settle_own(&mut self) {
+        let mut context = Context::from_waker(Waker::noop());
+        self.own.retain_mut(|it| it.as_mut().poll(&mut context).is_pending());
     }
 
     /// How many cases wait for the writer.
@@ -220,20 +321,25 @@ impl Court {
     }
 }
 
-pub fn case_of(key: CaseKey) -> Rc<Result<Case, Rejected>> {
-    admitted(key)
-}
-
-/// The digest of the request of a call that was admitted.
-pub fn request_of(key: CaseKey) -> Option<Digest> {
-    case_of(key).as_ref().as_ref().ok().map(|case| case.request().digest())
+/// What a party finds in a content: sealed under the agreement that the verdict names.
+fn opened(oracle: &Oracle, key: CaseKey, encapsulated: &[u8], chunks: &[Vec<u8>]) -> Option<Vec<u8>> {
+    let template = stage().template(key.exchange, key.kinds[key.exchange]);
+    let named = oracle.verdict(key.exchange)?.agreement_id;
+    let agreement = template.agreements.iter().find(|it| Some(it.id()) == named)?;
+    let secret = sealing(if key.role == Role::Originator { 11 } else { 12 });
+    let mut opener = Opener::new(&secret, &agreement.seal_context(key.role.peer()), encapsulated).ok()?;
+    let mut plain = Vec::new();
+    for (n, sealed) in chunks.iter().enumerate() {
+        plain.extend(opener.open(sealed, n + 1 == chunks.len()).ok()?);
+    }
+    Some(plain)
 }
 
 /// As the service does it.
-async fn serve(engine: Handle, key: CaseKey, settles: Rc<Cell<bool>>) -> Answer {
-    let case = match case_of(key).as_ref() {
+async fn serve(engine: Handle, key: CaseKey, content: Option<Content>, settles: Rc<Cell<bool>>) -> Said {
+    let case = match admitted(key).as_ref() {
         Ok(case) => case.clone(),
-        Err(rejected) => return Answer::Rejected(*rejected),
+        Err(rejected) => return Said::Rejected(*rejected),
     };
     let filed = match case.request().action {
         // What is opened is on its way before anybody can see it: such a call is left to go to its end.
@@ -241,13 +347,16 @@ async fn serve(engine: Handle, key: CaseKey, settles: Rc<Cell<bool>>) -> Answer 
             settles.set(true);
             engine.resolve(case).await
         }
-        Action::Deposit => deposit(&engine, case, &settles).await,
+        Action::Deposit => match deposit(&engine, case, content, &settles).await {
+            Some(filed) => filed,
+            None => return Said::Unfit,
+        },
         Action::Abort | Action::Fetch | Action::Query | Action::Revoke => {
             engine.file(case, ByRole::default()).await
         }
     };
     let read = match filed {
-        Ok(Filed::Receipt(receipt)) => return Answer::Receipt(receipt),
+        Ok(Filed::Receipt(receipt)) => return Said::Receipt(receipt),
         Ok(Filed::Content(content)) => {
             pause().await;
             let chunks = |head: ContentHead| {
@@ -259,31 +368,50 @@ async fn serve(engine: Handle, key: CaseKey, settles: Rc<Cell<bool>>) -> Answer 
         Err(error) => Err(error),
     };
     match read {
-        Ok((head, chunks)) => Answer::Content(head, chunks),
-        Err(EngineError::Refused(refused)) => Answer::Refused(refused),
-        Err(error) => Answer::Trouble(error),
+        Ok((head, chunks)) => Said::Content(head, chunks),
+        Err(EngineError::Refused(refused)) => Said::Refused(refused),
+        Err(error) => Said::Trouble(error),
     }
 }
 
-async fn deposit(engine: &Handle, case: Case, settles: &Cell<bool>) -> Result<Filed, EngineError> {
-    if engine.precheck(&case)? != Precheck::ContentWanted {
-        return engine.file(case, ByRole::default()).await;
+/// `None`: what was brought does not fit.
+async fn deposit(
+    engine: &Handle,
+    case: Case,
+    content: Option<Content>,
+    settles: &Cell<bool>,
+) -> Option<Result<Filed, EngineError>> {
+    match engine.precheck(&case) {
+        Err(error) => return Some(Err(error)),
+        Ok(Precheck::ContentWanted) => {}
+        Ok(_) => return Some(engine.file(case, ByRole::default()).await),
     }
-    let draft = Draft::begin(engine.clone(), u64::try_from(CONTENT.len()).unwrap(), u64::MAX)?;
+    let bytes = content.as_ref().map(Content::bytes).unwrap_or_default();
+    let fit = check_content(case.offer(), case.request().role, bytes).ok()?;
+    let draft = match sealed(engine, &case, bytes).await {
+        Ok(draft) => draft,
+        Err(error) => return Some(Err(error)),
+    };
+    settles.set(true);
+    let role = case.request().role;
+    let filed = engine.file(case, ByRole::only(role, (fit, draft.content()))).await;
+    if filed != Err(EngineError::Overloaded) {
+        draft.keep();
+    }
+    Some(filed)
+}
+
+async fn sealed(engine: &Handle, case: &Case, bytes: &[u8]) -> Result<Draft, EngineError> {
+    let draft = Draft::begin(engine.clone(), u64::try_from(bytes.len()).unwrap(), u64::MAX)?;
     pause().await;
     let role = case.request().role;
     let agreement = case.agreement().expect("a deposit is made under an agreement");
     let peer = &case.offer().party(role.peer()).sealing_key;
     let mut sealer = Sealer::new(peer, &agreement.seal_context(role), &seed(0x44)).unwrap();
-    draft.put(0, &sealer.seal(CONTENT, true).unwrap())?;
+    draft.put(0, &sealer.seal(bytes, true).unwrap())?;
     pause().await;
     draft.finish(&ContentHead { encapsulated: *sealer.encapsulated(), chunks: 1 })?;
-    settles.set(true);
-    let filed = engine.file(case, ByRole::only(role, (stage().fit().clone(), draft.content()))).await;
-    if filed != Err(EngineError::Overloaded) {
-        draft.keep();
-    }
-    filed
+    Ok(draft)
 }
 
 /// Here others come in.

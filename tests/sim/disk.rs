@@ -16,25 +16,7 @@ use arbiter_protocol::evidence::merkle::NodeId;
 use arbiter_protocol::ids::{Digest, ExchangeId, LeafIndex};
 use arbiter_protocol::ruling::sequencer::{ContentId, Record};
 
-/// What happens to a commit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Fate {
-    #[default]
-    Stored,
-    /// Nothing is stored, and the writer is told.
-    Lost,
-    /// Everything is stored, but the writer is told that it failed.
-    Unheard,
-}
-
-/// What a store does wrong on purpose, to see that it is found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Defect {
-    /// It says that a commit with a ruling is durable before it is.
-    Unsynced,
-    /// It never removes a content.
-    Hoards,
-}
+use crate::event::{Defect, Fate};
 
 /// A commit that the store was asked to make.
 pub struct Witnessed {

@@ -9,8 +9,7 @@
 use std::collections::BTreeMap;
 
 use crate::choices::{Choices, Odometer};
-use crate::disk::Fate;
-use crate::event::{Delivery, Event, Setup};
+use crate::event::{Delivery, Event, Fate, Setup};
 use crate::party::Cut;
 use crate::world::World;
 
@@ -104,7 +103,7 @@ fn act(world: &mut World, event: Event) {
         Event::Reach(_) | Event::Turn(_) => {
             // Until it waits for the writer, or is answered.
             for _ in 0..4 {
-                for nth in (0..world.court.served.len()).rev() {
+                for nth in (0..world.court.serves()).rev() {
                     world.happen(Event::Poll(nth));
                 }
             }

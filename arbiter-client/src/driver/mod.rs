@@ -365,8 +365,9 @@ impl<'a> Driver<'a> {
                 self.record.remark = Some(reason.to_string());
                 let step = self.record.session.handle(now, Input::Refused);
                 self.commit(step, true).await?;
-                if matches!(reason, Reason::DepositRequired | Reason::ItemNotPaid) {
-                    // The peer must act first, or the ledger: asking twice a second helps nobody.
+                if matches!(reason, Reason::AffidavitTooEarly | Reason::DepositRequired | Reason::ItemNotPaid)
+                {
+                    // The peer must act first, the ledger, or time: asking twice a second helps nobody.
                     self.alarm = self.alarm.map(|time| time.max(now.after(self.patient)));
                     self.patient = DurationMillis(self.patient.0.saturating_mul(2)).min(LAST_AGAIN);
                 }

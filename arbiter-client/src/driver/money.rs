@@ -220,8 +220,8 @@ impl Driver<'_> {
     async fn not_paid(&mut self, why: &ModuleError) -> Result<(), Error> {
         tracing::warn!(reason = why.reason(), "the ledger refuses the payment for good");
         self.record.remark = Some(format!("not paid: {}", why.reason()));
-        // The peer's item is here, and the peer itself had the money given back: by a void, or by an abort.
-        if self.ended().is_some() && self.record.own.pledge.is_some() {
+        if self.ended().is_some() {
+            // What has ended stays as it ended: the peer's item is here, or the peer itself had the money given back.
             return Ok(self.inner.journal.put(&self.record).await?);
         }
         self.money.watching = None;

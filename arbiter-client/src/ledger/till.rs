@@ -137,6 +137,12 @@ impl Till {
                 // Undone before it was done: a verdict has forbidden it, whatever is still on its way.
                 Ok(_) => return Paid::Refused(not_effective()),
                 Err(error) if error.is_refusal() && !maybe_ordered => return Paid::Refused(error),
+                // Refusals are not signed, and an order may be on its way: only a receipt says that nothing can come of it.
+                Err(error) if error.is_refusal() => match self.look(&terms).await {
+                    Ok(receipt) if receipt.is_effective() => return Paid::Done(receipt),
+                    Ok(receipt) if never_will_be(&receipt) => return Paid::Refused(not_effective()),
+                    Ok(_) | Err(_) => error,
+                },
                 Err(error) => error,
             };
             maybe_ordered |= action == PaymentAction::Make && !error.is_refusal();
@@ -207,6 +213,12 @@ fn pause(delays: &mut ExponentialBackoff, error: &ModuleError, retry: Retry) -> 
 
 fn undone() -> ModuleError {
     ModuleError::refused("PAYMENT_VOIDED", "the payment was undone before it was made")
+}
+
+/// Whether an order to make this payment can have no effect any more: it has ended, or its hold has.
+fn never_will_be(receipt: &PaymentReceipt) -> bool {
+    let over = receipt.terms.payment.hold.is_some_and(|hold| hold.until <= receipt.time);
+    receipt.is_final() || over
 }
 
 fn not_effective() -> ModuleError {

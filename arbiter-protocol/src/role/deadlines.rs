@@ -98,7 +98,11 @@ impl Session {
     pub(super) fn ask_again(&self, now: UnixMillis, ask: Ask) -> UnixMillis {
         let offer = self.offer();
         let later = match ask {
-            Ask::Complain | Ask::Resolve if self.protocol() == Protocol::Affidavit => offer.complain_by,
+            Ask::Abort | Ask::Resolve if self.protocol() == Protocol::Affidavit => offer.complain_by,
+            // It may be the deposit that was refused, or a refusal that was forged: again while there is time for it.
+            Ask::Complain if self.protocol() == Protocol::Affidavit => {
+                offer.complain_by.map(|by| by.before(self.timing.complain_margin))
+            }
             Ask::Revoke => offer.send_by,
             _ => None,
         };

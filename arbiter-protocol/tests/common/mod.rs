@@ -162,6 +162,8 @@ impl Kind {
         Self::P2OriginatorReserves,
         Self::P2ResponderReserves,
     ];
+    /// Two of them, for the simulation.
+    pub const WEAK: [Self; 2] = [Self::P6PaidForFile, Self::P6SignatureForHeld];
     /// Nothing in escrow.
     pub const PLAIN: [Self; 3] = [Self::P1, Self::P2OriginatorFirst, Self::P2ResponderFirst];
 

@@ -1,23 +1,23 @@
-//! Schedules of the simulation (`tests/simulation`) as bytes: first its rules, then every choice.
+//! Schedules of the simulation (`tests/simulation`) as bytes: first its setup, then every choice.
 
-use crate::common::{Chooser, Kind};
-use crate::world::{Rules, World};
+use std::collections::VecDeque;
 
-/// F1, F3 to F8: the oracle of the simulation panics if one does not hold.
+use crate::choices::Choices;
+use crate::event::Setup;
+use crate::shrink;
+use crate::world::World;
+
+/// No schedule is longer.
+const STEPS: usize = 256;
+
+/// F1 to F8, F12 and F14 of every protocol, and the rules of the ledger: the oracle of the simulation.
 pub fn schedule(bytes: &[u8]) -> bool {
-    let mut chooser = Chooser::of(bytes);
-    let rules = Rules {
-        kinds: [chooser.pick(&Kind::ALL), chooser.pick(&Kind::ALL)],
-        cheater: chooser.pick(&[None, Some(0), Some(1)]),
-        loss: chooser.one_in(2),
-        crashes: chooser.one_in(2),
-        outages: chooser.one_in(2),
-        impatience: chooser.one_in(2),
-        steps: 1 + chooser.below(256),
-        receipts: chooser.below(16) == 1,
-    };
-    let mut world = World::new(chooser, rules);
-    world.run();
+    let mut choices = Choices::Bytes(VecDeque::from(bytes.to_vec()));
+    let mut world = World::new(Setup::draw(&mut choices));
+    let schedule = world.explore(&mut choices, STEPS);
+    if let Some(broken) = &world.oracle.broken {
+        panic!("{broken}\n{}", shrink::story(&shrink::shrink(&schedule)).join("\n"));
+    }
     let facts = world.oracle.facts.as_flattened();
     facts.iter().filter(|it| it.ended.is_some()).count() > 1
 }

@@ -1,18 +1,37 @@
-//! What must hold, written from `SPEC.md` sections 6 and 10. It looks at what travelled, what was committed and
-//! what parties report, never into a session or `decide`.
+//! What must hold, written from `SPEC.md` sections 5 to 7, 10 and 13. It looks at what travelled, what became durable, what the
+//! arbiter and the ledger answered and what parties report; never into a session, `decide` or the books. The first thing that
+//! does not hold ends the schedule.
 
 use std::collections::BTreeMap;
 
+use arbiter_protocol::evidence::checkpoint::Checkpoint;
+use arbiter_protocol::evidence::note::Note;
 use arbiter_protocol::exchange::selection::Role::{self, Originator, Responder};
-use arbiter_protocol::ids::ExchangeId;
+use arbiter_protocol::ids::{Digest, ExchangeId};
+use arbiter_protocol::message::payment::PaymentState;
 use arbiter_protocol::message::request::Action;
-use arbiter_protocol::message::verdict::{Ruling, Verdict};
+use arbiter_protocol::message::verdict::{Attestation, Ruling, Verdict};
 use arbiter_protocol::role::Outcome;
-use arbiter_protocol::ruling::sequencer::{Closed, ContentId, Reply};
+use arbiter_protocol::ruling::receipt::Receipt;
+use arbiter_protocol::ruling::sequencer::Record;
+use arbiter_protocol::statement::Signed;
 
-use crate::common::{COMPLAIN_BY, Kind, content_of};
-use crate::court::{Answer, Call, case_of};
-use crate::stage::{role_in, stage};
+use crate::book::Book;
+use crate::common::money::SEND_BY;
+use crate::common::{COMPLAIN_BY, Kind};
+use crate::rail::Rail;
+use crate::stage::{CaseKey, admitted, role_in, stage};
+
+/// What the arbiter was to make durable.
+pub struct Witnessed {
+    pub records: BTreeMap<ExchangeId, Record>,
+    pub leaves: Vec<Vec<u8>>,
+    pub size: u64,
+    pub root: Digest,
+    pub time: u64,
+    /// And did.
+    pub stored: bool,
+}
 
 /// What really happened to one party's side of one exchange.
 #[derive(Clone, Copy, Default)]
@@ -23,7 +42,7 @@ pub struct Facts {
     pub item_left: bool,
     /// The peer's item reached it and fits.
     pub received: bool,
-    /// The peer's deposit reached it and fits.
+    /// What the arbiter held for it reached it and fits.
     pub fetched: bool,
     /// How it says that the exchange ended.
     pub ended: Option<Outcome>,
@@ -33,162 +52,407 @@ pub struct Oracle {
     kinds: [Kind; 2],
     /// `[exchange][party]`.
     pub facts: [[Facts; 2]; 2],
-    verdicts: BTreeMap<ExchangeId, Verdict>,
-    /// First reply to each request, as text: it must be the last, too (F6).
-    replies: BTreeMap<[u8; 32], String>,
+    /// What is on the disk.
+    pub records: BTreeMap<ExchangeId, Record>,
+    pub leaves: Vec<Vec<u8>>,
+    /// The latest time on record.
+    time: u64,
+    /// All of the first receipt, by the digest of the request that it answers (F6).
+    shown: BTreeMap<Digest, Digest>,
+    /// Statements shown, by exchange: F5 and what may never be lost.
+    pub verdicts: BTreeMap<ExchangeId, Verdict>,
+    pub attestations: BTreeMap<(ExchangeId, Role), Attestation>,
+    /// Roots of the trees shown, by size.
+    pub roots: BTreeMap<u64, Digest>,
+    /// Every call that ever reached the arbiter.
+    filed: Vec<CaseKey>,
+    pub book: Book,
+    /// The first thing that did not hold.
+    pub broken: Option<String>,
+}
+
+/// RFC 6962 section 2.1, as it stands there.
+fn tree_hash(leaves: &[Vec<u8>]) -> Digest {
+    match leaves {
+        [] => Digest::of(&[]),
+        [leaf] => Digest::of(&[&[0], leaf]),
+        _ => {
+            let half = leaves.len().next_power_of_two() / 2;
+            let (left, right) = leaves.split_at(half);
+            Digest::of(&[&[1], tree_hash(left).as_bytes(), tree_hash(right).as_bytes()])
+        }
+    }
+}
+
+/// Everything in a receipt.
+fn digest_of(receipt: &Receipt) -> Digest {
+    let evidence = &receipt.evidence;
+    let mut all = vec![receipt.statement.encode(), receipt.answer.encode(), receipt.leaf.clone()];
+    all.extend(receipt.inclusion_proof.iter().map(|it| it.to_vec()));
+    all.extend([receipt.checkpoint.clone().into_bytes(), evidence.request.encode()]);
+    all.extend(evidence.acceptance.iter().map(|it| it.encode()));
+    all.extend(evidence.attestations.iter().filter_map(|(_, it)| it.as_ref()).map(|it| it.encode()));
+    all.extend(evidence.escrows.iter().filter_map(|(_, it)| it.as_ref()).map(|it| it.to_bytes()));
+    all.extend(receipt.record_salts.iter().map(|it| it.to_vec()));
+    let parts: Vec<&[u8]> = all.iter().map(Vec::as_slice).collect();
+    Digest::of(&parts)
 }
 
 impl Oracle {
-    pub fn new(kinds: [Kind; 2]) -> Self {
-        Self { kinds, facts: Default::default(), verdicts: BTreeMap::new(), replies: BTreeMap::new() }
+    pub fn new(kinds: [Kind; 2], poor: bool) -> Self {
+        Self {
+            kinds,
+            facts: Default::default(),
+            records: BTreeMap::new(),
+            leaves: Vec::new(),
+            time: 0,
+            shown: BTreeMap::new(),
+            verdicts: BTreeMap::new(),
+            attestations: BTreeMap::new(),
+            roots: BTreeMap::new(),
+            filed: Vec::new(),
+            book: Book::new(poor),
+            broken: None,
+        }
     }
 
+    /// Notes what does not hold, if it is the first.
+    pub fn must(&mut self, holds: bool, what: impl FnOnce() -> String) {
+        if !holds && self.broken.is_none() {
+            self.broken = Some(what());
+        }
+    }
+
+    fn id(&self, exchange: usize) -> ExchangeId {
+        stage().template(exchange, self.kinds[exchange]).offer.exchange_id()
+    }
+
+    /// The verdict on an exchange that is durable.
     pub fn verdict(&self, exchange: usize) -> Option<&Verdict> {
-        self.verdicts.get(&stage().template(exchange, self.kinds[exchange]).offer.exchange_id())
+        self.records.get(&self.id(exchange))?.verdict.as_ref().map(|it| &it.statement)
     }
 
     pub fn ended(&mut self, exchange: usize, party: usize, outcome: Outcome) {
-        let facts = &mut self.facts[exchange][party];
-        assert!(facts.ended.is_none_or(|it| it == outcome), "an exchange ends in one way: {outcome:?}");
-        facts.ended = Some(outcome);
+        let before = self.facts[exchange][party].ended;
+        self.must(before.is_none_or(|it| it == outcome), || {
+            format!("F4: party {party} ended exchange {exchange} as {before:?} and then as {outcome:?}")
+        });
+        self.facts[exchange][party].ended = Some(outcome);
     }
 
-    /// F5, F8: what a batch commits, and which calls it was for.
-    pub fn committed(&mut self, closed: &Closed, calls: &[(Call, Answer)]) {
-        for (exchange, record) in &closed.records {
-            let Some(logged) = &record.verdict else { continue };
-            let verdict = &logged.statement;
-            if let Some(earlier) = self.verdicts.get(exchange) {
-                assert_eq!(earlier, verdict, "F5: a second verdict on one exchange");
+    /// F5, F8: what the store was asked to commit, and the calls that this process has seen.
+    pub fn committed(&mut self, witnessed: Vec<Witnessed>, served: &[CaseKey]) {
+        for key in served {
+            if !self.filed.contains(key) {
+                self.filed.push(*key);
+            }
+        }
+        for Witnessed { records, leaves, size, root, time, .. } in
+            witnessed.into_iter().filter(|it| it.stored)
+        {
+            for (exchange, record) in records {
+                self.recorded(exchange, &record, served);
+                self.records.insert(exchange, record);
+            }
+            let (known, now) = (self.leaves.len(), usize::try_from(size).unwrap());
+            self.must(known <= now, || format!("F7: of {known} durable leaves {now} are left"));
+            let before = self.time;
+            self.must(before <= time, || "R-409: the arbiter's time went back".to_owned());
+            self.time = time;
+            self.leaves.extend(leaves);
+            let all = (u64::try_from(self.leaves.len()).unwrap(), tree_hash(&self.leaves));
+            self.must(all == (size, root), || format!("R-505: the head says {size} leaves and another root"));
+        }
+    }
+
+    fn recorded(&mut self, exchange: ExchangeId, record: &Record, served: &[CaseKey]) {
+        let before = self.records.get(&exchange).cloned().unwrap_or_default();
+        for role in Role::BOTH {
+            self.attested(exchange, role, &before, record, served);
+        }
+        self.answered(&before, record);
+        let Some(logged) = &record.verdict else { return };
+        let verdict = &logged.statement;
+        if let Some(before) = before.verdict.as_ref().map(|it| it.statement.clone()) {
+            self.must(before == *verdict, || format!("F5: a second verdict: {before:?}, {verdict:?}"));
+            return;
+        }
+        let asked = |key: &&CaseKey| request_of(**key) == Some(verdict.request);
+        // what has waited for its time is asked again then.
+        let mut waited = before.standing.iter().filter_map(|(_, it)| it.as_ref());
+        let waited = waited.any(|it| it.request.digest() == verdict.request);
+        let cause = served.iter().find(asked).or_else(|| self.filed.iter().filter(|_| waited).find(asked));
+        match cause.copied() {
+            Some(cause) => {
+                let earliest = self.time;
+                self.must(earliest <= verdict.time.0, || "R-409: ruled before the latest time".to_owned());
+                let entitled = self.entitled(verdict, cause, record);
+                self.must(entitled.is_ok(), || format!("F8: {}", entitled.unwrap_err()));
+            }
+            None => self.must(false, || "F8: a verdict that nobody has asked for".to_owned()),
+        }
+    }
+
+    /// F5, F8 and R-409 of an attestation: by who may deposit, in time, before any verdict, and once.
+    fn attested(
+        &mut self,
+        exchange: ExchangeId,
+        role: Role,
+        before: &Record,
+        record: &Record,
+        served: &[CaseKey],
+    ) {
+        let Some(attested) = attestation(record, role) else { return };
+        if let Some(before) = attestation(before, role) {
+            return self.must(before == attested, || "F5: a second attestation".to_owned());
+        }
+        let agreement = Some(attested.agreement_id);
+        let caused = served.iter().find(|key| {
+            let template = stage().template(key.exchange, self.kinds[key.exchange]);
+            let under = key.agreement.map(|it| template.agreements[it].id());
+            key.action == Action::Deposit
+                && template.offer.exchange_id() == exchange
+                && key.role == role_in(key.exchange, key.signer)
+                && (key.role, under) == (attested.depositor, agreement)
+        });
+        let in_time = caused.is_some_and(|key| {
+            let kind = self.kinds[key.exchange];
+            let by = if kind.is_p3() { SEND_BY } else { COMPLAIN_BY };
+            let may = match kind {
+                Kind::P5 => true,
+                Kind::P4 => false,
+                _ if Kind::WEAK.contains(&kind) => kind.is_depositable(role),
+                _ if kind.is_p3() => role != kind.first(),
+                _ => !kind.is_p1() && role == kind.first(),
+            };
+            may && attested.time.0 < by
+        });
+        let in_time = in_time && self.time <= attested.time.0 && attested.depositor == role;
+        self.must(in_time && before.verdict.is_none(), || {
+            "F8: a deposit was attested that nobody was entitled to make".to_owned()
+        });
+        self.must(record.held.of(role).is_some(), || "R-407: attested, and nothing is held".to_owned());
+    }
+
+    /// what a ledger said about an order is kept once, is final, and is what the book says.
+    fn answered(&mut self, before: &Record, record: &Record) {
+        for role in Role::BOTH {
+            let Some(answer) = record.answers.of(role) else { continue };
+            if let Some(before) = before.answers.of(role) {
+                self.must(before == answer, || "R-423: a second answer of a ledger".to_owned());
                 continue;
             }
-            let cause = calls
-                .iter()
-                .find(|(call, _)| {
-                    let case = case_of(*call);
-                    case.as_ref().as_ref().is_ok_and(|case| case.request().digest() == verdict.request)
-                })
-                .expect("F7: a verdict without a request in its batch");
-            let deposit = record.attestations.of(self.kinds[cause.0.key.exchange].first()).as_ref();
-            let deposit = deposit.map(|it| &it.statement);
-            let deposited = deposit.map(|it| (it.depositor, Some(it.agreement_id)));
-            self.entitled(verdict, cause.0, deposited);
-            self.verdicts.insert(*exchange, verdict.clone());
+            let receipt = Signed::parse(answer.receipt.clone()).ok();
+            let stands = receipt.map(|it| self.book.stands(it.unverified()));
+            self.must(stands == Some(true), || {
+                "R-423: an answer that the ledger's book does not bear".to_owned()
+            });
         }
     }
 
-    /// F8: the table of section 6, read as "who may have caused this".
-    fn entitled(
-        &self,
-        verdict: &Verdict,
-        cause: Call,
-        deposit: Option<(Role, Option<arbiter_protocol::ids::AgreementId>)>,
-    ) {
-        let key = cause.key;
+    /// F8: the tables of section 6, read as "who may have caused this".
+    fn entitled(&self, verdict: &Verdict, key: CaseKey, record: &Record) -> Result<(), &'static str> {
         let kind = self.kinds[key.exchange];
-        let first = kind.first();
-        assert_eq!(key.role, role_in(key.exchange, key.signer), "F8: caused by who does not hold the role");
-        assert_eq!((verdict.requested_by, key.filed), (key.role, key.exchange), "F8");
+        let (first, both) = (kind.first(), vec![Originator, Responder]);
         let in_time = verdict.time.0 < COMPLAIN_BY;
-        let replaced: Vec<Role> = match &verdict.ruling {
-            Ruling::Aborted => Vec::new(),
-            Ruling::Replaced(list) => list.iter().map(|it| it.role).collect(),
-            Ruling::Affidavit(_) | Ruling::Revoked(_) => panic!("F8: no ruling of P1 and P2"),
-        };
+        let attested = |role| attestation(record, role);
+        let here = |role| attested(role).is_some_and(|it| Some(it.agreement_id) == verdict.agreement_id);
+        let ok = |holds: bool, what| if holds { Ok(()) } else { Err(what) };
+        ok(key.role == role_in(key.exchange, key.signer), "caused by who does not hold the role")?;
+        ok(verdict.requested_by == key.role && key.filed == key.exchange, "names another cause")?;
+        let (from_first, did) = (key.role == first, Did::of(&verdict.ruling));
+        match key.action {
+            Action::Abort | Action::Resolve | Action::Revoke => {}
+            Action::Deposit | Action::Fetch | Action::Query => return Err("an action that rules nothing"),
+        }
         match (kind, key.action) {
-            (kind, Action::Abort) if kind.is_p1() => {
+            (_, Action::Abort) if kind.is_p1() => {
                 let key_is_over = kind == Kind::P1Escrow && !in_time;
-                assert!(key.role == Originator || key_is_over, "F8: P1 abort");
-                assert_eq!(replaced, []);
+                ok(key.role == Originator || key_is_over, "P1: aborted by the responder")?;
+                ok(did == Did::Aborted, "P1: an abort that does more")
             }
-            (kind, Action::Resolve) if kind.is_p1() => {
-                assert!(verdict.agreement_id.is_some(), "F8: resolved without agreement");
-                assert!(kind != Kind::P1Escrow || in_time, "F8: opened with a key that is over");
-                assert_eq!(replaced, [Originator, Responder]);
+            (_, Action::Resolve) if kind.is_p1() => {
+                ok(verdict.agreement_id.is_some(), "P1: resolved without an agreement")?;
+                ok(kind != Kind::P1Escrow || in_time, "P1: opened with a key that is over")?;
+                ok(did == Did::Replaced(both), "P1: not both items are replaced")
+            }
+            (_, Action::Abort) if kind.is_p3() && from_first => {
+                ok(did == Did::Aborted, "P3: the first sender's abort does more")
+            }
+            (_, Action::Abort) if kind.is_p3() => {
+                ok(attested(key.role).is_none(), "P3: undone by who has deposited")?;
+                ok(did == Did::Revoked(vec![first]), "P3: not the first sender's payment is undone")
+            }
+            (_, Action::Revoke) if kind.is_p3() => {
+                ok(from_first && key.agreement.is_some(), "P3: revoked by the second sender")?;
+                match attested(first.peer()) {
+                    Some(deposit) => {
+                        ok(
+                            did == Did::Replaced(vec![first.peer()]),
+                            "P3: revoked although it was deposited",
+                        )?;
+                        ok(verdict.agreement_id == Some(deposit.agreement_id), "P3: another agreement")
+                    }
+                    None => {
+                        ok(SEND_BY <= verdict.time.0 && in_time, "P3: revoked at the wrong time")?;
+                        ok(did == Did::Revoked(vec![first]), "P3: not the first sender's payment is undone")
+                    }
+                }
+            }
+            (Kind::P4, Action::Abort) if !in_time => ok(did == Did::Aborted, "P4: undone too late"),
+            (Kind::P4, Action::Abort | Action::Revoke) => {
+                ok(in_time, "P4: undone too late")?;
+                ok(did == Did::Revoked(both), "P4: not both payments are undone")
+            }
+            (Kind::P5, Action::Abort) => ok(did == Did::Aborted, "P5: an abort that does more"),
+            (Kind::P5, Action::Resolve) => {
+                ok(here(Originator) && here(Responder), "P5: given out before both are there")?;
+                ok(did == Did::Replaced(both), "P5: not both items are given out")
+            }
+            (Kind::P6PaidForFile | Kind::P6SignatureForHeld, Action::Abort | Action::Resolve) => {
+                if key.action == Action::Abort && attested(Originator).or(attested(Responder)).is_none() {
+                    ok(from_first || !in_time, "P6: the second sender aborted before complain_by")?;
+                    return ok(did == Did::Aborted, "P6: an abort that does more");
+                }
+                ok(verdict.agreement_id.is_some(), "P6: resolved without an agreement")?;
+                if here(Originator) && here(Responder) {
+                    return ok(did == Did::Replaced(both), "P6: not both items are given out");
+                }
+                let list = both.into_iter().filter(|role| attested(*role).is_some()).collect();
+                ok(!in_time && did == Did::Attested(list), "P6: a false affidavit, or an early one")
             }
             (_, Action::Abort) => {
-                assert!(key.role == first || !in_time, "F8: the second sender aborted before complain_by");
-                assert_eq!(replaced, []);
+                ok(from_first || !in_time, "P2: the second sender aborted before complain_by")?;
+                ok(did == Did::Aborted, "P2: an abort that does more")
             }
             (_, Action::Resolve) => {
-                assert!(key.role == first && in_time, "F8: complaint by the second sender or too late");
-                assert_eq!(deposit, Some((first, verdict.agreement_id)), "F8: complaint without deposit");
-                assert_eq!(replaced, [first.peer()]);
+                ok(from_first && in_time, "P2: a complaint by the second sender, or too late")?;
+                ok(here(first), "P2: a complaint without its deposit")?;
+                ok(did == Did::Replaced(vec![first.peer()]), "P2: not the second sender's item is replaced")
             }
-            other => panic!("F8: {other:?} caused a verdict"),
+            _ => Err("a ruling that the protocol does not have"),
         }
     }
 
-    /// F6, F7: an answer as it leaves the arbiter. `durable` is what the arbiter would still have after a
-    /// crash at this moment.
-    pub fn released(&mut self, call: Call, answer: Answer, court: &crate::court::Court) {
-        let Answer::Reply(reply) = answer else { return };
-        let case = case_of(call);
-        let Ok(case) = case.as_ref() else { panic!("F8: a rejected case was answered") };
-        let record = court.durable.records.get(&case.exchange_id());
-        let shown = match reply {
-            Reply::Verdict => {
-                let verdict = record.and_then(|it| it.verdict.as_ref()).expect("F7: verdict before commit");
-                assert_eq!(self.verdicts.get(&case.exchange_id()), Some(&verdict.statement), "F5");
-                format!("{:?} {:?} {}", verdict.statement, verdict.leaf, verdict.root)
-            }
-            Reply::Attestation(depositor) => {
-                let logged = record.and_then(|it| it.attestations.of(depositor).as_ref());
-                let logged = logged.expect("F7: attestation before commit");
-                format!("{:?} {:?} {}", logged.statement, logged.leaf, logged.root)
-            }
-            Reply::Content(_) => {
-                let verdict = self.verdicts.get(&case.exchange_id()).map(|it| &it.ruling);
-                assert!(matches!(verdict, Some(Ruling::Replaced(_))), "R-408: a deposit without a verdict");
-                let kind = self.kinds[call.key.exchange];
-                let owner = call.key.role.peer();
-                let held = record.and_then(|it| *it.held.of(owner)).expect("F7: content before commit");
-                assert_eq!(reply, Reply::Content(held), "R-408: the own item given back");
-                let expected = if kind.is_detached(owner) {
-                    content_of(owner)
-                } else {
-                    assert_eq!(owner, kind.first(), "R-408: a deposit for its own depositor");
-                    assert!(!kind.is_p1(), "R-408: nothing is deposited in P1");
-                    ContentId(7)
-                };
-                assert_eq!(held, expected);
-                "content".to_owned()
-            }
+    /// F6, F7, F14 on a receipt as it leaves the arbiter. `fully`: it is verified as a party would.
+    pub fn receipt(&mut self, key: CaseKey, receipt: &Receipt, fully: bool) {
+        let case = admitted(key);
+        let Ok(case) = case.as_ref() else {
+            return self.must(false, || "F8: a rejected case was answered".to_owned());
         };
-        let request = *case.request().digest().as_bytes();
-        let earlier = self.replies.entry(request).or_insert_with(|| shown.clone());
-        assert_eq!(*earlier, shown, "F6: the same request got another answer");
+        let (exchange, request) = (case.exchange_id(), case.request().digest());
+        if receipt.statement.holds::<Verdict>() {
+            let verdict = Signed::<Verdict>::parse(receipt.statement.clone()).unwrap().unverified().clone();
+            self.shown_verdict(exchange, &verdict);
+            self.placed(receipt, verdict.leaf_index.0);
+        } else {
+            let shown = Signed::<Attestation>::parse(receipt.statement.clone()).unwrap().unverified().clone();
+            self.shown_attestation(exchange, &shown);
+            self.placed(receipt, shown.leaf_index.0);
+        }
+        let bytes = digest_of(receipt);
+        let earlier = *self.shown.entry(request).or_insert(bytes);
+        self.must(earlier == bytes, || format!("F6: {:?} was answered in two ways", key.action));
+        if fully {
+            let proven = receipt.verify(case.offer(), Some(request));
+            self.must(proven.is_ok(), || format!("F14: a receipt does not verify: {}", proven.unwrap_err()));
+        }
     }
 
-    /// F6 to the byte, and R-506, for the receipts that are made.
-    pub fn receipt(&mut self, call: Call, reply: Reply, court: &crate::court::Court) {
-        let case = case_of(call);
-        let Ok(case) = case.as_ref() else { return };
-        let Some(receipt) = court.receipt(case, reply) else { return };
-        let mut tag = *case.request().digest().as_bytes();
-        tag[0] ^= 0xff;
-        let shown = format!("{:?}", digest_of_receipt(&receipt));
-        let proven = receipt.verify(case.offer(), Some(case.request().digest())).expect("a receipt verifies");
-        assert_eq!(proven.request, case.request().digest());
-        let earlier = self.replies.entry(tag).or_insert_with(|| shown.clone());
-        assert_eq!(*earlier, shown, "F6: the same request got another receipt");
+    /// F5, F7.
+    pub fn shown_verdict(&mut self, exchange: ExchangeId, verdict: &Verdict) {
+        let stored = self.records.get(&exchange).and_then(|it| it.verdict.as_ref());
+        let durable = stored.is_some_and(|it| it.statement == *verdict);
+        self.must(durable, || "F7: a verdict was shown that is not durable".to_owned());
+        let same = *self.verdicts.entry(exchange).or_insert_with(|| verdict.clone()) == *verdict;
+        self.must(same, || "F5: two verdicts were shown".to_owned());
     }
 
-    /// Whether the party can end with the peer's item, its replacement, or a deposit to fetch.
-    fn has(&self, exchange: usize, party: usize) -> bool {
-        let facts = self.facts[exchange][party];
-        facts.received || facts.fetched || self.replaced(exchange, role_in(exchange, party).peer())
+    /// F5, F7.
+    pub fn shown_attestation(&mut self, exchange: ExchangeId, shown: &Attestation) {
+        let stored = self.records.get(&exchange).and_then(|it| attestation(it, shown.depositor));
+        let durable = stored == Some(shown);
+        self.must(durable, || "F7: an attestation was shown that is not durable".to_owned());
+        let place = (exchange, shown.depositor);
+        let same = *self.attestations.entry(place).or_insert_with(|| shown.clone()) == *shown;
+        self.must(same, || "F5: two attestations were shown".to_owned());
+    }
+
+    /// The leaf is where the statement says, in the tree that the checkpoint says.
+    fn placed(&mut self, receipt: &Receipt, leaf: u64) {
+        let there = self.leaves.get(usize::try_from(leaf).unwrap());
+        self.must(there == Some(&receipt.leaf), || format!("F7: leaf {leaf} is not the durable one"));
+        let note = Note::parse(&receipt.checkpoint).unwrap();
+        let Checkpoint { size, root, .. } = Checkpoint::parse(note.text()).unwrap();
+        self.tree_shown(size, root);
+    }
+
+    pub fn tree_shown(&mut self, size: u64, root: Digest) {
+        let durable = self.leaves.get(..usize::try_from(size).unwrap()).map(tree_hash);
+        self.must(durable == Some(root), || {
+            format!("F14: a tree of {size} leaves was shown that is not the log")
+        });
+        let first = *self.roots.entry(size).or_insert(root);
+        self.must(first == root, || format!("F14: two trees of {size} leaves were shown"));
+    }
+
+    /// what is given out, and to whom. `plain` is what the party finds in it.
+    pub fn content(&mut self, key: CaseKey, plain: Option<&[u8]>) {
+        let owner = key.role.peer();
+        let kind = self.kinds[key.exchange];
+        let verdict = self.verdict(key.exchange).map(|it| it.ruling.clone());
+        self.must(matches!(verdict, Some(Ruling::Replaced(_))), || {
+            "R-408: a content was given out without a verdict that replaces".to_owned()
+        });
+        // A ledger's receipt is what it says, and was checked when it was deposited.
+        let template = stage().template(key.exchange, kind);
+        let paid = template.terms.of(owner).is_some() && self.is_attested(key.exchange, owner);
+        let known = *template.contents.of(owner);
+        let expected = if paid { plain } else { known };
+        self.must(expected.is_some(), || format!("R-408: there is nothing to hold of the {}", owner.name()));
+        self.must(plain == expected, || "F12: what was held is not the item of the peer".to_owned());
+    }
+
+    /// Whether a durable verdict undoes this payment.
+    pub fn is_revoked(&self, exchange: usize, payer: Role) -> bool {
+        let ruling = self.verdict(exchange).map(|it| &it.ruling);
+        matches!(ruling, Some(Ruling::Revoked(list)) if list.contains(&payer))
+    }
+
+    pub fn is_attested(&self, exchange: usize, role: Role) -> bool {
+        self.records.get(&self.id(exchange)).is_some_and(|it| attestation(it, role).is_some())
+    }
+
+    /// Whether the party ends with the peer's item, its replacement, or a deposit to fetch. Money counts when it is in the
+    /// account.
+    fn has(&self, exchange: usize, party: usize, rail: &Rail) -> bool {
+        let (facts, peer) = (self.facts[exchange][party], role_in(exchange, party).peer());
+        match self.paid(exchange, peer, rail) {
+            Some(paid) => paid == Paid::All,
+            None => facts.received || facts.fetched || self.replaced(exchange, peer),
+        }
     }
 
     /// Whether the party's item may be in the hands of the peer, by any way.
-    fn gave(&self, exchange: usize, party: usize) -> bool {
+    fn gave(&self, exchange: usize, party: usize, rail: &Rail) -> bool {
         let role = role_in(exchange, party);
-        let facts = self.facts[exchange][party];
-        // In P2 the first sender's deposit is there to fetch as soon as the verdict replaces.
-        let deposited = !self.kinds[exchange].is_p1()
-            && role == self.kinds[exchange].first()
+        if let Some(paid) = self.paid(exchange, role, rail) {
+            return paid != Paid::Nothing;
+        }
+        // What is attested is there to fetch as soon as the verdict replaces.
+        let deposited = self.is_attested(exchange, role)
             && matches!(self.verdict(exchange).map(|it| &it.ruling), Some(Ruling::Replaced(_)));
-        facts.item_left || deposited || self.replaced(exchange, role)
+        self.facts[exchange][party].item_left || deposited || self.replaced(exchange, role)
+    }
+
+    /// What became of the payment of a role, if its item is one: asked of the ledger after every hold has ended.
+    fn paid(&self, exchange: usize, payer: Role, rail: &Rail) -> Option<Paid> {
+        let terms = stage().template(exchange, self.kinds[exchange]).terms.of(payer).as_ref()?;
+        Some(match rail.state(terms) {
+            PaymentState::Posted(units) if units == terms.payment.amount.units => Paid::All,
+            PaymentState::Posted(_) | PaymentState::Reserved => Paid::Part,
+            PaymentState::Absent | PaymentState::Voided => Paid::Nothing,
+        })
     }
 
     fn replaced(&self, exchange: usize, role: Role) -> bool {
@@ -198,46 +462,83 @@ impl Oracle {
         }
     }
 
-    /// F1 and F4, at the end of time, for one party that behaved.
-    pub fn judge(&self, exchange: usize, party: usize) -> Option<Outcome> {
-        let facts = self.facts[exchange][party];
-        assert!(
-            !self.gave(exchange, party) || self.has(exchange, party),
-            "F1: the peer has the item of party {party} in exchange {exchange}, and gave nothing"
-        );
+    /// F1, F2 and F4, at the end of time, for one party that behaved.
+    pub fn judge(&mut self, exchange: usize, party: usize, rail: &Rail) -> Option<Outcome> {
+        let (facts, kind) = (self.facts[exchange][party], self.kinds[exchange]);
+        let role = role_in(exchange, party);
+        let weak = Kind::WEAK.contains(&kind);
+        let fair = !self.gave(exchange, party, rail) || self.has(exchange, party, rail);
+        self.must(fair || weak, || {
+            format!("F1: the peer has the item of party {party} in exchange {exchange}, and gave nothing")
+        });
+        let ruling = self.verdict(exchange).map(|it| it.ruling.clone());
+        let unproven = weak && !kind.is_depositable(role);
+        if !fair && !unproven {
+            // P6: an affidavit is all there is, for an item that can be deposited.
+            let named = matches!(&ruling, Some(Ruling::Affidavit(list)) if list.contains(&role));
+            self.must(named && facts.ended == Some(Outcome::Affidavit), || {
+                format!(
+                    "F2: party {party} gave, got nothing in exchange {exchange}, and has no affidavit of it"
+                )
+            });
+        }
         if !facts.engaged {
             return None;
         }
-        let outcome = facts.ended.expect("F4: an honest party did not end");
-        let role = role_in(exchange, party);
-        match outcome {
-            Outcome::Completed => assert!(facts.received, "completed without the item"),
-            Outcome::Resolved => {
-                let replaced = self.replaced(exchange, role.peer());
-                assert!(replaced || facts.fetched, "resolved without an item");
-                let in_escrow = self.kinds[exchange].is_detached(role.peer());
-                assert!(!in_escrow || facts.fetched, "resolved without the signature in hand");
+        let Some(outcome) = facts.ended else {
+            self.must(false, || format!("F4: party {party} did not end exchange {exchange}"));
+            return None;
+        };
+        let peer = role.peer();
+        let in_escrow = kind.is_detached(peer);
+        let money = stage().template(exchange, kind).terms.of(peer).is_some();
+        let has = self.has(exchange, party, rail);
+        let (holds, what) = match outcome {
+            Outcome::Affidavit => (weak && matches!(ruling, Some(Ruling::Affidavit(_))), "has no affidavit"),
+            Outcome::Completed if money => (has, "completed without the money"),
+            Outcome::Completed => (facts.received, "completed without the item"),
+            Outcome::Resolved if in_escrow => (facts.fetched, "resolved without the signature in hand"),
+            Outcome::Resolved => (has, "resolved without an item"),
+            Outcome::Aborted if kind == Kind::P4 => (fair, "aborted, and paid alone"),
+            // F2 promises nothing for an item that cannot be deposited: who has it may have aborted.
+            Outcome::Aborted if unproven => {
+                (ruling == Some(Ruling::Aborted), "aborted without an abort token")
             }
-            Outcome::Abandoned | Outcome::Affidavit => panic!("neither T nor P6 is in this world"),
+            Outcome::Abandoned => (false, "abandoned, which only a transfer for nothing can be"),
+            Outcome::Aborted if self.gave(exchange, party, rail) => (false, "aborted after the item left"),
             Outcome::Aborted => {
-                let ruling = self.verdict(exchange).map(|it| &it.ruling);
-                assert_eq!(ruling, Some(&Ruling::Aborted), "aborted without an abort token");
-                assert!(!facts.item_left, "F1: aborted after the item left");
+                let undone = matches!(ruling, Some(Ruling::Aborted | Ruling::Revoked(_)));
+                (undone, "aborted without a verdict")
             }
-        }
+        };
+        self.must(holds, || format!("F1: party {party} {what} in exchange {exchange}"));
         Some(outcome)
+    }
+
+    /// F1 of two who behave: both have what the other gives, or neither.
+    pub fn judge_both(&mut self, exchange: usize, rail: &Rail) {
+        let [ours, theirs] = [0, 1].map(|party| self.has(exchange, party, rail));
+        let weak = Kind::WEAK.contains(&self.kinds[exchange]);
+        self.must(ours == theirs || weak, || {
+            format!("F1: of two who behave only one has the other's item in exchange {exchange}")
+        });
     }
 
     /// How it ended, in words that name the ways worth reaching.
     pub fn ending(&self, exchange: usize, party: usize, outcome: Outcome) -> String {
         let kind = self.kinds[exchange];
-        let role = role_in(exchange, party);
-        let order = if role == kind.first() { "first" } else { "second" };
-        let protocol = match (kind.is_p1(), Kind::ESCROW.contains(&kind)) {
-            (true, false) => "P1",
-            (true, true) => "P1e",
-            (false, false) => "P2",
-            (false, true) => "P2e",
+        let order = if role_in(exchange, party) == kind.first() { "first" } else { "second" };
+        let protocol = match kind {
+            Kind::P1 => "P1",
+            Kind::P1Escrow | Kind::P1Mixed => "P1e",
+            Kind::P2OriginatorFirst | Kind::P2ResponderFirst => "P2",
+            Kind::P2OriginatorFirstEscrow | Kind::P2ResponderFirstEscrow => "P2e",
+            Kind::P2Payment | Kind::P2PaymentEscrow => "P2 money",
+            Kind::P3OriginatorPays | Kind::P3ResponderPays => "P3",
+            Kind::P3Payments => "P3 money",
+            Kind::P4 => "P4",
+            Kind::P5 => "P5",
+            Kind::P6PaidForFile | Kind::P6SignatureForHeld => "P6",
         };
         let by = match self.verdict(exchange) {
             Some(verdict) if outcome != Outcome::Completed => {
@@ -246,19 +547,44 @@ impl Oracle {
             }
             _ => String::new(),
         };
-        let fetched = if outcome == Outcome::Resolved && self.facts[exchange][party].fetched {
-            ", fetched"
-        } else {
-            ""
-        };
-        format!("{protocol} {order} {outcome:?}{by}{fetched}")
+        let fetched = outcome == Outcome::Resolved && self.facts[exchange][party].fetched;
+        format!("{protocol} {order} {outcome:?}{by}{}", if fetched { ", fetched" } else { "" })
     }
 }
 
-fn digest_of_receipt(
-    receipt: &arbiter_protocol::ruling::receipt::Receipt,
-) -> (String, Vec<u8>, Vec<u8>, String) {
-    let proof = receipt.inclusion_proof.iter().flat_map(|it| it.to_vec()).collect();
-    let envelopes = [receipt.statement.encode(), receipt.answer.encode()].concat();
-    (hex::encode(envelopes), receipt.leaf.clone(), proof, receipt.checkpoint.clone())
+/// What a ruling does with items.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Did {
+    Aborted,
+    Attested(Vec<Role>),
+    Replaced(Vec<Role>),
+    Revoked(Vec<Role>),
+}
+
+impl Did {
+    fn of(ruling: &Ruling) -> Self {
+        match ruling {
+            Ruling::Aborted => Self::Aborted,
+            Ruling::Affidavit(list) => Self::Attested(list.clone()),
+            Ruling::Replaced(list) => Self::Replaced(list.iter().map(|it| it.role).collect()),
+            Ruling::Revoked(list) => Self::Revoked(list.clone()),
+        }
+    }
+}
+
+/// What a payee has of a payment in the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Paid {
+    All,
+    Nothing,
+    Part,
+}
+
+pub fn attestation(record: &Record, role: Role) -> Option<&Attestation> {
+    record.attestations.of(role).as_ref().map(|it| &it.statement)
+}
+
+/// The digest of the request of a call that was admitted.
+pub fn request_of(key: CaseKey) -> Option<Digest> {
+    admitted(key).as_ref().as_ref().ok().map(|case| case.request().digest())
 }

@@ -1,9 +1,12 @@
 //! A party as a driver runs it: a durable and a volatile half, outputs performed one by one, crashes anywhere.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
-use arbiter_protocol::exchange::selection::Role;
-use arbiter_protocol::role::{Ask, Input, Output, Phase, Session, Step, Timing};
+use arbiter_protocol::exchange::selection::{Protocol, Role};
+use arbiter_protocol::message::payment::PaymentReceipt;
+use arbiter_protocol::role::{Ask, Input, Outcome, Output, Phase, Session, Step, Timing};
+use arbiter_protocol::statement::Verified;
 use arbiter_protocol::time::{DurationMillis, UnixMillis};
 
 use crate::common::Kind;
@@ -20,6 +23,26 @@ pub struct Journal {
     phase: Phase,
 }
 
+/// What a party does with ledgers. Gone when its process ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Till {
+    /// Orders its own payment until there is an answer.
+    pub paying: bool,
+    /// An order of it may have left without an answer having come.
+    pub maybe_ordered: bool,
+    /// Looks at the peer's payment until it is final.
+    pub watching: bool,
+    /// Posts its own payment until the ledger has heard it.
+    pub releasing: bool,
+}
+
+/// What a party knows of its own payment. Durable.
+#[derive(Clone, Default)]
+pub struct Purse {
+    pub ordered: bool,
+    pub receipt: Option<(Arc<Vec<u8>>, Verified<PaymentReceipt>)>,
+}
+
 /// One party's side of one exchange.
 pub struct Desk {
     role: Role,
@@ -30,6 +53,10 @@ pub struct Desk {
     pub alarms: Vec<u64>,
     /// The escrow on which the session rests passed the check, or none was owed.
     pub escrow_passed: bool,
+    pub till: Till,
+    pub purse: Purse,
+    /// How it ended, while its own payment is still owed.
+    pub unsaid: Option<Outcome>,
 }
 
 pub struct Party {
@@ -38,6 +65,8 @@ pub struct Party {
     pub desks: [Desk; 2],
     /// The process is not running.
     pub asleep: bool,
+    /// How often the process has started: an answer to an earlier one is heard by nobody.
+    pub life: u32,
 }
 
 /// Where a step was interrupted.
@@ -61,8 +90,11 @@ impl Party {
             outputs: VecDeque::new(),
             alarms: Vec::new(),
             escrow_passed: true,
+            till: Till::default(),
+            purse: Purse::default(),
+            unsaid: None,
         };
-        Self { skew, desks: [desk(0), desk(1)], asleep: false }
+        Self { skew, desks: [desk(0), desk(1)], asleep: false, life: 0 }
     }
 
     pub fn clock(&self, now: u64) -> UnixMillis {
@@ -72,6 +104,7 @@ impl Party {
     /// The process ends; the next one starts from the journal.
     pub fn restart(&mut self) {
         self.asleep = false;
+        self.life += 1;
         for desk in &mut self.desks {
             desk.restart();
         }
@@ -128,9 +161,36 @@ impl Desk {
         self.take(step, cut)
     }
 
+    pub fn is_done(&self) -> bool {
+        matches!(self.phase(), Some(Phase::Done(_)))
+    }
+
+    /// Ended, and nobody runs it any more: only a second sender that completed stays for a peer that may have missed its item.
+    pub fn is_closed(&self) -> bool {
+        let stays = self.phase() == Some(Phase::Done(Outcome::Completed))
+            && self.session.as_ref().is_some_and(|it| !it.is_first());
+        let busy = self.till.paying || self.till.releasing || !self.outputs.is_empty();
+        self.is_done() && !stays && !busy
+    }
+
+    /// Nothing of its own left, and nothing will: given up as before anything was sent. In P4 both payments are rolled back.
+    pub fn not_paid(&mut self, now: UnixMillis) {
+        let Some(session) = &self.session else { return };
+        let sent = session.protocol() == Protocol::MutualRollback;
+        let acceptance = session.agreement().map(|it| it.acceptance().clone());
+        let offer = session.offer().clone();
+        let unsent = Session::restore(self.role, offer, acceptance, sent, Phase::Waiting, TIMING);
+        let step = unsent.expect("an agreement can be given up").handle(now, Input::GiveUp);
+        self.till.watching = false;
+        self.unsaid = None;
+        self.take(step, Cut::None);
+    }
+
     fn restart(&mut self) {
         self.outputs.clear();
         self.alarms.clear();
+        self.till = Till { maybe_ordered: self.purse.ordered, ..Till::default() };
+        self.unsaid = None;
         self.session = self.journal.map(|journal| {
             let acceptance =
                 journal.agreement.map(|index| self.template.agreements[index].acceptance().clone());

@@ -1,6 +1,6 @@
 //! The responder's end: listens, and sorts connections by the exchange that their first message names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,7 +12,7 @@ use arbiter_protocol::wire::peer as proto;
 use arbiter_protocol::wire::peer::peer_service_server::{PeerService, PeerServiceServer};
 use async_trait::async_trait;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
@@ -34,16 +34,25 @@ const FIRST_MESSAGE: Duration = Duration::from_secs(10);
 pub struct Listener {
     shared: Arc<Shared>,
     local: SocketAddr,
-    arrivals: mpsc::Receiver<Arrival>,
     server: JoinHandle<()>,
 }
 
 type Outbound = mpsc::Sender<Result<proto::ExchangeResponse, Status>>;
-type Slots = BTreeMap<ExchangeId, mpsc::Sender<Connection>>;
 
+#[derive(Default)]
 struct Shared {
-    slots: Mutex<Slots>,
-    arrivals: mpsc::Sender<Arrival>,
+    routes: Mutex<Routes>,
+    arrived: Notify,
+}
+
+/// Where connections go. Looked up and changed under one lock: a connection that comes while its exchange begins to be carried
+/// out must not wait where nobody looks any more.
+#[derive(Default)]
+struct Routes {
+    /// Exchanges that are being carried out here.
+    slots: BTreeMap<ExchangeId, mpsc::Sender<Connection>>,
+    /// For other exchanges: the newest connection of each, the first exchange first.
+    waiting: VecDeque<Arrival>,
 }
 
 struct Arrival(ExchangeId, Connection);
@@ -61,8 +70,7 @@ impl Listener {
         let unusable = |why: std::io::Error| Usage::Url(format!("cannot listen on {address}: {why}"));
         let socket = TcpListener::bind(address).await.map_err(unusable)?;
         let local = socket.local_addr().map_err(unusable)?;
-        let (sender, arrivals) = mpsc::channel(WAITING);
-        let shared = Arc::new(Shared { slots: Mutex::default(), arrivals: sender });
+        let shared = Arc::new(Shared::default());
         let service = PeerServiceServer::new(Door(shared.clone())).max_decoding_message_size(MESSAGE_BYTES);
         let server = Server::builder()
             .http2_keepalive_interval(Some(KEEP_ALIVE))
@@ -75,7 +83,7 @@ impl Listener {
                 tracing::error!(%error, "listening for peers ended");
             }
         });
-        Ok(Self { shared, local, arrivals, server })
+        Ok(Self { shared, local, server })
     }
 
     /// Where it listens.
@@ -87,30 +95,23 @@ impl Listener {
     /// message that the result reports.
     pub async fn accept(&mut self) -> Peer {
         loop {
-            let Some(Arrival(id, connection)) = self.arrivals.recv().await else {
-                std::future::pending::<()>().await;
-                continue;
-            };
-            let known = self.shared.slots().get(&id).cloned();
-            match known {
-                // Two connections for one exchange came before the first was accepted: the newer replaces.
-                Some(slot) if !slot.is_closed() => {
-                    let _ = slot.try_send(connection);
-                }
-                _ => {
-                    let mut peer = self.exchange(id);
-                    peer.replacement = Some(connection);
-                    return peer;
-                }
+            let next = self.shared.routes().waiting.front().map(|Arrival(id, _)| *id);
+            match next {
+                Some(id) => return self.exchange(id),
+                None => self.shared.arrived.notified().await,
             }
         }
     }
 
-    /// The end for an exchange known already: for `resume`.
+    /// The end for an exchange known already: for `resume`. The peer may be there before it.
     pub fn exchange(&self, id: ExchangeId) -> Peer {
         let (sender, connections) = mpsc::channel(WAITING);
-        self.shared.slots().insert(id, sender);
-        Peer { connections, current: None, replacement: None, over: false }
+        let mut routes = self.shared.routes();
+        routes.slots.insert(id, sender);
+        let there = routes.waiting.iter().position(|Arrival(other, _)| *other == id);
+        let replacement =
+            there.and_then(|at| routes.waiting.remove(at)).map(|Arrival(_, connection)| connection);
+        Peer { connections, current: None, replacement, over: false }
     }
 }
 
@@ -121,9 +122,9 @@ impl Drop for Listener {
 }
 
 impl Shared {
-    fn slots(&self) -> MutexGuard<'_, Slots> {
+    fn routes(&self) -> MutexGuard<'_, Routes> {
         // Held for single map operations that do not panic.
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+        self.routes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Hands a connection to its exchange, or to `accept`.
@@ -132,19 +133,31 @@ impl Shared {
             tracing::warn!("ignored a connection that does not begin with an offer");
             return;
         };
-        let slot = {
-            let mut slots = self.slots();
-            slots.retain(|_, slot| !slot.is_closed());
-            slots.get(&id).cloned()
-        };
         // A full queue drops the connection: the peer dials again.
-        let taken = match slot {
-            Some(slot) => slot.try_send(connection).is_ok(),
-            None => self.arrivals.try_send(Arrival(id, connection)).is_ok(),
-        };
-        if !taken {
+        if !self.routes().take(id, connection) {
             tracing::warn!(%id, "too many connections are waiting");
         }
+        self.arrived.notify_one();
+    }
+}
+
+impl Routes {
+    /// Whether there was room.
+    fn take(&mut self, id: ExchangeId, connection: Connection) -> bool {
+        self.slots.retain(|_, slot| !slot.is_closed());
+        if let Some(slot) = self.slots.get(&id) {
+            return slot.try_send(connection).is_ok();
+        }
+        // Of two connections for one exchange the newer replaces.
+        if let Some(Arrival(_, older)) = self.waiting.iter_mut().find(|Arrival(other, _)| *other == id) {
+            *older = connection;
+            return true;
+        }
+        let room = self.waiting.len() < WAITING;
+        if room {
+            self.waiting.push_back(Arrival(id, connection));
+        }
+        room
     }
 }
 

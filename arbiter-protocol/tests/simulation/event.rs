@@ -2,11 +2,35 @@
 
 use arbiter_protocol::message::request::Action;
 
+use arbiter_protocol::exchange::selection::Role;
+use arbiter_protocol::weaken::Countermeasure;
+
 use crate::choices::Choices;
+use crate::common::money::{HOLD_END, SEND_BY};
 use crate::common::{COMPLAIN_BY, Kind};
-use crate::disk::{Defect, Fate};
 use crate::party::{Cut, MARGIN};
-use crate::stage::Filed;
+use crate::rail::Fault;
+use crate::stage::{Filed, Ordered, PLAYED};
+
+/// What happens to a commit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fate {
+    #[default]
+    Stored,
+    /// Nothing is stored, and the writer is told.
+    Lost,
+    /// Everything is stored, but the writer is told that it failed.
+    Unheard,
+}
+
+/// What a store does wrong on purpose, to see that it is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Defect {
+    /// It says that a commit with a ruling is durable before it is.
+    Unsynced,
+    /// It never removes a content.
+    Hoards,
+}
 
 /// What is the same all through a schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,8 +46,10 @@ pub struct Setup {
     /// Parties are away for long.
     pub outages: bool,
     pub impatience: bool,
-    /// The arbiter's process, disk and clock fail.
+    /// The arbiter's process, disk and clock fail, and ledgers are out of reach.
     pub faults: bool,
+    /// Everybody has enough for one payment only.
+    pub poor: bool,
     /// Every receipt is verified in full, and the store checked by `fsck`.
     pub fully: bool,
     pub broken: Option<Broken>,
@@ -40,6 +66,10 @@ pub enum Broken {
     TrustsEscrows,
     /// the arbiter's disk.
     Disk(Defect),
+    /// Section 13: the ledger.
+    Rail(Fault),
+    /// Everybody's rules, without one of them.
+    Without(Countermeasure),
 }
 
 /// What happens to a message.
@@ -84,6 +114,11 @@ pub enum Cheat {
         other_offer: bool,
         escrows: Filed,
     },
+    /// About the payment of a role, from its own account.
+    Order {
+        payer: Role,
+        ordered: Ordered,
+    },
 }
 
 /// What is in an envelope.
@@ -124,6 +159,22 @@ pub enum Event {
     },
     /// The connection of a caller breaks.
     HangUp(usize),
+    /// A party does what it has to do with its ledger.
+    Till {
+        party: usize,
+        exchange: usize,
+    },
+    /// What was said to the ledger gets there, and the answer back; repeated: the answer does not.
+    Bank {
+        nth: usize,
+        delivery: Delivery,
+    },
+    /// The arbiter tells the ledger an order that is open.
+    Tell(usize),
+    /// The arbiter decides what has waited for its time.
+    Due,
+    /// The ledger is out of reach from now on, or not any more.
+    Strike(bool),
     Wake {
         party: usize,
         exchange: usize,
@@ -184,8 +235,23 @@ impl Setup {
             outages: false,
             impatience: false,
             faults: false,
+            poor: false,
             fully: false,
             broken: None,
+        }
+    }
+
+    /// When it begins: ten minutes before the first deadline.
+    pub fn begins(&self) -> u64 {
+        let p3 = self.kinds.iter().any(|kind| kind.is_p3());
+        (if p3 { SEND_BY } else { COMPLAIN_BY }) - 600_000
+    }
+
+    /// The rule that nobody keeps.
+    pub const fn weakness(&self) -> Option<Countermeasure> {
+        match self.broken {
+            Some(Broken::Without(countermeasure)) => Some(countermeasure),
+            _ => None,
         }
     }
 
@@ -193,7 +259,7 @@ impl Setup {
         let mut skew = || i64::try_from(choices.below(40_001)).unwrap() - 20_000;
         let skews = [skew(), skew()];
         Self {
-            kinds: [choices.pick(&Kind::ALL), choices.pick(&Kind::ALL)],
+            kinds: [choices.pick(&PLAYED), choices.pick(&PLAYED)],
             cheater: choices.pick(&[None, Some(0), Some(1), Some(0), Some(1)]),
             skews,
             loss: !choices.one_in(4),
@@ -201,6 +267,7 @@ impl Setup {
             outages: choices.one_in(2),
             impatience: !choices.one_in(4),
             faults: !choices.one_in(4),
+            poor: choices.one_in(4),
             fully: choices.one_in(50),
             broken: None,
         }
@@ -218,7 +285,7 @@ impl Event {
             }
             choices.pick(&[Cut::BeforePersist, Cut::AfterPersist])
         };
-        match choices.below(120) {
+        match choices.below(152) {
             0..=9 => Self::Open { party, cut: cut(choices) },
             10..=34 => Self::Perform { party, exchange },
             35..=54 => {
@@ -238,7 +305,7 @@ impl Event {
             81..=87 => Self::Letter { nth: nth(choices), cut: cut(choices) },
             88 => Self::HangUp(nth(choices)),
             89..=92 => Self::Wake { party, exchange, cut: cut(choices) },
-            93..=95 => Self::Time(leap(now, choices)),
+            93..=95 => Self::Time(leap(setup, now, choices)),
             96 if choices.one_in(2) => {
                 Self::Drift { party, by: choices.pick(&[-15_000, -1_000, 1_000, 15_000]) }
             }
@@ -253,7 +320,17 @@ impl Event {
             }),
             105 if setup.faults => Self::Blind(u32::try_from(choices.below(24)).unwrap()),
             106 if choices.one_in(2) => Self::Quit,
-            107.. => Self::Cheat { exchange, cheat: Cheat::draw(choices) },
+            107..=112 => Self::Till { party, exchange },
+            113..=121 => {
+                let (nth, delivery) = (nth(choices), choices.below(10));
+                let delivery = [Delivery::Dropped, Delivery::Repeated].get(delivery).copied();
+                let delivery = delivery.filter(|_| setup.loss).unwrap_or(Delivery::Once);
+                Self::Bank { nth, delivery }
+            }
+            122..=125 => Self::Tell(nth(choices)),
+            126 => Self::Due,
+            127 if setup.faults => Self::Strike(choices.one_in(2)),
+            128.. => Self::Cheat { exchange, cheat: Cheat::draw(choices) },
             _ => Self::Hello { party, exchange },
         }
     }
@@ -276,6 +353,10 @@ impl Event {
                     list.push(Self::Deliver { nth: 0, delivery, cut });
                 }
             }
+            Self::Bank { nth, delivery } if nth != 0 || delivery == Delivery::Repeated => {
+                list.push(Self::Bank { nth, delivery: Delivery::Once });
+                list.push(Self::Bank { nth: 0, delivery });
+            }
             Self::Letter { nth, cut } if cut != Cut::None => list.push(Self::Letter { nth, cut: Cut::None }),
             Self::Wake { party, exchange, cut } if cut != Cut::None => {
                 list.push(Self::Wake { party, exchange, cut: Cut::None });
@@ -292,19 +373,26 @@ impl Event {
     }
 }
 
-fn leap(now: u64, choices: &mut Choices) -> Leap {
+fn leap(setup: &Setup, now: u64, choices: &mut Choices) -> Leap {
     if !choices.one_in(4) {
         return Leap::By(choices.pick(&[200, 1_000, 20_000, 60_000, 200_000]));
     }
-    let targets =
-        [COMPLAIN_BY - 1, COMPLAIN_BY, COMPLAIN_BY + 1, COMPLAIN_BY - MARGIN, COMPLAIN_BY - 2 * MARGIN];
+    let deadline = if setup.begins() < SEND_BY && now < SEND_BY + 2 { SEND_BY } else { COMPLAIN_BY };
+    let targets = [
+        deadline - 1,
+        deadline,
+        deadline + 1,
+        deadline - MARGIN,
+        deadline - 2 * MARGIN,
+        if now >= COMPLAIN_BY { HOLD_END } else { deadline },
+    ];
     Leap::To(choices.pick(&targets).max(now))
 }
 
 impl Cheat {
     fn draw(choices: &mut Choices) -> Self {
         let passes = |choices: &mut Choices| !choices.one_in(3);
-        match choices.below(12) {
+        match choices.below(16) {
             0 | 1 => Self::Opening { second: choices.one_in(2), passes: passes(choices) },
             2..=4 => Self::Item {
                 agreement: choices.below(2),
@@ -320,6 +408,16 @@ impl Cheat {
             5 => Self::Decline,
             6 => Self::Reflect(choices.below(64)),
             7 => Self::ForgeRefusal,
+            8..=10 => Self::Order {
+                payer: choices.pick(&Role::BOTH),
+                ordered: choices.pick(&[
+                    Ordered::Make,
+                    Ordered::Make,
+                    Ordered::PostAll,
+                    Ordered::PostPart,
+                    Ordered::Void,
+                ]),
+            },
             _ => Self::Call {
                 action: choices.pick(&[
                     Action::Abort,
@@ -327,6 +425,7 @@ impl Cheat {
                     Action::Deposit,
                     Action::Fetch,
                     Action::Query,
+                    Action::Revoke,
                 ]),
                 agreement: choices.pick(&[None, Some(0), Some(0), Some(1)]),
                 in_own_role: !choices.one_in(10),
