@@ -249,7 +249,7 @@ impl World {
             return check_content(&template.offer, owner, plain).ok();
         };
         let named = self.ruled[exchange][key.signer]?;
-        let escrow = template.escrowed[named].of(owner).as_ref()?.escrow().clone();
+        let escrow = template.escrowed[named].of(owner).as_ref()?.pledge().escrow()?.clone();
         let mut check = ContentCheck::signature(item.clone(), Some(escrow));
         check.update(plain).ok()?;
         check.finish().ok()

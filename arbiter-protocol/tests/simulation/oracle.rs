@@ -539,6 +539,7 @@ impl Oracle {
             Kind::P4 => "P4",
             Kind::P5 => "P5",
             Kind::P6PaidForFile | Kind::P6SignatureForHeld => "P6",
+            other => unreachable!("{other:?} is not in this world"),
         };
         let by = match self.verdict(exchange) {
             Some(verdict) if outcome != Outcome::Completed => {

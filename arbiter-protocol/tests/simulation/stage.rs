@@ -13,7 +13,7 @@ use arbiter_protocol::exchange::kind::content::FitContent;
 use arbiter_protocol::exchange::kind::detached::Place;
 use arbiter_protocol::exchange::kind::pledge::{Pledge, Pledged};
 use arbiter_protocol::exchange::kind::signature;
-use arbiter_protocol::exchange::selection::{ByRole, Role};
+use arbiter_protocol::exchange::selection::{ByRole, Protocol, Role};
 use arbiter_protocol::ids::PublicKey;
 use arbiter_protocol::message::agreement::{Acceptance, Agreement, Offer};
 use arbiter_protocol::message::payment::{PaymentAction, PaymentOrder, PaymentTerms};

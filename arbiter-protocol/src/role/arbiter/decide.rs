@@ -86,10 +86,6 @@ impl Found {
 fn abort(case: &Case, known: Known<'_>, now: UnixMillis) -> Result<Found, Refused> {
     let aborted = |rule| Ok(Found::plain(case, Ruling::Aborted, rule));
     let offer = case.offer();
-    if let (Protocol::Affidavit, Some(agreement)) = (offer.selection.protocol, deposited_under(case, known)) {
-        // An abort must neither keep who has deposited from its affidavit, nor who asks without an end.
-        return attest_what_is_here(case, agreement, known, now);
-    }
     match offer.selection.protocol {
         Protocol::ContractSigning
             if case.request.role == Role::Originator && !off(Countermeasure::AbortByTheOriginator) =>
