@@ -166,8 +166,8 @@ impl Offer {
         }
         for item in Role::BOTH.map(|role| self.item(role)) {
             let Some(hold) = item.description.payment().and_then(|payment| payment.hold) else { continue };
-            let posted = hold.timeout == Timeout::Post;
-            if !posted && !(protocol.generates() && item.properties.generatable()) {
+            let generatable = protocol.generates() && item.properties.generatable();
+            if hold.timeout == Timeout::Void && !generatable {
                 return Err(Refused::PaymentNotEffective);
             }
             if self.complain_by.is_some_and(|by| hold.until < by.after(limits::HOLD_MARGIN)) {
