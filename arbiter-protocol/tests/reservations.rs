@@ -499,7 +499,9 @@ fn answers_to_posts_and_voids_are_logged_and_walked() {
     let case = notary.cast.case(&agreement, Originator, Action::Abort);
     notary.file(&case, EARLY).unwrap();
     let mut walk = Walk::new(Some(notary.cast.identity()));
-    notary.durable.leaves.iter().for_each(|leaf| drop(walk.read(leaf).unwrap()));
+    for leaf in &notary.durable.leaves {
+        walk.read(leaf).unwrap();
+    }
     let last = arbiter_protocol::evidence::leaf::Leaf::decode(notary.durable.leaves.last().unwrap()).unwrap();
     let planted = arbiter_protocol::evidence::leaf::Leaf {
         index: LeafIndex(last.index.0 + 1),

@@ -202,7 +202,7 @@ impl Writer {
                     Ruling::Revoked(_) => &tally.verdicts_revoked,
                 };
                 count.fetch_add(1, Ordering::Relaxed);
-                if matches!(verdict.ruling, Ruling::Revoked(_)) {
+                if !record.open_orders().is_empty() {
                     self.shared.orders.send_modify(|count| *count = count.wrapping_add(1));
                 }
                 let (rule, leaf) = (&verdict.rule, verdict.leaf_index.0);

@@ -279,7 +279,7 @@ impl Court {
     pub fn file_due(&mut self) -> usize {
         let Some(engine) = self.engine().cloned() else { return 0 };
         let now = engine.now();
-        let standing = engine.standing(16).unwrap_or_default();
+        let standing = engine.standing(None, 16).unwrap_or_default();
         let due = standing.into_iter().filter(|it| it.at <= now);
         let cases: Vec<_> = due.filter_map(|it| engine.standing_case(&it).ok().flatten()).collect();
         let count = cases.len();
@@ -296,7 +296,7 @@ impl Court {
     /// How many requests stand whose time has come.
     pub fn overdue(&self) -> usize {
         let Some(engine) = self.engine() else { return 0 };
-        let (standing, now) = (engine.standing(16).unwrap_or_default(), engine.now());
+        let (standing, now) = (engine.standing(None, 16).unwrap_or_default(), engine.now());
         standing.into_iter().filter(|it| it.at <= now).count()
     }
 

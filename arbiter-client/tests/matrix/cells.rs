@@ -116,7 +116,7 @@ impl Cell {
         })
     }
 
-    /// What the matrix says; P6 is asked for by name where nothing better is, but not for reserved money.
+    /// What the matrix says; P6 is asked for by name where nothing better is. Reserved money is for P1 and P2.
     pub fn selection(self) -> Result<Selection, Unfair> {
         let first_sender = match (self.originator, self.responder) {
             (Thing::Nothing, Thing::Nothing) => None,
@@ -133,6 +133,7 @@ impl Cell {
         let (ours, theirs) = (self.properties(Role::Originator), self.properties(Role::Responder));
         let reserved = [self.originator, self.responder].contains(&Thing::Reserved);
         match select(&ours, &theirs) {
+            Ok(selected) if reserved && !selected.protocol.generates() => Err(Unfair::AffidavitOnly),
             Err(_) if !reserved => select_affidavit(&ours, &theirs),
             selected => selected,
         }

@@ -107,6 +107,8 @@ impl Play {
             tokio::time::sleep(AWAY).await;
             bench.arbiter.set_down(false);
             bench.ledger.set_down(&[]);
+            // orders are told until the ledger has heard them.
+            bench.arbiter.carry_out();
         };
         match self.cheat {
             None => {

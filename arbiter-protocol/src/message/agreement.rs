@@ -173,9 +173,9 @@ impl Offer {
         }
         for item in Role::BOTH.map(|role| self.item(role)) {
             let Some(hold) = item.description.payment().and_then(|payment| payment.hold) else { continue };
-            let posted = hold.timeout == Timeout::Post;
-            let reserved = protocol.generates() && item.properties.generatable();
-            if (!posted && !reserved) || protocol == Protocol::Transfer {
+            let generatable = protocol.generates() && item.properties.generatable();
+            let returns = hold.timeout == Timeout::Void && !generatable;
+            if returns || protocol == Protocol::Transfer {
                 return Err(Refused::PaymentNotEffective);
             }
             if self.complain_by.is_some_and(|by| hold.until < by.after(limits::HOLD_MARGIN)) {
