@@ -303,7 +303,9 @@ fn has_peers_item(outcome: &Outcome) -> bool {
             .as_deref()
             .is_some_and(|path| Digest::of(&[&received(path)]) == described.sha256),
         Description::Payment(_) => false,
-        Description::Nothing | Description::Package(_) | Description::Signature(_) => panic!("no such item here"),
+        Description::Nothing | Description::Package(_) | Description::Signature(_) => {
+            panic!("no such item here")
+        }
     }
 }
 

@@ -21,9 +21,7 @@ use arbiter_protocol::exchange::payment::Payment;
 use arbiter_protocol::exchange::selection::Role;
 use arbiter_protocol::ids::PublicKey;
 use arbiter_protocol::message::agreement::Offer;
-use arbiter_protocol::message::payment::{
-    PaymentAction, PaymentReceipt, PaymentState, PaymentTerms,
-};
+use arbiter_protocol::message::payment::{PaymentAction, PaymentReceipt, PaymentState, PaymentTerms};
 use arbiter_protocol::role::Session;
 use arbiter_protocol::statement::{Envelope, Signed, Verified};
 use backon::ExponentialBackoff;

@@ -376,7 +376,9 @@ fn check_item(stage: &Stage, exchange: usize, held: usize, sender: Role, key: It
     let mut check = match &item.description {
         Description::Signature(_) => return signature::check(item, transfer).ok().map(Fit::Signature),
         Description::Information(_) => ContentCheck::file(described(CONTENT)),
-        Description::Nothing | Description::Package(_) | Description::Payment(_) => unreachable!("neither is in this world"),
+        Description::Nothing | Description::Package(_) | Description::Payment(_) => {
+            unreachable!("neither is in this world")
+        }
         Description::DetachedSignature(it) => {
             let escrow = stage.templates[exchange].escrowed[held].of(sender);
             ContentCheck::signature(it.clone(), escrow.as_ref().and_then(|it| it.escrow().cloned()))
@@ -393,7 +395,9 @@ fn peers_content(stage: &Stage, exchange: usize, role: Role) -> Option<FitConten
     let mut check = match &item.description {
         Description::Signature(_) => return None,
         Description::Information(_) => ContentCheck::file(described(CONTENT)),
-        Description::Nothing | Description::Package(_) | Description::Payment(_) => unreachable!("neither is in this world"),
+        Description::Nothing | Description::Package(_) | Description::Payment(_) => {
+            unreachable!("neither is in this world")
+        }
         Description::DetachedSignature(it) => ContentCheck::signature(it.clone(), None),
     };
     check.update(&template.content(role.peer())?).ok()?;
