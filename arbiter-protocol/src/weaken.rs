@@ -16,6 +16,8 @@ pub enum Countermeasure {
     AbortOnlyAfterTheDeadline,
     /// the originator may abort (K11).
     AbortByTheOriginator,
+    /// a verdict that aborts orders reserved money to be voided.
+    AbortVoidsReserved,
     /// no affidavit before everybody could deposit.
     AffidavitAtTheDeadline,
     /// who asks for an abort where there is a deposit gets the affidavit at the deadline.
@@ -60,8 +62,14 @@ pub enum Countermeasure {
     PersistBeforeReply,
     /// a party performs after its state is durable. The driver does it; in tests, the model.
     PersistBeforeSending,
+    /// a verdict that replaces reserved money orders it to be posted.
+    ReplacementIsPosted,
     /// a claim is not given up because of a refusal that came in time.
     RefusalsAreNotTrusted,
+    /// a receipt is a pledge only if it says that the money is set aside.
+    ReservationIsMade,
+    /// nothing is replaced in P1 when the holds may end before a ledger hears of it.
+    ResolveInTime,
     /// who has the role signed the request.
     RequestBySigner,
     /// the first sender of P3 may not revoke before `send_by`.
@@ -85,9 +93,10 @@ pub enum Countermeasure {
 impl Countermeasure {
     /// All of them.
     #[cfg(feature = "weaken")]
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 38] = [
         Self::AbortOnlyAfterTheDeadline,
         Self::AbortByTheOriginator,
+        Self::AbortVoidsReserved,
         Self::AffidavitAtTheDeadline,
         Self::AffidavitForWhoAborts,
         Self::AgreementInTransfer,
@@ -111,7 +120,10 @@ impl Countermeasure {
         Self::PersistBeforeReply,
         Self::PersistBeforeSending,
         Self::RefusalsAreNotTrusted,
+        Self::ReplacementIsPosted,
         Self::RequestBySigner,
+        Self::ReservationIsMade,
+        Self::ResolveInTime,
         Self::RevokeOnlyAfterSendBy,
         Self::RollBackBoth,
         Self::RollBackInTime,

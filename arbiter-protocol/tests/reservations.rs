@@ -643,9 +643,18 @@ fn a_verdict_that_replaces_is_waited_out_at_the_ledger() {
                 Phase::Asking(Ask::Abort),
                 TIMING,
             );
-            let learned = open.unwrap().with_agreement(&agreement);
-            let step = learned.handle(at(EARLY), Input::Ruled(verdict.clone()));
-            assert_eq!(step.next.phase(), Phase::Settling, "{kind:?}");
+            let open = open.unwrap();
+            for knows in [open.clone(), open.with_agreement(&agreement)] {
+                let settling = knows.handle(at(EARLY), Input::Ruled(verdict.clone())).next;
+                assert_eq!(settling.phase(), Phase::Settling, "{kind:?}");
+                // and goes on so after a restart, whatever it had seen.
+                let (offer, acceptance) = (
+                    settling.offer().clone(),
+                    settling.agreement().map(|agreement| agreement.acceptance().clone()),
+                );
+                let again = Session::restore(Originator, offer, acceptance, false, settling.phase(), TIMING);
+                assert_eq!(again, Ok(settling), "{kind:?}");
+            }
         }
     }
 }
