@@ -6,7 +6,7 @@
 //! ```
 //!
 //! A line that defends against an attack reads `if weaken::off(…) || <the rule holds>`. Only `tests/model.rs`,
-//! `tests/model_money.rs` and `tests/fuzz_corpus.rs` enter a weakness, and `make release-graph` refuses the feature in what ships.
+//! `tests/model_money.rs` and `tests/fuzz_corpus.rs` enter a weakness, only fuzz targets forge, and `make release-graph` refuses the feature in what ships.
 
 /// What can be switched off. Each names the rule and, where there is one, the attack of `SPEC.md` section 10.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -129,8 +129,14 @@ pub const fn off(_: Countermeasure) -> bool {
     false
 }
 
+/// Whether a signature of a statement is [`FORGED`] and taken for good: never.
+#[cfg(not(feature = "weaken"))]
+pub const fn forged(_: &[u8; 64]) -> bool {
+    false
+}
+
 #[cfg(feature = "weaken")]
-pub use switched::{off, within};
+pub use switched::{FORGED, forged, forging, off, within};
 
 #[cfg(feature = "weaken")]
 mod switched {
@@ -140,6 +146,28 @@ mod switched {
 
     thread_local! {
         static OFF: Cell<Option<Countermeasure>> = const { Cell::new(None) };
+        static FORGING: Cell<bool> = const { Cell::new(false) };
+    }
+
+    /// Of any statement by anybody, while this thread is [`forging`]: the fuzzer needs no keys.
+    pub const FORGED: [u8; 64] = [0xf0; 64];
+
+    /// Whether this signature is taken for good whatever it is under.
+    pub fn forged(signature: &[u8; 64]) -> bool {
+        FORGING.get() && *signature == FORGED
+    }
+
+    /// Runs `f` in this thread with a suite in which everybody can sign for everybody. Only statements are concerned: checkpoints,
+    /// and what is in escrow, are verified as ever.
+    pub fn forging<T>(f: impl FnOnce() -> T) -> T {
+        struct Before(bool);
+        impl Drop for Before {
+            fn drop(&mut self) {
+                FORGING.set(self.0);
+            }
+        }
+        let _before = Before(FORGING.replace(true));
+        f()
     }
 
     /// Whether this thread has switched it off.
