@@ -30,6 +30,7 @@ use std::path::{Path, PathBuf};
 use arbiter_protocol::error::Invalid;
 use arbiter_protocol::escrow::EscrowError;
 use arbiter_protocol::exchange::item::Description;
+use arbiter_protocol::exchange::kind::package as frames;
 use arbiter_protocol::exchange::kind::pledge::{Malformed, Pledge};
 use arbiter_protocol::exchange::selection::{ByRole, Role};
 use arbiter_protocol::limits;
@@ -163,7 +164,7 @@ pub struct Bundle {
     /// The detached signatures, by signer: exactly as a file of them has them.
     pub signatures: ByRole<Option<Vec<u8>>>,
     /// The ledgers' newest receipts, by who pays.
-    pub payments: ByRole<Option<Envelope>>,
+    pub payments: ByRole<Vec<Envelope>>,
     /// What the arbiter said: an attestation, then a verdict, as far as there are.
     pub receipts: Vec<BundledReceipt>,
 }
@@ -204,7 +205,7 @@ impl Bundle {
 
     /// With the ledgers' receipts for payments.
     #[must_use]
-    pub fn with_payments(self, payments: ByRole<Option<Envelope>>) -> Self {
+    pub fn with_payments(self, payments: ByRole<Vec<Envelope>>) -> Self {
         Self { payments, ..self }.told()
     }
 
@@ -251,7 +252,7 @@ impl Bundle {
             transfers,
             [newest(false), newest(true)].into_iter().flatten().collect(),
         )
-        .with_payments(evidence.payments.map(|_, receipt| receipt.as_ref().map(|it| it.envelope().clone())))
+        .with_payments(evidence.payments.map(|_, all| all.iter().map(|it| it.envelope().clone()).collect()))
         .with_signatures(evidence.escrows.clone(), evidence.signatures.clone())
     }
 
@@ -290,11 +291,8 @@ impl Bundle {
             Description::DetachedSignature(_) => {
                 self.transfer(role).is_some() && self.signatures.of(role).is_some()
             }
-            Description::Information(_) | Description::Package(_) | Description::Signature(_) => {
-                self.transfer(role).is_some()
-            }
             Description::Nothing => true,
-            Description::Payment(_) => self.transfer(role).is_some() && self.payments.of(role).is_some(),
+            paid => self.transfer(role).is_some() && self.payments.of(role).len() == paid.payments().len(),
         })
     }
 
@@ -322,7 +320,10 @@ impl Bundle {
             responder_transfer: optional(file.transfers.responder.as_deref(), "transfers.responder")?,
             escrows: file.escrows.read(["escrows.originator", "escrows.responder"], pledge)?,
             signatures: file.signatures.read(["signatures.originator", "signatures.responder"], signature)?,
-            payments: file.payments.read(["payments.originator", "payments.responder"], envelope)?,
+            payments: file
+                .payments
+                .read(["payments.originator", "payments.responder"], envelopes)?
+                .map(|_, it| it.clone().unwrap_or_default()),
             receipts: file.receipts.into_iter().map(BundledReceipt::try_from).collect::<Result<_, _>>()?,
         })
     }
@@ -345,7 +346,7 @@ impl Bundle {
             signatures: Pair::of(
                 self.signatures.map(|_, bytes| bytes.as_ref().map(|it| STANDARD.encode(it))),
             ),
-            payments: Pair::of(self.payments.map(|_, it| it.as_ref().map(text))),
+            payments: Pair::of(self.payments.map(|_, it| receipts_text(it))),
             receipts: self.receipts.iter().map(ReceiptFile::from).collect(),
         };
         json(&file)
@@ -460,6 +461,28 @@ fn escrows_text(escrows: &Escrows) -> Pair {
 fn envelope(text: &str, place: &'static str) -> Result<Envelope, BundleError> {
     let bytes = decoded(text, limits::ENVELOPE_BYTES, place)?;
     Envelope::decode(&bytes).map_err(|source| BundleError::Statement { place, source })
+}
+
+/// One receipt, or those of a package after one another as its content has them.
+fn envelopes(text: &str, place: &'static str) -> Result<Vec<Envelope>, BundleError> {
+    let longest = limits::PACKAGE_LEAVES * (limits::FRAME_BYTES + limits::ENVELOPE_BYTES);
+    let bytes = decoded(text, longest, place)?;
+    let malformed = |source| BundleError::Statement { place, source };
+    // A frame begins with the highest byte of a length, which is zero; an envelope never does.
+    let parts = if bytes.first() == Some(&0) { frames::parts(&bytes) } else { Some(vec![bytes.as_slice()]) };
+    let parts = parts.ok_or(malformed(Invalid::FieldLength { field: "payments" }))?;
+    parts.into_iter().map(|part| Envelope::decode(part).map_err(malformed)).collect()
+}
+
+fn receipts_text(receipts: &[Envelope]) -> Option<String> {
+    match receipts {
+        [] => None,
+        [alone] => Some(STANDARD.encode(alone.encode())),
+        several => {
+            let parts: Vec<_> = several.iter().map(Envelope::encode).collect();
+            Some(STANDARD.encode(frames::framed(&parts)))
+        }
+    }
 }
 
 fn pledge(text: &str, place: &'static str) -> Result<Pledge, BundleError> {

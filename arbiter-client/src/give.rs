@@ -109,7 +109,7 @@ pub(crate) struct Own {
     /// Whether an order of our payment may have left.
     pub ordered: bool,
     /// The ledger's receipt for our payment, once it took effect.
-    pub receipt: Option<Verified<PaymentReceipt>>,
+    pub receipts: Vec<Verified<PaymentReceipt>>,
 }
 
 impl Client {

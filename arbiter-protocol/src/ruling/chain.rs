@@ -22,6 +22,7 @@ use crate::error::Invalid;
 use crate::evidence::leaf::{Event, Leaf, Pseudonym, issuer_id};
 use crate::evidence::record::record_root;
 use crate::ids::{Digest, LeafIndex};
+use crate::limits;
 use crate::message::agreement::ArbiterIdentity;
 use crate::ruling::notice::ErasureReason;
 use crate::ruling::sequencer::genesis_token;
@@ -482,7 +483,7 @@ fn after(chain: Option<Chain>, leaf: &Leaf) -> Result<Chain, LeafFault> {
                 return Err(LeafFault::BeforeVerdict);
             }
             next.answers = next.answers.saturating_add(1);
-            if next.answers() > 2 {
+            if usize::from(next.answers()) > MOST_ANSWERS {
                 return Err(LeafFault::Again { what: "answer of a ledger" });
             }
         }
@@ -547,6 +548,9 @@ impl Fields<'_> {
 const ERASED: u8 = 0x80;
 /// The bit that tells a verdict after which ledgers can answer.
 const ORDERED: u8 = 0x40;
+/// Of each party as many as a package has payments.
+const MOST_ANSWERS: usize = 2 * limits::PACKAGE_LEAVES;
+const _: () = assert!(MOST_ANSWERS < ORDERED as usize);
 
 /// whether a verdict can be an order to a ledger: to void what it revokes, or what was reserved in P1 and P2, or to
 /// post that.

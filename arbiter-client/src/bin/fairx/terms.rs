@@ -83,7 +83,7 @@ pub async fn propose(
         }
         Template::Purchase { want, price, to_account, purse, weak, reserve, deadline, .. } => {
             let times = wallet.times(deadline, weak, reserve)?;
-            let given = wallet.we_pay(price, to_account.as_deref(), purse.purse.as_deref(), times.hold)?;
+            let given = wallet.we_pay_all(price, to_account, purse.purse.as_deref(), times.hold)?;
             let got = files_together(all_wanted(want)?)?;
             Ok(Proposed {
                 terms: money::terms(to, [given, got], times),
