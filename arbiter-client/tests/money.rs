@@ -85,7 +85,7 @@ async fn honest_trades_end_as_agreed() {
         }
         verifies(&bench, [&alice, &bob], if in_line { Claim::Resolved } else { Claim::Completed });
         // Who was paid with a hold has the money at once, but in P4.
-        if kind == Trade::Rollback {
+        if matches!(kind, Trade::Rollback | Trade::RollbackInParts) {
             assert!(since(&setting, bench.clock.now()) >= trades::HOLD_END, "final only after the holds");
         } else {
             assert_eq!(
@@ -565,3 +565,28 @@ async fn payments_that_cannot_be_carried_out_are_refused_before_anything_is_sign
 
 // The two amounts differ, so that they are not taken for one another.
 const _: () = assert!(HERS < HIS);
+
+/// who has made one of two payments and cannot make the next has it back, and the other party gave nothing. An
+/// abort would have left it with the payee.
+#[tokio::test(start_paused = true)]
+async fn what_was_paid_of_a_package_that_fails_comes_back() {
+    for (kind, payer, rule) in [
+        (Trade::PurchaseInParts, "alice", "R-417"),
+        (Trade::SaleInParts, "bob", "R-417"),
+        (Trade::RollbackInParts, "alice", "R-418"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let bench = Bench::new(folder.path());
+        // Enough for the first payment, not for both.
+        bench.ledger.open(&purse(payer), "24.50 EUR").unwrap();
+        let setting = trade(&bench, kind, folder.path());
+        let before = balances(&bench);
+        let (alice, bob) = both(&bench, &setting).await;
+        for outcome in [alice.unwrap(), bob.unwrap()] {
+            assert!(matches!(outcome, Outcome::Aborted(_)), "{kind:?}: {outcome:?}");
+            assert_eq!(outcome.evidence().received_file, None, "{kind:?}");
+        }
+        until_all_is_over(&bench, &setting).await;
+        assert_eq!(balances(&bench), before, "{kind:?}: {rule}");
+    }
+}

@@ -174,6 +174,7 @@ async fn orders_outlive_everything(place: &impl Place<Store: Tamper>) {
     let key = schema::order_key(&arbiter::store::OpenOrder {
         ledger: ledger().public_key(),
         exchange: sale.id(),
+        leaf: 0,
         role: Originator,
     });
     let extra = schema::protect(Family::Orders, &key, &[]);

@@ -222,7 +222,7 @@ impl Driver<'_> {
 
     /// Nothing of ours left and nothing will: the exchange is given up as before anything was sent. In P4 both payments are
     /// rolled back; elsewhere an abort ends it, and gives back what the peer paid. What was
-    /// `partly` paid counts as sent, for an abort would leave it with the peer: it is revoked in time.
+    /// `partly` paid counts as sent, for an abort would leave it with the peer: it is revoked in time.
     async fn not_paid(&mut self, why: &ModuleError, partly: bool) -> Result<(), Error> {
         tracing::warn!(reason = why.reason(), "the ledger refuses the payment for good");
         self.record.remark = Some(format!("not paid: {}", why.reason()));
