@@ -98,20 +98,24 @@ impl Trade {
     /// Who sends first.
     pub fn first(self) -> Role {
         match self {
-            Self::Sale | Self::Collection | Self::PurchaseReserved => Role::Responder,
+            Self::Sale | Self::SaleInParts | Self::Collection | Self::PurchaseReserved => Role::Responder,
             _ => Role::Originator,
         }
     }
 
     pub fn pays(self, role: Role) -> bool {
         match self {
-            Self::Sale | Self::Collection | Self::SaleReserved | Self::CollectionReserved => {
-                role == Role::Responder
-            }
-            Self::Purchase | Self::Payment | Self::PurchaseReserved | Self::PaymentReserved => {
-                role == Role::Originator
-            }
-            Self::Change | Self::Rollback | Self::ChangeReserved => true,
+            Self::Sale
+            | Self::SaleInParts
+            | Self::Collection
+            | Self::SaleReserved
+            | Self::CollectionReserved => role == Role::Responder,
+            Self::Purchase
+            | Self::PurchaseInParts
+            | Self::Payment
+            | Self::PurchaseReserved
+            | Self::PaymentReserved => role == Role::Originator,
+            Self::Change | Self::Rollback | Self::RollbackInParts | Self::ChangeReserved => true,
             Self::Swap => false,
         }
     }
@@ -123,7 +127,16 @@ impl Trade {
 
     /// Whether the arbiter can undo a payment.
     pub fn revokes(self) -> bool {
-        matches!(self, Self::Sale | Self::Purchase | Self::Change | Self::Rollback)
+        matches!(
+            self,
+            Self::Sale
+                | Self::SaleInParts
+                | Self::Purchase
+                | Self::PurchaseInParts
+                | Self::Change
+                | Self::Rollback
+                | Self::RollbackInParts
+        )
     }
 }
 
