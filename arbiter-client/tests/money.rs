@@ -147,7 +147,7 @@ async fn against(
     let evidence = ours.evidence();
     let offer = &evidence.offer;
     let gave = match &offer.item(evidence.role).description {
-        Description::Payment(_) => trades::is_paid(&bench, offer, evidence.role),
+        it if !it.payments().is_empty() => trades::is_paid(&bench, offer, evidence.role),
         // What the arbiter holds for the cheater it can fetch.
         _ => loot.has_item() || common::arbiter_gave(&bench, &offer.exchange_id()),
     };
@@ -582,8 +582,10 @@ async fn what_was_paid_of_a_package_that_fails_comes_back() {
         let folder = tempfile::tempdir().unwrap();
         let bench = Bench::new(folder.path());
         // Enough for the first payment, not for both.
+        let other = if payer == "alice" { "bob" } else { "alice" };
+        bench.ledger.open(&purse(other), "100.00 EUR").unwrap();
         bench.ledger.open(&purse(payer), "24.50 EUR").unwrap();
-        let setting = trade(&bench, kind, folder.path());
+        let setting = unfunded(&bench, kind, folder.path());
         let before = balances(&bench);
         let (alice, bob) = both(&bench, &setting).await;
         for outcome in [alice.unwrap(), bob.unwrap()] {
