@@ -15,6 +15,17 @@
 //! that is sent again gets it (F6), and of what broke off nothing is left. A fault comes when a message has passed, not when a
 //! time has; no test asserts that something is fast. [`scene::LONG`] only ends a test that hangs.
 
+//! | what happens to the wire | test |
+//! | --- | --- |
+//! | partition, of one way or of both, for good or healed | `peers::a_line_that_fails_for_good_ends_fair`, `peers::a_line_that_is_healed_in_time_costs_nothing`, `arbiter_link::a_complaint_survives_a_fault_at_every_message` |
+//! | half-open connection | the same with `What::Hold` of one way; `arbiter_link::an_arbiter_that_only_accepts_connections_is_out_of_reach`, `silence::connections_that_say_nothing_come_to_an_end` |
+//! | slow link | `slow::an_upload_below_the_limit_is_cut_off_and_above_it_goes_through`, `slow::a_slow_line_above_the_limit_carries_a_deposit_and_a_release`, `slow::a_release_below_the_limit_is_cut_off_and_fetched_again` |
+//! | restart, by SIGKILL and by SIGTERM | `restarts::a_complaint_survives_the_end_of_the_arbiter_at_every_message` |
+//! | deadline of a call | `arbiter_link::a_deadline_of_a_call_decides_nothing`, `arbiter_link::a_ruling_whose_answer_was_lost_is_the_answer` |
+//! | change of the certificate | `certificates::a_wrong_certificate_is_refused_until_the_right_one_is_back`, `certificates::a_handshake_that_never_ends_is_given_up` |
+//! | overload: RESOURCE_EXHAUSTED with RetryInfo, bounded memory, honest work at ten times the load | `overload::honest_work_gets_through_ten_times_overload`; by itself in `tests/api/limits.rs` |
+//! | upload given up, large items, bounded memory | `arbiter_link::who_vanishes_during_an_upload_leaves_its_place_and_its_room`, `memory::a_large_deposit_and_its_release_take_no_memory` |
+
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test may fail")]
 
 #[path = "wiring/arbiter.rs"]

@@ -1,6 +1,7 @@
 //! Every input of the client's targets that fuzzing kept is tried again: `fuzz/corpus`, one folder for each target. A
 //! corpus that is missing, or in which nothing is accepted, tests nothing and fails.
 
+#![cfg(feature = "audit")]
 #![allow(
     clippy::indexing_slicing,
     clippy::panic,

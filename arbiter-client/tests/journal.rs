@@ -85,8 +85,8 @@ async fn older_records_are_read_and_newer_ones_refused() {
     let terms = setting(&bench, Deal::Contract, folder.path()).terms;
     let id = alice.offer(terms, Give::Nothing).await.unwrap();
     let mut entry = store.get(Shelf::Exchanges, id.as_bytes()).unwrap().unwrap();
-    assert_eq!(entry[..2], [0x08, 3], "the version is the first field");
-    for (version, good) in [(0, false), (1, true), (2, true), (3, true), (4, false)] {
+    assert_eq!(entry[..2], [0x08, 4], "the version is the first field");
+    for (version, good) in [(0, false), (1, true), (2, true), (3, true), (4, true), (5, false)] {
         entry[1] = version;
         store.put(Shelf::Exchanges, id.as_bytes(), &entry).unwrap();
         assert_eq!(alice.status(id).await.is_ok(), good, "version {version}");

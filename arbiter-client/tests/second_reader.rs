@@ -5,9 +5,12 @@
 mod fixture;
 mod reader;
 
-use arbiter_client::bundle::Bundle;
+use arbiter_client::bundle::{Bundle, Claim};
 use arbiter_client::verify::{Trust, verify};
 use arbiter_protocol::crypto::Signer as _;
+use arbiter_protocol::exchange::item::{Description, Item};
+use arbiter_protocol::exchange::selection::{ByRole, Role, select_for};
+use arbiter_protocol::message::agreement::Offer;
 use fixture::*;
 use serde_json::Value;
 
@@ -26,6 +29,31 @@ fn the_second_reader_accepts_good_bundles_of_every_outcome() {
     // Another arbiter than the one that was pinned.
     let (codes, _) = reader::judge(&all, Some(key(77).public_key()), None);
     assert!(codes.iter().all(|code| *code == 1), "{codes:?}");
+}
+
+/// an item for nothing is complete when who gives has given.
+#[test]
+fn the_second_reader_accepts_items_for_nothing() {
+    if !reader::there() {
+        return;
+    }
+    let mut all = Vec::new();
+    for (item, given) in [(file(), true), (detached(1, "Alice", Vec::new()), true), (file(), false)] {
+        let nothing = Item::new(Description::Nothing);
+        let selection = select_for(&item, &nothing).unwrap();
+        let (originator_item, responder_item, complain_by) = (item, nothing, None);
+        let terms = offer(file(), file());
+        let deal = Deal::new(Offer { originator_item, responder_item, selection, complain_by, ..terms });
+        let transfer = given.then(|| deal.transfer(Role::Originator));
+        let acceptance = Some(deal.agreement.acceptance().envelope().clone());
+        let bundle = Bundle::new(deal.offer.envelope().clone(), acceptance, [transfer, None], Vec::new());
+        let bundle = bundle.with_signatures(ByRole::default(), deal.signatures());
+        assert_eq!(bundle.outcome, if given { Claim::Completed } else { Claim::Open });
+        assert!(good(&bundle.to_json()));
+        all.push(bundle.to_json());
+    }
+    let (codes, said) = reader::judge(&all, Some(arbiter().key), None);
+    assert!(codes.iter().all(|code| *code == 0), "{codes:?}\n{said}");
 }
 
 fn texts(value: &Value, path: String, out: &mut Vec<String>) {

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! A line that defends against an attack reads `if weaken::off(…) || <the rule holds>`. Only `tests/model.rs`,
-//! `tests/model_money.rs` and `tests/fuzz_corpus.rs` enter a weakness, and `make release-graph` refuses the feature in what ships.
+//! `tests/model_money.rs` and `tests/fuzz_corpus.rs` enter a weakness, only fuzz targets forge, and `make release-graph` refuses the feature in what ships.
 
 /// What can be switched off. Each names the rule and, where there is one, the attack of `SPEC.md` section 10.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -16,6 +16,8 @@ pub enum Countermeasure {
     AbortOnlyAfterTheDeadline,
     /// R-403: the originator may abort (K11).
     AbortByTheOriginator,
+    /// R-423: a verdict that aborts orders reserved money to be voided.
+    AbortVoidsReserved,
     /// R-426: no affidavit before everybody could deposit.
     AffidavitAtTheDeadline,
     /// R-427: who asks for an abort where there is a deposit gets the affidavit at the deadline.
@@ -60,8 +62,14 @@ pub enum Countermeasure {
     PersistBeforeReply,
     /// R-301: a party performs after its state is durable. The driver does it; in tests, the model.
     PersistBeforeSending,
+    /// R-423: a verdict that replaces reserved money orders it to be posted.
+    ReplacementIsPosted,
     /// R-308, R-312: a claim is not given up because of a refusal that came in time.
     RefusalsAreNotTrusted,
+    /// R-310: a receipt is a pledge only if it says that the money is set aside.
+    ReservationIsMade,
+    /// R-404: nothing is replaced in P1 when the holds may end before a ledger hears of it.
+    ResolveInTime,
     /// R-402: who has the role signed the request.
     RequestBySigner,
     /// R-417: the first sender of P3 may not revoke before `send_by`.
@@ -85,9 +93,10 @@ pub enum Countermeasure {
 impl Countermeasure {
     /// All of them.
     #[cfg(feature = "weaken")]
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 38] = [
         Self::AbortOnlyAfterTheDeadline,
         Self::AbortByTheOriginator,
+        Self::AbortVoidsReserved,
         Self::AffidavitAtTheDeadline,
         Self::AffidavitForWhoAborts,
         Self::AgreementInTransfer,
@@ -111,7 +120,10 @@ impl Countermeasure {
         Self::PersistBeforeReply,
         Self::PersistBeforeSending,
         Self::RefusalsAreNotTrusted,
+        Self::ReplacementIsPosted,
         Self::RequestBySigner,
+        Self::ReservationIsMade,
+        Self::ResolveInTime,
         Self::RevokeOnlyAfterSendBy,
         Self::RollBackBoth,
         Self::RollBackInTime,
@@ -129,8 +141,14 @@ pub const fn off(_: Countermeasure) -> bool {
     false
 }
 
+/// Whether a signature of a statement is [`FORGED`] and taken for good: never.
+#[cfg(not(feature = "weaken"))]
+pub const fn forged(_: &[u8; 64]) -> bool {
+    false
+}
+
 #[cfg(feature = "weaken")]
-pub use switched::{off, within};
+pub use switched::{FORGED, forged, forging, off, within};
 
 #[cfg(feature = "weaken")]
 mod switched {
@@ -140,6 +158,28 @@ mod switched {
 
     thread_local! {
         static OFF: Cell<Option<Countermeasure>> = const { Cell::new(None) };
+        static FORGING: Cell<bool> = const { Cell::new(false) };
+    }
+
+    /// Of any statement by anybody, while this thread is [`forging`]: the fuzzer needs no keys.
+    pub const FORGED: [u8; 64] = [0xf0; 64];
+
+    /// Whether this signature is taken for good whatever it is under.
+    pub fn forged(signature: &[u8; 64]) -> bool {
+        FORGING.get() && *signature == FORGED
+    }
+
+    /// Runs `f` in this thread with a suite in which everybody can sign for everybody. Only statements are concerned: checkpoints,
+    /// and what is in escrow, are verified as ever.
+    pub fn forging<T>(f: impl FnOnce() -> T) -> T {
+        struct Before(bool);
+        impl Drop for Before {
+            fn drop(&mut self) {
+                FORGING.set(self.0);
+            }
+        }
+        let _before = Before(FORGING.replace(true));
+        f()
     }
 
     /// Whether this thread has switched it off.

@@ -14,15 +14,14 @@ use arbiter_protocol::exchange::item::{Description, Item};
 use arbiter_protocol::exchange::kind::content::{ContentCheck, FitContent};
 use arbiter_protocol::exchange::selection::Role::{self, Originator, Responder};
 use arbiter_protocol::exchange::selection::{Protocol, Selection, Unfair, select, select_affidavit};
-use arbiter_protocol::ids::{Digest, LeafIndex};
 use arbiter_protocol::message::agreement::{Agreement, Offer};
 use arbiter_protocol::message::request::Action;
-use arbiter_protocol::message::verdict::{Ruling, Verdict};
-use arbiter_protocol::role::arbiter::RULES;
+use arbiter_protocol::message::verdict::Ruling;
 use arbiter_protocol::role::{Ask, Fit, Input, Outcome, Output, Phase, Session, Timing};
 use arbiter_protocol::statement::Verified;
 use arbiter_protocol::time::{DurationMillis, UnixMillis};
 
+use common::rulings::ruled;
 use common::{COMPLAIN_BY, CONTENT, Cast, EARLY, Kind, Notary, information, money, unverified};
 
 const MARGIN: u64 = 60_000;
@@ -166,14 +165,14 @@ fn the_first_sender_ends_with_the_item_or_with_an_affidavit() {
         (Ruling::Affidavit(vec![Originator]), Phase::Done(Outcome::Affidavit)),
         (Ruling::Aborted, Phase::Done(Outcome::Aborted)),
     ] {
-        let step = late.next.handle(at(LATE), Input::Ruled(verdict(&agreement, ruling)));
+        let step = late.next.handle(at(LATE), Input::Ruled(ruled(&agreement, ruling)));
         assert_eq!(step.next.phase(), phase);
     }
     let both = Role::BOTH.map(|role| arbiter_protocol::message::verdict::Replacement {
         role,
         item: agreement.offer().item(role).clone(),
     });
-    let given = asking.handle(at(EARLY), Input::Ruled(verdict(&agreement, Ruling::Replaced(both.to_vec()))));
+    let given = asking.handle(at(EARLY), Input::Ruled(ruled(&agreement, Ruling::Replaced(both.to_vec()))));
     assert_eq!(given.outputs, [Output::Ask(Ask::Fetch)]);
     let fetched = given.next.handle(at(EARLY), Input::Fetched(fit(&agreement, Responder)));
     assert_eq!(fetched.next.phase(), Phase::Done(Outcome::Resolved));
@@ -196,28 +195,8 @@ fn the_second_sender_gives_nothing_for_nothing() {
         assert_eq!(step.outputs, [Output::SendItem, Output::Done(Outcome::Completed)]);
     }
     let ended =
-        over.next.handle(at(LATE), Input::Ruled(verdict(&agreement, Ruling::Affidavit(vec![Originator]))));
+        over.next.handle(at(LATE), Input::Ruled(ruled(&agreement, Ruling::Affidavit(vec![Originator]))));
     assert_eq!(ended.outputs, [Output::Done(Outcome::Affidavit)], "R-427: it gave nothing, and has an end");
     let short = Session::accept(agreement, None, at(COMPLAIN_BY - 2 * MARGIN + 1), TIMING);
     assert_eq!(short, Err(Refused::DeadlineMismatch));
-}
-
-fn verdict(agreement: &Agreement, ruling: Ruling) -> Verdict {
-    let offer = agreement.offer();
-    Verdict {
-        exchange_id: agreement.exchange_id(),
-        agreement_id: Some(agreement.id()),
-        originator: offer.originator.signing_key,
-        responder: offer.responder.signing_key,
-        originator_item: offer.originator_item.digest(),
-        responder_item: offer.responder_item.digest(),
-        ruling,
-        rule: "R-426".to_owned(),
-        rules: RULES.to_owned(),
-        requested_by: Originator,
-        request: Digest::of(&[b"request"]),
-        evidence: Vec::new(),
-        leaf_index: LeafIndex(4),
-        time: UnixMillis(LATE),
-    }
 }

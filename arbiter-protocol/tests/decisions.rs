@@ -23,13 +23,14 @@ use arbiter_protocol::exchange::selection::{ByRole, Selection};
 use arbiter_protocol::ids::{AgreementId, Digest, LeafIndex};
 use arbiter_protocol::message::agreement::{Acceptance, Agreement, ArbiterIdentity, Offer};
 use arbiter_protocol::message::request::{Action, Request};
-use arbiter_protocol::message::verdict::{Attestation, Replacement, Ruling, Verdict};
+use arbiter_protocol::message::verdict::{Replacement, Ruling};
 use arbiter_protocol::role::arbiter::{Case, Decision, Escrows, Known, RULES, decide};
 use arbiter_protocol::ruling::sequencer::{Batch, ContentId, Reply, genesis_token};
 use arbiter_protocol::statement::{Verified, digest_of};
 use arbiter_protocol::time::UnixMillis;
 use zeroize::Zeroizing;
 
+use common::rulings::{action, attested, ruled};
 use common::{COMPLAIN_BY, Cast, EARLY, Kind, Notary, TestVeil, content_of, fit, fit_of, hollow, unverified};
 
 /// The verdict table. Columns after the bar say what is durable: nothing; a deposit attested under this
@@ -135,52 +136,6 @@ fn expected(kind: Kind, position: &str, what: &str, filed: bool, late: bool) -> 
         .expect("every combination has a row")
 }
 
-fn action(name: &str) -> Action {
-    match name {
-        "abort" => Action::Abort,
-        "resolve" => Action::Resolve,
-        "deposit" => Action::Deposit,
-        "fetch" => Action::Fetch,
-        "query" => Action::Query,
-        "revoke" => Action::Revoke,
-        other => panic!("{other}"),
-    }
-}
-
-fn attested(agreement: &Agreement) -> Attestation {
-    let first = agreement.offer().selection.first_sender;
-    Attestation {
-        exchange_id: agreement.exchange_id(),
-        agreement_id: agreement.id(),
-        depositor: first,
-        item: agreement.offer().item(first).digest(),
-        request: Digest::of(&[b"deposit"]),
-        leaf_index: LeafIndex(3),
-        time: UnixMillis(EARLY),
-        rules: RULES.to_owned(),
-    }
-}
-
-fn ruled(agreement: &Agreement, ruling: Ruling) -> Verdict {
-    let offer = agreement.offer();
-    Verdict {
-        exchange_id: agreement.exchange_id(),
-        agreement_id: Some(agreement.id()),
-        originator: offer.originator.signing_key,
-        responder: offer.responder.signing_key,
-        originator_item: offer.originator_item.digest(),
-        responder_item: offer.responder_item.digest(),
-        ruling,
-        rule: "R-403".to_owned(),
-        rules: RULES.to_owned(),
-        requested_by: Originator,
-        request: Digest::of(&[b"request"]),
-        evidence: Vec::new(),
-        leaf_index: LeafIndex(4),
-        time: UnixMillis(EARLY),
-    }
-}
-
 fn answer(decision: &Result<Decision, Refused>) -> String {
     match decision {
         Ok(Decision::Rule(verdict)) => verdict.rule.clone(),
@@ -204,7 +159,7 @@ fn the_verdict_table_holds_in_every_cell() {
         let agreement = cast.agreement(kind);
         let other =
             Agreement::join(agreement.offer().clone(), cast.acceptance(agreement.offer(), 99)).unwrap();
-        let (here, elsewhere) = (attested(&agreement), attested(&other));
+        let (here, elsewhere) = (attested(&agreement, kind.first()), attested(&other, kind.first()));
         let replace = |role: Role| Replacement { role, item: agreement.offer().item(role).clone() };
         let replaced = if kind.is_p1() {
             vec![replace(Originator), replace(Responder)]
@@ -293,7 +248,7 @@ fn escrows_are_filed_for_this_agreement_and_no_other() {
         };
         let good = cast.escrows(&agreement, asks, Action::Resolve);
         let case = admit(&request, &good).unwrap();
-        let attestation = attested(&agreement);
+        let attestation = attested(&agreement, agreement.offer().selection.first_sender);
         let deposit = ByRole::only(kind.first(), (&attestation, digest_of(&attestation)));
         let known =
             Known { verdict: None, attestations: if kind.is_p1() { ByRole::default() } else { deposit } };

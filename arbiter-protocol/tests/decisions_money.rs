@@ -16,16 +16,17 @@ use arbiter_protocol::exchange::item::Description;
 use arbiter_protocol::exchange::kind::content::FitContent;
 use arbiter_protocol::exchange::selection::ByRole;
 use arbiter_protocol::exchange::selection::Role::{self, Originator, Responder};
-use arbiter_protocol::ids::{AgreementId, Digest, LeafIndex};
+use arbiter_protocol::ids::{AgreementId, LeafIndex};
 use arbiter_protocol::message::agreement::Agreement;
 use arbiter_protocol::message::payment::{PaymentAction, PaymentTerms};
 use arbiter_protocol::message::request::Action;
-use arbiter_protocol::message::verdict::{Attestation, Replacement, Ruling, Verdict};
+use arbiter_protocol::message::verdict::{Replacement, Ruling};
 use arbiter_protocol::role::arbiter::{Case, Decision, Known, RULES, decide, payment_orders};
 use arbiter_protocol::statement::{Verified, digest_of};
 use arbiter_protocol::time::UnixMillis;
 
 use common::money::{HOLD_END, SEND_BY};
+use common::rulings::{attested, ruled};
 use common::{COMPLAIN_BY, Cast, EARLY, Kind};
 
 /// The verdict table of P3 to P6. Columns after the bar say what is durable: nothing; an attestation of the item of the
@@ -139,39 +140,6 @@ fn expected(who: &str, what: &str, filed: &str, when: &str) -> Vec<&'static str>
     let answers: Vec<_> = answers.split_whitespace().collect();
     assert_eq!(answers.len(), 9, "{who} {what} {filed} {when}");
     answers
-}
-
-fn attested(agreement: &Agreement, depositor: Role) -> Attestation {
-    Attestation {
-        exchange_id: agreement.exchange_id(),
-        agreement_id: agreement.id(),
-        depositor,
-        item: agreement.offer().item(depositor).digest(),
-        request: Digest::of(&[b"deposit"]),
-        leaf_index: LeafIndex(3),
-        time: UnixMillis(EARLY),
-        rules: RULES.to_owned(),
-    }
-}
-
-fn ruled(agreement: &Agreement, ruling: Ruling) -> Verdict {
-    let offer = agreement.offer();
-    Verdict {
-        exchange_id: agreement.exchange_id(),
-        agreement_id: Some(agreement.id()),
-        originator: offer.originator.signing_key,
-        responder: offer.responder.signing_key,
-        originator_item: offer.originator_item.digest(),
-        responder_item: offer.responder_item.digest(),
-        ruling,
-        rule: "R-413".to_owned(),
-        rules: RULES.to_owned(),
-        requested_by: Originator,
-        request: Digest::of(&[b"request"]),
-        evidence: Vec::new(),
-        leaf_index: LeafIndex(4),
-        time: UnixMillis(EARLY),
-    }
 }
 
 fn replaces(agreement: &Agreement, roles: &[Role]) -> Ruling {

@@ -81,25 +81,73 @@ fn every_kept_input_is_harmless() {
     );
 }
 
-/// The targets are tried by somebody, and no folder belongs to no target.
+/// What `fuzz/README.md` says in a table: the first two columns of its rows.
+fn table(heading: &str) -> Vec<(String, String)> {
+    let text = fs::read_to_string(corpus().with_file_name("README.md")).unwrap();
+    let (_, after) = text.split_once(&format!("\n## {heading}\n")).unwrap();
+    let section = after.split("\n## ").next().unwrap();
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| ")?.split_once(" | "));
+    let rows = rows.map(|(first, rest)| (first.replace('`', ""), rest.trim_end_matches(" |").to_owned()));
+    rows.filter(|(first, _)| !first.starts_with("---")).skip(1).collect()
+}
+
+fn folders() -> BTreeSet<String> {
+    fs::read_dir(corpus()).unwrap().map(|it| it.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+/// Every target is described, and has a corpus; no corpus is of no target.
 #[test]
 fn every_folder_has_a_target() {
-    let client = [
-        "bundle",
-        "capabilities",
-        "certificate",
-        "charge",
-        "disclosure",
-        "fairx-arbiter",
-        "fairx-id",
-        "identity-file",
-        "offer-shown",
-        "pin-file",
-    ];
-    let client = client.into_iter().chain(["private-key", "public-key", "timestamp"]);
-    let known: BTreeSet<_> = fuzz::ALL.iter().map(|it| it.0).chain(client).map(str::to_owned).collect();
-    let folders = fs::read_dir(corpus()).unwrap().map(|it| it.unwrap().file_name().into_string().unwrap());
-    assert_eq!(folders.collect::<BTreeSet<_>>(), known);
+    let rows = table("Targets");
+    let described: BTreeSet<_> =
+        rows.iter().flat_map(|(names, _)| names.split(", ")).map(str::to_owned).collect();
+    assert_eq!(folders(), described);
+    let ours: BTreeSet<_> = fuzz::ALL.iter().map(|it| it.0.to_owned()).collect();
+    let client = fs::read_to_string(corpus().join("../../arbiter-client/tests/fuzz/mod.rs")).unwrap();
+    let without = described.difference(&ours).filter(|name| !client.contains(&format!("(\"{name}\", ")));
+    assert_eq!(without.collect::<Vec<_>>(), Vec::<&String>::new(), "described, and no target");
+    assert!(ours.is_subset(&described));
+}
+
+/// A file that decodes something names its targets in `fuzz/README.md`, or says why there is none.
+#[test]
+fn every_decoder_has_a_target() {
+    let rows = table("Decoders");
+    let folders = folders();
+    for (place, targets) in &rows {
+        let (names, why) = targets.split_once([':', ';']).unwrap_or((targets, ""));
+        let good =
+            if names == "none" { !why.is_empty() } else { names.split(", ").all(|it| folders.contains(it)) };
+        assert!(good, "{place}: {targets}");
+        assert!(corpus().join("../..").join(place).exists(), "{place} is gone");
+    }
+    let root = corpus().parent().unwrap().parent().unwrap().to_owned();
+    let mut missing = Vec::new();
+    let mut open: Vec<_> =
+        ["arbiter-protocol/src", "arbiter-client/src", "src"].map(|it| root.join(it)).into();
+    while let Some(path) = open.pop() {
+        if path.is_dir() {
+            open.extend(fs::read_dir(&path).unwrap().map(|it| it.unwrap().path()));
+            continue;
+        }
+        let place = path.strip_prefix(&root).unwrap().display().to_string();
+        let listed = rows.iter().any(|(it, _)| place == *it || place.starts_with(&format!("{it}/")));
+        let helps = ["/gen/", "/tests/", "/testing/"].iter().any(|it| place.contains(it));
+        if !listed && !helps && place.ends_with(".rs") && decodes(&fs::read_to_string(&path).unwrap()) {
+            missing.push(place);
+        }
+    }
+    assert!(missing.is_empty(), "decoders that fuzz/README.md does not list: {missing:?}");
+}
+
+/// Whether a source defines a function that is named as our decoders are.
+fn decodes(source: &str) -> bool {
+    let source = source.split("#[cfg(test)]\nmod tests").next().unwrap();
+    let names = ["decode", "from_bytes", "from_pem", "from_str", "from_wire", "parse"];
+    let functions = source.split("fn ").skip(1).filter_map(|it| it.split(['(', '<']).next());
+    functions
+        .into_iter()
+        .any(|it| names.iter().any(|name| it == *name || it.starts_with(&format!("{name}_"))))
 }
 
 /// The oracles have teeth: with a countermeasure switched off, inputs of the corpus break a property.
@@ -109,13 +157,22 @@ fn the_corpus_finds_what_is_switched_off() {
     use arbiter_protocol::weaken::{Countermeasure, within};
     let weaknesses = [
         Countermeasure::AbortOnlyAfterTheDeadline,
+        Countermeasure::AffidavitAtTheDeadline,
         Countermeasure::AnswerForThisRequest,
+        Countermeasure::BothBeforeGivingOut,
+        Countermeasure::DepositBeforeComplaint,
+        Countermeasure::DepositBlocksAbort,
+        Countermeasure::DepositBlocksRevocation,
         Countermeasure::EscrowKeyEnds,
+        Countermeasure::EveryDepositCounts,
         Countermeasure::ExchangeInRequest,
         Countermeasure::FetchAfterAVerdict,
         Countermeasure::FetchByThePeer,
         Countermeasure::OneVerdict,
         Countermeasure::RequestBySigner,
+        Countermeasure::RevokeOnlyAfterSendBy,
+        Countermeasure::RollBackBoth,
+        Countermeasure::RollBackInTime,
     ];
     let _ = stage::stage(); // Prepared with everything switched on.
     let missed: Vec<_> =
@@ -129,7 +186,7 @@ fn the_corpus_finds_what_is_switched_off() {
 fn finds(run: impl Fn(&mut dyn FnMut()) + Sync) -> bool {
     // In a thread of its own: what was admitted under one weakness is not kept for the next.
     let search = || {
-        let forging = ["dispute", "receipt", "receipt-forged", "schedule"];
+        let forging = ["dispute", "dispute-forged", "receipt", "receipt-forged", "schedule"];
         fuzz::ALL.iter().filter(|(name, _)| forging.contains(name)).any(|(name, target)| {
             let mut files: Vec<_> =
                 fs::read_dir(corpus().join(name)).unwrap().map(|it| it.unwrap().path()).collect();

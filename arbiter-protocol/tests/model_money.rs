@@ -1,6 +1,6 @@
-//! The second model of the real code: money, and the protocols that came with it (P2 with a payment, P3 to P6). Every
-//! interleaving of the role machines, the ruling, the driver's contract and a ledger, with a network and a peer that do
-//! anything (F1, F2, F4-F6, F8, F9, F13, F16). `SPEC.md` section 12 says what comes out.
+//! The second model of the real code: money, and the protocols that came with it (P1 and P2 with
+//! reserved money, P2 with a payment, P3 to P6). Every interleaving of the role machines, the ruling, the driver's contract
+//! and a ledger, with a network and a peer that do anything (F1, F2, F4-F6, F8, F9, F13, F16). `SPEC.md` section 12 says what comes out.
 //!
 //! ```text
 //!   stage    what can be signed      tables   production code, asked once for each question
@@ -93,9 +93,22 @@ fn explore_all(protocol: &str) {
     );
 }
 
+/// R-315, R-423: money is set aside before anything is said, and posted or voided as the verdict says.
+#[test]
+fn a_contract_for_reserved_money_is_fair_whatever_happens() {
+    explore_all("P1");
+}
+
 #[test]
 fn an_exchange_with_a_payment_first_is_fair_whatever_happens() {
-    explore_all("P2");
+    explore_all("P2 payment");
+}
+
+/// R-428: the same in P2, where the second sender reserves.
+#[test]
+fn a_delivery_for_reserved_money_is_fair_whatever_happens() {
+    explore_all("P2 O reserves");
+    explore_all("P2 R reserves");
 }
 
 #[test]
@@ -192,10 +205,10 @@ fn the_specification_says_what_the_model_of_money_found() {
         let runs = RUNS.iter().filter(|run| run.name.starts_with(protocol));
         spaced(runs.map(|run| run.states).sum())
     };
-    has(&format!("| states | {} |", ["P2", "P3", "P4", "P5", "P6"].map(of).join(" | ")));
+    has(&format!("| states | {} |", ["P1", "P2", "P3", "P4", "P5", "P6"].map(of).join(" | ")));
     for law in laws::ALWAYS {
         let of_p6 = if law == laws::FAIR { "second sender" } else { "holds" };
-        has(&format!("| {law} | holds | holds | holds | holds | {of_p6} |"));
+        has(&format!("| {law} | holds | holds | holds | holds | holds | {of_p6} |"));
     }
     for (weakness, name, law) in ATTACKS {
         let (start, end) = (format!("| {weakness:?} | "), format!(" | {name} | {law} |"));

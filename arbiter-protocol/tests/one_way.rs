@@ -14,15 +14,16 @@ use arbiter_protocol::exchange::item::{Description, Item};
 use arbiter_protocol::exchange::payment::{Hold, Timeout};
 use arbiter_protocol::exchange::selection::Role::{self, Originator, Responder};
 use arbiter_protocol::exchange::selection::{ByRole, Protocol, Selection, Unfair, select_for};
-use arbiter_protocol::ids::{Digest, LeafIndex};
+use arbiter_protocol::ids::LeafIndex;
 use arbiter_protocol::message::agreement::{Agreement, Offer};
 use arbiter_protocol::message::request::Action;
-use arbiter_protocol::message::verdict::{Ruling, Verdict};
-use arbiter_protocol::role::arbiter::{Known, RULES, decide};
+use arbiter_protocol::message::verdict::Ruling;
+use arbiter_protocol::role::arbiter::{Known, decide};
 use arbiter_protocol::role::{Fit, Input, Outcome, Output, Phase, Session, Timing};
 use arbiter_protocol::statement::{Signed, Verified};
 use arbiter_protocol::time::{DurationMillis, UnixMillis};
 
+use common::rulings::ruled;
 use common::{COMPLAIN_BY, Cast, EARLY, Kind, detached, fit, information, money, signature, unverified};
 
 const TIMING: Timing = Timing { complain_margin: DurationMillis(60_000) };
@@ -185,7 +186,7 @@ fn no_sequence_of_inputs_makes_more_of_it() {
     let cast = Cast::new();
     for (giver, role) in Role::BOTH.into_iter().flat_map(|giver| Role::BOTH.map(|role| (giver, role))) {
         let agreement = agreement(&cast, giver, information());
-        let ruled = verdict(&agreement);
+        let ruled = ruled(&agreement, Ruling::Aborted);
         let inputs = [
             Input::Accepted(agreement.clone(), None),
             Input::Received(Fit::Content(fit())),
@@ -228,27 +229,6 @@ fn no_sequence_of_inputs_makes_more_of_it() {
             _ => &["Abandoned", "Completed"],
         };
         assert_eq!(ends.iter().map(String::as_str).collect::<Vec<_>>(), expected);
-    }
-}
-
-/// One that no honest arbiter gives.
-fn verdict(agreement: &Agreement) -> Verdict {
-    let offer = agreement.offer();
-    Verdict {
-        exchange_id: agreement.exchange_id(),
-        agreement_id: Some(agreement.id()),
-        originator: offer.originator.signing_key,
-        responder: offer.responder.signing_key,
-        originator_item: offer.originator_item.digest(),
-        responder_item: offer.responder_item.digest(),
-        ruling: Ruling::Aborted,
-        rule: "R-405".to_owned(),
-        rules: RULES.to_owned(),
-        requested_by: Originator,
-        request: Digest::of(&[b"request"]),
-        evidence: Vec::new(),
-        leaf_index: LeafIndex(4),
-        time: NOW,
     }
 }
 

@@ -119,7 +119,7 @@ fn every_field_of_a_payment_in_an_offer_is_checked() {
             (VALUE, "properties", |w| payment(w).hold = None),
             (VALUE, "properties", |w| hold(w).timeout = wire::Timeout::Void.into()),
             (VALUE, "send_by", |w| w.send_by = limits::TIME_MILLIS + 1),
-            (VALUE, "protocol", |w| w.protocol = 7),
+            (VALUE, "protocol", |w| w.protocol = 8),
         ],
     );
 }

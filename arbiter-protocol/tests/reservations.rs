@@ -27,9 +27,9 @@ use arbiter_protocol::message::agreement::{Agreement, Offer};
 use arbiter_protocol::message::payment::{PaymentAction, PaymentReceipt, PaymentState, PaymentTerms};
 use arbiter_protocol::message::request::Action;
 use arbiter_protocol::message::transfer::Transfer;
-use arbiter_protocol::message::verdict::{Attestation, Replacement, Ruling, Verdict};
+use arbiter_protocol::message::verdict::{Replacement, Ruling};
 use arbiter_protocol::role::arbiter::{
-    Case, Decision, Escrows, Known, RULES, decide, payment_orders, to_file, to_open,
+    Case, Decision, Escrows, Known, decide, payment_orders, to_file, to_open,
 };
 use arbiter_protocol::role::{Ask, Fit, Input, Outcome, Output, Phase, Session, Step, Timing};
 use arbiter_protocol::ruling::chain::{LeafFault, Walk};
@@ -37,6 +37,7 @@ use arbiter_protocol::ruling::sequencer::{Batch, Reply};
 use arbiter_protocol::statement::{Envelope, Verified, digest_of};
 use arbiter_protocol::time::{DurationMillis, UnixMillis};
 use common::money::{HOLD_END, account, ledger, receipt, reservation};
+use common::rulings::{action, attested, ruled};
 use common::{COMPLAIN_BY, Cast, EARLY, Kind, Notary, TestVeil, fit, unverified};
 
 const MARGIN: u64 = 60_000;
@@ -228,7 +229,7 @@ fn money_that_was_not_set_aside_buys_nothing() {
                     continue;
                 }
                 let case = filed(&cast, &agreement, asks, |it| *it.of_mut(role) = None).unwrap();
-                let here = attested(&agreement);
+                let here = attested(&agreement, agreement.offer().selection.first_sender);
                 let deposit = ByRole::only(kind.first(), (&here, digest_of(&here)));
                 let attestations = if kind.is_p1() { ByRole::default() } else { deposit };
                 let known = Known { verdict: None, attestations };
@@ -281,52 +282,6 @@ const AS_EVER: &str = "
  as P2.second query   any any   | VERDICT_NOT_FOUND    VERDICT_NOT_FOUND    REPLAY               REPLAY
 ";
 
-fn action(name: &str) -> Action {
-    match name {
-        "abort" => Action::Abort,
-        "resolve" => Action::Resolve,
-        "deposit" => Action::Deposit,
-        "fetch" => Action::Fetch,
-        "query" => Action::Query,
-        "revoke" => Action::Revoke,
-        other => panic!("{other}"),
-    }
-}
-
-fn attested(agreement: &Agreement) -> Attestation {
-    let first = agreement.offer().selection.first_sender;
-    Attestation {
-        exchange_id: agreement.exchange_id(),
-        agreement_id: agreement.id(),
-        depositor: first,
-        item: agreement.offer().item(first).digest(),
-        request: Digest::of(&[b"deposit"]),
-        leaf_index: LeafIndex(3),
-        time: at(EARLY),
-        rules: RULES.to_owned(),
-    }
-}
-
-fn ruled(agreement: &Agreement, ruling: Ruling) -> Verdict {
-    let offer = agreement.offer();
-    Verdict {
-        exchange_id: agreement.exchange_id(),
-        agreement_id: Some(agreement.id()),
-        originator: offer.originator.signing_key,
-        responder: offer.responder.signing_key,
-        originator_item: offer.originator_item.digest(),
-        responder_item: offer.responder_item.digest(),
-        ruling,
-        rule: "R-403".to_owned(),
-        rules: RULES.to_owned(),
-        requested_by: Originator,
-        request: Digest::of(&[b"request"]),
-        evidence: Vec::new(),
-        leaf_index: LeafIndex(4),
-        time: at(EARLY),
-    }
-}
-
 fn replaced(agreement: &Agreement) -> Ruling {
     let item = |role| Replacement { role, item: agreement.offer().item(role).clone() };
     let offer = agreement.offer();
@@ -355,7 +310,7 @@ fn the_verdict_table_holds_where_money_is_reserved() {
     let mut cells = 0;
     for kind in Kind::RESERVED {
         let agreement = cast.agreement(kind);
-        let here = attested(&agreement);
+        let here = attested(&agreement, agreement.offer().selection.first_sender);
         let (aborted, given) = (ruled(&agreement, Ruling::Aborted), ruled(&agreement, replaced(&agreement)));
         let deposit = ByRole::only(kind.first(), (&here, digest_of(&here)));
         let in_p2 = if kind.is_p1() { ByRole::default() } else { deposit };
@@ -688,9 +643,18 @@ fn a_verdict_that_replaces_is_waited_out_at_the_ledger() {
                 Phase::Asking(Ask::Abort),
                 TIMING,
             );
-            let learned = open.unwrap().with_agreement(&agreement);
-            let step = learned.handle(at(EARLY), Input::Ruled(verdict.clone()));
-            assert_eq!(step.next.phase(), Phase::Settling, "{kind:?}");
+            let open = open.unwrap();
+            for knows in [open.clone(), open.with_agreement(&agreement)] {
+                let settling = knows.handle(at(EARLY), Input::Ruled(verdict.clone())).next;
+                assert_eq!(settling.phase(), Phase::Settling, "{kind:?}");
+                // R-301: and goes on so after a restart, whatever it had seen.
+                let (offer, acceptance) = (
+                    settling.offer().clone(),
+                    settling.agreement().map(|agreement| agreement.acceptance().clone()),
+                );
+                let again = Session::restore(Originator, offer, acceptance, false, settling.phase(), TIMING);
+                assert_eq!(again, Ok(settling), "{kind:?}");
+            }
         }
     }
 }

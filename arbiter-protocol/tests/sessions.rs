@@ -18,6 +18,7 @@ use arbiter_protocol::message::verdict::{Replacement, Ruling, Verdict};
 use arbiter_protocol::role::{Ask, Fit, Input, Outcome, Output, Phase, Session, Step, Timing};
 use arbiter_protocol::statement::Verified;
 use arbiter_protocol::time::{DurationMillis, UnixMillis};
+use common::rulings::ruled;
 use common::{COMPLAIN_BY, Cast, EARLY, Kind, fit, fit_of};
 
 const MARGIN: u64 = 60_000;
@@ -188,29 +189,14 @@ fn an_item_of_another_exchange_does_not_complete_this_one() {
     }
 }
 
+/// An abort, or a verdict that gives these items.
 fn verdict(agreement: &Agreement, replaced: &[Role]) -> Verdict {
-    let offer = agreement.offer();
-    Verdict {
-        exchange_id: agreement.exchange_id(),
-        agreement_id: Some(agreement.id()),
-        originator: offer.originator.signing_key,
-        responder: offer.responder.signing_key,
-        originator_item: offer.originator_item.digest(),
-        responder_item: offer.responder_item.digest(),
-        ruling: if replaced.is_empty() {
-            Ruling::Aborted
-        } else {
-            let of = |role: &Role| Replacement { role: *role, item: offer.item(*role).clone() };
-            Ruling::Replaced(replaced.iter().map(of).collect())
-        },
-        rule: "R-406".to_owned(),
-        rules: "arbiter/rules/v1".to_owned(),
-        requested_by: Role::Originator,
-        request: agreement.offer().digest(),
-        evidence: Vec::new(),
-        leaf_index: arbiter_protocol::ids::LeafIndex(1),
-        time: at(EARLY),
-    }
+    let of = |role: &Role| Replacement { role: *role, item: agreement.offer().item(*role).clone() };
+    let ruling = match replaced {
+        [] => Ruling::Aborted,
+        roles => Ruling::Replaced(roles.iter().map(of).collect()),
+    };
+    ruled(agreement, ruling)
 }
 
 /// A verdict on another exchange ends nothing here (K3, K9).

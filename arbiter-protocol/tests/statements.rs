@@ -352,7 +352,7 @@ fn every_field_of_an_offer_is_checked() {
                 w.responder_item.as_mut().unwrap().properties = vec![3; limits::PROPERTIES + 1]
             }),
             (VALUE, "protocol", |w| w.protocol = 0),
-            (VALUE, "protocol", |w| w.protocol = 7),
+            (VALUE, "protocol", |w| w.protocol = 8),
             (VALUE, "protocol", |w| w.protocol = -1),
             (VALUE, "first_sender", |w| w.first_sender = 0),
             (VALUE, "first_sender", |w| w.first_sender = 3),

@@ -26,7 +26,7 @@ impl File {
     /// Tests, and the helpers that exist only for tests.
     fn is_test(&self) -> bool {
         let place = format!("/{}", self.path);
-        ["/tests/", "/testing/", "/benches/", "/suite.rs"].iter().any(|it| place.contains(it))
+        ["/tests/", "/testing/", "/benches/", "/suite.rs", "/suite/"].iter().any(|it| place.contains(it))
     }
 
     /// The code that ships: without unit tests and comments.
@@ -85,7 +85,7 @@ const IMPORTS: [(&str, &[&str]); 16] = [
     ("weaken", &[]),
     ("crypto", &["error", "ids", "limits"]),
     // The envelope is the one place below `message` that names generated types (decision D2).
-    ("statement", &["crypto", "error", "ids", "limits", "message"]),
+    ("statement", &["crypto", "error", "ids", "limits", "message", "weaken"]),
     ("escrow", &["crypto", "ids", "limits"]),
     ("evidence", &["error", "ids", "limits", "time"]),
     // Items and statements describe each other: a transfer names an item, a signature item is a transfer.

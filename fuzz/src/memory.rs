@@ -44,9 +44,11 @@ pub fn peak_since(before: usize) -> usize {
 pub fn allowed(name: &str, length: usize) -> usize {
     let fixed = match name {
         // Whole worlds, caches that grow over many inputs.
-        "dispute" | "schedule" | "receipt-forged" => 512 << 20,
+        "dispute" | "dispute-forged" | "schedule" | "receipt-forged" => 512 << 20,
         // Verifies escrows: their tables.
-        "bundle" | "receipt" | "case" | "escrow-altered" => 4 << 20,
+        "bundle" | "receipt" | "case" | "escrow-altered" | "journal-exchange" => 4 << 20,
+        // The buffer that never moves.
+        "purses-file" => 2 << 20,
         _ => 512 << 10,
     };
     fixed + 48 * length

@@ -5,18 +5,26 @@ use libfuzzer_sys::fuzzer_mutate;
 
 /// The targets whose input is a protobuf message.
 pub fn is_protobuf(name: &str) -> bool {
-    const NAMES: [&str; 13] = [
+    const NAMES: [&str; 21] = [
         "acceptance",
+        "account-order",
+        "account-query",
+        "account-statement",
         "answer",
         "attestation",
         "case",
         "envelope",
         "escrow-epoch",
+        "journal-exchange",
+        "journal-misbehaviour",
         "offer",
         "offer-shown",
+        "payment-order",
+        "payment-receipt",
         "peer-message",
         "receipt",
         "request",
+        "succession",
         "transfer",
         "verdict",
     ];

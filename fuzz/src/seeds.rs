@@ -9,7 +9,10 @@ use arbiter_client::module::{Capabilities, Files, Module as _, Replacement};
 use arbiter_client::pin::ArbiterPin;
 use arbiter_protocol::crypto::Sealer;
 use arbiter_protocol::evidence::note::VerifierKey;
+use arbiter_protocol::exchange::kind::pledge::Pledge;
 use arbiter_protocol::exchange::selection::{ByRole, Role};
+use arbiter_protocol::message::agreement::Agreement;
+use arbiter_protocol::message::payment::{PaymentAction, PaymentState, PaymentTerms};
 use arbiter_protocol::message::request::Action;
 use arbiter_protocol::message::transfer::Transfer;
 use arbiter_protocol::message::verdict::Verdict;
@@ -19,7 +22,7 @@ use arbiter_protocol::wire::peer;
 use prost::Message as _;
 use zeroize::Zeroizing;
 
-use crate::common::{COMPLAIN_BY, CONTENT, Cast, Chooser, Kind, party, sealing};
+use crate::common::{COMPLAIN_BY, CONTENT, Cast, Chooser, Kind, money, party, sealing};
 
 pub fn write(folder: &Path) {
     let mut count = 0;
@@ -43,6 +46,7 @@ pub fn write(folder: &Path) {
         };
         put("schedule", &bytes(&mut chooser, 1_000));
         put("dispute", &bytes(&mut chooser, 300));
+        put("dispute-forged", &bytes(&mut chooser, 300));
         put(
             "receipt-forged",
             &[u8::try_from(seed).expect("small") % 7, u8::try_from(seed / 7).expect("small"), 0],
@@ -54,7 +58,7 @@ pub fn write(folder: &Path) {
 }
 
 fn statements(cast: &Cast, put: &mut impl FnMut(&str, &[u8])) {
-    for kind in Kind::ALL {
+    for kind in Kind::ALL.into_iter().chain(Kind::MONEY).chain(Kind::RESERVED) {
         let agreement = cast.agreement(kind);
         let offer = agreement.offer().envelope();
         put("offer", offer.payload());
@@ -78,7 +82,26 @@ fn statements(cast: &Cast, put: &mut impl FnMut(&str, &[u8])) {
                 put("case", &case.encode_to_vec());
             }
         }
+        money(&agreement, put);
         put("escrow-epoch", &cast.epoch(crate::common::until(kind)).to_wire().encode_to_vec());
+    }
+}
+
+/// What is ordered about the payments of an agreement, and what their ledger says.
+fn money(agreement: &Agreement, put: &mut impl FnMut(&str, &[u8])) {
+    for role in Role::BOTH {
+        let Some(terms) = PaymentTerms::of(agreement.offer(), role) else { continue };
+        let units = terms.payment.amount.units;
+        put("amount", terms.payment.amount.to_string().as_bytes());
+        for action in [PaymentAction::Make, PaymentAction::Post(units), PaymentAction::Void] {
+            let order = money::order(&terms, action, &money::account(role));
+            put("payment-order", order.envelope().payload());
+        }
+        for state in [PaymentState::Absent, PaymentState::Posted(units), money::effective(&terms.payment)] {
+            let receipt = money::receipt(&terms, state);
+            put("payment-receipt", receipt.envelope().payload());
+            put("pledge", &receipt.envelope().encode());
+        }
     }
 }
 
@@ -159,6 +182,7 @@ fn bundles(
     let signature = |role| cast.finished(agreement.offer(), role).map(|it| it.to_vec());
     let of = |bundle: Bundle| {
         let escrows = ByRole { originator: escrow(Role::Originator), responder: escrow(Role::Responder) };
+        let escrows = escrows.map(|_, it| it.clone().map(Pledge::from));
         let signatures =
             ByRole { originator: signature(Role::Originator), responder: signature(Role::Responder) };
         bundle.with_signatures(escrows, signatures).to_json()

@@ -6,6 +6,8 @@
 
 #![allow(clippy::indexing_slicing, clippy::unwrap_used, reason = "these are tests")]
 
+mod beside;
+
 use std::collections::BTreeMap;
 
 use arbiter_protocol::evidence::leaf::{Event, Leaf, Pseudonym};
@@ -44,6 +46,10 @@ pub fn run(bench: &impl Bench) {
     leaves_are_found_by_event_and_by_exchange(bench);
     hashes_are_read_in_one_run(bench);
     what_is_published_survives(bench);
+    beside::standing_requests_are_paged_in_the_order_of_their_times(bench);
+    beside::erased_exchanges_leave_their_pseudonyms(bench);
+    beside::lost_records_and_the_policy_survive(bench);
+    beside::open_orders_are_paged_in_the_order_of_their_ledgers(bench);
 }
 
 /// A commit after `before` with `leaves` and their hashes as nodes.

@@ -126,6 +126,8 @@ async fn the_log_is_stamped_and_evidence_carries_it() {
         Bundle::new(contract.offer().envelope().clone(), acceptance, [None, None], vec![receipt])
     };
     let (identity, size) = (world.arbiter.clone(), world.engine.log_size());
+    // What is read below is served from the checkpoint on that covers it.
+    assert!(published.covers(size - 1).await);
     let found = tokio::task::spawn_blocking(move || {
         for nothing in [0, 6, 8, 900] {
             assert_eq!(log.anchor(LeafIndex(nothing)).unwrap(), None, "{nothing}");

@@ -13,7 +13,7 @@
 //! - What is remembered never goes back; an audit that was interrupted anywhere goes on and reports the same.
 //! - Memory: bundles in flight (8 MB), the state, and less than 64 bytes for each exchange in the log.
 
-mod openings;
+pub(crate) mod openings;
 mod pages;
 mod records;
 pub mod report;

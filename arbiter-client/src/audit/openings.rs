@@ -23,10 +23,10 @@ const LEAVES: usize = 3 + 2 * limits::PACKAGE_LEAVES;
 const PATH_HASHES: usize = 4;
 
 /// The opened fields of one leaf.
-pub(super) struct Opened {
+pub(crate) struct Opened {
     pub(super) bytes: Vec<u8>,
     pub(super) leaf: Leaf,
-    pub(super) openings: Vec<Opening>,
+    pub(crate) openings: Vec<Opening>,
 }
 
 #[derive(Deserialize)]
@@ -50,7 +50,12 @@ struct FieldFile {
 
 /// Reads a file of openings.
 pub(super) fn read(path: &Path) -> Result<Vec<Opened>, BundleError> {
-    let files: Vec<File> = bundle::from_json(&bundle::read_file(path)?)?;
+    parse(&bundle::read_file(path)?)
+}
+
+/// Reads the bytes of such a file.
+pub(crate) fn parse(bytes: &[u8]) -> Result<Vec<Opened>, BundleError> {
+    let files: Vec<File> = bundle::from_json(bytes)?;
     if files.is_empty() || files.len() > LEAVES {
         return Err(BundleError::Field("openings"));
     }

@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arbiter_protocol::exchange::item::Description;
-use arbiter_protocol::exchange::kind::pledge::Pledge;
+use arbiter_protocol::exchange::kind::pledge::{self, Pledge};
 use arbiter_protocol::exchange::selection::Protocol;
 use arbiter_protocol::ids::Digest;
 use arbiter_protocol::message::transfer::Transfer;
@@ -261,6 +261,8 @@ impl<'a> Driver<'a> {
     async fn perform(&mut self, output: Output) -> Result<(), Error> {
         let session = &self.record.session;
         match output {
+            // without what is to be beside it nothing is said, also by who was stopped before the money was set aside.
+            Output::SendOffer | Output::SendAcceptance if self.owes_pledge() => {}
             Output::SendOffer => self.tell(session.offer().envelope().clone(), self.own_pledge()),
             Output::SendAcceptance => {
                 let acceptance = self.record.acceptance().ok_or(Error::Bug("no acceptance to send"))?;
@@ -289,6 +291,11 @@ impl<'a> Driver<'a> {
         if self.connected && !queued {
             self.outbox.push_back(Out::Statement(envelope, escrow));
         }
+    }
+
+    fn owes_pledge(&self) -> bool {
+        let session = &self.record.session;
+        pledge::is_owed(session.offer(), session.role()) && self.record.own.pledge.is_none()
     }
 
     /// Our pledge: beside our offer or acceptance, whenever it is said.

@@ -15,7 +15,7 @@
 //! It holds secrets: a detached signature of ours that has not left. So its file is for its owner only.
 //! The journal is trusted: who can change it can make its owner forget what it signed.
 
-mod record;
+pub(crate) mod record;
 mod redb_store;
 
 use std::collections::BTreeMap;

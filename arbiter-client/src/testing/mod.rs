@@ -9,6 +9,7 @@
 
 pub mod arbiter;
 pub mod conformance;
+pub mod files;
 pub mod ledger;
 pub mod peers;
 

@@ -20,7 +20,9 @@ use arbiter_client::protocol::exchange::selection::Role;
 use arbiter_client::protocol::message::agreement::{ArbiterIdentity, Offer};
 use arbiter_client::protocol::statement::Payload;
 use arbiter_client::protocol::time::UnixMillis;
+use arbiter_client::purse::{AccountLine, Purse, PurseBook};
 use arbiter_client::signing::{Algorithm, Certificate, PrivateKey, Public, public_der, public_pem};
+use arbiter_client::testing::files;
 use arbiter_client::timestamp::{Authorities, Token};
 use arbiter_client::verify::{self, Report, Trust, Verifier};
 use arbiter_client::{explain, plain};
@@ -30,7 +32,8 @@ use prost::Message as _;
 pub type Target = fn(&[u8]) -> bool;
 
 /// All targets by name; each has a folder in `fuzz/corpus`.
-pub const ALL: [(&str, Target); 13] = [
+pub const ALL: [(&str, Target); 18] = [
+    ("account-line", account_line),
     ("bundle", bundle),
     ("capabilities", capabilities),
     ("certificate", certificate),
@@ -39,10 +42,14 @@ pub const ALL: [(&str, Target); 13] = [
     ("fairx-arbiter", fairx_arbiter),
     ("fairx-id", fairx_id),
     ("identity-file", identity_file),
+    ("journal-exchange", journal_exchange),
+    ("journal-misbehaviour", journal_misbehaviour),
     ("offer-shown", offer_shown),
+    ("openings", openings),
     ("pin-file", pin_file),
     ("private-key", private_key),
     ("public-key", public_key),
+    ("purses-file", purses_file),
     ("timestamp", timestamp),
 ];
 
@@ -222,6 +229,48 @@ fn identity_file(bytes: &[u8]) -> bool {
     let Ok(identity) = KeyFile::load(&path) else { return false };
     let line = identity.public().to_string();
     assert_eq!(PublicIdentity::from_str(&line).as_ref().ok(), Some(identity.public()));
+    true
+}
+
+/// A `fairx-account` line has one form.
+fn account_line(bytes: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(bytes) else { return false };
+    let Ok(line) = AccountLine::from_str(text) else { return false };
+    assert_eq!(line.to_string(), text);
+    true
+}
+
+/// The file with a party's purses: no two have one name or one key.
+fn purses_file(bytes: &[u8]) -> bool {
+    let path = file(bytes, "purses");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let Ok(book) = PurseBook::load(&path) else { return false };
+    for purse in book.purses() {
+        assert_eq!(book.find(&purse.name).map(Purse::account).ok(), Some(purse.account()));
+        let line = book.line(purse).to_string();
+        assert!(AccountLine::from_str(&line).is_ok());
+    }
+    !book.purses().is_empty()
+}
+
+/// An exchange in the journal: what is read is written as something that reads the same.
+fn journal_exchange(bytes: &[u8]) -> bool {
+    let Some(written) = files::journal_exchange(bytes) else { return false };
+    assert_eq!(files::journal_exchange(&written).as_ref(), Some(&written));
+    true
+}
+
+/// A proof against an arbiter in the journal: the same.
+fn journal_misbehaviour(bytes: &[u8]) -> bool {
+    let Some(written) = files::journal_misbehaviour(bytes) else { return false };
+    assert_eq!(files::journal_misbehaviour(&written).as_ref(), Some(&written));
+    true
+}
+
+/// Fields of records that an operator opened, beside an audit.
+fn openings(bytes: &[u8]) -> bool {
+    let Some(fields) = files::openings(bytes) else { return false };
+    assert!(fields > 0);
     true
 }
 

@@ -126,7 +126,8 @@ impl Cell {
         };
         if let Some(first_sender) = first_sender {
             return match self.of(first_sender.peer()) {
-                Thing::Money | Thing::Revocable => Err(Unfair::Impossible), // nobody holds a gift.
+                // nobody holds a gift.
+                Thing::Money | Thing::Reserved | Thing::Revocable => Err(Unfair::Impossible),
                 _ => Ok(Selection { protocol: Protocol::Transfer, first_sender }),
             };
         }

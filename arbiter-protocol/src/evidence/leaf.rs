@@ -203,41 +203,51 @@ pub struct Leaf {
 /// stands_in_a_leaf(arbiter_protocol::ids::LeafIndex(7));
 /// ```
 pub trait PublicSafe: sealed::Sealed {
-    /// Its one form.
+    /// Appends its one form.
     #[doc(hidden)]
-    fn public(&self) -> String;
+    fn write(&self, leaf: &mut String);
 }
 
 mod sealed {
     pub trait Sealed {}
 }
 
-/// Lists the types, and how each is written.
+/// Lists the types, and how each is written: without a string for each field, since whoever reads a leaf writes it too.
 macro_rules! public_safe {
-    ($($type:ty: $value:ident => $text:expr,)*) => {$(
+    ($($type:ty: $value:ident => $format:literal $(, $argument:expr)*;)*) => {$(
         impl sealed::Sealed for $type {}
         impl PublicSafe for $type {
-            fn public(&self) -> String {
+            fn write(&self, leaf: &mut String) {
                 let $value = self;
-                $text
+                // Writing to a String does not fail.
+                let _ = write!(leaf, $format $(, $argument)*);
             }
         }
     )*};
 }
 
 public_safe! {
-    LeafIndex: index => index.0.to_string(),
-    Option<LeafIndex>: index => index.map_or_else(|| "-".to_owned(), |index| index.public()),
-    Event: event => event.name().to_owned(),
+    LeafIndex: index => "{}", index.0;
+    Event: event => "{}", event.name();
     // One of [`REASONS`]: who made it static wrote it into the program.
-    &'static str: reason => (*reason).to_owned(),
-    UnixMillis: time => time.to_string(),
-    DurationMillis: duration => duration.0.to_string(),
-    Pseudonym: pseudonym => hex::encode(pseudonym.0),
-    u32: count => count.to_string(),
+    &'static str: reason => "{reason}";
+    UnixMillis: time => "{time}";
+    DurationMillis: duration => "{}", duration.0;
+    Pseudonym: pseudonym => "{}", hex::encode(pseudonym.0);
+    u32: count => "{count}";
     // Of a key of the arbiter, a program, a rule version, a statement with its nonce, or a record with its salts.
-    [u8; 4]: id => hex::encode(id),
-    Digest: digest => digest.to_string(),
+    [u8; 4]: id => "{}", hex::encode(id);
+    Digest: digest => "{digest}";
+}
+
+impl sealed::Sealed for Option<LeafIndex> {}
+impl PublicSafe for Option<LeafIndex> {
+    fn write(&self, leaf: &mut String) {
+        match self {
+            Some(index) => index.write(leaf),
+            None => leaf.push('-'),
+        }
+    }
 }
 
 /// The short key id of `issuer`: the first 4 bytes of SHA-256 of the key.
@@ -265,11 +275,15 @@ impl Leaf {
             &self.token,
             &self.record,
         ];
-        let mut text = format!("{HEADER}\n");
+        let mut text = String::with_capacity(limits::LEAF_BYTES);
+        text.push_str(HEADER);
         for (key, value) in KEYS.iter().zip(values) {
-            // Writing to a String does not fail.
-            let _ = writeln!(text, "{key} {}", value.public());
+            text.push('\n');
+            text.push_str(key);
+            text.push(' ');
+            value.write(&mut text);
         }
+        text.push('\n');
         text.into_bytes()
     }
 

@@ -265,7 +265,7 @@ mod tests {
         let with = |bytes| Opening { value: vec![0; bytes], ..good.clone() };
         let big = with(limits::ESCROW_BYTES + 1);
         assert!(matches!(with(limits::ESCROW_BYTES).verify(&leaf), Err(OpeningError::Path(_))));
-        let many = Opening { fields: 10, ..good.clone() };
+        let many = Opening { fields: u64::try_from(limits::RECORD_FIELDS).unwrap() + 1, ..good.clone() };
         let other = Opening { name: "price".to_owned(), ..good };
         for bad in [big, many, other] {
             assert_eq!(bad.verify(&leaf), Err(OpeningError::Form));

@@ -195,13 +195,13 @@ impl Session {
         timing: Timing,
     ) -> Result<Self, Refused> {
         let needs_acceptance = role == Role::Responder
-            || matches!(
-                phase,
-                Phase::Waiting
-                    | Phase::Settling
-                    | Phase::Asking(Ask::Complain | Ask::Deposit | Ask::Resolve | Ask::Revoke)
-                    | Phase::Done(Outcome::Completed)
-            );
+            || match phase {
+                Phase::Waiting | Phase::Done(Outcome::Completed) => true,
+                Phase::Asking(ask) => !matches!(ask, Ask::Abort | Ask::Fetch),
+                // In P1 and P2 the arbiter has ruled, maybe on an acceptance that never came here.
+                Phase::Settling => !offer.selection.protocol.generates(),
+                Phase::Offered | Phase::Done(_) => false,
+            };
         let opening = match acceptance {
             None if needs_acceptance => return Err(Refused::AcceptanceRequired),
             None => Opening::Offer(offer),

@@ -6,6 +6,7 @@
 #![allow(dead_code, reason = "each test file uses a part")]
 
 pub mod money;
+pub mod rulings;
 
 use std::collections::BTreeMap;
 

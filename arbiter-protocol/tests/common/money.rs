@@ -154,12 +154,18 @@ impl Stand {
         }
     }
 
-    /// When the hold has run out: time-out `post`.
-    pub const fn timed_out(self) -> Self {
-        match self {
-            Self::Reserved => Self::Posted,
-            other => other,
+    /// When the hold has run out.
+    pub const fn timed_out(self, timeout: Timeout) -> Self {
+        match (self, timeout) {
+            (Self::Reserved, Timeout::Post) => Self::Posted,
+            (Self::Reserved, Timeout::Void) => Self::Voided,
+            (other, _) => other,
         }
+    }
+
+    /// Whether it was ever made: the receipt of that is told again, whatever happened since.
+    pub const fn was_made(self) -> bool {
+        !matches!(self, Self::Absent | Self::Never)
     }
 
     /// Every state of which a receipt may be about: an old one is as well signed as a new one.

@@ -96,7 +96,9 @@ macro_rules! statements {
 }
 
 statements!(
-    acceptance: Acceptance, answer: Answer, attestation: Attestation, escrow_epoch: EscrowEpoch, request: Request,
+    acceptance: Acceptance, account_order: AccountOrder, account_query: AccountQuery,
+    account_statement: AccountStatement, answer: Answer, attestation: Attestation, escrow_epoch: EscrowEpoch,
+    payment_order: PaymentOrder, payment_receipt: PaymentReceipt, request: Request, succession: Succession,
     transfer: Transfer, verdict: Verdict
 );
 

@@ -438,7 +438,7 @@ fn admit(
 }
 
 /// what the arbiter takes out of the escrows; it never opens what the signer did not sign.
-fn open(case: &Case, cast: &Cast) -> Result<ByRole<Option<FitContent>>, Refused> {
+pub fn open(case: &Case, cast: &Cast) -> Result<ByRole<Option<FitContent>>, Refused> {
     let mut opened = ByRole::default();
     let Some(agreement) = case.agreement() else { return Ok(opened) };
     for role in case.to_open() {

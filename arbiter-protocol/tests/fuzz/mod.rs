@@ -11,8 +11,10 @@
 mod decoders;
 mod dispute;
 mod escrows;
+mod forged;
 mod formats;
 mod schedule;
+mod stored;
 mod verdicts;
 pub mod wire;
 
@@ -20,9 +22,13 @@ pub mod wire;
 pub type Target = fn(&[u8]) -> bool;
 
 /// All targets by name; each has a folder in `fuzz/corpus`.
-pub const ALL: [(&str, Target); 31] = [
+pub const ALL: [(&str, Target); 45] = [
     ("acceptance", decoders::acceptance),
+    ("account-order", decoders::account_order),
+    ("account-query", decoders::account_query),
+    ("account-statement", decoders::account_statement),
     ("add-checkpoint", formats::add_checkpoint),
+    ("amount", stored::amount),
     ("anchor", formats::anchor),
     ("answer", decoders::answer),
     ("attestation", decoders::attestation),
@@ -31,15 +37,21 @@ pub const ALL: [(&str, Target); 31] = [
     ("content", wire::content),
     ("cosigned", formats::cosigned),
     ("dispute", dispute::dispute),
+    ("dispute-forged", forged::dispute_forged),
     ("entry-bundle", formats::entry_bundle),
     ("envelope", decoders::envelope),
     ("escrow", escrows::escrow),
     ("escrow-altered", escrows::altered),
     ("escrow-epoch", decoders::escrow_epoch),
     ("leaf", decoders::leaf),
+    ("ledger-entry", stored::ledger_entry),
     ("note", decoders::note),
     ("offer", decoders::offer),
+    ("package", stored::package),
+    ("payment-order", decoders::payment_order),
+    ("payment-receipt", decoders::payment_receipt),
     ("peer-message", wire::peer_message),
+    ("pledge", stored::pledge),
     ("policy", formats::policy),
     ("proof", decoders::proof),
     ("receipt", wire::receipt),
@@ -47,9 +59,13 @@ pub const ALL: [(&str, Target); 31] = [
     ("request", decoders::request),
     ("schedule", schedule::schedule),
     ("sealed", wire::sealed),
+    ("succession", decoders::succession),
     ("tile-path", formats::tile_path),
+    ("time", stored::time),
     ("tlog-proof", formats::tlog_proof),
     ("transfer", decoders::transfer),
     ("verdict", decoders::verdict),
     ("verifier-key", decoders::verifier_key),
+    ("walk", stored::walk),
+    ("witness-answer", stored::witness_answer),
 ];

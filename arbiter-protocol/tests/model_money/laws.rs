@@ -17,7 +17,7 @@ use stateright::Property;
 
 use crate::common::money::Stand;
 use crate::common::{COMPLAIN_BY, content_of};
-use crate::stage::{CallKey, person, role};
+use crate::stage::{CallKey, Ordered, person, role};
 use crate::world::{ACCEPTANCE, Act, ITEM, OFFER, Received, Search, Side, World, bit};
 
 /// A verdict is one for ever.
@@ -204,7 +204,8 @@ fn says(search: &Search, verdict: u16) -> Option<Says> {
     (verdict != 0).then(|| Says::of(&tables.verdict(verdict).statement.ruling))
 }
 
-/// What becomes of a payment if nobody does anything that needs a choice.
+/// What becomes of a payment if nobody does anything that needs a choice. What is reserved and not ordered back is bound: the
+/// payer is promised that an abort gives it back at once (section 6.1).
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fate {
     Stays,
@@ -218,9 +219,12 @@ fn fate(search: &Search, world: &World, payer: usize) -> Fate {
         Stand::Posted => Fate::Stays,
         Stand::Absent | Stand::Voided | Stand::Never => Fate::GoesBack,
         Stand::Part => Fate::Open, // Neither has it all.
-        Stand::Reserved => match search.pending(world).iter().find(|(it, _)| *it == payer) {
+        Stand::Reserved => match search.pending(world).iter().find(|(it, _, _)| *it == payer) {
+            None if search.stage.reserves(payer) => Fate::Open, // The payer may post, and the arbiter may still rule.
             None => Fate::Stays,
-            Some((_, ruled)) if *ruled < COMPLAIN_BY => Fate::GoesBack, // A2
+            Some((_, Ordered::Void, _)) if search.stage.reserves(payer) => Fate::GoesBack, // So does the end of the hold.
+            Some((_, Ordered::Void, ruled)) if *ruled < COMPLAIN_BY => Fate::GoesBack,     // A2
+            Some((_, Ordered::Post, ruled)) if *ruled < COMPLAIN_BY => Fate::Stays,        // A2
             Some(_) => Fate::Open,
         },
     }
@@ -342,6 +346,8 @@ fn is_entitled(search: &Search, key: &CallKey, verdict: &Verdict, deposits: [Opt
     let agreed = key.agreement.is_some();
     key.role == role(key.signer)
         && match (search.stage.protocol(), key.action) {
+            (Protocol::ContractSigning, Action::Abort) => nothing && (asker == 0 || !in_time),
+            (Protocol::ContractSigning, Action::Resolve) => gives_out([true; 2]) && agreed && in_time,
             (Protocol::VerifyThenGenerate, Action::Abort) => nothing && (is_first || !in_time),
             (Protocol::VerifyThenGenerate, Action::Resolve) => {
                 let deposited = agreed && deposits[first] == key.agreement;
@@ -374,10 +380,11 @@ fn is_entitled(search: &Search, key: &CallKey, verdict: &Verdict, deposits: [Opt
         }
 }
 
-/// Whether what is released is for who asked: the peer's deposit.
+/// Whether what is released is for who asked: the peer's deposit, or its signature out of escrow.
 pub fn entitled_to(search: &Search, key: &CallKey, reply: Reply) -> bool {
     let peer = key.role.peer();
-    search.setup().kind.is_depositable(peer) && reply == Reply::Content(content_of(peer))
+    let kind = search.setup().kind;
+    (kind.is_depositable(peer) || kind.is_detached(peer)) && reply == Reply::Content(content_of(peer))
 }
 
 /// F5, F6, F16: an answer leaves the arbiter.
@@ -433,7 +440,7 @@ impl Exits {
     }
 
     /// The longest wait of who can turn to the arbiter at once, while there is time: the first sender of P2, the second of
-    /// P3, and in P4 whoever has not both payments before it. Who was stopped after it had decided to pay, and before it
+    /// P3, in P4 whoever has not both payments before it, and in P1 either, once its money is set aside. Who was stopped after it had decided to pay, and before it
     /// paid, has nothing to deposit and is not among them.
     pub fn longest_of_who_may_act(&self, search: &Search) -> u8 {
         let known = self.0.lock().unwrap();
@@ -445,6 +452,7 @@ impl Exits {
                 return false;
             }
             match search.stage.protocol() {
+                Protocol::ContractSigning => first || side.left & ACCEPTANCE != 0,
                 Protocol::VerifyThenGenerate => first,
                 Protocol::RevokeOnSilence => !first,
                 Protocol::MutualRollback => tables.phase(side.session) != Some(Phase::Settling),
@@ -535,7 +543,9 @@ fn ask_arbiter(search: &Search, world: &mut World, person: usize, action: Action
 /// Whether section 12.1 says that this cheater can decide alone.
 fn can_decide(search: &Search, cheater: usize) -> bool {
     match search.stage.protocol() {
-        Protocol::ContractSigning | Protocol::BothDeposited => true,
+        // The responder has agreed or not before it can ask for anything.
+        Protocol::ContractSigning => cheater == person(Role::Originator),
+        Protocol::BothDeposited => true,
         Protocol::VerifyThenGenerate => search.stage.first() == cheater,
         Protocol::RevokeOnSilence => !search.setup().short,
         Protocol::Affidavit | Protocol::MutualRollback | Protocol::Transfer => false,

@@ -2,7 +2,8 @@
 
 use arbiter_protocol::weaken::Countermeasure::{self, *};
 
-pub const OF_MONEY: [Countermeasure; 13] = [
+pub const OF_MONEY: [Countermeasure; 17] = [
+    AbortVoidsReserved,
     AffidavitAtTheDeadline,
     AffidavitForWhoAborts,
     BothBeforeGivingOut,
@@ -11,6 +12,9 @@ pub const OF_MONEY: [Countermeasure; 13] = [
     EveryDepositCounts,
     PayerPostsAll,
     PaymentForThisExchange,
+    ReplacementIsPosted,
+    ReservationIsMade,
+    ResolveInTime,
     RevokeOnlyAfterSendBy,
     RollBackBoth,
     RollBackInTime,

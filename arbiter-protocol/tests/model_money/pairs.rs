@@ -7,6 +7,7 @@
 //! ```
 
 use arbiter_protocol::exchange::kind::detached::Place;
+use arbiter_protocol::exchange::kind::pledge::is_owed;
 use arbiter_protocol::exchange::selection::Role;
 use arbiter_protocol::message::agreement::Agreement;
 use arbiter_protocol::message::payment::PaymentTerms;
@@ -28,7 +29,7 @@ pub const NEEDED: [Countermeasure; 5] =
     [AnswerForThisRequest, EscrowContext, ExchangeInRequest, ExchangeInTransfer, PaymentForThisExchange];
 
 pub fn kinds() -> impl Iterator<Item = Kind> + Clone {
-    Kind::ALL.into_iter().chain(Kind::MONEY).chain(Kind::AFFIDAVIT)
+    Kind::ALL.into_iter().chain(Kind::MONEY).chain(Kind::AFFIDAVIT).chain(Kind::RESERVED)
 }
 
 struct One {
@@ -103,10 +104,10 @@ pub fn taken(first: Kind, second: Kind, swapped: bool) -> Vec<String> {
                 format!("the receipt for the payment of the {role} counts as the item of the {as_role}"),
             );
         }
-        let escrow = said.cast.escrow(&said.agreement, role);
+        let pledge = said.cast.pledge(&said.agreement, role);
         let place = Place::of(offer, as_role, heard.agreement.id());
-        let passes = escrow.is_some_and(|it| offer.is_escrowed(as_role) && place.check(it).is_ok());
-        note(passes, format!("the escrow of the {role} passes as that of the {as_role}"));
+        let passes = pledge.is_some_and(|it| is_owed(offer, as_role) && place.check(it).is_ok());
+        note(passes, format!("the pledge of the {role} passes as that of the {as_role}"));
         let context = said.agreement.seal_context(role) == heard.agreement.seal_context(as_role);
         note(context, format!("what the {role} sealed opens as from the {as_role}"));
     }

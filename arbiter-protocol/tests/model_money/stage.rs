@@ -2,16 +2,20 @@
 
 use std::collections::HashMap;
 
-use arbiter_protocol::exchange::selection::{Protocol, Role};
+use arbiter_protocol::exchange::kind::content::FitContent;
+use arbiter_protocol::exchange::kind::detached::Place;
+use arbiter_protocol::exchange::kind::pledge::{Pledge, Pledged};
+use arbiter_protocol::exchange::payment::Timeout;
+use arbiter_protocol::exchange::selection::{ByRole, Protocol, Role};
 use arbiter_protocol::message::agreement::{Agreement, Offer};
-use arbiter_protocol::message::payment::{PaymentAction, PaymentOrder, PaymentTerms};
+use arbiter_protocol::message::payment::{PaymentAction, PaymentOrder, PaymentState, PaymentTerms};
 use arbiter_protocol::message::request::{Action, Request};
 use arbiter_protocol::role::arbiter::Case;
 use arbiter_protocol::statement::{Signed, Verified};
 use arbiter_protocol::time::UnixMillis;
 use arbiter_protocol::weaken::Countermeasure;
 
-use crate::common::money::{HOLD_END, PART, SEND_BY, account, order};
+use crate::common::money::{HOLD_END, PART, SEND_BY, account, order, receipt};
 use crate::common::{COMPLAIN_BY, Cast, Kind};
 
 /// The complaint margin of everybody who behaves.
@@ -54,6 +58,9 @@ pub fn instants(kind: Kind, short: bool) -> Vec<Instant> {
         }
         _ if kind.is_p3() => [&AROUND_SEND_BY[..], &FROM_COMPLAIN_BY, &HOLDS_END].concat(),
         Kind::P4 | Kind::P6SignatureForHeld | Kind::P6HeldForSignature => {
+            [&BEFORE_COMPLAIN_BY[..], &FROM_COMPLAIN_BY, &HOLDS_END].concat()
+        }
+        _ if Kind::RESERVED.contains(&kind) => {
             [&BEFORE_COMPLAIN_BY[..], &FROM_COMPLAIN_BY, &HOLDS_END].concat()
         }
         // No claim depends on the last moment.
@@ -111,6 +118,8 @@ pub struct CallKey {
 pub struct Call {
     pub key: CallKey,
     pub case: Case,
+    /// What the arbiter takes out of the escrows filed.
+    pub opened: ByRole<Option<FitContent>>,
 }
 
 const ACTIONS: [Action; 6] =
@@ -128,6 +137,8 @@ pub struct Stage {
     /// Indexes of the calls that the cheater can make of its own.
     pub cheats: Vec<u16>,
     pub terms: [Option<PaymentTerms>; 2],
+    /// What is shown beside the offer or acceptance and passes the check: before the money is set aside, and after.
+    pledged: HashMap<(usize, Role, bool), Pledged>,
     orders: HashMap<(usize, Ordered, Orderer), Verified<PaymentOrder>>,
 }
 
@@ -198,9 +209,11 @@ impl Stage {
             agreements,
             calls: Vec::new(),
             cheats: Vec::new(),
+            pledged: HashMap::new(),
             terms,
             orders,
         };
+        stage.pledged = stage.check_pledges();
         for signer in 0..2 {
             for role in Role::BOTH {
                 for action in ACTIONS {
@@ -220,7 +233,8 @@ impl Stage {
             return;
         }
         let Some(case) = self.admit(key) else { return };
-        self.calls.push(Call { key, case });
+        let opened = self.cast.opened(&case);
+        self.calls.push(Call { key, case, opened });
         if !honest && key.action != Action::Query {
             self.cheats.push(u16::try_from(self.calls.len() - 1).unwrap());
         }
@@ -241,9 +255,48 @@ impl Stage {
             Signed::parse(request.envelope().clone()).unwrap(),
             Signed::parse(self.offer.envelope().clone()).unwrap(),
             acceptance,
-            Default::default(),
+            agreement.map(|it| self.cast.escrows(it, key.role, key.action)).unwrap_or_default(),
         )
         .ok()
+    }
+
+    /// R-310, as a client does it: a receipt that the ledger signed of the payment, or the escrow.
+    fn check_pledges(&self) -> HashMap<(usize, Role, bool), Pledged> {
+        let mut pledged = HashMap::new();
+        for (index, agreement) in self.agreements.iter().enumerate() {
+            for role in Role::BOTH {
+                let place = Place::of(&self.offer, role, agreement.id());
+                let escrow = self.cast.escrow(agreement, role);
+                for made in [false, true] {
+                    let state = if made { PaymentState::Reserved } else { PaymentState::Absent };
+                    let shown = match &self.terms[person(role)] {
+                        Some(terms) => Pledge::Reservation(receipt(terms, state).envelope().clone()),
+                        None => match &escrow {
+                            Some(escrow) => escrow.clone().into(),
+                            None => continue,
+                        },
+                    };
+                    pledged.extend(place.check(shown).ok().map(|it| ((index, role, made), it)));
+                }
+            }
+        }
+        pledged
+    }
+
+    /// What `role` shows under an agreement, as its peer knows it after the check.
+    pub fn pledged(&self, agreement: usize, role: Role, made: bool) -> Option<&Pledged> {
+        self.pledged.get(&(agreement, role, made))
+    }
+
+    /// Whether the item of a person is money that is set aside first.
+    pub fn reserves(&self, person: usize) -> bool {
+        self.offer.item(role(person)).description.reservation().is_some()
+    }
+
+    /// What becomes of a person's money when its hold ends.
+    pub fn timeout(&self, person: usize) -> Timeout {
+        let hold = self.terms[person].as_ref().and_then(|it| it.payment.hold);
+        hold.map_or(Timeout::Post, |it| it.timeout)
     }
 
     pub fn call_of(&self, key: CallKey) -> Option<u16> {

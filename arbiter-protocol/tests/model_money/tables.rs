@@ -18,7 +18,7 @@ use arbiter_protocol::message::request::Action;
 use arbiter_protocol::message::transfer::Transfer;
 use arbiter_protocol::message::verdict::Verdict;
 use arbiter_protocol::role::arbiter::payment_orders;
-use arbiter_protocol::role::{Fit, Input, Output, Phase, Session, Step, Timing};
+use arbiter_protocol::role::{Ask, Fit, Input, Output, Phase, Session, Step, Timing};
 use arbiter_protocol::ruling::receipt::Ruled;
 use arbiter_protocol::ruling::sequencer::{Batch, Logged, Reply, Seals};
 use arbiter_protocol::statement::{Signed, Verified};
@@ -26,7 +26,7 @@ use arbiter_protocol::time::{DurationMillis, UnixMillis};
 
 use crate::common::money::{PART, bytes, receipt};
 use crate::common::{Durable, Notary, TestVeil, check_content, content_of};
-use crate::stage::{MARGIN, Stage, person, role};
+use crate::stage::{MARGIN, Ordered, Stage, person, role};
 
 pub const TIMING: Timing = Timing { complain_margin: DurationMillis(MARGIN) };
 
@@ -87,8 +87,9 @@ pub struct ItemKey {
 pub enum Told {
     /// Make the offer.
     Open,
-    Accept,
-    Accepted(u8),
+    /// An offer, and whether the money pledged beside it was set aside.
+    Accept(bool),
+    Accepted(u8, bool),
     Received(ItemKey),
     Fetched,
     PeerRepeats,
@@ -100,6 +101,10 @@ pub enum Told {
     Attested,
     Settled,
     Reversed,
+    /// The own money was undone before it was set aside.
+    NotReserved,
+    /// The own money was undone before it was posted.
+    NotPaid,
     /// The process starts again from its journal.
     Restart,
 }
@@ -124,8 +129,8 @@ pub struct Tables {
     plans: HashMap<(u16, Vec<(u16, u8)>), Plan>,
     verdicts: Vec<Logged<Verdict>>,
     ruled: HashMap<u16, u16>,
-    /// What the arbiter orders after a verdict: whose payment to void.
-    orders: HashMap<u16, Vec<usize>>,
+    /// What the arbiter orders after a verdict, about whose payment.
+    orders: HashMap<u16, Vec<(usize, Ordered)>>,
     letters: HashMap<(u16, u16), Option<u16>>,
     fits: HashMap<(usize, Role, ItemKey), Option<Fit>>,
 }
@@ -191,18 +196,21 @@ impl Tables {
         ruled
     }
 
-    /// Whose payments the arbiter orders to be voided after a verdict, by the production code.
-    pub fn orders(&mut self, verdict: u16, stage: &Stage) -> Vec<usize> {
+    /// What the arbiter orders after a verdict, about whose payment, by the production code.
+    pub fn orders(&mut self, verdict: u16, stage: &Stage) -> Vec<(usize, Ordered)> {
         if let Some(known) = self.orders.get(&verdict) {
             return known.clone();
         }
         let orders = payment_orders(&stage.offer, &self.verdict(verdict).statement.ruling).into_iter();
         let payers = orders.map(|(role, order)| {
-            assert_eq!(
-                (Some(&order.terms), order.action),
-                (stage.terms[person(role)].as_ref(), PaymentAction::Void)
-            );
-            person(role)
+            let terms = stage.terms[person(role)].as_ref().unwrap();
+            assert_eq!(order.terms, *terms);
+            let ordered = match order.action {
+                PaymentAction::Void => Ordered::Void,
+                PaymentAction::Post(units) if units == terms.payment.amount.units => Ordered::Post,
+                PaymentAction::Post(_) | PaymentAction::Make => panic!("R-423: {:?}", order.action),
+            };
+            (person(role), ordered)
         });
         let payers: Vec<_> = payers.collect();
         self.orders.insert(verdict, payers.clone());
@@ -240,14 +248,21 @@ impl Tables {
         let Some(session) = self.session(session).cloned() else {
             return match told {
                 Told::Open => Some(Session::open(stage.offer.clone(), TIMING)),
-                Told::Accept => Session::accept(stage.agreements[0].clone(), None, now, TIMING).ok(),
+                Told::Accept(made) => {
+                    let pledge = stage.pledged(0, Role::Originator, made);
+                    Session::accept(stage.agreements[0].clone(), pledge, now, TIMING).ok()
+                }
                 _ => None,
             };
         };
         let input = match told {
             Told::Open => return None,
-            Told::Accept | Told::PeerRepeats => Input::PeerRepeats,
-            Told::Accepted(index) => Input::Accepted(stage.agreements[usize::from(index)].clone(), None),
+            Told::Accept(_) | Told::PeerRepeats => Input::PeerRepeats,
+            Told::Accepted(index, made) => {
+                let index = usize::from(index);
+                let pledge = stage.pledged(index, Role::Responder, made).cloned();
+                Input::Accepted(stage.agreements[index].clone(), pledge)
+            }
             Told::Received(item) => Input::Received(self.fitting(stage, &session, item)?),
             Told::Fetched => Input::Fetched(stage.cast.fits(&stage.offer, role.peer())?),
             Told::GiveUp => Input::GiveUp,
@@ -257,6 +272,12 @@ impl Tables {
             Told::Attested => Input::Attested,
             Told::Settled => Input::Settled,
             Told::Reversed => Input::Reversed,
+            // As the driver does it: nothing of the own item is out, and nothing will be.
+            Told::NotReserved => {
+                let next = unsent(role, &session, Phase::Asking(Ask::Abort));
+                return Some(Step { outputs: next.resume(), next });
+            }
+            Told::NotPaid => return Some(unsent(role, &session, Phase::Waiting).handle(now, Input::GiveUp)),
             Told::Restart => {
                 let acceptance = session.agreement().map(|it| it.acceptance().clone());
                 let offer = session.offer().clone();
@@ -341,6 +362,12 @@ impl Tables {
     }
 }
 
+/// The same session, of which nothing left.
+fn unsent(role: Role, session: &Session, phase: Phase) -> Session {
+    let acceptance = session.agreement().map(|it| it.acceptance().clone());
+    Session::restore(role, session.offer().clone(), acceptance, false, phase, TIMING).unwrap()
+}
+
 fn file(
     batch: &mut Batch<'_>,
     before: &Durable,
@@ -353,8 +380,11 @@ fn file(
     let record = batch.record(&id).cloned().unwrap_or_else(|| before.record(&id));
     let deposits = call.key.action == Action::Deposit;
     let content: Option<FitContent> = stage.cast.fits(&stage.offer, call.key.role).filter(|_| deposits);
-    let held = content.as_ref().map(|fit| ByRole::only(call.key.role, (fit, content_of(call.key.role))));
-    batch.file(&call.case, record, UnixMillis(now), held.unwrap_or_default())
+    let held = match &content {
+        Some(fit) => ByRole::only(call.key.role, (fit, content_of(call.key.role))),
+        None => call.opened.map(|role, fit| fit.as_ref().map(|fit| (fit, content_of(role)))),
+    };
+    batch.file(&call.case, record, UnixMillis(now), held)
 }
 
 fn check_item(stage: &Stage, held: usize, sender: Role, key: ItemKey) -> Option<Fit> {

@@ -6,7 +6,7 @@
 //!   network  what was ever sent may arrive, any number of times, in any order, or never
 //!   cheater  sends what it can sign, files what it likes, orders what its account allows
 //!   arbiter  case ─▶ batch ─▶ [commit] ─▶ reply one by one, orders to the ledger at any time later, none lost
-//!   ledger   make, post, void; when a hold ends its money goes to the payee
+//!   ledger   make, post, void; when a hold ends its money goes to the payee, or back if it was reserved
 //! ```
 
 use std::sync::Mutex;
@@ -211,9 +211,12 @@ impl Search {
     /// Whether a case can be filed by now. A deposit of money needs a receipt that it took effect.
     pub fn can_file(&self, world: &World, key: &CallKey) -> bool {
         let payer = person(key.role);
-        let took_effect = !matches!(world.ledger[payer], Stand::Absent | Stand::Never);
-        if key.action == Action::Deposit && self.stage.pays(payer) && !took_effect {
+        if key.action == Action::Deposit && self.stage.pays(payer) && !world.ledger[payer].was_made() {
             return false;
+        }
+        let pledged = |person| !self.stage.reserves(person) || world.ledger[person].was_made();
+        if key.action == Action::Resolve && !(0..2).all(pledged) {
+            return false; // R-428: refused without the receipts, and nothing else passes for them.
         }
         if self.setup().honest(key.signer) {
             return world.sides[key.signer].asked & bit(key.action, key.agreement) != 0;
@@ -268,6 +271,11 @@ impl Search {
         let instants = u8::try_from(self.stage.instants.len()).unwrap();
         world.sides[person].outputs = rest;
         match output {
+            Output::SendOffer | Output::SendAcceptance
+                if self.stage.reserves(person) && !world.ledger[person].was_made() =>
+            {
+                self.reserve(world, person, side.outputs);
+            }
             Output::SendOffer => world.sides[person].left |= OFFER,
             Output::SendAcceptance => world.sides[person].left |= ACCEPTANCE,
             // R-304: asked again right before the item leaves.
@@ -285,15 +293,37 @@ impl Search {
                 world.sides[person].alarms |= due.map_or(0, |it| 1 << it);
             }
             Output::Observe => world.sides[person].observes = true,
+            // What is reserved is posted when it is sent, or never by its payer (R-315).
+            Output::Release if self.stage.reserves(person) => {}
             Output::Release => self.order(world, person, Ordered::Post, Orderer::Account(person)),
             Output::Done(_) => {}
         }
         Some(())
     }
 
+    /// R-315: set aside before anything is said. What was undone before is given up, and what is too late is not said.
+    fn reserve(&self, world: &mut World, person: usize, outputs: u16) {
+        self.order(world, person, Ordered::Make, Orderer::Account(person));
+        match world.ledger[person] {
+            Stand::Never => {
+                let _ = self.tell(world, person, Told::NotReserved);
+            }
+            Stand::Absent => {}
+            _ => world.sides[person].outputs = outputs,
+        }
+    }
+
     /// Money leaves by being paid, and its receipt follows; what cannot be paid does not leave.
     fn send_item(&self, world: &mut World, person: usize, clock: u64) {
-        if self.stage.pays(person) {
+        if self.stage.reserves(person) {
+            self.order(world, person, Ordered::Post, Orderer::Account(person));
+            if world.ledger[person] != Stand::Posted {
+                if !matches!(self.phase(world, person), Some(Phase::Done(_))) {
+                    let _ = self.tell(world, person, Told::NotPaid);
+                }
+                return;
+            }
+        } else if self.stage.pays(person) {
             self.order(world, person, Ordered::Make, Orderer::Account(person));
             if matches!(world.ledger[person], Stand::Absent | Stand::Never) {
                 return;
@@ -310,12 +340,12 @@ impl Search {
         let first = self.stage.first() == person;
         let by = match self.stage.protocol() {
             Protocol::RevokeOnSilence => self.stage.offer.send_by,
-            Protocol::VerifyThenGenerate if !first => None,
-            Protocol::Affidavit if !first => None,
-            Protocol::ContractSigning | Protocol::BothDeposited | Protocol::Transfer => None,
-            Protocol::Affidavit | Protocol::VerifyThenGenerate | Protocol::MutualRollback => {
-                self.stage.offer.complain_by
-            }
+            Protocol::Affidavit | Protocol::ContractSigning | Protocol::VerifyThenGenerate if !first => None,
+            Protocol::BothDeposited | Protocol::Transfer => None,
+            Protocol::Affidavit
+            | Protocol::ContractSigning
+            | Protocol::VerifyThenGenerate
+            | Protocol::MutualRollback => self.stage.offer.complain_by,
         };
         by.map(|it| it.0)
     }
@@ -450,21 +480,22 @@ impl Search {
         self.answer(world, call, reply, world.durable).or(Some(()))
     }
 
-    /// Whose payments the arbiter still has to order to be voided, with the time of the verdict.
-    pub fn pending(&self, world: &World) -> Vec<(usize, u64)> {
+    /// What the arbiter still has to order about whose payment, with the time of the verdict.
+    pub fn pending(&self, world: &World) -> Vec<(usize, Ordered, u64)> {
         let mut tables = self.tables.lock().unwrap();
         let ruled = tables.ruled(world.durable, &self.stage);
         if ruled == 0 {
             return Vec::new();
         }
-        let payers = tables.orders(ruled, &self.stage).into_iter();
+        let orders = tables.orders(ruled, &self.stage).into_iter();
         let time = tables.verdict(ruled).statement.time.0;
-        payers.filter(|payer| world.told & (1 << payer) == 0).map(|payer| (payer, time)).collect()
+        let open = orders.filter(|(payer, _)| world.told & (1 << payer) == 0);
+        open.map(|(payer, ordered)| (payer, ordered, time)).collect()
     }
 
     pub fn order_arrives(&self, world: &mut World, payer: usize) -> Option<()> {
-        self.pending(world).into_iter().find(|(it, _)| *it == payer)?;
-        self.order(world, payer, Ordered::Void, Orderer::Arbiter);
+        let (_, ordered, _) = self.pending(world).into_iter().find(|(it, _, _)| *it == payer)?;
+        self.order(world, payer, ordered, Orderer::Arbiter);
         world.told |= 1 << payer;
         Some(())
     }
@@ -485,7 +516,8 @@ impl Search {
     }
 
     /// A2: a claim that was possible in time gets through in time; and an order of the arbiter reaches the ledger before
-    /// the hold ends, if the verdict came before `complain_by`.
+    /// the hold ends, if the verdict came before `complain_by`. Of reserved money that counts from the decision: what was decided
+    /// is committed by then, or lost.
     pub fn may_tick(&self, world: &World) -> bool {
         self.may_pass(world, &|person| self.setup().honest(person))
     }
@@ -503,9 +535,11 @@ impl Search {
             .deadlines()
             .filter(passed)
             .any(|by| (0..2).any(|person| counts(person) && self.owes_claim(world, person, by)));
-        let late = |(_, ruled): &(usize, u64)| *ruled < COMPLAIN_BY;
-        let owes_order = passed(&HOLD_END) && self.pending(world).iter().any(late);
-        !owed && !owes_order
+        let owes_order =
+            passed(&HOLD_END) && self.pending(world).iter().any(|(_, _, ruled)| *ruled < COMPLAIN_BY);
+        let reserved = (0..2).any(|person| self.stage.reserves(person));
+        let owes_commit = passed(&HOLD_END) && reserved && world.batch.is_some();
+        !owed && !owes_order && !owes_commit
     }
 
     /// Whether a person must have been heard by the arbiter before this time, for A2 to hold.
@@ -518,7 +552,7 @@ impl Search {
         let mut tables = self.tables.lock().unwrap();
         let phase = tables.phase(side.session);
         let open = match (self.stage.protocol(), first) {
-            (Protocol::VerifyThenGenerate, true) => is(offer.complain_by),
+            (Protocol::ContractSigning | Protocol::VerifyThenGenerate, true) => is(offer.complain_by),
             // A2 is about claims for which there is time.
             (Protocol::RevokeOnSilence, true) => {
                 let window = offer.send_by.zip(offer.complain_by).map(|(from, to)| to.0 - from.0);
@@ -545,15 +579,21 @@ impl Search {
     pub fn tick(&self, world: &mut World) {
         world.now += 1;
         if self.time(world.now) >= HOLD_END {
-            world.ledger = world.ledger.map(Stand::timed_out);
+            world.ledger = [0, 1].map(|payer| world.ledger[payer].timed_out(self.stage.timeout(payer)));
         }
     }
 
     pub fn apply(&self, world: &mut World, act: Act) -> Option<()> {
         match act {
             Act::Open => self.tell(world, 0, Told::Open),
-            Act::OfferArrives => self.tell(world, 1, Told::Accept),
-            Act::AcceptanceArrives(agreement) => self.tell(world, 0, Told::Accepted(agreement)),
+            Act::OfferArrives => {
+                let made = world.ledger[0].was_made();
+                self.tell(world, 1, Told::Accept(made))
+            }
+            Act::AcceptanceArrives(agreement) => {
+                let made = world.ledger[1].was_made();
+                self.tell(world, 0, Told::Accepted(agreement, made))
+            }
             Act::ItemArrives(person, item) => self.tell(world, person, Told::Received(item)),
             Act::PeerIsBack(person) => self.tell(world, person, Told::PeerRepeats),
             Act::GiveUp(person) => self.tell(world, person, Told::GiveUp),
@@ -623,7 +663,7 @@ impl Search {
         if world.batch.is_some() || world.reply.is_some() {
             acts.push(Act::ArbiterCrash);
         }
-        acts.extend(self.pending(world).into_iter().map(|(payer, _)| Act::OrderArrives(payer)));
+        acts.extend(self.pending(world).into_iter().map(|(payer, _, _)| Act::OrderArrives(payer)));
     }
 }
 

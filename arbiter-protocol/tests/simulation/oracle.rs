@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use arbiter_protocol::evidence::checkpoint::Checkpoint;
 use arbiter_protocol::evidence::note::Note;
 use arbiter_protocol::exchange::selection::Role::{self, Originator, Responder};
-use arbiter_protocol::ids::{Digest, ExchangeId};
+use arbiter_protocol::ids::{AgreementId, Digest, ExchangeId};
 use arbiter_protocol::message::payment::PaymentState;
 use arbiter_protocol::message::request::Action;
 use arbiter_protocol::message::verdict::{Attestation, Ruling, Verdict};
@@ -315,8 +315,16 @@ impl Oracle {
                     ok(from_first || !in_time, "P6: the second sender aborted before complain_by")?;
                     return ok(did == Did::Aborted, "P6: an abort that does more");
                 }
+                ok(
+                    key.action == Action::Resolve || !in_time,
+                    "P6: an abort before complain_by that ends it",
+                )?;
+                // Whichever acceptances the deposits rest on: the responder's names the agreement.
+                let [ours, theirs] = Role::BOTH.map(&attested);
+                let named = theirs.or(ours).map(|deposit| deposit.agreement_id);
                 ok(verdict.agreement_id.is_some(), "P6: resolved without an agreement")?;
-                if here(Originator) && here(Responder) {
+                ok(named.is_none() || verdict.agreement_id == named, "P6: another agreement")?;
+                if ours.is_some() && theirs.is_some() {
                     return ok(did == Did::Replaced(both), "P6: not both items are given out");
                 }
                 let list = both.into_iter().filter(|role| attested(*role).is_some()).collect();
@@ -405,6 +413,13 @@ impl Oracle {
         self.must(matches!(verdict, Some(Ruling::Replaced(_))), || {
             "R-408: a content was given out without a verdict that replaces".to_owned()
         });
+        // K1: who signed two acceptances must open what rests on the other one under that. Who did not never has to.
+        let rests_on = self.deposit(key.exchange, owner);
+        if rests_on.is_some() && rests_on != self.verdict(key.exchange).and_then(|it| it.agreement_id) {
+            let two = key.role == Role::Responder && Kind::WEAK.contains(&kind);
+            return self
+                .must(two, || "R-408: a content rests on another acceptance than the verdict".to_owned());
+        }
         // A ledger's receipt is what it says, and was checked when it was deposited.
         let template = stage().template(key.exchange, kind);
         let paid = template.terms.of(owner).is_some() && self.is_attested(key.exchange, owner);
@@ -421,7 +436,13 @@ impl Oracle {
     }
 
     pub fn is_attested(&self, exchange: usize, role: Role) -> bool {
-        self.records.get(&self.id(exchange)).is_some_and(|it| attestation(it, role).is_some())
+        self.deposit(exchange, role).is_some()
+    }
+
+    /// The agreement that the deposit of `role` rests on.
+    fn deposit(&self, exchange: usize, role: Role) -> Option<AgreementId> {
+        let record = self.records.get(&self.id(exchange))?;
+        attestation(record, role).map(|it| it.agreement_id)
     }
 
     /// Whether the party ends with the peer's item, its replacement, or a deposit to fetch. Money counts when it is in the

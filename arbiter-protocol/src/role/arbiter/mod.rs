@@ -205,6 +205,8 @@ pub fn payment_orders(offer: &Verified<Offer>, ruling: &Ruling) -> Vec<(Role, Pa
     let reserved = |role: &Role| offer.item(*role).description.reservation().is_some();
     let (roles, posts): (Vec<Role>, bool) = match ruling {
         Ruling::Affidavit(_) => return Vec::new(),
+        Ruling::Aborted if off(Countermeasure::AbortVoidsReserved) => return Vec::new(),
+        Ruling::Replaced(_) if off(Countermeasure::ReplacementIsPosted) => return Vec::new(),
         // Made or not: what was set aside goes back, and nothing is set aside any more.
         Ruling::Aborted => (Role::BOTH.into_iter().filter(reserved).collect(), false),
         Ruling::Replaced(list) => (list.iter().map(|it| it.role).filter(reserved).collect(), true),
