@@ -12,6 +12,7 @@ mod common;
 use std::collections::BTreeSet;
 
 use arbiter_protocol::crypto::Signer as _;
+use arbiter_protocol::evidence::leaf::Event;
 use arbiter_protocol::exchange::item::{Description, Item};
 use arbiter_protocol::exchange::kind::content::ContentCheck;
 use arbiter_protocol::exchange::kind::package as frames;
@@ -23,13 +24,14 @@ use arbiter_protocol::exchange::selection::Role::{Originator, Responder};
 use arbiter_protocol::exchange::selection::{ByRole, Protocol, Role, select, select_affidavit};
 use arbiter_protocol::ids::Digest;
 use arbiter_protocol::limits;
-use arbiter_protocol::message::agreement::Offer;
+use arbiter_protocol::message::agreement::{Acceptance, Agreement, Offer};
 use arbiter_protocol::message::payment::{PaymentAction, PaymentReceipt, PaymentState, PaymentTerms};
 use arbiter_protocol::message::request::Action;
 use arbiter_protocol::message::transfer::Transfer;
 use arbiter_protocol::message::verdict::Ruling;
 use arbiter_protocol::role::arbiter::payment_orders;
 use arbiter_protocol::role::{Fit, Input, Outcome, Phase, Session, Timing};
+use arbiter_protocol::ruling::chain::Walk;
 use arbiter_protocol::ruling::receipt::Ruled;
 use arbiter_protocol::ruling::sequencer::{Batch, ContentId, Reply};
 use arbiter_protocol::statement::{Signed, Verified};
@@ -461,7 +463,7 @@ fn payments_are_together_only_if_each_can_be_undone() {
     assert_eq!(read(unread), Err("PACKAGE_PAYMENT_NOT_REVOCABLE"));
 }
 
-/// Section 3: each payment of a package is one of its own, bound to its place; a lone one is named as ever.
+/// Section 3, R-220: each payment of a package is one of its own, bound to its place; a lone one is named as ever.
 #[test]
 fn every_payment_of_a_package_has_terms_of_its_own() {
     let (cast, offer) = paid_in_parts();
@@ -534,11 +536,11 @@ fn the_receipts_of_a_package_fit_all_or_none() {
     assert!(!fit.fits(&other, Originator));
 }
 
-/// a verdict that revokes orders every payment of the package to be voided, each order is open until its own answer,
-/// and the exchange is not over before the last.
+/// a verdict that revokes orders every payment of the package to be voided; each order is open until its own
+/// answer, which counts once, and the exchange is not over before the last.
 #[test]
 fn every_payment_of_a_package_is_ordered_and_answered_by_itself() {
-    let (_, offer) = paid_in_parts();
+    let (cast, offer) = paid_in_parts();
     let orders = payment_orders(&offer, &Ruling::Revoked(vec![Originator]));
     let terms = PaymentTerms::all(&offer, Originator);
     assert_eq!(orders.len(), 2);
@@ -547,6 +549,34 @@ fn every_payment_of_a_package_is_ordered_and_answered_by_itself() {
     }
     assert_eq!(payment_orders(&offer, &Ruling::Revoked(vec![Responder])), []);
     assert_eq!(payment_orders(&offer, &Ruling::Aborted), []);
+
+    let acceptance = Acceptance { exchange_id: offer.exchange_id(), nonce: [2; 32] };
+    let agreement = Agreement::join(offer.clone(), Verified::sign(acceptance, &cast.responder)).unwrap();
+    let (id, mut notary) = (offer.exchange_id(), Notary::of(cast));
+    let case = notary.cast.case(&agreement, Originator, Action::Revoke);
+    let ruled = notary.file(&case, common::money::SEND_BY).unwrap().unwrap();
+    ruled.verify(&offer, Some(case.request().digest())).unwrap();
+    assert_eq!(notary.durable.record(&id).open_orders(), orders);
+    let hear = |notary: &mut Notary, terms: &PaymentTerms, state| {
+        let mut batch = Batch::new(&notary.desk, &TestVeil, notary.durable.head.clone());
+        let now = UnixMillis(common::money::SEND_BY);
+        let heard =
+            batch.hear(id, notary.durable.record(&id), Originator, &receipt_of(terms, state), now);
+        notary.durable.apply(batch.close());
+        heard
+    };
+    let (first, second) = (&terms[0], &terms[1]);
+    assert!(!hear(&mut notary, second, PaymentState::Reserved), "not final");
+    assert!(hear(&mut notary, second, PaymentState::Posted(234)), "whatever the ledger says");
+    assert!(!hear(&mut notary, second, PaymentState::Voided), "the first answer counts");
+    assert_eq!(notary.durable.record(&id).open_orders(), orders[..1]);
+    assert!(hear(&mut notary, first, PaymentState::Voided));
+    let record = notary.durable.record(&id);
+    assert_eq!((record.open_orders(), record.answers.originator.len()), (Vec::new(), 2));
+    assert_eq!(record.answers.responder, []);
+    let mut walk = Walk::new(Some(notary.cast.identity()));
+    let events: Vec<_> = notary.durable.leaves.iter().map(|leaf| walk.read(leaf).unwrap().event).collect();
+    assert_eq!(events[2..], [Event::PaymentPosted, Event::PaymentVoided]);
 }
 
 /// only where a verdict can revoke them; and every hold outlasts the arbiter's last decision.

@@ -269,7 +269,7 @@ pub fn has(bench: &Bench, outcome: &Outcome) -> bool {
     let evidence = outcome.evidence();
     let peer = evidence.role.peer();
     match &evidence.offer.item(peer).description {
-        Description::Package(_) | Description::Payment(_) => is_paid(bench, &evidence.offer, peer),
+        paid if !paid.payments().is_empty() => is_paid(bench, &evidence.offer, peer),
         Description::Information(it) => evidence.received_file.as_ref().is_some_and(|path| {
             let whole = if it.name == "other.pdf" { other_content() } else { content() };
             std::fs::read(path).unwrap() == whole

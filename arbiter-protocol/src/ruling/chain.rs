@@ -483,7 +483,7 @@ fn after(chain: Option<Chain>, leaf: &Leaf) -> Result<Chain, LeafFault> {
                 return Err(LeafFault::BeforeVerdict);
             }
             next.answers = next.answers.saturating_add(1);
-            if usize::from(next.answers()) > MOST_ANSWERS {
+            if next.answers() > most_answers(next.verdict) {
                 return Err(LeafFault::Again { what: "answer of a ledger" });
             }
         }
@@ -548,9 +548,15 @@ impl Fields<'_> {
 const ERASED: u8 = 0x80;
 /// The bit that tells a verdict after which ledgers can answer.
 const ORDERED: u8 = 0x40;
-/// Of each party as many as a package has payments.
-const MOST_ANSWERS: usize = 2 * limits::PACKAGE_LEAVES;
-const _: () = assert!(MOST_ANSWERS < ORDERED as usize);
+
+/// How many answers of ledgers can follow a verdict: of each party one for its reserved payment, or for every payment that is
+/// revoked one.
+fn most_answers(verdict: Option<Event>) -> u8 {
+    if verdict == Some(Event::VerdictRevoked) { MOST_REVOKED } else { 2 }
+}
+
+const MOST_REVOKED: u8 = 16;
+const _: () = assert!(MOST_REVOKED as usize == 2 * limits::PACKAGE_LEAVES && MOST_REVOKED < ORDERED);
 
 /// whether a verdict can be an order to a ledger: to void what it revokes, or what was reserved in P1 and P2, or to
 /// post that.
