@@ -244,8 +244,7 @@ fn a_walk_reads_exactly_the_chains_that_there_can_be() {
         for letter in LETTERS {
             let longer = [&chain[..], &[letter]].concat();
             let leaf = leaves(&longer).pop().unwrap();
-            let expected =
-                if is_in_language(&longer) { Ok(leaf.clone()) } else { Err(fault(chain, letter)) };
+            let expected = if is_in_language(&longer) { Ok(leaf.clone()) } else { Err(fault(chain, letter)) };
             assert_eq!(again.clone().read(&leaf.encode()), expected, "{letter:?} after {chain:?}");
         }
     }

@@ -560,8 +560,7 @@ fn every_payment_of_a_package_is_ordered_and_answered_by_itself() {
     let hear = |notary: &mut Notary, terms: &PaymentTerms, state| {
         let mut batch = Batch::new(&notary.desk, &TestVeil, notary.durable.head.clone());
         let now = UnixMillis(common::money::SEND_BY);
-        let heard =
-            batch.hear(id, notary.durable.record(&id), Originator, &receipt_of(terms, state), now);
+        let heard = batch.hear(id, notary.durable.record(&id), Originator, &receipt_of(terms, state), now);
         notary.durable.apply(batch.close());
         heard
     };

@@ -62,10 +62,7 @@ impl Thing {
     ];
 
     pub fn is_money(self) -> bool {
-        matches!(
-            self,
-            Self::Money | Self::MoneyAtOnce | Self::Payments | Self::Reserved | Self::Revocable
-        )
+        matches!(self, Self::Money | Self::MoneyAtOnce | Self::Payments | Self::Reserved | Self::Revocable)
     }
 }
 

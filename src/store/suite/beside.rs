@@ -145,7 +145,8 @@ pub fn open_orders_are_paged_in_the_order_of_their_ledgers(bench: &impl Bench) {
     first.records.insert(exchange(2), ruled(&other, Ruling::Aborted, "R-403"));
     first.records.insert(exchange(3), third.clone());
     store.commit(&first).unwrap();
-    let part = |byte, ledger, role, leaf| OpenOrder { ledger: key(ledger), exchange: exchange(byte), role, leaf };
+    let part =
+        |byte, ledger, role, leaf| OpenOrder { ledger: key(ledger), exchange: exchange(byte), role, leaf };
     let order = |byte, ledger, role| part(byte, ledger, role, 0);
     let mut all = [
         order(1, 9, Role::Originator),
@@ -175,11 +176,8 @@ pub fn open_orders_are_paged_in_the_order_of_their_ledgers(bench: &impl Bench) {
     second.records.insert(exchange(1), one);
     second.records.insert(exchange(3), third.clone());
     store.commit(&second).unwrap();
-    let answered = [
-        order(1, 10, Role::Responder),
-        part(3, 9, Role::Originator, 0),
-        part(3, 10, Role::Originator, 1),
-    ];
+    let answered =
+        [order(1, 10, Role::Responder), part(3, 9, Role::Originator, 0), part(3, 10, Role::Originator, 1)];
     let left: Vec<_> = all.into_iter().filter(|it| !answered.contains(it)).collect();
     assert_eq!(store.open_orders(None, 10).unwrap(), left);
     let store = bench.reopen(store);
