@@ -385,8 +385,8 @@ fn a_purchase_paid_in_parts() {
     let both = [&purchase[..], &["--to-account", &seller.line]].concat();
     for (more, why) in [
         (&[][..], "as many accounts as prices"),
-        (&["--to-account", &seller.line, "--reserve"], "PACKAGE_PAYMENT_NOT_REVOCABLE"),
-        (&["--to-account", &seller.line, "--affidavit"], "PACKAGE_PAYMENT_NOT_REVOCABLE"),
+        (&["--to-account", &seller.line, "--reserve"], "can be undone"),
+        (&["--to-account", &seller.line, "--affidavit"], "can be undone"),
         (&["--to-account", &seller.line, "--price", "1 JPY", "--to-account", &seller.line], "one currency"),
     ] {
         let refused = buyer.run(&[&["offer"], &purchase[..], more, &to].concat());

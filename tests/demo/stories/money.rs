@@ -95,7 +95,7 @@ pub(super) async fn killed_while_paying(stage: &mut Stage) -> Result<Vec<Deal>> 
     let mut buying = offer_purchase(stage, &address, &["--complain-by", "60s"], &PATIENT).await?;
     let signed = buying.until("offer signed: exchange ").await?;
     let id = signed.rsplit(' ').next().context("no exchange id")?.to_owned();
-    buying.until("signature checked here").await?;
+    buying.until("held for the payee").await?;
     let actor = stage.player(FIRST)?.actor.clone();
     if buying.kill()? {
         stage.paper.act(&actor, "KILLED (SIGKILL) when the first payment was made");

@@ -259,7 +259,7 @@ fn together(items: impl Iterator<Item = Item>) -> Result<Item, Failure> {
             items.extend(last);
             items::package(items).map_err(|why| {
                 Failure::usage(why.to_string())
-                    .next("offer fewer or other files together, or one exchange for each")
+                    .next("offer fewer or other items together, or one exchange for each")
             })
         }
     }
