@@ -556,7 +556,7 @@ fn most_answers(verdict: Option<Event>) -> u8 {
 }
 
 const MOST_REVOKED: u8 = 16;
-const _: () = assert!(MOST_REVOKED as usize == 2 * limits::PACKAGE_LEAVES && MOST_REVOKED < ORDERED);
+const _: () = assert!(MOST_REVOKED == 16 && limits::PACKAGE_LEAVES == 8 && MOST_REVOKED < ORDERED);
 
 /// whether a verdict can be an order to a ledger: to void what it revokes, or what was reserved in P1 and P2, or to
 /// post that.
