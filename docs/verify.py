@@ -326,7 +326,7 @@ class Verifier:
         # 7 is nothing: what the receiver of a gift gives.
         both = all(role in pairs["transfers"] or 7 in fields(self.items[role]) for role in ROLES)
         signed = all(role in pairs["signatures"] for role in ROLES if 4 in fields(self.items[role]))
-        paid = all(role in pairs["payments"] for role in ROLES if 5 in fields(self.items[role]))
+        paid = all(self.receipts(pairs["payments"].get(role), role) == len(self.paid(role)) for role in ROLES)
         return "completed" if both and signed and paid else "open"
 
     def receipt(self, r):
@@ -448,22 +448,52 @@ class Verifier:
         need(reserved and receipt.get(3) == 2, "a receipt that sets nothing aside")
         return role + "-reservation", receipt.payload, receipt.digest
 
+    def paid(self, role):
+        """the payments of this role: of a lone one itself, otherwise those of its package, each with its place"""
+        def leaves(item):
+            item = fields(item)
+            return [leaf for it in fields(one(item, 8))[1] for leaf in leaves(it)] if 8 in item else [item]
+        alone = 8 not in fields(self.items[role])
+        all_leaves = enumerate(leaves(self.items[role]))
+        return [(one(leaf, 5), b"" if alone else bytes([at])) for at, leaf in all_leaves if 5 in leaf]
+
+    def receipts(self, text, role):
+        return 0 if text is None else len(self.split(text))
+
+    def split(self, text):
+        """one receipt, or those of a package, each after its length"""
+        data, parts = b64(text), []
+        if data[:1] != b"\0":
+            return [text]
+        while data:
+            end = 8 + int.from_bytes(data[:8], "big")
+            need(8 < end <= len(data), "receipts are cut off")
+            parts, data = parts + [base64.b64encode(data[8:end]).decode()], data[end:]
+        return parts
+
     def ledger(self, role, text):
         """a ledger's receipt for what the party in this role pays, and whether that is reserved money"""
-        item = fields(self.items[role])
-        need(5 in item, "a ledger's receipt of who owes no payment")
-        agreed = one(item, 5)
+        paid = self.paid(role)
+        need(paid, "a ledger's receipt of who owes no payment")
         receipt = Statement(text, "payment")
+        named = one(fields(receipt.get(2)), 1)
+        agreed, place = next((it for it in paid if it[0] == named), paid[0])
         receipt.check(one(fields(agreed), 1), "payment-receipt")
         terms = fields(receipt.get(2))
-        reference = sha(b"arbiter payment reference v1\x00", self.offer.digest, bytes([ROLES.index(role)]))
+        reference = sha(b"arbiter payment reference v1\x00", self.offer.digest, bytes([ROLES.index(role)]), place)
         need(one(terms, 1) == agreed and one(terms, 3) == reference, "the receipt is for another payment")
         held = 5 in fields(agreed)
         need((one(terms, 2, b"") == self.arbiter) == held, "the receipt is for another payment")
         return receipt, held and one(fields(one(fields(agreed), 5)), 2) == 1
 
     def payment(self, role, text, shown):
-        receipt, reserved = self.ledger(role, text)
+        texts = self.split(text)
+        found = [self.ledger(role, it) for it in texts]
+        need(len({receipt.digest for receipt, _ in found}) == len(texts), "a receipt is there twice")
+        for receipt, reserved in found:
+            self.stands(role, receipt, reserved, shown)
+
+    def stands(self, role, receipt, reserved, shown):
         state = receipt.get(3)
         effective = state == 3 or (state == 2 and not reserved)
         need(effective or shown not in ("completed", "resolved"), "by the ledger this was not paid")

@@ -8,11 +8,12 @@
 //! have, transfers and what was handed over, is not in it.
 
 use arbiter_protocol::evidence::record::Opening;
+use arbiter_protocol::exchange::kind::package;
 use arbiter_protocol::exchange::selection::ByRole;
 use arbiter_protocol::message::verdict::{Ruling, Verdict};
 use arbiter_protocol::role::arbiter::Escrows;
 use arbiter_protocol::ruling::receipt::Receipt;
-use arbiter_protocol::ruling::sequencer::Record;
+use arbiter_protocol::ruling::sequencer::{LedgerAnswer, Record};
 use arbiter_protocol::statement::Envelope;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::Serialize;
@@ -36,7 +37,12 @@ pub fn bundle(record: &Record, receipts: &[Receipt]) -> Option<Vec<u8>> {
     let verdict = receipts.iter().filter(|it| it.statement.holds::<Verdict>());
     let receipts: Vec<_> =
         attestations.take(RECEIPTS.saturating_sub(1)).chain(verdict).map(receipt).collect();
-    let answers = record.answers.map(|_, it| it.as_ref().map(|it| text(&it.receipt)));
+    let encoded = |answers: &[LedgerAnswer]| answers.iter().map(|it| it.receipt.encode()).collect::<Vec<_>>();
+    let answers = record.answers.map(|_, it| match encoded(it).as_slice() {
+        [] => None,
+        [alone] => Some(STANDARD.encode(alone)),
+        several => Some(STANDARD.encode(package::framed(several))),
+    });
     let mut file = Map::new();
     let mut put = |name: &str, value: Value| file.insert(name.to_owned(), value);
     put("format", json!(BUNDLE_TYPE));

@@ -115,11 +115,11 @@ impl Outbox {
 
 /// Before every order for `ledger`, and behind every one. No exchange has either id: they are SHA-256 hashes.
 const fn before(ledger: PublicKey) -> OpenOrder {
-    OpenOrder { ledger, exchange: ExchangeId::from_bytes([0; 32]), role: Role::Originator }
+    OpenOrder { ledger, exchange: ExchangeId::from_bytes([0; 32]), role: Role::Originator, leaf: 0 }
 }
 
 const fn last_of(ledger: PublicKey) -> OpenOrder {
-    OpenOrder { ledger, exchange: ExchangeId::from_bytes([0xff; 32]), role: Role::Responder }
+    OpenOrder { ledger, exchange: ExchangeId::from_bytes([0xff; 32]), role: Role::Responder, leaf: u8::MAX }
 }
 
 /// Tells one ledger.
@@ -185,7 +185,7 @@ impl Teller {
 
     /// Gives one order; whether it is closed now.
     async fn tell(self: Arc<Self>, open: OpenOrder) -> bool {
-        let OpenOrder { exchange, role, ledger } = open;
+        let OpenOrder { exchange, role, ledger, leaf: _ } = open;
         match self.ask(open).await {
             Ok(true) => true,
             Ok(false) => {

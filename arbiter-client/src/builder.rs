@@ -101,7 +101,7 @@ impl Settings {
 
     /// R5: a hold outlasts the arbiter's last decision by what its orders need to reach the ledger.
     pub(crate) fn check_holds(&self, offer: &Offer) -> Result<(), MoneyFault> {
-        let payments = Role::BOTH.into_iter().filter_map(|role| offer.item(role).description.payment());
+        let payments = Role::BOTH.into_iter().flat_map(|role| offer.item(role).description.payments());
         for (hold, decide_by) in payments.filter_map(|payment| payment.hold.zip(offer.complain_by)) {
             if hold.until < decide_by.after(self.hold_allowance) {
                 let (until, allowance_ms) = (hold.until, self.hold_allowance.0);

@@ -43,7 +43,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::durable;
-use crate::texts::{Pair, Unread, base64_bytes, decoded, envelope, optional, pledge, text};
+use crate::texts::{Pair, Unread, base64_bytes, decoded, envelope, envelopes, optional, pledge, several, text};
 
 use receipt::ReceiptFile;
 pub use receipt::{BundledReceipt, TIMESTAMPS};
@@ -173,7 +173,7 @@ pub struct Bundle {
     /// The detached signatures, by signer: exactly as a file of them has them.
     pub signatures: ByRole<Option<Vec<u8>>>,
     /// The ledgers' newest receipts, by who pays.
-    pub payments: ByRole<Option<Envelope>>,
+    pub payments: ByRole<Vec<Envelope>>,
     /// What the arbiter said: an attestation, then a verdict, as far as there are.
     pub receipts: Vec<BundledReceipt>,
 }
@@ -214,7 +214,7 @@ impl Bundle {
 
     /// With the ledgers' receipts for payments.
     #[must_use]
-    pub fn with_payments(self, payments: ByRole<Option<Envelope>>) -> Self {
+    pub fn with_payments(self, payments: ByRole<Vec<Envelope>>) -> Self {
         Self { payments, ..self }.told()
     }
 
@@ -261,7 +261,7 @@ impl Bundle {
             transfers,
             [newest(false), newest(true)].into_iter().flatten().collect(),
         )
-        .with_payments(evidence.payments.map(|_, receipt| receipt.as_ref().map(|it| it.envelope().clone())))
+        .with_payments(evidence.payments.map(|_, all| all.iter().map(|it| it.envelope().clone()).collect()))
         .with_signatures(evidence.escrows.clone(), evidence.signatures.clone())
     }
 
@@ -300,11 +300,8 @@ impl Bundle {
             Description::DetachedSignature(_) => {
                 self.transfer(role).is_some() && self.signatures.of(role).is_some()
             }
-            Description::Information(_) | Description::Package(_) | Description::Signature(_) => {
-                self.transfer(role).is_some()
-            }
             Description::Nothing => true,
-            Description::Payment(_) => self.transfer(role).is_some() && self.payments.of(role).is_some(),
+            paid => self.transfer(role).is_some() && self.payments.of(role).len() == paid.payments().len(),
         })
     }
 
@@ -333,7 +330,10 @@ impl Bundle {
             responder_transfer: transfers.responder,
             escrows: file.escrows.read(["escrows.originator", "escrows.responder"], pledge)?,
             signatures: file.signatures.read(["signatures.originator", "signatures.responder"], signature)?,
-            payments: file.payments.read(["payments.originator", "payments.responder"], envelope)?,
+            payments: file
+                .payments
+                .read(["payments.originator", "payments.responder"], envelopes)?
+                .map(|_, it| it.clone().unwrap_or_default()),
             receipts: file.receipts.into_iter().map(BundledReceipt::try_from).collect::<Result<_, _>>()?,
         })
     }
@@ -355,7 +355,7 @@ impl Bundle {
             signatures: Pair::of(
                 self.signatures.map(|_, bytes| bytes.as_ref().map(|it| STANDARD.encode(it))),
             ),
-            payments: Pair::envelopes(&self.payments),
+            payments: Pair::of(self.payments.map(|_, it| several(it))),
             receipts: self.receipts.iter().map(ReceiptFile::from).collect(),
         };
         json(&file)

@@ -228,8 +228,8 @@ pub fn proves(statements: &Statements, files: &[FileFacts]) -> Vec<String> {
             ),
         }));
     }
-    for (role, receipt) in statements.paid.iter() {
-        let Some(receipt) = receipt else { continue };
+    let receipts = statements.paid.iter().flat_map(|(role, all)| all.iter().map(move |it| (role, it)));
+    for (role, receipt) in receipts {
         lines.push(format!(
             "The ledger with key {} signed about the payment of {}: {}.",
             receipt.terms.payment.ledger,
@@ -281,13 +281,13 @@ pub fn does_not_prove(statements: &Statements, files: &[FileFacts]) -> Vec<Strin
                 .to_owned(),
         );
     }
-    if Role::BOTH.iter().any(|role| offer.item(*role).description.payment().is_some()) {
+    if Role::BOTH.iter().any(|role| !offer.item(*role).description.payments().is_empty()) {
         lines.push(
             "Who runs the ledger, or that its money is worth anything: its key is the one that both parties agreed on."
                 .to_owned(),
         );
     }
-    if statements.paid.iter().any(|(_, it)| it.as_ref().is_some_and(|it| !it.is_final())) {
+    if statements.paid.iter().any(|(_, all)| all.iter().any(|it| !it.is_final())) {
         lines.push(
             "How a held payment ended: its receipt here is from before. Ask the ledger, which tells everybody who has it."
                 .to_owned(),
@@ -431,7 +431,7 @@ fn holds(statements: &Statements, role: Role) -> String {
         Ruling::Affidavit(_) => Ok(false),
         Ruling::Replaced(list) => Ok(list.iter().any(|it| it.role == role.peer())),
     });
-    let posted = statements.paid.of(role.peer()).as_ref().is_some_and(|it| it.is_effective());
+    let posted = statements.paid.of(role.peer()).iter().any(|it| it.is_effective());
     let revoked = statements.verdict().is_some_and(|(verdict, _)| match &verdict.ruling {
         Ruling::Revoked(roles) => roles.contains(&role.peer()),
         Ruling::Aborted => !posted && reserves(offer).any(|it| it == role.peer()),
@@ -478,11 +478,11 @@ fn still(statements: &Statements) -> Vec<String> {
     }
     let here = |role: Role| {
         let detached = offer.item(role).description.detached().is_some();
-        let payment = offer.item(role).description.payment().is_some();
+        let payments = offer.item(role).description.payments().len();
         let nothing = offer.item(role).description == Description::Nothing;
         (nothing || statements.transferred(role))
             && (!detached || *statements.signed.of(role))
-            && (!payment || statements.paid.of(role).is_some())
+            && statements.paid.of(role).len() == payments
     };
     if Role::BOTH.into_iter().all(here) {
         return vec!["Nothing is owed any more. Each can keep this bundle as proof.".to_owned()];

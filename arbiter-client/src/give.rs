@@ -58,10 +58,17 @@ impl fmt::Debug for Give {
     }
 }
 
+const PAID: Usage =
+    Usage::Content("the item to give is a payment: it is made from a purse, there is nothing else to give");
+
 impl Give {
     /// Whether it is what the item says, as far as that shows without reading a file.
     fn check(&self, item: &Item) -> Result<(), Usage> {
         match (&item.description, self) {
+            (it, Self::Files(_) | Self::File(_) | Self::Signature(_)) if !it.payments().is_empty() => {
+                Err(PAID)
+            }
+            (it, Self::Nothing) if !it.payments().is_empty() => Ok(()),
             (Description::Package(_), Self::Nothing) if item.description.is_content() => Err(ALL_FILES),
             (Description::Information(_), Self::File(_)) | (_, Self::Nothing) => Ok(()),
             (Description::Nothing, _) => Err(Usage::Content("nothing is to be given: leave it out")),
@@ -75,9 +82,7 @@ impl Give {
             (_, Self::Files(_)) => {
                 Err(Usage::Content("several files are given, and the item to give is no package of files"))
             }
-            (Description::Payment(_), _) => Err(Usage::Content(
-                "the item to give is a payment: it is made from a purse, there is nothing else to give",
-            )),
+            (Description::Payment(_), _) => Err(PAID),
             (Description::Information(_), _) => Err(NO_FILE),
             (Description::Signature(_), Self::File(_)) => {
                 Err(Usage::Content("the item to give is a signature: there is no file to send"))
@@ -109,7 +114,7 @@ pub(crate) struct Own {
     /// Whether an order of our payment may have left.
     pub ordered: bool,
     /// The ledger's receipt for our payment, once it took effect.
-    pub receipt: Option<Verified<PaymentReceipt>>,
+    pub receipts: Vec<Verified<PaymentReceipt>>,
 }
 
 impl Client {

@@ -62,14 +62,18 @@ impl Client {
         let acceptance = acceptance.verify(&offer.responder.signing_key).map_err(PeerFault::from)?;
 
         let timing = self.0.settings.timing_for(&offer, role);
-        let receipt = |role| match (bundle.payments.of(role), PaymentTerms::of(&offer, role)) {
-            (Some(envelope), Some(terms)) => {
-                till::receipt(envelope.clone(), &terms).map(Some).map_err(|_| Usage::BadBundle)
+        // Of a package the receipts of all payments, or none: what is missing is asked for again.
+        let receipts = |role| {
+            let (kept, terms) = (bundle.payments.of(role), PaymentTerms::all(&offer, role));
+            if kept.len() != terms.len() {
+                return Ok(Vec::new());
             }
-            _ => Ok(None),
+            let both = kept.iter().zip(&terms);
+            let read = both.map(|(envelope, terms)| till::receipt(envelope.clone(), terms));
+            read.collect::<Result<Vec<_>, _>>().map_err(|_| Usage::BadBundle)
         };
-        let (own_receipt, peer_receipt) = (receipt(role)?, receipt(role.peer())?);
-        let (sent, phase) = reached(&offer, role, peer_receipt.is_some());
+        let (own_receipts, peer_receipts) = (receipts(role)?, receipts(role.peer())?);
+        let (sent, phase) = reached(&offer, role, !peer_receipts.is_empty());
         let session = Session::restore(role, offer, Some(acceptance), sent, phase, timing);
         let session = session.map_err(|why| PeerFault::Rejected(why.into()))?;
         let agreement = session.agreement().ok_or(Error::Bug("an acceptance makes no agreement"))?;
@@ -93,9 +97,9 @@ impl Client {
         };
         let own = self.own_again(bundle, agreement, role, files).await?;
         let ordered = sent && own.files.is_empty();
-        let own = Own { ordered, receipt: own_receipt, ..own };
+        let own = Own { ordered, receipts: own_receipts, ..own };
         let mut record = Record::new(session, own, self.0.clock.now());
-        record.peer_receipt = peer_receipt;
+        record.peer_receipts = peer_receipts;
         record.peer_pledge = peer_pledge;
         record.keep(bundle.receipts.iter().map(|it| it.receipt.clone().into()).collect());
         record.sign_transfer(self.0.identity.signer());

@@ -32,6 +32,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use zeroize::Zeroizing;
 
 use crate::error::Error;
+use crate::ledger::till;
 use crate::package::{Folder, Frames};
 use crate::random;
 use crate::transport::Content;
@@ -176,7 +177,7 @@ impl Outgoing {
         seal: (&SealingKey, &[u8]),
     ) -> Result<Self, Error> {
         let package = Description::Package(items.to_vec());
-        let check = ContentCheck::package(items.to_vec()).zip(package.content_bytes());
+        let check = ContentCheck::package(items.to_vec(), Vec::new()).zip(package.content_bytes());
         let (check, size) = check.ok_or(Error::Bug("a package without content is to be sent"))?;
         Self::new(Origin::Package(Frames::new(items, paths)), size, check, seal)
     }
@@ -192,13 +193,15 @@ impl Outgoing {
         Self::new(Origin::Signature(signature.clone()), length(signature), check, seal)
     }
 
-    /// The ledger's receipt for our payment.
-    pub(crate) fn receipt(
-        receipt: &Verified<PaymentReceipt>,
+    /// The ledgers' receipts for our payments, all of them.
+    pub(crate) fn receipts(
+        receipts: &[Verified<PaymentReceipt>],
+        offer: &Verified<Offer>,
+        payer: Role,
         seal: (&SealingKey, &[u8]),
     ) -> Result<Self, Error> {
-        let bytes = receipt.envelope().encode();
-        let check = ContentCheck::payment(receipt.terms.clone());
+        let bytes = till::content(receipts);
+        let check = ContentCheck::of(offer, payer, None).ok_or(Error::Bug("nothing is to be paid"))?;
         Self::new(Origin::Receipt(bytes.clone()), length(&bytes), check, seal)
     }
 
@@ -290,6 +293,7 @@ pub(crate) enum Expected {
     File(Information),
     Package(Vec<Item>),
     Payment { terms: PaymentTerms, payer: Role },
+    Payments { items: Vec<Item>, terms: Vec<PaymentTerms>, payer: Role },
     Signature { agreed: DetachedSignature, signer: Role, escrow: Option<Escrow> },
 }
 
@@ -303,7 +307,11 @@ impl Expected {
                 Some(Self::Signature { agreed: agreed.clone(), signer: sender, escrow })
             }
             Description::Package(items) => {
-                ContentCheck::package(items.clone()).map(|_| Self::Package(items.clone()))
+                let (items, terms) = (items.clone(), PaymentTerms::all(offer, sender));
+                ContentCheck::package(items.clone(), terms.clone()).map(|_| match terms.is_empty() {
+                    true => Self::Package(items),
+                    false => Self::Payments { items, terms, payer: sender },
+                })
             }
             Description::Payment(_) => {
                 PaymentTerms::of(offer, sender).map(|terms| Self::Payment { terms, payer: sender })
@@ -315,7 +323,8 @@ impl Expected {
     fn check(&self) -> Option<ContentCheck> {
         match self {
             Self::File(described) => Some(ContentCheck::file(described.clone())),
-            Self::Package(items) => ContentCheck::package(items.clone()),
+            Self::Package(items) => ContentCheck::package(items.clone(), Vec::new()),
+            Self::Payments { items, terms, .. } => ContentCheck::package(items.clone(), terms.clone()),
             Self::Payment { terms, .. } => Some(ContentCheck::payment(terms.clone())),
             Self::Signature { agreed, escrow, .. } => {
                 Some(ContentCheck::signature(agreed.clone(), escrow.clone()))
@@ -328,6 +337,7 @@ impl Expected {
             Self::File(described) => described.name.clone(),
             Self::Package(_) => "package".to_owned(),
             Self::Payment { payer, .. } => format!("payment.{payer}.receipt"),
+            Self::Payments { payer, .. } => format!("payments.{payer}.receipts"),
             Self::Signature { agreed, signer, .. } => {
                 format!("{}.{signer}.sig", agreed.statement.subject.name)
             }

@@ -70,8 +70,8 @@ pub struct Evidence {
     /// The detached signatures that may be shown: those of an exchange that was completed or resolved. Before that, and
     /// after an abort, our own is a secret and is not here.
     pub signatures: ByRole<Option<Vec<u8>>>,
-    /// The newest receipt of each payment, by who pays, as far as they came.
-    pub payments: ByRole<Option<Verified<PaymentReceipt>>>,
+    /// The newest receipts of the payments, by who pays: of all of its payments, or of none.
+    pub payments: ByRole<Vec<Verified<PaymentReceipt>>>,
 }
 
 /// Names things; shows neither statements nor files nor signatures.
@@ -87,7 +87,10 @@ impl fmt::Debug for Evidence {
             .field("received_file", &self.received_file.is_some())
             .field("escrows", &self.escrows.map(|_, escrow| escrow.is_some()))
             .field("signatures", &self.signatures.map(|_, signature| signature.is_some()))
-            .field("payments", &self.payments.map(|_, receipt| receipt.as_ref().map(|it| it.state)))
+            .field(
+                "payments",
+                &self.payments.map(|_, receipt| receipt.iter().map(|it| it.state).collect::<Vec<_>>()),
+            )
             .finish()
     }
 }

@@ -6,6 +6,7 @@
 
 use arbiter_protocol::error::Invalid;
 use arbiter_protocol::escrow::EscrowError;
+use arbiter_protocol::exchange::kind::package as frames;
 use arbiter_protocol::exchange::kind::pledge::{Malformed, Pledge};
 use arbiter_protocol::exchange::selection::ByRole;
 use arbiter_protocol::ids::Digest;
@@ -77,6 +78,34 @@ pub(crate) fn text(envelope: &Envelope) -> String {
 pub(crate) fn envelope(text: &str, place: &'static str) -> Result<Envelope, Unread> {
     let bytes = decoded(text, limits::ENVELOPE_BYTES, place)?;
     Envelope::decode(&bytes).map_err(|source| Unread::Statement(place, source))
+}
+
+/// A receipt for a payment has fewer bytes, so those of a whole package have fewer than one envelope may have.
+const PAYMENT_RECEIPT_BYTES: usize = 2048;
+const _: () = assert!(
+    limits::PACKAGE_LEAVES * (limits::FRAME_BYTES + PAYMENT_RECEIPT_BYTES) < limits::ENVELOPE_BYTES
+);
+
+/// One receipt for a payment, or those of a package after one another as its content has them.
+pub(crate) fn envelopes(text: &str, place: &'static str) -> Result<Vec<Envelope>, Unread> {
+    let bytes = decoded(text, limits::ENVELOPE_BYTES, place)?;
+    let malformed = |source| Unread::Statement(place, source);
+    // A frame begins with the highest byte of a length, which is zero; an envelope never does.
+    let parts = if bytes.first() == Some(&0) { frames::parts(&bytes) } else { Some(vec![bytes.as_slice()]) };
+    let parts = parts.ok_or(malformed(Invalid::FieldLength { field: "payments" }))?;
+    parts.into_iter().map(|part| Envelope::decode(part).map_err(malformed)).collect()
+}
+
+/// The text of such receipts, if there are any.
+pub(crate) fn several(receipts: &[Envelope]) -> Option<String> {
+    match receipts {
+        [] => None,
+        [alone] => Some(text(alone)),
+        several => {
+            let parts: Vec<_> = several.iter().map(Envelope::encode).collect();
+            Some(STANDARD.encode(frames::framed(&parts)))
+        }
+    }
 }
 
 pub(crate) fn optional(text: Option<&str>, place: &'static str) -> Result<Option<Envelope>, Unread> {

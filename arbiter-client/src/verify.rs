@@ -67,7 +67,7 @@ pub struct Statements {
     /// Whose detached signature is there: strictly valid and, if it was sealed, the one that was.
     pub signed: ByRole<bool>,
     /// The ledgers' receipts.
-    pub paid: ByRole<Option<Verified<PaymentReceipt>>>,
+    pub paid: ByRole<Vec<Verified<PaymentReceipt>>>,
 }
 
 impl Statements {

@@ -371,6 +371,40 @@ fn a_purchase_and_a_payment_with_real_files() {
     payer.proves("20.00 EUR paid for good");
 }
 
+/// price and tax, all or none, without an arbiter; what cannot be undone, or does not match up, is refused before it is signed.
+#[test]
+fn a_purchase_paid_in_parts() {
+    let bank = Bank::open();
+    let (buyer, seller) = (Party::new("Bert", &bank), Party::new("Sally", &bank));
+    bank.ledger.issue(buyer.account, "50.00 EUR").unwrap();
+    let song = seller.file("song.pdf", SONG);
+    let want = seller.good(&["describe", song.to_str().unwrap()]).trim().to_owned();
+    let parts = ["--price", "9.00 EUR", "--to-account", &seller.line, "--price", "1.80 EUR"];
+    let purchase = [&["purchase", "--want", &want], &parts[..]].concat();
+    let to = ["--to", &seller.id, "--connect", "127.0.0.1:9", "--yes"];
+    let both = [&purchase[..], &["--to-account", &seller.line]].concat();
+    for (more, why) in [
+        (&[][..], "as many accounts as prices"),
+        (&["--to-account", &seller.line, "--reserve"], "can be undone"),
+        (&["--to-account", &seller.line, "--affidavit"], "can be undone"),
+        (&["--to-account", &seller.line, "--price", "1 JPY", "--to-account", &seller.line], "one currency"),
+    ] {
+        let refused = buyer.run(&[&["offer"], &purchase[..], more, &to].concat());
+        assert_ne!(refused.status.code(), Some(0), "{}", text(&refused));
+        assert!(text(&refused).contains(why), "{}", text(&refused));
+    }
+    let accepting = seller.accept(&["--give", song.to_str().unwrap()]);
+    let offered = buyer.offer(&seller, &accepting, &both);
+    let (code, said) = accepting.end();
+    assert_eq!((offered.status.code(), code), (Some(0), Some(0)), "{}\n{said}", text(&offered));
+    assert_eq!((cents(&bank, &seller), cents(&bank, &buyer)), (1080, 3920));
+    assert_eq!(buyer.received("song.pdf"), SONG);
+    for amount in ["9.00 EUR", "1.80 EUR"] {
+        assert!(text(&offered).contains(amount) && said.contains(amount), "{}\n{said}", text(&offered));
+        seller.proves(&format!("{amount} paid for good"));
+    }
+}
+
 /// money that is set aside first: a payment for a receipt (P1), and a file for money (P2). The screens say so; no
 /// arbiter is needed.
 #[test]

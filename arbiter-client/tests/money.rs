@@ -85,7 +85,7 @@ async fn honest_trades_end_as_agreed() {
         }
         verifies(&bench, [&alice, &bob], if in_line { Claim::Resolved } else { Claim::Completed });
         // Who was paid with a hold has the money at once, but in P4.
-        if kind == Trade::Rollback {
+        if matches!(kind, Trade::Rollback | Trade::RollbackInParts) {
             assert!(since(&setting, bench.clock.now()) >= trades::HOLD_END, "final only after the holds");
         } else {
             assert_eq!(
@@ -147,7 +147,7 @@ async fn against(
     let evidence = ours.evidence();
     let offer = &evidence.offer;
     let gave = match &offer.item(evidence.role).description {
-        Description::Payment(_) => trades::is_paid(&bench, offer, evidence.role),
+        it if !it.payments().is_empty() => trades::is_paid(&bench, offer, evidence.role),
         // What the arbiter holds for the cheater it can fetch.
         _ => loot.has_item() || common::arbiter_gave(&bench, &offer.exchange_id()),
     };
@@ -251,7 +251,7 @@ async fn without_money_the_exchange_is_given_up_at_once() {
         }
         let who = if poor == "alice" { &alice } else { &bob };
         assert!(
-            who.evidence().own_transfer.is_none() || kind == Trade::Rollback,
+            who.evidence().own_transfer.is_none() || matches!(kind, Trade::Rollback | Trade::RollbackInParts),
             "{kind:?}: nothing was sent"
         );
         until_all_is_over(&bench, &setting).await;
@@ -484,7 +484,7 @@ async fn a_ledger_away_when_reserved_money_is_posted() {
 /// A ledger that is away when the money should be seen or released: the seller leaves its item with the arbiter in time.
 #[tokio::test(start_paused = true)]
 async fn a_ledger_away_when_money_is_watched_or_released() {
-    for kind in [Trade::Sale, Trade::Purchase, Trade::Change, Trade::Rollback] {
+    for kind in TRADES.into_iter().filter(|kind| kind.revokes()) {
         for call in [LedgerCall::Look, LedgerCall::Post] {
             let folder = tempfile::tempdir().unwrap();
             let bench = Bench::new(folder.path());
@@ -501,7 +501,11 @@ async fn a_ledger_away_when_money_is_watched_or_released() {
             until_all_is_over(&bench, &setting).await;
             assert_eq!(balances(&bench), after_honest(kind), "{what}");
             let deposits = bench.arbiter.counters().get("VerifyTransfer").copied().unwrap_or(0);
-            assert_eq!(deposits, u64::from(kind != Trade::Rollback), "{what}");
+            assert_eq!(
+                deposits,
+                u64::from(!matches!(kind, Trade::Rollback | Trade::RollbackInParts)),
+                "{what}"
+            );
         }
     }
 }
@@ -599,3 +603,30 @@ async fn money_is_held_only_where_the_arbiter_can_end_it() {
 
 // The two amounts differ, so that they are not taken for one another.
 const _: () = assert!(HERS < HIS);
+
+/// who has made one of two payments and cannot make the next has it back, and the other party gave nothing. An
+/// abort would have left it with the payee.
+#[tokio::test(start_paused = true)]
+async fn what_was_paid_of_a_package_that_fails_comes_back() {
+    for (kind, payer, rule) in [
+        (Trade::PurchaseInParts, "alice", "R-417"),
+        (Trade::SaleInParts, "bob", "R-417"),
+        (Trade::RollbackInParts, "alice", "R-418"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let bench = Bench::new(folder.path());
+        // Enough for the first payment, not for both.
+        let other = if payer == "alice" { "bob" } else { "alice" };
+        bench.ledger.open(&purse(other), "100.00 EUR").unwrap();
+        bench.ledger.open(&purse(payer), "24.50 EUR").unwrap();
+        let setting = unfunded(&bench, kind, folder.path());
+        let before = balances(&bench);
+        let (alice, bob) = both(&bench, &setting).await;
+        for outcome in [alice.unwrap(), bob.unwrap()] {
+            assert!(matches!(outcome, Outcome::Aborted(_)), "{kind:?}: {outcome:?}");
+            assert_eq!(outcome.evidence().received_file, None, "{kind:?}");
+        }
+        until_all_is_over(&bench, &setting).await;
+        assert_eq!(balances(&bench), before, "{kind:?}: {rule}");
+    }
+}

@@ -11,15 +11,15 @@ use std::time::Duration;
 
 use arbiter_client::Outcome;
 use arbiter_client::protocol::exchange::selection::Role;
-use arbiter_client::testing::{Bench, Cheat};
+use arbiter_client::testing::{Bench, Cheat, purse};
 use arbiter_client::transport::memory::{End, Wire};
 use fuse::{Fuse, Party, both_live};
-use trades::{BEGIN, TRADES, Trade, after_honest, balances, has, trade, until_all_is_over};
+use trades::{BEGIN, TRADES, Trade, after_honest, balances, has, trade, unfunded, until_all_is_over};
 
 /// An exchange has some sixty steps; what comes later is one look at the ledger like another, or one question.
 const MOST_STEPS: u64 = 90;
 
-/// R-301, S4: both honest, one stopped once, back at once or after its peer lost patience.
+/// S4: both honest, one stopped once, back at once or after its peer lost patience.
 #[tokio::test(start_paused = true)]
 async fn a_crash_at_any_step_of_a_trade_ends_fair_for_both() {
     let mut crashes = 0;
@@ -54,7 +54,7 @@ async fn a_crash_at_any_step_of_a_trade_ends_fair_for_both() {
     assert!(crashes > 300, "{crashes} crashes");
 }
 
-/// the peer cheats, and the honest party is stopped at every step on its way to the ruling.
+/// the peer cheats, and the honest party is stopped at every step on its way to the ruling.
 #[tokio::test(start_paused = true)]
 async fn a_crash_on_the_way_to_the_arbiter_costs_no_money() {
     let mut crashes = 0;
@@ -67,6 +67,9 @@ async fn a_crash_on_the_way_to_the_arbiter_costs_no_money() {
         (Trade::Rollback, Cheat::WithholdItem),
         (Trade::Change, Cheat::WithholdItem),
         (Trade::Swap, Cheat::WithholdItem),
+        (Trade::PurchaseInParts, Cheat::QuietAfterReceiving),
+        (Trade::SaleInParts, Cheat::PayAndVanish),
+        (Trade::RollbackInParts, Cheat::WithholdItem),
     ] {
         for step in 0..MOST_STEPS {
             let folder = tempfile::tempdir().unwrap();
@@ -98,4 +101,37 @@ async fn a_crash_on_the_way_to_the_arbiter_costs_no_money() {
         }
     }
     assert!(crashes > 80, "{crashes} crashes");
+}
+
+/// who can make one of two payments and not the other is stopped at every step, and has it back all the same.
+#[tokio::test(start_paused = true)]
+async fn a_crash_of_who_can_pay_only_a_part_costs_no_money() {
+    let mut crashes = 0;
+    for (kind, payer) in [
+        (Trade::PurchaseInParts, Role::Originator),
+        (Trade::SaleInParts, Role::Responder),
+        (Trade::RollbackInParts, Role::Originator),
+    ] {
+        for step in 0..MOST_STEPS {
+            let folder = tempfile::tempdir().unwrap();
+            let bench = Bench::new(folder.path());
+            let [poor, rich] = if payer == Role::Originator { ["alice", "bob"] } else { ["bob", "alice"] };
+            bench.ledger.open(&purse(rich), "100.00 EUR").unwrap();
+            bench.ledger.open(&purse(poor), "24.50 EUR").unwrap();
+            let setting = unfunded(&bench, kind, folder.path());
+            let before = balances(&bench);
+            let (ours, theirs, burnt) = both_live(&bench, &setting, payer, step, Duration::ZERO).await;
+            until_all_is_over(&bench, &setting).await;
+            let what = format!("{kind:?}, stopped at step {step}: {ours:?} {theirs:?}");
+            for outcome in [&ours, &theirs].into_iter().flatten() {
+                assert!(!has(&bench, outcome), "{what}");
+            }
+            assert_eq!(balances(&bench), before, "{what}");
+            if !burnt {
+                break;
+            }
+            crashes += 1;
+        }
+    }
+    assert!(crashes > 30, "{crashes} crashes");
 }

@@ -172,7 +172,7 @@ async fn history_says_what_was_paid_and_why() {
     };
     let (_, outcome) = tokio::join!(alice.run(id, &mut a), bobs);
     let terms = PaymentTerms::of(&outcome.evidence().offer, Role::Responder).unwrap();
-    let receipt = outcome.evidence().payments.responder.clone().unwrap();
+    let receipt = outcome.evidence().payments.responder[0].clone();
     assert_eq!(receipt.state, PaymentState::Posted(3_000), "kept when it was released");
 
     let exchanges = bob.list().await.unwrap();

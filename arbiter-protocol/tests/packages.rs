@@ -11,20 +11,27 @@ mod common;
 
 use std::collections::BTreeSet;
 
+use arbiter_protocol::crypto::Signer as _;
+use arbiter_protocol::evidence::leaf::Event;
 use arbiter_protocol::exchange::item::{Description, Item};
 use arbiter_protocol::exchange::kind::content::ContentCheck;
+use arbiter_protocol::exchange::kind::package as frames;
 use arbiter_protocol::exchange::kind::{Unfit, signature};
 use arbiter_protocol::exchange::package;
+use arbiter_protocol::exchange::payment::{Hold, Timeout};
 use arbiter_protocol::exchange::property::{Properties, Property};
 use arbiter_protocol::exchange::selection::Role::{Originator, Responder};
 use arbiter_protocol::exchange::selection::{ByRole, Protocol, Role, select, select_affidavit};
 use arbiter_protocol::ids::Digest;
 use arbiter_protocol::limits;
-use arbiter_protocol::message::agreement::Offer;
+use arbiter_protocol::message::agreement::{Acceptance, Agreement, Offer};
+use arbiter_protocol::message::payment::{PaymentAction, PaymentReceipt, PaymentState, PaymentTerms};
 use arbiter_protocol::message::request::Action;
 use arbiter_protocol::message::transfer::Transfer;
 use arbiter_protocol::message::verdict::Ruling;
+use arbiter_protocol::role::arbiter::payment_orders;
 use arbiter_protocol::role::{Fit, Input, Outcome, Phase, Session, Timing};
+use arbiter_protocol::ruling::chain::Walk;
 use arbiter_protocol::ruling::receipt::Ruled;
 use arbiter_protocol::ruling::sequencer::{Batch, ContentId, Reply};
 use arbiter_protocol::statement::{Signed, Verified};
@@ -247,7 +254,7 @@ fn a_package_is_as_good_as_its_worst_item() {
 
 fn check(package: &Item, bytes: &[u8], pieces: &[usize]) -> Result<(), Unfit> {
     let Description::Package(items) = &package.description else { panic!("a package") };
-    let mut check = ContentCheck::package(items.clone()).unwrap();
+    let mut check = ContentCheck::package(items.clone(), Vec::new()).unwrap();
     let (mut rest, mut sizes) = (bytes, pieces.iter().cycle());
     while !rest.is_empty() {
         let size = sizes.next().map_or(rest.len(), |size| (*size).clamp(1, rest.len()));
@@ -290,7 +297,7 @@ fn a_package_fits_whole_or_not_at_all() {
     assert_eq!(check(&package, &framed(&swapped), &[]).unwrap_err().reason(), "PACKAGE_ITEM_UNFIT");
     // Nothing follows the transfer of signatures that the arbiter can replace.
     let Description::Package(items) = signatures("T").description else { panic!() };
-    assert!(ContentCheck::package(items).is_none());
+    assert!(ContentCheck::package(items, Vec::new()).is_none());
 }
 
 /// pieces of any size make the same check.
@@ -418,4 +425,177 @@ fn a_session_takes_a_package_whole() {
     assert_eq!(fetch(whole).phase(), Phase::Done(Outcome::Resolved));
     assert_eq!(offer.selection.protocol, Protocol::VerifyThenGenerate);
     assert_ne!(Digest::of(&[CONTENT]), offer.originator_item.digest());
+}
+
+/// A payment of the originator's account, as in every exchange with money.
+fn part(units: u64, hold: Option<Timeout>) -> Item {
+    let hold = hold.map(|timeout| Hold { timeout, ..common::money::hold() });
+    let mut payment = common::money::payment(Originator, hold);
+    payment.amount.units = units;
+    Item::new(Description::Payment(payment))
+}
+
+/// payments are together only with payments, and only those that come back if one of them fails; the arbiter can
+/// undo them, and does nothing else with them.
+#[test]
+fn payments_are_together_only_if_each_can_be_undone() {
+    let held = |units| part(units, Some(Timeout::Post));
+    let file = named("a.pdf", b"%PDF-1.7 a");
+    let package = Item::package(vec![held(1), held(2)]).unwrap();
+    assert_eq!(package.properties, Properties::new([Property::Revocable]));
+    assert_eq!(package.description.payments().len(), 2);
+    assert!(package.description.is_content() && !package.description.is_depositable());
+    assert_eq!(package.description.content_bytes(), None);
+    let deep = Item::package(vec![held(3), package.clone()]).unwrap();
+    let units: Vec<_> = deep.description.payments().iter().map(|it| it.amount.units).collect();
+    assert_eq!((units, &deep.properties), (vec![3, 1, 2], &package.properties));
+    let reason = |items: Vec<Item>| Item::package(items).map_err(|why| why.reason()).unwrap_err();
+    for other in [None, Some(Timeout::Void)] {
+        assert_eq!(reason(vec![held(1), part(2, other)]), "PACKAGE_PAYMENT_NOT_REVOCABLE");
+        assert_eq!(reason(vec![part(1, other), part(2, other)]), "PACKAGE_PAYMENT_NOT_REVOCABLE");
+    }
+    assert_eq!(reason(vec![held(1), file]), "PACKAGE_ITEM_NOT_ALLOWED");
+    assert_eq!(reason(vec![held(1), held(1)]), "PACKAGE_ITEM_REPEATED");
+    let opaque = Item { properties: Properties::new([Property::Observable]), ..held(1) };
+    assert_eq!(reason(vec![opaque, held(2)]), "PACKAGE_SHARES_NOTHING");
+    // What could not be undone is not even read.
+    let unread = unchecked(vec![part(1, None), part(2, None)]);
+    assert_eq!(read(unread), Err("PACKAGE_PAYMENT_NOT_REVOCABLE"));
+}
+
+/// Section 3, R-220: each payment of a package is one of its own, bound to its place; a lone one is named as ever.
+#[test]
+fn every_payment_of_a_package_has_terms_of_its_own() {
+    let (cast, offer) = paid_in_parts();
+    let terms = PaymentTerms::all(&offer, Originator);
+    assert_eq!(PaymentTerms::of(&offer, Originator), None);
+    assert_eq!(PaymentTerms::all(&offer, Responder), []);
+    let names: BTreeSet<_> = terms.iter().map(|it| it.reference).collect();
+    assert_eq!((terms.len(), names.len()), (2, 2));
+    for (place, terms) in (0u8..).zip(&terms) {
+        let exchange = offer.exchange_id();
+        let reference = Digest::of(&[b"arbiter payment reference v1\0", exchange.as_bytes(), &[0], &[place]]);
+        assert_eq!((terms.reference, terms.authority), (reference, Some(cast.arbiter.public_key())));
+    }
+    for kind in Kind::MONEY {
+        let offer = cast.offer(kind, 1);
+        for role in Role::BOTH {
+            let alone = PaymentTerms::of(&offer, role);
+            assert_eq!(PaymentTerms::all(&offer, role), alone.into_iter().collect::<Vec<_>>(), "{kind:?}");
+        }
+    }
+}
+
+/// An offer of two payments for a file, the payer first.
+fn paid_in_parts() -> (Cast, Verified<Offer>) {
+    let cast = Cast::new();
+    let parts = [1_000, 234].map(|units| part(units, Some(Timeout::Post))).to_vec();
+    let terms =
+        Offer { originator_item: Item::package(parts).unwrap(), ..cast.terms(Kind::P3OriginatorPays, 1) };
+    let signed = Verified::sign(terms, &cast.originator);
+    let offer = Signed::<Offer>::parse(signed.envelope().clone()).unwrap().verify_offer().unwrap();
+    (cast, offer)
+}
+
+fn receipt_of(terms: &PaymentTerms, state: PaymentState) -> Verified<PaymentReceipt> {
+    common::money::receipt(terms, state)
+}
+
+/// the receipts of a package count all together, each for its own payment, in the order of the leaves.
+#[test]
+fn the_receipts_of_a_package_fit_all_or_none() {
+    let (_, offer) = paid_in_parts();
+    let terms = PaymentTerms::all(&offer, Originator);
+    let bytes = |place: usize, state| receipt_of(&terms[place], state).envelope().encode();
+    let check = |parts: &[Vec<u8>]| {
+        let mut check = ContentCheck::of(&offer, Originator, None).unwrap();
+        for byte in frames::framed(parts) {
+            check.update(&[byte])?;
+        }
+        check.finish()
+    };
+    let (reserved, voided) = (PaymentState::Reserved, PaymentState::Voided);
+    let good = [bytes(0, reserved), bytes(1, PaymentState::Posted(234))];
+    let fit = check(&good).unwrap();
+    assert!(fit.fits(&offer, Originator) && !fit.fits(&offer, Responder));
+    let split: Vec<_> = good.iter().map(Vec::as_slice).collect();
+    assert_eq!(frames::parts(&frames::framed(&good)), Some(split));
+    let unfit = |place, why| Err(Unfit::InPackage { place, why });
+    assert_eq!(check(&[bytes(0, reserved), bytes(1, voided)]), unfit(1, "ITEM_NOT_PAID"));
+    assert_eq!(check(&[bytes(0, reserved), bytes(0, reserved)]), unfit(1, "ITEM_OTHER_PAYMENT"));
+    assert_eq!(check(&[bytes(1, reserved), bytes(0, reserved)]), unfit(0, "ITEM_OTHER_PAYMENT"));
+    assert_eq!(check(&[Vec::new(), bytes(1, reserved)]), unfit(0, "ITEM_NOT_A_RECEIPT"));
+    assert_eq!(check(&good[..1]).unwrap_err().reason(), "PACKAGE_ITEM_UNFIT");
+    assert_eq!(check(&[good.to_vec(), vec![vec![1]]].concat()).unwrap_err().reason(), "ITEM_SIZE_MISMATCH");
+    assert_eq!(frames::parts(&frames::framed(&good)[..9]), None);
+    // The same payments in another exchange are others.
+    let (cast, _) = paid_in_parts();
+    let terms =
+        Offer { originator_item: offer.originator_item.clone(), ..cast.terms(Kind::P3OriginatorPays, 2) };
+    let other = Verified::sign(terms, &cast.originator);
+    assert!(!fit.fits(&other, Originator));
+}
+
+/// a verdict that revokes orders every payment of the package to be voided; each order is open until its own
+/// answer, which counts once, and the exchange is not over before the last.
+#[test]
+fn every_payment_of_a_package_is_ordered_and_answered_by_itself() {
+    let (cast, offer) = paid_in_parts();
+    let orders = payment_orders(&offer, &Ruling::Revoked(vec![Originator]));
+    let terms = PaymentTerms::all(&offer, Originator);
+    assert_eq!(orders.len(), 2);
+    for ((role, order), terms) in orders.iter().zip(&terms) {
+        assert_eq!((*role, order.action, &order.terms), (Originator, PaymentAction::Void, terms));
+    }
+    assert_eq!(payment_orders(&offer, &Ruling::Revoked(vec![Responder])), []);
+    assert_eq!(payment_orders(&offer, &Ruling::Aborted), []);
+
+    let acceptance = Acceptance { exchange_id: offer.exchange_id(), nonce: [2; 32] };
+    let agreement = Agreement::join(offer.clone(), Verified::sign(acceptance, &cast.responder)).unwrap();
+    let (id, mut notary) = (offer.exchange_id(), Notary::of(cast));
+    let case = notary.cast.case(&agreement, Originator, Action::Revoke);
+    let ruled = notary.file(&case, common::money::SEND_BY).unwrap().unwrap();
+    ruled.verify(&offer, Some(case.request().digest())).unwrap();
+    assert_eq!(notary.durable.record(&id).open_orders(), orders);
+    let hear = |notary: &mut Notary, terms: &PaymentTerms, state| {
+        let mut batch = Batch::new(&notary.desk, &TestVeil, notary.durable.head.clone());
+        let now = UnixMillis(common::money::SEND_BY);
+        let heard = batch.hear(id, notary.durable.record(&id), Originator, &receipt_of(terms, state), now);
+        notary.durable.apply(batch.close());
+        heard
+    };
+    let (first, second) = (&terms[0], &terms[1]);
+    assert!(!hear(&mut notary, second, PaymentState::Reserved), "not final");
+    assert!(hear(&mut notary, second, PaymentState::Posted(234)), "whatever the ledger says");
+    assert!(!hear(&mut notary, second, PaymentState::Voided), "the first answer counts");
+    assert_eq!(notary.durable.record(&id).open_orders(), orders[..1]);
+    assert!(hear(&mut notary, first, PaymentState::Voided));
+    let record = notary.durable.record(&id);
+    assert_eq!((record.open_orders(), record.answers.originator.len()), (Vec::new(), 2));
+    assert_eq!(record.answers.responder, []);
+    let mut walk = Walk::new(Some(notary.cast.identity()));
+    let events: Vec<_> = notary.durable.leaves.iter().map(|leaf| walk.read(leaf).unwrap().event).collect();
+    assert_eq!(events[2..], [Event::PaymentPosted, Event::PaymentVoided]);
+}
+
+/// only where a verdict can revoke them; and every hold outlasts the arbiter's last decision.
+#[test]
+fn payments_in_a_package_are_for_p3_and_p4_and_each_hold_is_long_enough() {
+    let cast = Cast::new();
+    let refused = |terms: Offer| {
+        let signed = Verified::sign(terms, &cast.originator);
+        let parsed = Signed::<Offer>::parse(signed.envelope().clone()).unwrap();
+        parsed.verify_offer().map(drop).map_err(|why| why.reason())
+    };
+    let parts = || Item::package([1, 2].map(|units| part(units, Some(Timeout::Post))).to_vec()).unwrap();
+    assert_eq!(refused(Offer { originator_item: parts(), ..cast.terms(Kind::P3OriginatorPays, 1) }), Ok(()));
+    assert_eq!(refused(Offer { originator_item: parts(), ..cast.terms(Kind::P4, 1) }), Ok(()));
+    let weak = Offer { originator_item: parts(), ..cast.terms(Kind::P6WordForFile, 1) };
+    assert!(refused(weak).is_err());
+    let by = cast.terms(Kind::P3OriginatorPays, 1).complain_by.unwrap();
+    let short = common::money::payment(Originator, Some(Hold { until: by, ..common::money::hold() }));
+    let items = vec![part(1, Some(Timeout::Post)), Item::new(Description::Payment(short))];
+    let item = Item::package(items).unwrap();
+    let terms = Offer { originator_item: item, ..cast.terms(Kind::P3OriginatorPays, 1) };
+    assert_eq!(refused(terms), Err("DEADLINE_MISMATCH"));
 }

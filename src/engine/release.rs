@@ -102,7 +102,7 @@ impl Shared {
         open: &OpenOrder,
     ) -> Result<Option<Verified<PaymentOrder>>, EngineError> {
         let durable = self.read(Durable::record_of(&*self.store, &open.exchange))?;
-        let Some(order) = durable.open_order(open.role) else { return Ok(None) };
+        let Some(order) = durable.open_order(open) else { return Ok(None) };
         self.sealed(&durable, |seals| Ok::<_, std::convert::Infallible>(Verified::sign(order, seals.arbiter)))
             .map(Some)
     }

@@ -172,9 +172,7 @@ impl Walk<'_> {
         if let Some(erased) = chain.and_then(|chain| chain.erased) {
             return report.found(Some(erased.0), Some(exchange), Problem::Erased);
         }
-        for (role, order) in record.open_orders() {
-            self.open.insert(OpenOrder { ledger: order.terms.payment.ledger, exchange, role });
-        }
+        self.open.extend(schema::open_orders(&exchange, &record, true).into_iter().map(|(order, _)| order));
         self.due.extend(schema::due(&exchange, &record));
         for (role, standing) in record.standing.iter() {
             let Some(standing) = standing else { continue };
@@ -193,8 +191,8 @@ impl Walk<'_> {
         if let Some(logged) = &record.verdict {
             checks.push((logged.statement.leaf_index.0, self.verdict(exchange, &record, logged)));
         }
-        for (role, answer) in record.answers.iter() {
-            let Some(answer) = answer else { continue };
+        let heard = record.answers.iter().flat_map(|(role, all)| all.iter().map(move |it| (role, it)));
+        for (role, answer) in heard {
             let index = Leaf::decode(&answer.leaf).map_or(u64::MAX, |leaf| leaf.index.0);
             checks.push((index, self.answer(exchange, &record, role, answer)));
         }
@@ -212,8 +210,8 @@ impl Walk<'_> {
         }
         for (role, attestation) in record.attestations.iter() {
             report.attestations = report.attestations.saturating_add(u64::from(attestation.is_some()));
-            let answered = record.answers.of(role).is_some();
-            report.answers = report.answers.saturating_add(u64::from(answered));
+            let answered = u64::try_from(record.answers.of(role).len()).unwrap_or(u64::MAX);
+            report.answers = report.answers.saturating_add(answered);
         }
         report.verdicts = report.verdicts.saturating_add(u64::from(record.verdict.is_some()));
         let place = indices.iter().min().copied().or(first);
@@ -273,11 +271,13 @@ impl Walk<'_> {
             return Err(Problem::LeafMismatch);
         }
         let invalid = |invalid: arbiter_protocol::error::Invalid| Problem::Evidence(invalid.into());
-        let order = record.orders().into_iter().find(|(whose, _)| *whose == role);
+        let mut orders = record.orders().into_iter().filter(|(whose, _)| *whose == role);
+        let order = orders.find(|(_, order)| answer.is_about(&order.terms));
         let (_, order) = order.ok_or(Problem::Decision)?;
+        let twice = record.answers.of(role).iter().filter(|it| it.is_about(&order.terms)).count() > 1;
         let receipt = Signed::<PaymentReceipt>::parse(answer.receipt.clone()).map_err(invalid)?;
         let receipt = receipt.verify(&order.terms.payment.ledger).map_err(invalid)?;
-        if receipt.terms != order.terms || !receipt.is_final() {
+        if twice || receipt.terms != order.terms || !receipt.is_final() {
             return Err(Problem::Decision);
         }
         let event = match receipt.state {

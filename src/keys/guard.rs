@@ -14,7 +14,6 @@ use arbiter_protocol::crypto::Signer;
 use arbiter_protocol::evidence::checkpoint::Checkpoint;
 use arbiter_protocol::evidence::leaf::Leaf;
 use arbiter_protocol::evidence::merkle::Frontier;
-use arbiter_protocol::exchange::selection::Role;
 use arbiter_protocol::ids::{Digest, ExchangeId, LeafIndex, PublicKey};
 use arbiter_protocol::message::payment::PaymentOrder;
 use arbiter_protocol::message::verdict::{Answer, Attestation, Verdict};
@@ -23,7 +22,7 @@ use arbiter_protocol::statement::{Payload, pae};
 use prost::Message as _;
 
 use crate::store::schema::{self, Family};
-use crate::store::{Store, StoreError};
+use crate::store::{OpenOrder, Store, StoreError};
 
 /// The first leaves of the log, as the store has them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,10 +68,12 @@ impl Durable {
         Ok(Self { record: store.record(exchange)?, ..Self::default() })
     }
 
-    /// The order about the payment of `role` that no ledger has answered yet.
-    pub fn open_order(&self, role: Role) -> Option<PaymentOrder> {
-        let orders = self.record.open_orders().into_iter();
-        orders.filter(|(whose, _)| *whose == role).map(|(_, order)| order).next()
+    /// The order, if no ledger has answered it yet.
+    pub fn open_order(&self, open: &OpenOrder) -> Option<PaymentOrder> {
+        let mut orders = self.record.orders().into_iter().filter(|(role, _)| *role == open.role);
+        let (role, order) = orders.nth(open.leaf.into())?;
+        let answered = self.record.answers.of(role).iter().any(|it| it.is_about(&order.terms));
+        (!answered).then_some(order)
     }
 
     /// Only a tree: nothing but checkpoints can be signed.

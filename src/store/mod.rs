@@ -104,6 +104,8 @@ pub struct OpenOrder {
     pub exchange: ExchangeId,
     /// Whose payment.
     pub role: Role,
+    /// Which of its payments, from 0: others than 0 are in packages.
+    pub leaf: u8,
 }
 
 /// Something is wrong with the store, never with a party. Who shows it says which data folder it is about.

@@ -37,6 +37,7 @@ use arbiter_protocol::exchange::kind::pledge::Pledge;
 use arbiter_protocol::exchange::selection::{ByRole, Role};
 use arbiter_protocol::ids::{Digest, ExchangeId, LeafIndex, PublicKey};
 use arbiter_protocol::message::agreement::ArbiterIdentity;
+use arbiter_protocol::message::payment::PaymentOrder;
 use arbiter_protocol::message::wire;
 use arbiter_protocol::ruling::notice::Erased;
 use arbiter_protocol::ruling::sequencer::{ContentId, LedgerAnswer, Logged, Record, Standing, genesis_token};
@@ -205,13 +206,19 @@ pub fn chunk_key(content: ContentId, chunk: u64) -> Vec<u8> {
 
 /// Key of an open order.
 pub fn order_key(order: &OpenOrder) -> Vec<u8> {
-    party_key(order.ledger.as_bytes(), &order.exchange, order.role)
+    let mut key = party_key(order.ledger.as_bytes(), &order.exchange, order.role);
+    // A lone payment's key is as before there were packages of payments.
+    key.extend((order.leaf > 0).then_some(order.leaf));
+    key
 }
 
 /// Key of a standing request.
 pub fn standing_key(due: &Due) -> Vec<u8> {
     party_key(&due.at.0.to_be_bytes(), &due.exchange, due.role)
 }
+
+/// Bytes of a key of a ledger, an exchange and a role.
+const PARTY_KEY: usize = 32 + 32 + 1;
 
 /// A key that ends in a party of an exchange.
 fn party_key(start: &[u8], exchange: &ExchangeId, role: Role) -> Vec<u8> {
@@ -238,8 +245,13 @@ pub fn decode_standing_key(key: &[u8]) -> Option<Due> {
 
 /// Reads what [`order_key`] writes.
 pub fn decode_order_key(key: &[u8]) -> Option<OpenOrder> {
+    let (key, leaf) = match key.split_at_checked(PARTY_KEY)? {
+        (key, []) => (key, 0),
+        (key, [leaf]) if *leaf > 0 => (key, *leaf),
+        _ => return None,
+    };
     let (ledger, exchange, role) = decode_party_key(key)?;
-    Some(OpenOrder { ledger: PublicKey::from_bytes(ledger), exchange, role })
+    Some(OpenOrder { ledger: PublicKey::from_bytes(ledger), exchange, role, leaf })
 }
 
 /// Puts the check bytes before a value.
@@ -468,13 +480,23 @@ fn named(record: &Record) -> impl Iterator<Item = Write> {
 
 /// What is open follows from the record: orders that the verdict gives, less those that a ledger has answered.
 fn orders(exchange: &ExchangeId, record: &Record) -> impl Iterator<Item = Write> {
-    record.orders().into_iter().map(move |(role, order)| {
-        let key = order_key(&OpenOrder { ledger: order.terms.payment.ledger, exchange: *exchange, role });
-        match record.answers.of(role) {
-            None => Write::put(Family::Orders, key, &[]),
-            Some(_) => Write::Remove { family: Family::Orders, key },
-        }
+    open_orders(exchange, record, false).into_iter().map(|(key, open)| match open {
+        true => Write::put(Family::Orders, order_key(&key), &[]),
+        false => Write::Remove { family: Family::Orders, key: order_key(&key) },
     })
+}
+
+/// The orders of a record, and whether each is open; with `only_open` no others.
+pub fn open_orders(exchange: &ExchangeId, record: &Record, only_open: bool) -> Vec<(OpenOrder, bool)> {
+    let mut seen = ByRole { originator: 0u8, responder: 0u8 };
+    let place = |(role, order): (Role, PaymentOrder)| {
+        let next = seen.of_mut(role);
+        let leaf = *next;
+        *next = next.saturating_add(1);
+        let open = !record.answers.of(role).iter().any(|it| it.is_about(&order.terms));
+        (OpenOrder { ledger: order.terms.payment.ledger, exchange: *exchange, role, leaf }, open)
+    };
+    record.orders().into_iter().map(place).filter(|(_, open)| *open || !only_open).collect()
 }
 
 /// What waits for its time.
@@ -537,8 +559,8 @@ pub fn encode_record(record: &Record) -> Vec<u8> {
         verdict: record.verdict.as_ref().map(store_logged),
         originator_attestation: record.attestations.originator.as_ref().map(store_logged),
         responder_attestation: record.attestations.responder.as_ref().map(store_logged),
-        originator_answer: record.answers.originator.as_ref().map(store_answer),
-        responder_answer: record.answers.responder.as_ref().map(store_answer),
+        originator_answers: record.answers.originator.iter().map(store_answer).collect(),
+        responder_answers: record.answers.responder.iter().map(store_answer).collect(),
         originator_held: record.held.originator.map(|content| content.0),
         responder_held: record.held.responder.map(|content| content.0),
         originator_standing: record.standing.originator.as_ref().map(store_standing),
@@ -558,7 +580,8 @@ pub fn decode_record(exchange: &ExchangeId, bytes: &[u8]) -> Result<Record, Stor
     }
     let verdict = stored.verdict.map(load_logged).transpose().map_err(damaged)?;
     let attestation = |it: Option<StoredStatement>| it.map(load_logged).transpose().map_err(damaged);
-    let answer = |it: Option<StoredAnswer>| it.map(load_answer).transpose().map_err(damaged);
+    let answers =
+        |it: Vec<StoredAnswer>| it.into_iter().map(load_answer).collect::<Result<_, _>>().map_err(damaged);
     Ok(Record {
         key: None,
         verdict,
@@ -567,8 +590,8 @@ pub fn decode_record(exchange: &ExchangeId, bytes: &[u8]) -> Result<Record, Stor
             responder: attestation(stored.responder_attestation)?,
         },
         answers: ByRole {
-            originator: answer(stored.originator_answer)?,
-            responder: answer(stored.responder_answer)?,
+            originator: answers(stored.originator_answers)?,
+            responder: answers(stored.responder_answers)?,
         },
         standing: ByRole {
             originator: stored.originator_standing.map(load_standing).transpose().map_err(damaged)?,
@@ -593,11 +616,11 @@ struct StoredRecord {
     originator_attestation: Option<StoredStatement>,
     #[prost(message, optional, tag = "8")]
     responder_attestation: Option<StoredStatement>,
-    /// What ledgers said, by whose payment it is.
-    #[prost(message, optional, tag = "9")]
-    originator_answer: Option<StoredAnswer>,
-    #[prost(message, optional, tag = "10")]
-    responder_answer: Option<StoredAnswer>,
+    /// What ledgers said, by whose payment it is: of a lone payment the same bytes as a field that is there once.
+    #[prost(message, repeated, tag = "9")]
+    originator_answers: Vec<StoredAnswer>,
+    #[prost(message, repeated, tag = "10")]
+    responder_answers: Vec<StoredAnswer>,
     /// Contents held for the peer, by the role whose item it is.
     #[prost(uint64, optional, tag = "4")]
     originator_held: Option<u64>,

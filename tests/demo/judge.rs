@@ -217,6 +217,10 @@ fn due(stage: &Stage, shown: &Statements, peer: Role, home: &Path) -> Result<Opt
     if item.description == Description::Nothing {
         return Ok(Some("nothing, as agreed".to_owned()));
     }
+    let terms = PaymentTerms::all(&shown.offer, peer);
+    if !terms.is_empty() {
+        return paid(stage, &terms, by);
+    }
     if item.leaves().len() > 1 && item.description.is_content() {
         let folder = home.join("received").join(shown.offer.exchange_id().to_string()).join("package");
         for described in plain::files(item) {
@@ -230,15 +234,6 @@ fn due(stage: &Stage, shown: &Statements, peer: Role, home: &Path) -> Result<Opt
     if let Description::DetachedSignature(item) = &item.description {
         return detached(stage, shown, peer, home, item);
     }
-    if let Some(terms) = PaymentTerms::of(&shown.offer, peer) {
-        // The ledger's own word, not the party's bundle.
-        let receipt = stage.payments.get(&terms.id()).context("the ledger was not asked")?;
-        let amount = &terms.payment.amount;
-        let paid = receipt.state == PaymentState::Posted(amount.units);
-        return Ok(
-            paid.then(|| format!("{amount} by {by}, paid for good: entry {} of the ledger", receipt.entry))
-        );
-    }
     let what = plain::item(item);
     if shown.transferred(peer) {
         return Ok(Some(format!("{what} by {by}")));
@@ -248,6 +243,20 @@ fn due(stage: &Stage, shown: &Statements, peer: Role, home: &Path) -> Result<Opt
         Ruling::Replaced(list) => list.iter().any(|it| it.role == peer),
     });
     Ok(replaced.then(|| format!("the arbiter's replacement of {what} by {by}")))
+}
+
+/// Money, if all of it is there: by the ledger's own word, not the party's bundle. A part of it is nothing that is fair.
+fn paid(stage: &Stage, terms: &[PaymentTerms], by: &str) -> Result<Option<String>> {
+    let mut said = Vec::new();
+    for terms in terms {
+        let receipt = stage.payments.get(&terms.id()).context("the ledger was not asked")?;
+        let amount = &terms.payment.amount;
+        if receipt.state == PaymentState::Posted(amount.units) {
+            said.push(format!("{amount} by {by}, paid for good: entry {} of the ledger", receipt.entry));
+        }
+    }
+    ensure!(said.is_empty() || said.len() == terms.len(), "{by} has paid only a part: {}", said.join("; "));
+    Ok((!said.is_empty()).then(|| said.join("; ")))
 }
 
 /// A detached signature, if it is there: OpenSSL must accept it, and it must be the one that its signer made (F12).

@@ -365,6 +365,8 @@ fn keep(loot: &Loot, role: Role, arguments: &Peer) -> Result<()> {
             std::fs::write(folder.join(format!("{name}.{peer}.pem")), public_pem(&item.key))?;
             std::fs::write(folder.join(format!("{name}.{peer}.sig")), content)?;
         }
+        // The receipts of payments are the ledger's to show.
+        paid if !paid.payments().is_empty() => {}
         Description::Package(_) => {
             let (folder, mut rest) = (folder.join("package"), content.as_slice());
             std::fs::create_dir_all(&folder)?;
@@ -377,7 +379,6 @@ fn keep(loot: &Loot, role: Role, arguments: &Peer) -> Result<()> {
                 rest = later;
             }
         }
-        // The receipt of a payment is the ledger's to show.
         Description::Nothing | Description::Payment(_) | Description::Signature(_) => {}
     }
     Ok(())

@@ -194,6 +194,35 @@ pub const RUNS: &[Run] = &[
         "The same with money that was set aside first: the arbiter has the ledger pay Fabrikam. Wide World still gets the file.",
     ),
     honest(
+        "purchase",
+        "in-parts",
+        "The price and its tax go to two accounts of Fabrikam, both or none. Nobody asks the arbiter.",
+    ),
+    run(
+        "purchase",
+        "parts-unpaid",
+        Ends::Nobody,
+        "There is money for the price and not for the tax. Fabrikam gives nothing, and the arbiter has the price returned.",
+    ),
+    run(
+        "purchase",
+        "parts-withheld",
+        Ends::Nobody,
+        "Fabrikam sees both payments held and goes quiet. The arbiter has both of them returned.",
+    ),
+    run(
+        "purchase",
+        "parts-killed",
+        Ends::Both,
+        "Wide World Maps dies when the first payment is made. Started again, it orders both: the first is not made twice.",
+    ),
+    run(
+        "purchase",
+        "parts-payer-gone",
+        Ends::Both,
+        "Wide World Maps dies with the file on its way. Fabrikam leaves the file with the arbiter, and both payments stand.",
+    ),
+    honest(
         "payment",
         "honest",
         "Humongous Retail pays an invoice of Adatum Power against a signed receipt. Nobody asks the arbiter.",

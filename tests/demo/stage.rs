@@ -136,6 +136,8 @@ pub struct Player {
     pub account: String,
     /// The same for other money.
     pub foreign_account: String,
+    /// Another for the same money, in runs in which that is paid in parts.
+    pub tax_account: String,
 }
 
 /// A run's folder, arbiter and parties.
@@ -197,6 +199,7 @@ impl Stage {
             id: String::new(),
             account: String::new(),
             foreign_account: String::new(),
+            tax_account: String::new(),
         });
         let home = folder.join("arbiter");
         let init = [
@@ -257,6 +260,10 @@ impl Stage {
             for player in &mut stage.players {
                 player.account = bank.purse(&tools.fairx, &player.home, "main", "EUR/2").await?;
                 player.foreign_account = bank.purse(&tools.fairx, &player.home, "foreign", "USD/2").await?;
+            }
+            if run.cheat.contains("parts") {
+                let [_, seller] = &mut stage.players;
+                seller.tax_account = bank.purse(&tools.fairx, &seller.home, "tax", "EUR/2").await?;
             }
             bank.issue(&tools.arbiter, &stage.player(0)?.account, "1000.00 EUR").await?;
             bank.issue(&tools.arbiter, &stage.player(1)?.foreign_account, "1000.00 USD").await?;
@@ -373,7 +380,7 @@ impl Stage {
             let Ok(read) = Bundle::read(bundle) else { continue };
             let offer = Signed::<Offer>::parse(read.offer.clone()).ok().and_then(|it| it.verify_offer().ok());
             let Some(offer) = offer else { continue };
-            for terms in Role::BOTH.into_iter().filter_map(|role| PaymentTerms::of(&offer, role)) {
+            for terms in Role::BOTH.into_iter().flat_map(|role| PaymentTerms::all(&offer, role)) {
                 self.payments.insert(terms.id(), bank.stands(&terms).await?);
             }
         }

@@ -135,6 +135,8 @@ pub enum Kind {
     P2Paid,
     /// The originator pays, the responder gives a file.
     P3,
+    /// The originator pays in two payments, the responder gives a file.
+    P3Parts,
     /// Both pay, and only what can be revoked counts.
     P4,
     /// Both give a file.
@@ -249,6 +251,14 @@ impl Exchange {
             let description = Description::Payment(payment(payer, payee, Some(Timeout::Post)));
             Item { description, properties: Properties::new([Property::Revocable]) }
         };
+        let parts = |payer, payee| {
+            let part = |units| {
+                let mut part = payment(payer, payee, Some(Timeout::Post));
+                part.amount.units = units;
+                Item::new(Description::Payment(part))
+            };
+            Item::package(vec![part(1_000), part(250)]).unwrap()
+        };
         let (originator_item, responder_item) = match kind {
             Kind::P1Escrow => (detached(first_title, &originator), detached(second_title, &responder)),
             Kind::P2SwappedEscrow => (detached(first_title, &originator), file()),
@@ -258,6 +268,7 @@ impl Exchange {
             Kind::P2Swapped => (signature(first_title), file()),
             Kind::P2Paid => (pay(21, 22, None), signature(second_title)),
             Kind::P3 => (pay(21, 22, Some(Timeout::Post)), file()),
+            Kind::P3Parts => (parts(21, 22), file()),
             Kind::P4 => (revocable(21, 22), revocable(22, 21)),
             Kind::P5 => {
                 let other = Item::new(Description::Information(information(&[&content[..], b"!"].concat())));
@@ -278,7 +289,7 @@ impl Exchange {
             originator_item,
             responder_item,
             selection: selected.unwrap(),
-            send_by: (kind == Kind::P3).then_some(UnixMillis(SEND_BY)),
+            send_by: [Kind::P3, Kind::P3Parts].contains(&kind).then_some(UnixMillis(SEND_BY)),
             complain_by: (![Kind::P1, Kind::P1Escrow].contains(&kind)).then_some(UnixMillis(DEADLINE)),
             escrow: [Kind::P1Escrow, Kind::P1Reserved, Kind::P2SwappedEscrow].contains(&kind).then(|| {
                 let epoch = keys().escrow().epochs().last().unwrap().clone();

@@ -134,6 +134,7 @@ async fn orders_outlive_everything(place: &impl Place<Store: Tamper>) {
     bank.down.store(true, Ordering::SeqCst);
     let outbox = tell(&world, &bank);
     let (sale, change) = (Exchange::new(Kind::P3, 1), Exchange::new(Kind::P4, 2));
+    let parts = Exchange::new(Kind::P3Parts, 3);
     let early = change.file(&world.engine, Responder, Action::Revoke).await.unwrap();
     assert_eq!(verdict(&early).ruling, Ruling::Revoked(vec![Originator, Responder]));
     world.clock.set(UnixMillis(SEND_BY));
@@ -142,21 +143,33 @@ async fn orders_outlive_everything(place: &impl Place<Store: Tamper>) {
         (verdict(&revoked).ruling, verdict(&revoked).rule.as_str()),
         (Ruling::Revoked(vec![Originator]), "R-417")
     );
-    assert_eq!(open(&world), 3, "as durable as the verdict");
+    let both = parts.file(&world.engine, Originator, Action::Revoke).await.unwrap();
+    assert_eq!(verdict(&both).ruling, Ruling::Revoked(vec![Originator]));
+    assert_eq!(open(&world), 5, "as durable as the verdict, each payment of a package by itself");
     until("asked while down", || bank.calls.load(Ordering::SeqCst) > 5).await;
     end(world).await;
     outbox.await.unwrap();
 
     clean(&place.open());
     let world = try_start(place.open(), SEND_BY).unwrap();
-    assert_eq!(open(&world), 3, "a restart forgets nothing");
+    assert_eq!(open(&world), 5, "a restart forgets nothing");
+    // One of two is heard, and the other is told after the next restart.
+    let second = PaymentTerms::all(parts.agreement.offer(), Originator).pop().unwrap();
+    let heard = receipt(second, PaymentState::Voided);
+    assert_eq!(world.engine.hear(parts.id(), Originator, heard.clone()).await, Ok(true));
+    assert_eq!(world.engine.hear(parts.id(), Originator, heard).await, Ok(false), "twice");
+    assert_eq!(open(&world), 4);
+    end(world).await;
+    clean(&place.open());
+    let world = try_start(place.open(), SEND_BY).unwrap();
+    assert_eq!(open(&world), 4);
     let outbox = tell(&world, &bank);
     bank.down.store(false, Ordering::SeqCst);
     // Counted last: what is open is read from the store, which a reader sees before the log and the counts.
-    until("heard", || world.engine.counters().orders_answered == 3).await;
+    until("heard", || world.engine.counters().orders_answered == 4).await;
     assert_eq!(open(&world), 0);
     let answers = events(&world).into_iter().filter(|event| *event == Event::PaymentVoided).count();
-    assert_eq!(answers, 3);
+    assert_eq!(answers, 5);
     let log = world.engine.log_size();
     assert_eq!(sale.file(&world.engine, Originator, Action::Revoke).await.unwrap(), revoked, "F6");
     assert_eq!(world.engine.log_size(), log);
@@ -164,22 +177,26 @@ async fn orders_outlive_everything(place: &impl Place<Store: Tamper>) {
     outbox.await.unwrap();
 
     let report = clean(&place.open());
-    assert_eq!((report.verdicts, report.answers), (2, 3));
+    assert_eq!((report.verdicts, report.answers), (3, 5));
     let mut told = bank.orders.lock().unwrap().clone();
     told.sort();
     told.dedup();
-    assert_eq!(told.len(), 3, "one order a payment, however often it is told");
+    assert_eq!(told.len(), 4, "one order a payment, however often it is told");
     // What is open follows from the records: one entry more or less is found.
     let store = place.open();
-    let key = schema::order_key(&arbiter::store::OpenOrder {
-        ledger: ledger().public_key(),
-        exchange: sale.id(),
-        role: Originator,
-    });
-    let extra = schema::protect(Family::Orders, &key, &[]);
-    store.replace(Family::Orders, &key, Some(extra));
-    let report = fsck::check(&store, &arbiter(), Some(keys().veil()), &mut |_| {});
-    assert!(matches!(report.fault.unwrap().problem, fsck::Problem::Orders));
+    for (exchange, leaf) in [(sale.id(), 0), (parts.id(), 1)] {
+        let key = schema::order_key(&arbiter::store::OpenOrder {
+            ledger: ledger().public_key(),
+            exchange,
+            role: Originator,
+            leaf,
+        });
+        let extra = schema::protect(Family::Orders, &key, &[]);
+        store.replace(Family::Orders, &key, Some(extra));
+        let report = fsck::check(&store, &arbiter(), Some(keys().veil()), &mut |_| {});
+        assert!(matches!(report.fault.unwrap().problem, fsck::Problem::Orders), "leaf {leaf}");
+        store.replace(Family::Orders, &key, None);
+    }
 }
 
 /// a verdict that replaces has reserved money posted, one that aborts has it voided, whatever becomes of ledger

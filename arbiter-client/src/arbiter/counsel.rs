@@ -202,7 +202,7 @@ impl Counsel {
             }
             return Ok(Some(files.first().ok_or(Error::Bug("no file to deposit"))?.clone()));
         };
-        let receipt = match &record.own.receipt {
+        let receipt = match record.own.receipts.first() {
             Some(receipt) => receipt.clone(),
             // An order may have left without its answer having come.
             None => {

@@ -17,8 +17,8 @@ use crate::texts::{decoded, hashes, lower_hex};
 const MEDIA_TYPE: &str = "application/vnd.arbiter.openings.v1+json";
 /// The extension of files with them.
 pub(super) const EXTENSION: &str = "json";
-/// Most leaves of one exchange that have a record: two attestations, a verdict, two answers.
-const LEAVES: usize = 5;
+/// Most leaves of one exchange that have a record: two attestations, a verdict, for each party an answer for each payment.
+const LEAVES: usize = 3 + 2 * limits::PACKAGE_LEAVES;
 /// Hashes in the path of a field.
 const PATH_HASHES: usize = 4;
 

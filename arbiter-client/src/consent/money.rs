@@ -41,7 +41,7 @@ impl View<'_> {
     }
 
     fn is_payment(&self, role: Role) -> bool {
-        self.offer.item(role).description.payment().is_some()
+        !self.offer.item(role).description.payments().is_empty()
     }
 
     /// What somebody gives, in a word or two.
@@ -58,7 +58,8 @@ impl View<'_> {
     }
 
     fn held_until(&self, role: Role) -> String {
-        let hold = self.offer.item(role).description.payment().and_then(|it| it.hold);
+        let payments = self.offer.item(role).description.payments();
+        let hold = payments.iter().filter_map(|it| it.hold).max_by_key(|hold| hold.until);
         hold.map_or_else(|| "the end of the hold".to_owned(), |hold| plain::time(hold.until))
     }
 

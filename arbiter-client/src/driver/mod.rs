@@ -307,7 +307,8 @@ impl<'a> Driver<'a> {
         let session = &self.record.session;
         let (role, agreement) = (session.role(), session.agreement());
         let agreement = agreement.ok_or(Error::Bug("an item is to be sent without an agreement"))?.clone();
-        if agreement.offer().item(role).description.payment().is_some() && self.record.own.receipt.is_none() {
+        let pays = !agreement.offer().item(role).description.payments().is_empty();
+        if pays && self.record.own.receipts.is_empty() {
             return self.pay().await;
         }
         let transfer = self.record.own_transfer.clone().ok_or(Error::Bug("an item leaves unsigned"))?;
@@ -319,12 +320,11 @@ impl<'a> Driver<'a> {
             (agreement.offer().party(role.peer()).sealing_key, agreement.seal_context(role));
         let (own, seal) = (&self.record.own, (&recipient, context.as_slice()));
         let outgoing = match &agreement.offer().item(role).description {
-            Description::Package(_) if own.files.is_empty() => return Ok(()),
-            Description::Nothing | Description::Signature(_) => return Ok(()),
-            Description::Payment(_) => {
-                let receipt = own.receipt.as_ref().ok_or(Error::Bug("no receipt to send"))?;
-                Outgoing::receipt(receipt, seal)?
+            Description::Package(_) | Description::Payment(_) if pays => {
+                Outgoing::receipts(&own.receipts, agreement.offer(), role, seal)?
             }
+            Description::Package(_) if own.files.is_empty() => return Ok(()),
+            Description::Nothing | Description::Payment(_) | Description::Signature(_) => return Ok(()),
             Description::Information(described) => {
                 let path = own.files.first().ok_or(Error::Bug("no file to send"))?;
                 Outgoing::file(path, described, seal).await?

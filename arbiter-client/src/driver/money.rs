@@ -44,15 +44,15 @@ const PRUDENT: Duration = Duration::from_secs(3);
 #[derive(Default)]
 pub(super) struct Money<'a> {
     pub paying: Option<Work<'a, Paid>>,
-    pub watching: Option<Work<'a, Result<Verified<PaymentReceipt>, Error>>>,
-    pub releasing: Option<Work<'a, Option<Verified<PaymentReceipt>>>>,
+    pub watching: Option<Work<'a, Result<Vec<Verified<PaymentReceipt>>, Error>>>,
+    pub releasing: Option<Work<'a, Option<Vec<Verified<PaymentReceipt>>>>>,
 }
 
 /// What a ledger has said.
 pub(super) enum Told {
     Paid(Paid),
-    Final(Result<Verified<PaymentReceipt>, Error>),
-    Released(Option<Verified<PaymentReceipt>>),
+    Final(Result<Vec<Verified<PaymentReceipt>>, Error>),
+    Released(Option<Vec<Verified<PaymentReceipt>>>),
 }
 
 impl Money<'_> {
@@ -85,7 +85,8 @@ impl Driver<'_> {
         if !owed || !open || self.record.own.pledge.is_some() {
             return Ok(());
         }
-        let terms = self.terms(role)?;
+        let terms = PaymentTerms::of(self.record.session.offer(), role);
+        let terms = terms.ok_or(Error::Bug("several payments are reserved"))?;
         if !self.record.own.ordered {
             self.record.own.ordered = true;
             self.inner.journal.put(&self.record).await?;
@@ -125,15 +126,16 @@ impl Driver<'_> {
         Ok(())
     }
 
-    /// The terms of the payment that the party in `role` makes.
-    pub(super) fn terms(&self, role: Role) -> Result<PaymentTerms, Error> {
-        PaymentTerms::of(self.record.session.offer(), role).ok_or(Error::Bug("no payment is agreed there"))
+    /// The terms of the payments that the party in `role` makes.
+    pub(super) fn terms(&self, role: Role) -> Result<Vec<PaymentTerms>, Error> {
+        let terms = PaymentTerms::all(self.record.session.offer(), role);
+        if terms.is_empty() { Err(Error::Bug("no payment is agreed there")) } else { Ok(terms) }
     }
 
-    /// Begins to make our payment, unless it is made or being made. Paid whether or not the peer is connected: the session
+    /// Begins to make our payments, unless they are made or being made. Paid whether or not the peer is connected: the session
     /// counts it as sent from now on, and a claim on the arbiter rests on it.
     pub(super) async fn pay(&mut self) -> Result<(), Error> {
-        if self.money.paying.is_some() || self.record.own.receipt.is_some() {
+        if self.money.paying.is_some() || !self.record.own.receipts.is_empty() {
             return Ok(());
         }
         let session = self.record.session.clone();
@@ -153,7 +155,7 @@ impl Driver<'_> {
     pub(super) fn observe(&mut self) -> Result<(), Error> {
         let terms = self.terms(self.record.session.role().peer())?;
         let (till, retry) = (self.inner.till.clone(), self.inner.settings.ledger_retry);
-        let ends = terms.payment.hold.map(|hold| hold.until);
+        let ends = terms.iter().filter_map(|terms| terms.payment.hold).map(|hold| hold.until).max();
         let clock = self.inner.clock.clone();
         let given_up = move || {
             let total = u64::try_from(retry.total.as_millis()).unwrap_or(u64::MAX);
@@ -171,8 +173,8 @@ impl Driver<'_> {
     /// Begins to post our payment, unless it is posted.
     pub(super) fn release(&mut self) -> Result<(), Error> {
         let terms = self.terms(self.record.session.role())?;
-        let posted = self.record.own.receipt.as_ref().is_some_and(|receipt| receipt.is_final());
-        if !posted && self.record.own.receipt.is_some() {
+        let receipts = &self.record.own.receipts;
+        if receipts.iter().any(|receipt| !receipt.is_final()) {
             let (till, retry) = (self.inner.till.clone(), self.inner.settings.ledger_retry);
             self.money.releasing = Some(Box::pin(till.post(terms, retry)));
         }
@@ -181,9 +183,11 @@ impl Driver<'_> {
 
     pub(super) async fn told(&mut self, told: Told) -> Result<(), Error> {
         match told {
-            Told::Paid(Paid::Done(receipt)) => {
-                tracing::info!(entry = receipt.entry, "the payment took effect");
-                self.record.own.receipt = Some(receipt);
+            Told::Paid(Paid::Done(receipts)) => {
+                for receipt in &receipts {
+                    tracing::info!(entry = receipt.entry, "the payment took effect");
+                }
+                self.record.own.receipts = receipts;
                 self.inner.journal.put(&self.record).await?;
                 self.news.now();
                 self.send_item().await?;
@@ -193,21 +197,22 @@ impl Driver<'_> {
                 }
                 Ok(())
             }
-            Told::Paid(Paid::Refused(why)) => self.not_paid(&why).await,
+            Told::Paid(Paid::Refused { why, partly }) => self.not_paid(&why, partly).await,
             Told::Paid(Paid::TooLate) => Ok(()),
             Told::Final(last) => {
-                let receipt = last?;
-                let input = if receipt.is_effective() { Input::Settled } else { Input::Reversed };
-                if !receipt.is_effective() && self.record.session.protocol().generates() {
+                let receipts = last?;
+                let effective = receipts.iter().all(|receipt| receipt.is_effective());
+                let input = if effective { Input::Settled } else { Input::Reversed };
+                if !effective && self.record.session.protocol().generates() {
                     self.record.remark = Some("ruled to be paid, and the ledger says voided".to_owned());
                 }
-                self.record.peer_receipt = Some(receipt);
+                self.record.peer_receipts = receipts;
                 let step = self.record.session.handle(self.inner.clock.now(), input);
                 self.commit(step, true).await
             }
-            Told::Released(receipt) => {
-                if let Some(receipt) = receipt.filter(|receipt| receipt.is_effective()) {
-                    self.record.own.receipt = Some(receipt);
+            Told::Released(receipts) => {
+                if let Some(receipts) = receipts.filter(|all| all.iter().all(|it| it.is_effective())) {
+                    self.record.own.receipts = receipts;
                     self.inner.journal.put(&self.record).await?;
                 }
                 Ok(())
@@ -216,8 +221,9 @@ impl Driver<'_> {
     }
 
     /// Nothing of ours left and nothing will: the exchange is given up as before anything was sent. In P4 both payments are
-    /// rolled back; elsewhere an abort ends it, and gives back what the peer paid.
-    async fn not_paid(&mut self, why: &ModuleError) -> Result<(), Error> {
+    /// rolled back; elsewhere an abort ends it, and gives back what the peer paid. What was
+    /// `partly` paid counts as sent, for an abort would leave it with the peer: it is revoked in time.
+    async fn not_paid(&mut self, why: &ModuleError, partly: bool) -> Result<(), Error> {
         tracing::warn!(reason = why.reason(), "the ledger refuses the payment for good");
         self.record.remark = Some(format!("not paid: {}", why.reason()));
         if self.ended().is_some() {
@@ -226,13 +232,15 @@ impl Driver<'_> {
         }
         self.money.watching = None;
         let session = &self.record.session;
-        let sent = session.protocol() == Protocol::MutualRollback;
+        let sent = partly || session.protocol() == Protocol::MutualRollback;
         let acceptance = session.agreement().map(|agreement| agreement.acceptance().clone());
         let timing = self.inner.settings.timing_for(session.offer(), session.role());
         let offer = session.offer().clone();
         let unsent = Session::restore(session.role(), offer, acceptance, sent, Phase::Waiting, timing);
         let unsent = unsent.map_err(|_| Error::Bug("an agreement cannot be given up"))?;
-        self.record.own_transfer = None;
+        if !partly {
+            self.record.own_transfer = None;
+        }
         let step = unsent.handle(self.inner.clock.now(), Input::GiveUp);
         self.commit(step, true).await
     }
@@ -240,23 +248,34 @@ impl Driver<'_> {
     /// Whether the peer's payment, whose receipt has just arrived, still stands, as far as the ledger says so at once.
     pub(super) async fn still_stands(&mut self) -> Result<bool, Error> {
         let terms = self.terms(self.record.session.role().peer())?;
-        Ok(match timeout(PRUDENT, self.inner.till.look(&terms)).await {
-            Ok(Ok(receipt)) => receipt.is_effective(),
-            Ok(Err(_)) | Err(_) => true,
-        })
+        let till = &self.inner.till;
+        let stand = async {
+            for terms in &terms {
+                if till.look(terms).await.is_ok_and(|receipt| !receipt.is_effective()) {
+                    return false;
+                }
+            }
+            true
+        };
+        Ok(timeout(PRUDENT, stand).await.unwrap_or(true))
     }
 }
 
-/// Looks until the payment is final. A ledger that is still away long after the hold has ended is out of reach.
+/// Looks until every payment is final. A ledger that is still away long after the hold has ended is out of reach.
 async fn watch(
     till: Till,
-    terms: PaymentTerms,
+    terms: Vec<PaymentTerms>,
     given_up: impl Fn() -> bool + Send,
-) -> Result<Verified<PaymentReceipt>, Error> {
+) -> Result<Vec<Verified<PaymentReceipt>>, Error> {
     let mut delay = FIRST_LOOK;
+    let mut receipts = Vec::new();
     loop {
-        match till.look(&terms).await {
-            Ok(receipt) if receipt.is_final() => return Ok(receipt),
+        let Some(next) = terms.get(receipts.len()) else { return Ok(receipts) };
+        match till.look(next).await {
+            Ok(receipt) if receipt.is_final() => {
+                receipts.push(receipt);
+                continue;
+            }
             Ok(_) => {}
             Err(error) if given_up() => {
                 return Err(Error::Retry { after: LAST_LOOK, what: error.to_string() });

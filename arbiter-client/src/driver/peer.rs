@@ -305,7 +305,7 @@ impl Driver<'_> {
         let Some(incoming) = arriving.content else { return Ok(()) };
         match incoming.finish().await {
             Ok(received) => {
-                let payment = received.fit.description().payment().is_some();
+                let payment = !received.fit.description().payments().is_empty();
                 if payment && !self.still_stands().await? {
                     return self.unfit(Unfit::NotPaid).await;
                 }

@@ -152,11 +152,15 @@ pub(super) fn still_reserved(offer: &Offer, by: &str) -> Vec<String> {
 
 /// What the party in `role` got, if that is money.
 pub(super) fn holds(statements: &Statements, role: Role, revoked: bool) -> Option<String> {
-    let amount = &statements.offer.item(role.peer()).description.payment()?.amount;
-    let receipt = statements.paid.of(role.peer()).as_ref();
-    Some(match receipt {
-        _ if revoked => format!("nothing: {amount} go back, the arbiter's verdict says so"),
-        Some(receipt) => stands(receipt),
-        None => format!("{amount}, if the ledger says so; there is no receipt here"),
-    })
+    let payments = statements.offer.item(role.peer()).description.payments();
+    let receipts = statements.paid.of(role.peer());
+    let each = payments.into_iter().enumerate().map(|(place, payment)| {
+        let amount = &payment.amount;
+        match receipts.get(place) {
+            _ if revoked => format!("nothing: {amount} go back, the arbiter's verdict says so"),
+            Some(receipt) => stands(receipt),
+            None => format!("{amount}, if the ledger says so; there is no receipt here"),
+        }
+    });
+    Some(each.collect::<Vec<_>>().join("; ")).filter(|text| !text.is_empty())
 }

@@ -43,8 +43,8 @@ pub(crate) struct Record {
     pub own: Own,
     pub peer_pledge: Option<Pledge>,
     pub peer_signature: Option<Vec<u8>>,
-    /// The newest receipt for the peer's payment.
-    pub peer_receipt: Option<Verified<PaymentReceipt>>,
+    /// The newest receipts for the peer's payments: of all of them, or none.
+    pub peer_receipts: Vec<Verified<PaymentReceipt>>,
     pub received_file: Option<PathBuf>,
     pub since: UnixMillis,
     pub remark: Option<String>,
@@ -60,7 +60,7 @@ impl Record {
             own,
             peer_pledge: None,
             peer_signature: None,
-            peer_receipt: None,
+            peer_receipts: Vec::new(),
             received_file: None,
             since,
             remark: None,
@@ -88,24 +88,23 @@ impl Record {
     /// Takes over the bytes of what the peer gave, checked: a detached signature, or a receipt.
     pub(crate) fn got(&mut self, bytes: Option<Vec<u8>>) {
         let peer = self.session.role().peer();
-        match PaymentTerms::of(self.session.offer(), peer) {
-            Some(terms) => {
-                let receipt = bytes.and_then(|bytes| receipt_from_wire(&bytes, Some(&terms))).flatten();
-                // A final receipt is not replaced by an older one.
-                if !self.peer_receipt.as_ref().is_some_and(|known| known.is_final()) {
-                    self.peer_receipt = receipt;
-                }
-            }
-            None => self.peer_signature = bytes,
+        let terms = PaymentTerms::all(self.session.offer(), peer);
+        if terms.is_empty() {
+            self.peer_signature = bytes;
+            return;
+        }
+        // Final receipts are not replaced by older ones.
+        if self.peer_receipts.is_empty() || self.peer_receipts.iter().any(|known| !known.is_final()) {
+            self.peer_receipts = bytes.and_then(|bytes| till::receipts(&bytes, &terms)).unwrap_or_default();
         }
     }
 
     /// The newest receipts of the payments, as far as there are.
-    pub(crate) fn payments(&self) -> ByRole<Option<Verified<PaymentReceipt>>> {
+    pub(crate) fn payments(&self) -> ByRole<Vec<Verified<PaymentReceipt>>> {
         let role = self.session.role();
         let mut payments = ByRole::default();
-        *payments.of_mut(role) = self.own.receipt.clone();
-        *payments.of_mut(role.peer()) = self.peer_receipt.clone();
+        *payments.of_mut(role) = self.own.receipts.clone();
+        *payments.of_mut(role.peer()) = self.peer_receipts.clone();
         payments
     }
 
@@ -191,9 +190,6 @@ impl Record {
         let envelope =
             |it: &Option<Verified<Transfer>>| it.as_ref().map_or_else(Vec::new, |it| it.envelope().encode());
         let pledge = |it: &Option<Pledge>| it.as_ref().map_or_else(Vec::new, Pledge::to_bytes);
-        let receipt = |it: &Option<Verified<PaymentReceipt>>| {
-            it.as_ref().map_or_else(Vec::new, |it| it.envelope().encode())
-        };
         let mut wire = wire::Record {
             version: *RECORD_VERSIONS.end(),
             responder: self.session.role() == Role::Responder,
@@ -215,8 +211,8 @@ impl Record {
             peer_signature: self.peer_signature.clone().unwrap_or_default(),
             checksum: Vec::new(),
             ordered: self.own.ordered,
-            own_receipt: receipt(&self.own.receipt),
-            peer_receipt: receipt(&self.peer_receipt),
+            own_receipt: till::content(&self.own.receipts),
+            peer_receipt: till::content(&self.peer_receipts),
         };
         wire.checksum = wire.sum();
         let bytes = Zeroizing::new(wire.encode_to_vec());
@@ -252,7 +248,10 @@ impl Record {
                 signed::<Transfer>(bytes)?.verify_for(agreement, sender).ok().map(Some)
             }
         };
-        let terms = |role| PaymentTerms::of(session.offer(), role);
+        let paid = |bytes: &[u8], payer| match bytes {
+            [] => Some(Vec::new()),
+            bytes => till::receipts(bytes, &PaymentTerms::all(session.offer(), payer)),
+        };
         Some(Self {
             own_transfer: transfer(&wire.own_transfer, role)?,
             peer_transfer: transfer(&wire.peer_transfer, role.peer())?,
@@ -262,9 +261,9 @@ impl Record {
                 signature: (!own_signature.is_empty()).then_some(own_signature),
                 pledge: pledge_from_wire(&wire.own_escrow)?,
                 ordered: wire.ordered,
-                receipt: receipt_from_wire(&wire.own_receipt, terms(role).as_ref())?,
+                receipts: paid(&wire.own_receipt, role)?,
             },
-            peer_receipt: receipt_from_wire(&wire.peer_receipt, terms(role.peer()).as_ref())?,
+            peer_receipts: paid(&wire.peer_receipt, role.peer())?,
             peer_pledge: pledge_from_wire(&wire.peer_escrow)?,
             peer_signature: Some(wire.peer_signature).filter(|it| !it.is_empty()),
             received_file: path_from_wire(&wire.received_file),
@@ -344,15 +343,6 @@ fn bundled(wire: Vec<proto::Receipt>, proofs: Vec<String>) -> Option<Vec<Bundled
 
 fn pledge_from_wire(bytes: &[u8]) -> Option<Option<Pledge>> {
     if bytes.is_empty() { Some(None) } else { Pledge::from_bytes(bytes).ok().map(Some) }
-}
-
-/// `None` if it is not the ledger's word on these terms.
-fn receipt_from_wire(bytes: &[u8], terms: Option<&PaymentTerms>) -> Option<Option<Verified<PaymentReceipt>>> {
-    match (bytes, terms) {
-        ([], _) => Some(None),
-        (_, None) => None,
-        (bytes, Some(terms)) => till::receipt(Envelope::decode(bytes).ok()?, terms).ok().map(Some),
-    }
 }
 
 fn path_to_wire(path: Option<&Path>) -> Vec<u8> {

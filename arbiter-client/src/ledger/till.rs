@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arbiter_protocol::error::{Invalid, Rejected};
+use arbiter_protocol::exchange::kind::package;
 use arbiter_protocol::exchange::payment::Payment;
 use arbiter_protocol::exchange::selection::Role;
 use arbiter_protocol::message::agreement::Offer;
@@ -45,10 +46,11 @@ pub(crate) struct Till {
 
 /// What came of an order to pay.
 pub(crate) enum Paid {
-    /// The payment took effect.
-    Done(Verified<PaymentReceipt>),
-    /// Nothing was paid, and nothing will be.
-    Refused(ModuleError),
+    /// Every payment took effect: their receipts, in the order of the leaves.
+    Done(Vec<Verified<PaymentReceipt>>),
+    /// Not all was paid, and never will be. `partly`: one of several payments may have been made, and comes back only by a
+    /// verdict that revokes.
+    Refused { why: ModuleError, partly: bool },
     /// The item may not leave any more. An order may be on its way, or not.
     TooLate,
 }
@@ -63,9 +65,9 @@ impl Till {
     /// Whether the party in `role` can carry out the payments of this offer: it reaches the ledgers, pays from an account
     /// of its own and is paid into one.
     pub(crate) fn check(&self, offer: &Offer, role: Role) -> Result<(), MoneyFault> {
-        for (giver, payment) in
-            Role::BOTH.into_iter().filter_map(|it| Some((it, offer.item(it).description.payment()?)))
-        {
+        let payments =
+            |giver| offer.item(giver).description.payments().into_iter().map(move |it| (giver, it));
+        for (giver, payment) in Role::BOTH.into_iter().flat_map(payments) {
             if self.modules.on(payment.ledger, None).is_none() {
                 return Err(MoneyFault::UnknownLedger(payment.ledger));
             }
@@ -113,15 +115,40 @@ impl Till {
         }
     }
 
-    /// Orders the payment, or has posted what is reserved, until there is an answer. `maybe_ordered`: an order of it may have left before.
+    /// Pays one after the other, each only when the one before it took effect. What was paid before a crash is ordered again:
+    /// the same order has the same answer. `maybe_ordered`: an order of one may have left before.
     pub(crate) async fn pay(
         self,
-        terms: PaymentTerms,
+        terms: Vec<PaymentTerms>,
         session: Session,
         clock: Arc<dyn Clock>,
         retry: Retry,
-        mut maybe_ordered: bool,
+        maybe_ordered: bool,
     ) -> Paid {
+        let several = terms.len() > 1;
+        let mut receipts = Vec::new();
+        for terms in terms {
+            match self.pay_one(terms, &session, &*clock, retry, maybe_ordered).await {
+                One::Done(receipt) => receipts.push(receipt),
+                One::Refused(why) => {
+                    let partly = several && (maybe_ordered || !receipts.is_empty());
+                    return Paid::Refused { why, partly };
+                }
+                One::TooLate => return Paid::TooLate,
+            }
+        }
+        Paid::Done(receipts)
+    }
+
+    /// Orders a payment, or has posted what is reserved, until there is an answer.
+    async fn pay_one(
+        &self,
+        terms: PaymentTerms,
+        session: &Session,
+        clock: &dyn Clock,
+        retry: Retry,
+        mut maybe_ordered: bool,
+    ) -> One {
         let mut delays = retry.delays();
         let action = match terms.payment.is_generatable() {
             true => PaymentAction::Post(terms.payment.amount.units),
@@ -131,17 +158,17 @@ impl Till {
         maybe_ordered &= action == PaymentAction::Make;
         loop {
             if !session.may_send_item(clock.now()) {
-                return Paid::TooLate;
+                return One::TooLate;
             }
             let error = match self.order(&terms, action).await {
-                Ok(receipt) if receipt.is_effective() => return Paid::Done(receipt),
+                Ok(receipt) if receipt.is_effective() => return One::Done(receipt),
                 // Undone before it was done: a verdict has forbidden it, whatever is still on its way.
-                Ok(_) => return Paid::Refused(not_effective()),
-                Err(error) if error.is_refusal() && !maybe_ordered => return Paid::Refused(error),
+                Ok(_) => return One::Refused(not_effective()),
+                Err(error) if error.is_refusal() && !maybe_ordered => return One::Refused(error),
                 // Refusals are not signed, and an order may be on its way: only a receipt says that nothing can come of it.
                 Err(error) if error.is_refusal() => match self.look(&terms).await {
-                    Ok(receipt) if receipt.is_effective() => return Paid::Done(receipt),
-                    Ok(receipt) if never_will_be(&receipt) => return Paid::Refused(not_effective()),
+                    Ok(receipt) if receipt.is_effective() => return One::Done(receipt),
+                    Ok(receipt) if never_will_be(&receipt) => return One::Refused(not_effective()),
                     Ok(_) | Err(_) => error,
                 },
                 Err(error) => error,
@@ -152,8 +179,21 @@ impl Till {
         }
     }
 
+    /// Posts every payment. `None`: not all are posted.
+    pub(crate) async fn post(
+        self,
+        terms: Vec<PaymentTerms>,
+        retry: Retry,
+    ) -> Option<Vec<Verified<PaymentReceipt>>> {
+        let mut receipts = Vec::new();
+        for terms in terms {
+            receipts.push(self.post_one(terms, retry).await);
+        }
+        receipts.into_iter().collect()
+    }
+
     /// Posts the whole amount until the ledger has heard it. `None`: it refuses, or it cannot be reached any more.
-    pub(crate) async fn post(self, terms: PaymentTerms, retry: Retry) -> Option<Verified<PaymentReceipt>> {
+    async fn post_one(&self, terms: PaymentTerms, retry: Retry) -> Option<Verified<PaymentReceipt>> {
         let action = PaymentAction::Post(terms.payment.amount.units);
         let mut delays = retry.delays();
         loop {
@@ -194,6 +234,30 @@ impl Till {
             _ => Err(ModuleError::Wrong("something else than a receipt".to_owned())),
         }
     }
+}
+
+/// What came of an order of one payment, as in [`Paid`].
+enum One {
+    Done(Verified<PaymentReceipt>),
+    Refused(ModuleError),
+    TooLate,
+}
+
+/// The content of an item that is money: the receipt, or of a package those of its payments. Nothing of nothing.
+pub(crate) fn content(receipts: &[Verified<PaymentReceipt>]) -> Vec<u8> {
+    let bytes: Vec<_> = receipts.iter().map(|receipt| receipt.envelope().encode()).collect();
+    match bytes.as_slice() {
+        [] => Vec::new(),
+        [alone] => alone.clone(),
+        several => package::framed(several),
+    }
+}
+
+/// Reads what [`content`] writes, as the ledgers' word on all these terms in their order.
+pub(crate) fn receipts(bytes: &[u8], terms: &[PaymentTerms]) -> Option<Vec<Verified<PaymentReceipt>>> {
+    let parts = if terms.len() == 1 { vec![bytes] } else { package::parts(bytes)? };
+    let read = |(part, terms): (&[u8], &PaymentTerms)| receipt(Envelope::decode(part).ok()?, terms).ok();
+    if parts.len() == terms.len() { parts.into_iter().zip(terms).map(read).collect() } else { None }
 }
 
 /// Reads a receipt as the ledger's word on these terms.

@@ -89,14 +89,15 @@ pub fn entries(account: &PublicKey, exchanges: &[Status], ledger: &[Verified<Pay
     let mut all = Vec::new();
     for status in exchanges {
         let evidence = &status.evidence;
-        for role in Role::BOTH {
-            let Some(terms) = PaymentTerms::of(&evidence.offer, role) else { continue };
+        let owed =
+            |role| PaymentTerms::all(&evidence.offer, role).into_iter().map(move |terms| (role, terms));
+        for (role, terms) in Role::BOTH.into_iter().flat_map(owed) {
             let pays = terms.payment.payer == *account;
             if !pays && terms.payment.payee != *account {
                 continue;
             }
             let word = told.remove(&terms.id());
-            let kept = evidence.payments.of(role).as_ref();
+            let kept = evidence.payments.of(role).iter().find(|receipt| receipt.terms == terms);
             let stand = match (word, kept) {
                 (Some(receipt), _) => Stand::Ledger(receipt.state),
                 (None, Some(receipt)) => Stand::Journal(receipt.state),

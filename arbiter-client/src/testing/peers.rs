@@ -458,7 +458,7 @@ impl Game<'_> {
         if !turn || self.sent {
             return Ok(());
         }
-        let pays = agreement.offer().item(self.role).description.payment().is_some();
+        let pays = !agreement.offer().item(self.role).description.payments().is_empty();
         match self.cheater.cheat {
             Cheat::AlteredItem if pays => self.send_money(&agreement).await,
             Cheat::ForgedReceipt

@@ -22,16 +22,19 @@ impl Desk<'_> {
         &mut self,
         bundle: &Bundle,
         offer: &Verified<Offer>,
-    ) -> Option<ByRole<Option<Verified<PaymentReceipt>>>> {
-        let mut paid = ByRole::default();
-        for (role, envelope) in bundle.payments.iter() {
-            let Some(envelope) = envelope.clone() else { continue };
+    ) -> Option<ByRole<Vec<Verified<PaymentReceipt>>>> {
+        let mut paid: ByRole<Vec<Verified<PaymentReceipt>>> = ByRole::default();
+        let envelopes = bundle.payments.iter().flat_map(|(role, all)| all.iter().map(move |it| (role, it)));
+        for (role, envelope) in envelopes {
             let name = format!("payment-{role}");
-            let Some(terms) = PaymentTerms::of(offer, role) else {
-                self.fail(&name, format!("there is a ledger's receipt, but the {role} owes no payment"));
+            let owed = PaymentTerms::all(offer, role);
+            let new = |terms: &PaymentTerms| paid.of(role).iter().all(|it| it.terms != *terms);
+            let about = |terms: &&PaymentTerms| new(terms) && till::receipt(envelope.clone(), terms).is_ok();
+            let Some(terms) = owed.iter().find(about).or(owed.iter().find(|terms| new(terms))) else {
+                self.fail(&name, format!("there is a ledger's receipt, but the {role} owes no such payment"));
                 return None;
             };
-            let receipt = self.record(&name, till::receipt(envelope, &terms), |receipt| {
+            let receipt = self.record(&name, till::receipt(envelope.clone(), terms), |receipt| {
                 format!(
                     "receipt signed by the agreed ledger, for exactly this payment: {}",
                     explain::stands(receipt)
@@ -45,7 +48,7 @@ impl Desk<'_> {
                 );
                 return None;
             }
-            *paid.of_mut(role) = Some(receipt);
+            paid.of_mut(role).push(receipt);
         }
         Some(paid)
     }
@@ -53,10 +56,11 @@ impl Desk<'_> {
 
 /// What there is to say about each payment of verified statements.
 pub(super) fn summary(statements: &Statements) -> Vec<PaymentReport> {
-    let report = |role: Role| {
-        let payment = statements.offer.item(role).description.payment()?;
-        let receipt = statements.paid.of(role).as_ref();
-        Some(PaymentReport {
+    let owed = |role| PaymentTerms::all(&statements.offer, role).into_iter().map(move |terms| (role, terms));
+    let report = |(role, terms): (Role, PaymentTerms)| {
+        let payment = &terms.payment;
+        let receipt = statements.paid.of(role).iter().find(|receipt| receipt.terms == terms);
+        PaymentReport {
             payer: role.to_string(),
             amount: payment.amount.to_string(),
             ledger: payment.ledger.to_string(),
@@ -64,7 +68,7 @@ pub(super) fn summary(statements: &Statements) -> Vec<PaymentReport> {
             to_account: payment.payee.to_string(),
             state: receipt.map(|it| explain::state(it.state).to_owned()),
             entry: receipt.map(|it| it.entry),
-        })
+        }
     };
-    Role::BOTH.into_iter().filter_map(report).collect()
+    Role::BOTH.into_iter().flat_map(owed).map(report).collect()
 }

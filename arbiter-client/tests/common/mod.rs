@@ -284,7 +284,7 @@ pub fn has_peers_item(outcome: &Outcome) -> bool {
             assert_eq!(std::fs::read(path).unwrap(), *bytes);
             item.key.verify(item.statement.document().as_bytes(), bytes)
         }
-        Description::Payment(_) => evidence.payments.of(peer).as_ref().is_some_and(|it| it.is_effective()),
+        Description::Payment(_) => evidence.payments.of(peer).iter().any(|it| it.is_effective()),
         Description::Information(_) => {
             evidence.received_file.as_ref().is_some_and(|path| std::fs::read(path).unwrap() == content())
         }

@@ -32,6 +32,8 @@ pub enum Thing {
     MoneyAtOnce,
     /// Nothing: the other item is given one way.
     Nothing,
+    /// A package of payments that are held: revocable, and nothing else.
+    Payments,
     /// Money that is set aside first: observable and generatable.
     Reserved,
     /// Money that is held, of which only that it can be revoked is agreed.
@@ -45,12 +47,13 @@ pub enum Thing {
 }
 
 impl Thing {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::File,
         Self::Files,
         Self::Money,
         Self::MoneyAtOnce,
         Self::Nothing,
+        Self::Payments,
         Self::Reserved,
         Self::Revocable,
         Self::Sealed,
@@ -59,7 +62,7 @@ impl Thing {
     ];
 
     pub fn is_money(self) -> bool {
-        matches!(self, Self::Money | Self::MoneyAtOnce | Self::Reserved | Self::Revocable)
+        matches!(self, Self::Money | Self::MoneyAtOnce | Self::Payments | Self::Reserved | Self::Revocable)
     }
 }
 
@@ -71,6 +74,7 @@ impl fmt::Display for Thing {
             Self::Money => "money",
             Self::MoneyAtOnce => "cash",
             Self::Nothing => "nothing",
+            Self::Payments => "payments",
             Self::Reserved => "reserved",
             Self::Revocable => "revocable",
             Self::Sealed => "sealed sig",
@@ -110,13 +114,14 @@ impl Cell {
             Thing::MoneyAtOnce => vec![Property::Observable],
             Thing::Nothing => Vec::new(),
             Thing::Reserved => vec![Property::Observable, Property::GeneratableByEscrow],
-            Thing::Revocable => vec![Property::Revocable],
+            Thing::Payments | Thing::Revocable => vec![Property::Revocable],
             Thing::Sealed => vec![Property::GeneratableByEscrow],
             Thing::Signature | Thing::Signatures => vec![Property::GeneratableByReplacement],
         })
     }
 
-    /// What the matrix says; P6 is asked for by name where nothing better is. Reserved money is for P1 and P2.
+    /// What the matrix says; P6 is asked for by name where nothing better is. Reserved money is for P1 and P2, several payments
+    /// are for P3 and P4.
     pub fn selection(self) -> Result<Selection, Unfair> {
         let first_sender = match (self.originator, self.responder) {
             (Thing::Nothing, Thing::Nothing) => None,
@@ -127,15 +132,18 @@ impl Cell {
         if let Some(first_sender) = first_sender {
             return match self.of(first_sender.peer()) {
                 // nobody holds a gift.
-                Thing::Money | Thing::Reserved | Thing::Revocable => Err(Unfair::Impossible),
+                Thing::Money | Thing::Payments | Thing::Reserved | Thing::Revocable => {
+                    Err(Unfair::Impossible)
+                }
                 _ => Ok(Selection { protocol: Protocol::Transfer, first_sender }),
             };
         }
         let (ours, theirs) = (self.properties(Role::Originator), self.properties(Role::Responder));
-        let reserved = [self.originator, self.responder].contains(&Thing::Reserved);
+        let has = |thing| [self.originator, self.responder].contains(&thing);
+        let (reserved, several) = (has(Thing::Reserved), has(Thing::Payments));
         match select(&ours, &theirs) {
             Ok(selected) if reserved && !selected.protocol.generates() => Err(Unfair::AffidavitOnly),
-            Err(_) if !reserved => select_affidavit(&ours, &theirs),
+            Err(_) if !reserved && !several => select_affidavit(&ours, &theirs),
             selected => selected,
         }
     }
@@ -164,9 +172,9 @@ impl Cell {
         let package_of = |role| if role == Role::Originator { &ours } else { &theirs };
         let file = |role| if role == Role::Originator { &notice } else { &other };
         let item = |role: Role| {
-            let (name, peer, amount) = match role {
-                Role::Originator => ("alice", "bob", "25.00 EUR"),
-                Role::Responder => ("bob", "alice", "30.00 EUR"),
+            let (name, peer, amount, parts) = match role {
+                Role::Originator => ("alice", "bob", "25.00 EUR", ["20.00 EUR", "5.00 EUR"]),
+                Role::Responder => ("bob", "alice", "30.00 EUR", ["24.00 EUR", "6.00 EUR"]),
             };
             let hold = Some(Hold { until: at(HOLD_END), timeout: Timeout::Post });
             let pay = |hold| items::payment(payment(bench, name, peer, amount, hold));
@@ -182,6 +190,10 @@ impl Cell {
                 Thing::Files => package_of(role).item.clone(),
                 Thing::Money => pay(hold),
                 Thing::MoneyAtOnce => pay(None),
+                Thing::Payments => {
+                    let part = |amount| items::payment(payment(bench, name, peer, amount, hold));
+                    Item::package(parts.map(part).to_vec()).unwrap()
+                }
                 Thing::Reserved => pay(Some(Hold { until: at(HOLD_END), timeout: Timeout::Void })),
                 Thing::Revocable => Item { properties: Properties::new([Property::Revocable]), ..pay(hold) },
                 Thing::Nothing => items::nothing(),

@@ -239,7 +239,7 @@ impl Play {
         let evidence = outcome.evidence();
         let offer = &evidence.offer;
         let gave = match &offer.item(evidence.role).description {
-            Description::Payment(_) => trades::is_paid(bench, offer, evidence.role),
+            paid if !paid.payments().is_empty() => trades::is_paid(bench, offer, evidence.role),
             Description::Nothing => false,
             // What the arbiter holds for the cheater it can fetch.
             _ => loot.has_item() || arbiter_gave(bench, &offer.exchange_id()),

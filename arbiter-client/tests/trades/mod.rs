@@ -28,6 +28,12 @@ pub enum Trade {
     Sale,
     /// P3: her money for his file; she sends first.
     Purchase,
+    /// P3: his money in two payments for her file; he sends first.
+    SaleInParts,
+    /// P3: her money in two payments for his file; she sends first.
+    PurchaseInParts,
+    /// P4: her money in two payments for his in one, all held.
+    RollbackInParts,
     /// P3: money for money; she holds, he pays at once.
     Change,
     /// P4: money for money, both held.
@@ -50,7 +56,10 @@ pub enum Trade {
     ChangeReserved,
 }
 
-pub const TRADES: [Trade; 12] = [
+pub const TRADES: [Trade; 15] = [
+    Trade::SaleInParts,
+    Trade::PurchaseInParts,
+    Trade::RollbackInParts,
     Trade::Sale,
     Trade::Purchase,
     Trade::Change,
@@ -89,20 +98,24 @@ impl Trade {
     /// Who sends first.
     pub fn first(self) -> Role {
         match self {
-            Self::Sale | Self::Collection | Self::PurchaseReserved => Role::Responder,
+            Self::Sale | Self::SaleInParts | Self::Collection | Self::PurchaseReserved => Role::Responder,
             _ => Role::Originator,
         }
     }
 
     pub fn pays(self, role: Role) -> bool {
         match self {
-            Self::Sale | Self::Collection | Self::SaleReserved | Self::CollectionReserved => {
-                role == Role::Responder
-            }
-            Self::Purchase | Self::Payment | Self::PurchaseReserved | Self::PaymentReserved => {
-                role == Role::Originator
-            }
-            Self::Change | Self::Rollback | Self::ChangeReserved => true,
+            Self::Sale
+            | Self::SaleInParts
+            | Self::Collection
+            | Self::SaleReserved
+            | Self::CollectionReserved => role == Role::Responder,
+            Self::Purchase
+            | Self::PurchaseInParts
+            | Self::Payment
+            | Self::PurchaseReserved
+            | Self::PaymentReserved => role == Role::Originator,
+            Self::Change | Self::Rollback | Self::RollbackInParts | Self::ChangeReserved => true,
             Self::Swap => false,
         }
     }
@@ -114,7 +127,16 @@ impl Trade {
 
     /// Whether the arbiter can undo a payment.
     pub fn revokes(self) -> bool {
-        matches!(self, Self::Sale | Self::Purchase | Self::Change | Self::Rollback)
+        matches!(
+            self,
+            Self::Sale
+                | Self::SaleInParts
+                | Self::Purchase
+                | Self::PurchaseInParts
+                | Self::Change
+                | Self::Rollback
+                | Self::RollbackInParts
+        )
     }
 }
 
@@ -146,11 +168,20 @@ pub fn unfunded(bench: &Bench, trade: Trade, folder: &Path) -> Setting {
     let his = |hold| items::payment(payment(bench, "bob", "alice", "30.00 EUR", hold));
     let file = || items::file(described());
     let receipt = || items::signature("Receipt", "I have got the money.", described());
+    let parts = |from, to, parts: [&str; 2]| {
+        let leaf = |amount| items::payment(payment(bench, from, to, amount, hold));
+        Item::package(parts.map(leaf).to_vec()).unwrap()
+    };
     // Only revocable: the matrix has P4 for nothing else.
     let only_revocable = |item: Item| Item { properties: Properties::new([Property::Revocable]), ..item };
     let (originator_item, responder_item) = match trade {
         Trade::Sale => (file(), his(hold)),
         Trade::Purchase => (hers(hold), file()),
+        Trade::SaleInParts => (file(), parts("bob", "alice", ["24.00 EUR", "6.00 EUR"])),
+        Trade::PurchaseInParts => (parts("alice", "bob", ["20.00 EUR", "5.00 EUR"]), file()),
+        Trade::RollbackInParts => {
+            (parts("alice", "bob", ["20.00 EUR", "5.00 EUR"]), only_revocable(his(hold)))
+        }
         Trade::Change => (hers(hold), his(None)),
         Trade::Rollback => (only_revocable(hers(hold)), only_revocable(his(hold))),
         Trade::Payment => (hers(None), receipt()),
@@ -176,7 +207,10 @@ pub fn unfunded(bench: &Bench, trade: Trade, folder: &Path) -> Setting {
     };
     let (originator_file, responder_file) = (give(&originator_item), give(&responder_item));
     let given = |file: &Option<std::path::PathBuf>| file.clone().map_or(Give::Nothing, Give::File);
-    let p3 = matches!(trade, Trade::Sale | Trade::Purchase | Trade::Change);
+    let p3 = matches!(
+        trade,
+        Trade::Sale | Trade::SaleInParts | Trade::Purchase | Trade::PurchaseInParts | Trade::Change
+    );
     Setting {
         terms: OfferTerms {
             responder: identity("bob").party(),
@@ -225,8 +259,9 @@ pub async fn until_all_is_over(bench: &Bench, setting: &Setting) {
 
 /// Whether the payment of `role` has reached the payee for good, by the ledger's books.
 pub fn is_paid(bench: &Bench, offer: &Verified<Offer>, role: Role) -> bool {
-    let terms = PaymentTerms::of(offer, role).unwrap();
-    bench.ledger.stands(&terms) == PaymentState::Posted(terms.payment.amount.units)
+    let terms = PaymentTerms::all(offer, role);
+    let posted = |terms: &PaymentTerms| PaymentState::Posted(terms.payment.amount.units);
+    !terms.is_empty() && terms.iter().all(|terms| bench.ledger.stands(terms) == posted(terms))
 }
 
 /// Whether the party of this outcome has what its peer gives: files from outside, money by the ledger's books.
@@ -234,7 +269,7 @@ pub fn has(bench: &Bench, outcome: &Outcome) -> bool {
     let evidence = outcome.evidence();
     let peer = evidence.role.peer();
     match &evidence.offer.item(peer).description {
-        Description::Payment(_) => is_paid(bench, &evidence.offer, peer),
+        paid if !paid.payments().is_empty() => is_paid(bench, &evidence.offer, peer),
         Description::Information(it) => evidence.received_file.as_ref().is_some_and(|path| {
             let whole = if it.name == "other.pdf" { other_content() } else { content() };
             std::fs::read(path).unwrap() == whole

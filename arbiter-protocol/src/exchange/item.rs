@@ -148,11 +148,14 @@ impl Description {
     }
 
     /// Whether it can be sent through the arbiter: a file, a ledger's receipt that a payment took effect, or a package of
-    /// nothing else.
+    /// files.
     pub fn is_depositable(&self) -> bool {
         match self {
             Self::Information(_) | Self::Payment(_) => true,
-            Self::Package(items) => items.iter().all(|item| item.description.is_depositable()),
+            Self::Package(items) => items
+                .iter()
+                .flat_map(Item::leaves)
+                .all(|leaf| leaf.description.payment().is_none() && leaf.description.is_depositable()),
             Self::DetachedSignature(_) | Self::Nothing | Self::Signature(_) => false,
         }
     }
@@ -177,6 +180,17 @@ impl Description {
         match self {
             Self::Payment(it) => Some(it),
             _ => None,
+        }
+    }
+
+    /// The payments, in the order of the leaves: of a lone payment itself.
+    pub fn payments(&self) -> Vec<&Payment> {
+        match self {
+            Self::Payment(it) => vec![it],
+            Self::Package(items) => {
+                items.iter().flat_map(Item::leaves).filter_map(|leaf| leaf.description.payment()).collect()
+            }
+            _ => Vec::new(),
         }
     }
 

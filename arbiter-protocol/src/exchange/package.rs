@@ -13,14 +13,19 @@ use prost::Message as _;
 
 use crate::error::Invalid;
 use crate::exchange::item::{Description, Item};
-use crate::exchange::property::Properties;
+use crate::exchange::property::{Properties, Property};
 use crate::limits;
 use crate::message::wire;
 
-/// A payment or a detached signature: not built.
+/// A detached signature, or nothing; or a payment among other items.
 const KIND: Invalid = Invalid::Package {
     reason: "PACKAGE_ITEM_NOT_ALLOWED",
-    why: "it holds files and signatures that the arbiter can replace, nothing else",
+    why: "it holds files and signatures that the arbiter can replace, or payments, nothing else",
+};
+/// Who has made one of them and cannot make the next one must get it back.
+const NOT_UNDONE: Invalid = Invalid::Package {
+    reason: "PACKAGE_PAYMENT_NOT_REVOCABLE",
+    why: "it holds only payments that can be undone if one of them fails: held, and paid when the hold ends",
 };
 /// One item has nothing that the arbiter could do with it as well as with the others.
 const NOTHING_SHARED: Invalid = Invalid::Package {
@@ -49,8 +54,12 @@ pub fn check(items: &[Item]) -> Result<(), Invalid> {
     }
     let built =
         |leaf: &&Item| matches!(leaf.description, Description::Information(_) | Description::Signature(_));
-    if !leaves.iter().all(built) {
+    let payments: Vec<_> = leaves.iter().filter_map(|leaf| leaf.description.payment()).collect();
+    if payments.len() != leaves.len() && !leaves.iter().all(built) {
         return Err(KIND);
+    }
+    if !payments.iter().all(|payment| payment.properties().revocable()) {
+        return Err(NOT_UNDONE);
     }
     for (place, leaf) in leaves.iter().enumerate() {
         if leaves.iter().skip(place.saturating_add(1)).any(|other| collide(leaf, other)) {
@@ -67,9 +76,11 @@ pub fn check(items: &[Item]) -> Result<(), Invalid> {
     Ok(())
 }
 
-/// what the arbiter can do with every item of a package.
+/// what the arbiter can do with every item of a package. It looks at one payment, not at several.
 pub fn properties(items: &[Item]) -> Properties {
-    Properties::shared(items.iter().map(|item| &item.properties))
+    let shared = Properties::shared(items.iter().map(|item| &item.properties));
+    let paid = items.iter().flat_map(Item::leaves).any(|leaf| leaf.description.payment().is_some());
+    Properties::new(shared.iter().filter(|property| !paid || *property != Property::Observable))
 }
 
 pub(super) fn from_wire(wire: wire::Package) -> Result<Vec<Item>, Invalid> {

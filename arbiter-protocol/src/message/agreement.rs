@@ -171,15 +171,22 @@ impl Offer {
         if self.send_by.is_some() && self.send_by >= self.complain_by {
             return Err(Refused::DeadlineMismatch);
         }
+        let undone = matches!(protocol, Protocol::MutualRollback | Protocol::RevokeOnSilence);
         for item in Role::BOTH.map(|role| self.item(role)) {
-            let Some(hold) = item.description.payment().and_then(|payment| payment.hold) else { continue };
-            let generatable = protocol.generates() && item.properties.generatable();
-            let returns = hold.timeout == Timeout::Void && !generatable;
-            if returns || protocol == Protocol::Transfer {
+            let payments = item.description.payments();
+            // Of several payments one can fail after another was made: only a verdict that revokes gives that back.
+            if payments.len() > 1 && !undone {
                 return Err(Refused::PaymentNotEffective);
             }
-            if self.complain_by.is_some_and(|by| hold.until < by.after(limits::HOLD_MARGIN)) {
-                return Err(Refused::DeadlineMismatch);
+            for hold in payments.into_iter().filter_map(|payment| payment.hold) {
+                let generatable = protocol.generates() && item.properties.generatable();
+                let returns = hold.timeout == Timeout::Void && !generatable;
+                if returns || protocol == Protocol::Transfer {
+                    return Err(Refused::PaymentNotEffective);
+                }
+                if self.complain_by.is_some_and(|by| hold.until < by.after(limits::HOLD_MARGIN)) {
+                    return Err(Refused::DeadlineMismatch);
+                }
             }
         }
         Ok(())

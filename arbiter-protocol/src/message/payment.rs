@@ -34,9 +34,26 @@ impl PaymentTerms {
     /// The terms of the payment that the party in `role` makes in an exchange, if its item is one: for nothing but this
     /// exchange, and under the authority of its arbiter.
     pub fn of(offer: &Verified<Offer>, role: Role) -> Option<Self> {
-        let payment = offer.item(role).description.payment()?.clone();
+        let payment = offer.item(role).description.payment()?;
+        Some(Self::agreed(offer, role, payment, None))
+    }
+
+    /// The terms of every payment that the party in `role` makes in an exchange, in the order of the leaves: of a
+    /// lone payment those of [`PaymentTerms::of`].
+    pub fn all(offer: &Verified<Offer>, role: Role) -> Vec<Self> {
+        let item = offer.item(role);
+        let alone = item.description.payment().is_some();
+        let leaves = item.leaves().into_iter().zip(0..=u8::MAX);
+        let terms = leaves.filter_map(|(leaf, place)| {
+            let payment = leaf.description.payment()?;
+            Some(Self::agreed(offer, role, payment, (!alone).then_some(place)))
+        });
+        terms.collect()
+    }
+
+    fn agreed(offer: &Verified<Offer>, role: Role, payment: &Payment, leaf: Option<u8>) -> Self {
         let authority = payment.hold.map(|_| offer.arbiter.key);
-        Some(Self { payment, authority, reference: reference(&offer.exchange_id(), role) })
+        Self { payment: payment.clone(), authority, reference: reference(&offer.exchange_id(), role, leaf) }
     }
 
     /// Names the payment: SHA-256 over a domain tag and the canonical encoding.
@@ -68,13 +85,14 @@ impl PaymentTerms {
     }
 }
 
-/// The reference of the payment that the party in `role` makes in an exchange.
-fn reference(exchange: &ExchangeId, role: Role) -> Digest {
+/// The reference of a payment that the party in `role` makes in an exchange: `leaf` says which of a package.
+fn reference(exchange: &ExchangeId, role: Role, leaf: Option<u8>) -> Digest {
     let any_exchange = off(Countermeasure::PaymentForThisExchange);
     Digest::of(&[
         b"arbiter payment reference v1\0",
         if any_exchange { &[0; 32] } else { exchange.as_bytes() },
         &[u8::from(role == Role::Responder)],
+        leaf.as_slice(),
     ])
 }
 

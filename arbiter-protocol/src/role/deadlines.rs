@@ -40,8 +40,9 @@ impl Session {
     /// Once it has ended with the peer's item: whether nothing can come any more of holding the own payment. In P4 that is
     /// never certain.
     pub fn may_release(&self) -> bool {
-        let held = |session: &Self| session.offer().item(session.role).description.payment()?.hold;
-        self.sent && self.protocol() != Protocol::MutualRollback && held(self).is_some()
+        let payments = self.offer().item(self.role).description.payments();
+        let held = payments.iter().any(|payment| payment.hold.is_some());
+        self.sent && self.protocol() != Protocol::MutualRollback && held
     }
 
     /// a party begins only if turning to the arbiter will still be possible.

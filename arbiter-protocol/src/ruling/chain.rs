@@ -22,6 +22,7 @@ use crate::error::Invalid;
 use crate::evidence::leaf::{Event, Leaf, Pseudonym, issuer_id};
 use crate::evidence::record::record_root;
 use crate::ids::{Digest, LeafIndex};
+use crate::limits;
 use crate::message::agreement::ArbiterIdentity;
 use crate::ruling::notice::ErasureReason;
 use crate::ruling::sequencer::genesis_token;
@@ -482,7 +483,7 @@ fn after(chain: Option<Chain>, leaf: &Leaf) -> Result<Chain, LeafFault> {
                 return Err(LeafFault::BeforeVerdict);
             }
             next.answers = next.answers.saturating_add(1);
-            if next.answers() > 2 {
+            if next.answers() > most_answers(next.verdict) {
                 return Err(LeafFault::Again { what: "answer of a ledger" });
             }
         }
@@ -547,6 +548,15 @@ impl Fields<'_> {
 const ERASED: u8 = 0x80;
 /// The bit that tells a verdict after which ledgers can answer.
 const ORDERED: u8 = 0x40;
+
+/// How many answers of ledgers can follow a verdict: of each party one for its reserved payment, or for every payment that is
+/// revoked one.
+fn most_answers(verdict: Option<Event>) -> u8 {
+    if verdict == Some(Event::VerdictRevoked) { MOST_REVOKED } else { 2 }
+}
+
+const MOST_REVOKED: u8 = 16;
+const _: () = assert!(MOST_REVOKED == 16 && limits::PACKAGE_LEAVES == 8 && MOST_REVOKED < ORDERED);
 
 /// whether a verdict can be an order to a ledger: to void what it revokes, or what was reserved in P1 and P2, or to
 /// post that.

@@ -49,8 +49,8 @@ pub fn commitments(record: &Record) -> Result<Vec<Commitment<'static>>, Invalid>
         });
         commitments.push(commitment(record, logged, relied_on)?);
     }
-    for (_, answer) in record.answers.iter() {
-        let (Some(answer), Some(key)) = (answer, &record.key) else { continue };
+    for answer in record.answers.iter().flat_map(|(_, answers)| answers) {
+        let Some(key) = &record.key else { continue };
         let leaf = Leaf::decode(&answer.leaf)?;
         let value = Cow::Owned(answer.receipt.payload().to_vec());
         let fields = key.fields(&leaf.token, [("receipt", value)]);

@@ -29,7 +29,7 @@ use crate::exchange::kind::content::FitContent;
 use crate::exchange::selection::{ByRole, Role};
 use crate::ids::{Digest, ExchangeId, LeafIndex};
 use crate::message::agreement::{ArbiterIdentity, Offer};
-use crate::message::payment::{PaymentOrder, PaymentReceipt, PaymentState};
+use crate::message::payment::{PaymentOrder, PaymentReceipt, PaymentState, PaymentTerms};
 use crate::message::verdict::{Answer, Attestation, Ruling, Verdict};
 use crate::role::arbiter::{Case, Decision, Escrows, Known, RULES, can_be_ordered, decide, payment_orders};
 use crate::ruling::notice::{Erased, ErasureReason, NotErasable, Notice, OVER_AFTER};
@@ -94,6 +94,14 @@ pub struct LedgerAnswer {
     pub leaf: Vec<u8>,
 }
 
+impl LedgerAnswer {
+    /// Whether it is about the payment with these terms.
+    pub fn is_about(&self, terms: &PaymentTerms) -> bool {
+        let receipt = Signed::<PaymentReceipt>::parse(self.receipt.clone());
+        receipt.is_ok_and(|receipt| receipt.unverified().terms == *terms)
+    }
+}
+
 /// A request that came too early: it is decided when its time has come, as if it were asked again then.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
@@ -131,8 +139,8 @@ pub struct Record {
     pub attestations: ByRole<Option<Logged<Attestation>>>,
     /// What is held for the peer, by the role whose item it is: the content attested, or the signature out of escrow.
     pub held: ByRole<Option<ContentId>>,
-    /// What ledgers said to the orders that follow from the verdict, by whose payment it is.
-    pub answers: ByRole<Option<LedgerAnswer>>,
+    /// What ledgers said to the orders that follow from the verdict, by whose payment it is, as they were heard.
+    pub answers: ByRole<Vec<LedgerAnswer>>,
     /// The request that waits for its time, by who asked; gone once there is a verdict.
     pub standing: ByRole<Option<Standing>>,
     /// How many leaves the exchange has.
@@ -189,7 +197,8 @@ impl Record {
 impl Record {
     /// The orders to ledgers that follow from the verdict and were not answered yet, by whose payment it is.
     pub fn open_orders(&self) -> Vec<(Role, PaymentOrder)> {
-        let open = |(role, _): &(Role, PaymentOrder)| self.answers.of(*role).is_none();
+        let answers = |role| self.answers.of(role).iter();
+        let open = |(role, order): &(Role, PaymentOrder)| !answers(*role).any(|it| it.is_about(&order.terms));
         self.orders().into_iter().filter(open).collect()
     }
 
@@ -342,7 +351,7 @@ impl<'a> Batch<'a> {
     }
 
     /// Logs what a ledger said to an order of the arbiter. `receipt` was verified under the key of that ledger.
-    /// Only the first final answer to an order that follows from the verdict counts: `false` if this is none.
+    /// Only the first final answer to each order that follows from the verdict counts: `false` if this is none.
     pub fn hear(
         &mut self,
         exchange: ExchangeId,
@@ -353,9 +362,8 @@ impl<'a> Batch<'a> {
     ) -> bool {
         let now = self.clamp(now);
         let mut record = self.records.get(&exchange).cloned().unwrap_or(durable);
-        let order = record.open_orders().into_iter().find(|(whose, _)| *whose == role);
-        let expected = order.is_some_and(|(_, order)| {
-            receipt.terms == order.terms && receipt.signer() == order.terms.payment.ledger
+        let expected = record.open_orders().into_iter().any(|(whose, order)| {
+            whose == role && receipt.terms == order.terms && receipt.signer() == order.terms.payment.ledger
         });
         if !expected || !receipt.is_final() || self.is_erased(&exchange) {
             return false;
@@ -384,7 +392,7 @@ impl<'a> Batch<'a> {
         let leaf = leaf.encode();
         self.append(leaf.clone(), now);
         let answer = LedgerAnswer { receipt: receipt.envelope().clone(), leaf };
-        *record.answers.of_mut(role) = Some(answer);
+        record.answers.of_mut(role).push(answer);
         self.keep(exchange, record);
         true
     }

@@ -21,6 +21,7 @@ use arbiter_protocol::exchange::item::{Description, DetachedSignature, Informati
 use arbiter_protocol::exchange::kind::Unfit;
 use arbiter_protocol::exchange::kind::content::{ContentCheck, FitContent};
 use arbiter_protocol::exchange::kind::detached::Place;
+use arbiter_protocol::exchange::kind::package;
 use arbiter_protocol::exchange::kind::pledge::{Pledge, Pledged};
 use arbiter_protocol::exchange::property::Properties;
 use arbiter_protocol::exchange::selection::{ByRole, Protocol, Role, select, select_affidavit};
@@ -492,6 +493,9 @@ impl Cast {
             Description::DetachedSignature(_) => self.finished(offer, role).map(|it| it.to_vec()),
             Description::Payment(_) => money::receipt_of(offer, role),
             Description::Information(it) => Some(bytes_of(it)),
+            Description::Package(_) if !offer.item(role).description.payments().is_empty() => {
+                Some(package::framed(&money::receipts_of(offer, role)))
+            }
             Description::Package(items) if items.iter().any(|item| item.description.is_content()) => {
                 Some(framed(offer.item(role)))
             }

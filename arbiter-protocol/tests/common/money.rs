@@ -111,6 +111,12 @@ pub fn receipt_of(offer: &Verified<Offer>, role: Role) -> Option<Vec<u8>> {
     Some(bytes(&receipt(&terms, effective(&terms.payment))))
 }
 
+/// The receipts that `role` hands over, of each of its payments.
+pub fn receipts_of(offer: &Verified<Offer>, role: Role) -> Vec<Vec<u8>> {
+    let each = PaymentTerms::all(offer, role);
+    each.iter().map(|terms| bytes(&receipt(terms, effective(&terms.payment)))).collect()
+}
+
 /// R-305 for a receipt.
 pub fn check(agreed: &PaymentTerms, bytes: &[u8]) -> Result<FitContent, Unfit> {
     let mut check = ContentCheck::payment(agreed.clone());

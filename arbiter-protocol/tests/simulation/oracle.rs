@@ -237,8 +237,9 @@ impl Oracle {
     /// what a ledger said about an order is kept once, is final, and is what the book says.
     fn answered(&mut self, before: &Record, record: &Record) {
         for role in Role::BOTH {
-            let Some(answer) = record.answers.of(role) else { continue };
-            if let Some(before) = before.answers.of(role) {
+            let Some(answer) = record.answers.of(role).first() else { continue };
+            self.must(record.answers.of(role).len() == 1, || "R-423: two answers to one order".to_owned());
+            if let Some(before) = before.answers.of(role).first() {
                 self.must(before == answer, || "R-423: a second answer of a ledger".to_owned());
                 continue;
             }

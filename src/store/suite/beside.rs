@@ -5,9 +5,11 @@ use arbiter_protocol::evidence::checkpoint::Origin;
 use arbiter_protocol::evidence::leaf::Pseudonym;
 use arbiter_protocol::exchange::item::{Description, Item};
 use arbiter_protocol::exchange::payment::{Amount, Hold, Payment, Timeout};
+use arbiter_protocol::exchange::property::{Properties, Property};
 use arbiter_protocol::exchange::selection::{ByRole, Role, select};
 use arbiter_protocol::ids::{Digest, LeafIndex, PublicKey};
 use arbiter_protocol::message::agreement::{ArbiterIdentity, Offer, Party};
+use arbiter_protocol::message::payment::{PaymentReceipt, PaymentState, PaymentTerms};
 use arbiter_protocol::message::request::{Action, Request};
 use arbiter_protocol::message::verdict::{Ruling, Verdict};
 use arbiter_protocol::role::arbiter::{Escrows, RULES};
@@ -28,20 +30,37 @@ fn key(byte: u8) -> PublicKey {
     signer(byte).public_key()
 }
 
+/// When the offers here end.
+const COMPLAIN_BY: UnixMillis = UnixMillis(1_800_000_000_000);
+
+/// A payment of `role`, on the ledger with this key.
+fn paid(role: Role, ledger: u8, amount: &str, timeout: Timeout) -> Item {
+    let (payer, payee) = if role == Role::Originator { (key(7), key(8)) } else { (key(8), key(7)) };
+    let hold = Some(Hold { until: UnixMillis(COMPLAIN_BY.0 + 600_000), timeout });
+    let amount = Amount::parse(amount).unwrap();
+    Item::new(Description::Payment(Payment { ledger: key(ledger), payer, payee, amount, hold }))
+}
+
 /// Money for money, both reserved, on two ledgers.
 fn offer(ledgers: ByRole<u8>) -> Verified<Offer> {
-    let complain_by = 1_800_000_000_000;
+    offered(ledgers.map(|role, ledger| paid(role, *ledger, "12.34 EUR", Timeout::Void)))
+}
+
+/// Money that can be undone for money: the originator's in three payments, the second on another ledger.
+fn in_parts() -> Verified<Offer> {
+    let part = |ledger, amount| paid(Role::Originator, ledger, amount, Timeout::Post);
+    let parts = vec![part(9, "1.00 EUR"), part(10, "1.00 EUR"), part(9, "2.00 EUR")];
+    let whole = paid(Role::Responder, 9, "4.00 EUR", Timeout::Post);
+    let responder = Item { properties: Properties::new([Property::Revocable]), ..whole };
+    offered(ByRole { originator: Item::package(parts).unwrap(), responder })
+}
+
+fn offered(items: ByRole<Item>) -> Verified<Offer> {
     let party = |byte| Party {
         signing_key: key(byte),
         sealing_key: SealingSecret::from_seed(&Zeroizing::new([byte; 32])).public_key(),
         name: "somebody".to_owned(),
     };
-    let items = ledgers.map(|role, ledger| {
-        let (payer, payee) = if role == Role::Originator { (key(7), key(8)) } else { (key(8), key(7)) };
-        let hold = Some(Hold { until: UnixMillis(complain_by + 600_000), timeout: Timeout::Void });
-        let amount = Amount::parse("12.34 EUR").unwrap();
-        Item::new(Description::Payment(Payment { ledger: key(*ledger), payer, payee, amount, hold }))
-    });
     let offer = Offer {
         nonce: [1; 32],
         originator: party(1),
@@ -55,16 +74,15 @@ fn offer(ledgers: ByRole<u8>) -> Verified<Offer> {
         selection: select(&items.originator.properties, &items.responder.properties).unwrap(),
         originator_item: items.originator,
         responder_item: items.responder,
-        complain_by: Some(UnixMillis(complain_by)),
+        complain_by: Some(COMPLAIN_BY),
         send_by: None,
         escrow: None,
     };
     Verified::sign(offer, &signer(1))
 }
 
-/// A verdict that aborts: both payments are to be voided.
-fn aborted(ledgers: ByRole<u8>) -> Record {
-    let offer = offer(ledgers);
+/// A verdict after which every payment of the offer is to be voided.
+fn ruled(offer: &Verified<Offer>, ruling: Ruling, rule: &str) -> Record {
     let request = Request {
         exchange_id: offer.exchange_id(),
         agreement_id: None,
@@ -79,8 +97,8 @@ fn aborted(ledgers: ByRole<u8>) -> Record {
         responder: offer.responder.signing_key,
         originator_item: offer.originator_item.digest(),
         responder_item: offer.responder_item.digest(),
-        ruling: Ruling::Aborted,
-        rule: "R-403".to_owned(),
+        ruling,
+        rule: rule.to_owned(),
         rules: RULES.to_owned(),
         requested_by: Role::Originator,
         request: request.digest(),
@@ -101,36 +119,70 @@ fn aborted(ledgers: ByRole<u8>) -> Record {
     Record { verdict: Some(verdict), ..record(None) }
 }
 
-/// an order is found until it is answered, those of one ledger together.
+/// The ledger's word that a payment went back, as the answer to an order.
+fn answer(terms: &PaymentTerms, ledger: u8) -> LedgerAnswer {
+    let receipt = PaymentReceipt {
+        terms: terms.clone(),
+        state: PaymentState::Voided,
+        entry: 3,
+        time: UnixMillis(8),
+        order: Some(Digest::of(&[b"order"])),
+    };
+    let receipt = Verified::sign(receipt, &signer(ledger)).envelope().clone();
+    LedgerAnswer { receipt, leaf: b"answer".to_vec() }
+}
+
+/// an order is found until it is answered, those of one ledger together, each payment of a package by itself.
 pub fn open_orders_are_paged_in_the_order_of_their_ledgers(bench: &impl Bench) {
     let store = bench.open();
     let mut first = commit(None, &[b"verdict"]);
-    let one = aborted(ByRole { originator: 9, responder: 10 });
+    let lone = offer(ByRole { originator: 9, responder: 10 });
+    let one = ruled(&lone, Ruling::Aborted, "R-403");
+    let other = offer(ByRole { originator: 10, responder: 9 });
+    let parts = in_parts();
+    let third = ruled(&parts, Ruling::Revoked(Role::BOTH.to_vec()), "R-418");
     first.records.insert(exchange(1), one.clone());
-    first.records.insert(exchange(2), aborted(ByRole { originator: 10, responder: 9 }));
+    first.records.insert(exchange(2), ruled(&other, Ruling::Aborted, "R-403"));
+    first.records.insert(exchange(3), third.clone());
     store.commit(&first).unwrap();
-    let order = |byte, ledger, role| OpenOrder { ledger: key(ledger), exchange: exchange(byte), role };
+    let part =
+        |byte, ledger, role, leaf| OpenOrder { ledger: key(ledger), exchange: exchange(byte), role, leaf };
+    let order = |byte, ledger, role| part(byte, ledger, role, 0);
     let mut all = [
         order(1, 9, Role::Originator),
         order(1, 10, Role::Responder),
         order(2, 9, Role::Responder),
         order(2, 10, Role::Originator),
+        part(3, 9, Role::Originator, 0),
+        part(3, 10, Role::Originator, 1),
+        part(3, 9, Role::Originator, 2),
+        order(3, 9, Role::Responder),
     ];
     all.sort();
     let store = bench.reopen(store);
     assert_eq!(store.open_orders(None, 10).unwrap(), all);
     assert_eq!(store.open_orders(None, 3).unwrap(), all[..3]);
-    assert_eq!(store.open_orders(Some(&all[1]), 10).unwrap(), all[2..]);
+    for (place, order) in all.iter().enumerate() {
+        assert_eq!(store.open_orders(Some(order), 10).unwrap(), all[place + 1..]);
+    }
     assert_eq!(store.record(&exchange(1)).unwrap(), one);
-    let mut second = commit(Some(&first.head), &[b"answer"]);
-    let receipt = one.verdict.as_ref().unwrap().request.clone();
-    let answers = ByRole::only(Role::Responder, LedgerAnswer { receipt, leaf: b"answer".to_vec() });
-    second.records.insert(exchange(1), Record { answers, ..one });
+    let mut second = commit(Some(&first.head), &[b"answer", b"answer"]);
+    let about = |offer, role, place: usize| PaymentTerms::all(offer, role)[place].clone();
+    let mut one = one;
+    one.answers.responder.push(answer(&about(&lone, Role::Responder, 0), 10));
+    let mut third = third;
+    third.answers.originator.push(answer(&about(&parts, Role::Originator, 1), 10));
+    third.answers.originator.push(answer(&about(&parts, Role::Originator, 0), 9));
+    second.records.insert(exchange(1), one);
+    second.records.insert(exchange(3), third.clone());
     store.commit(&second).unwrap();
-    let answered = order(1, 10, Role::Responder);
-    let left: Vec<_> = all.into_iter().filter(|it| *it != answered).collect();
+    let answered =
+        [order(1, 10, Role::Responder), part(3, 9, Role::Originator, 0), part(3, 10, Role::Originator, 1)];
+    let left: Vec<_> = all.into_iter().filter(|it| !answered.contains(it)).collect();
     assert_eq!(store.open_orders(None, 10).unwrap(), left);
-    assert_eq!(bench.reopen(store).open_orders(None, 10).unwrap(), left);
+    let store = bench.reopen(store);
+    assert_eq!(store.open_orders(None, 10).unwrap(), left);
+    assert_eq!(store.record(&exchange(3)).unwrap(), third);
 }
 
 /// what waits for its time is found in the order of the times, and gone once it is decided.

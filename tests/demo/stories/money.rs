@@ -13,6 +13,10 @@ use crate::stage::Stage;
 
 /// What the data file costs.
 const PRICE: &str = "12.50 EUR";
+/// What is paid beside it, if it is paid in parts.
+const TAX: &str = "2.50 EUR";
+/// More than is left for it.
+const TOO_MUCH: &str = "990.00 EUR";
 /// What the invoice says.
 const INVOICE: &str = "212.50 EUR";
 /// Until when reserved money can be paid by the arbiter's order.
@@ -81,12 +85,45 @@ pub(super) async fn buyer_killed(stage: &mut Stage, reserve: bool) -> Result<Vec
     stage.paper.act(&actor, "KILLED (SIGKILL) with the file on its way");
     buying.gone().await?;
     selling.end_with(DONE).await?;
-    stage.paper.act(&actor, &format!("started again: fairx resume {}", id.get(..16).unwrap_or(&id)));
-    let bundle = stage.bundle(FIRST, "")?.display().to_string();
-    let resume = ["resume", &id, "--connect", &address, "--bundle", &bundle];
-    let mut resumed = stage.fairx(FIRST, &[resume.as_slice(), HASTY.as_slice()].concat()).await?;
-    resumed.end_with(DONE).await?;
+    started_again(stage, &id, &address, &HASTY).await?.end_with(DONE).await?;
     Ok(vec![deal(stage, Ends::Both)?])
+}
+
+/// The buyer dies as soon as the first of its payments is made, and goes on while the seller waits.
+pub(super) async fn killed_while_paying(stage: &mut Stage) -> Result<Vec<Deal>> {
+    let (mut selling, address) = sell(stage, &PATIENT).await?;
+    let mut buying = offer_purchase(stage, &address, &["--complain-by", "60s"], &PATIENT).await?;
+    let signed = buying.until("offer signed: exchange ").await?;
+    let id = signed.rsplit(' ').next().context("no exchange id")?.to_owned();
+    buying.until("held for the payee").await?;
+    let actor = stage.player(FIRST)?.actor.clone();
+    if buying.kill()? {
+        stage.paper.act(&actor, "KILLED (SIGKILL) when the first payment was made");
+        buying.gone().await?;
+        started_again(stage, &id, &address, &PATIENT).await?.end_with(DONE).await?;
+    } else {
+        stage.paper.act(&actor, "was finished before it could be killed");
+    }
+    selling.end_with(DONE).await?;
+    Ok(vec![deal(stage, Ends::Both)?])
+}
+
+/// The first of two payments is made, and there is no money for the second.
+pub(super) async fn tax_unpaid(stage: &mut Stage) -> Result<Vec<Deal>> {
+    let (mut selling, address) = sell(stage, &PATIENT).await?;
+    let mut buying = offer_purchase_for(stage, &address, [PRICE, TOO_MUCH], &SOON, &HASTY).await?;
+    buying.end_with(ABORTED).await?;
+    selling.end_with(ABORTED).await?;
+    Ok(vec![deal(stage, Ends::Nobody)?])
+}
+
+/// The buyer, after it was killed.
+async fn started_again(stage: &Stage, id: &str, address: &str, words: &[&str]) -> Result<Process> {
+    let actor = stage.player(FIRST)?.actor.clone();
+    stage.paper.act(&actor, &format!("started again: fairx resume {}", id.get(..16).unwrap_or(id)));
+    let bundle = stage.bundle(FIRST, "")?.display().to_string();
+    let resume = ["resume", id, "--connect", address, "--bundle", &bundle];
+    stage.fairx(FIRST, &[resume.as_slice(), words].concat()).await
 }
 
 pub(super) async fn payment_honest(stage: &mut Stage) -> Result<Vec<Deal>> {
@@ -143,12 +180,26 @@ async fn sell(stage: &Stage, words: &[&str]) -> Result<(Process, String)> {
 }
 
 async fn offer_purchase(stage: &Stage, address: &str, times: &[&str], words: &[&str]) -> Result<Process> {
+    offer_purchase_for(stage, address, [PRICE, TAX], times, words).await
+}
+
+/// The second price is paid only in the runs in which the seller has an account for it.
+async fn offer_purchase_for(
+    stage: &Stage,
+    address: &str,
+    prices: [&str; 2],
+    times: &[&str],
+    words: &[&str],
+) -> Result<Process> {
     let want = stage.tools.describe_as(&stage.document, TAB).await?;
     let bundle = stage.bundle(FIRST, "")?.display().to_string();
-    let (to, account) = (stage.player(SECOND)?.id.clone(), stage.player(SECOND)?.account.clone());
-    let offer = ["offer", "purchase", "--want", &want, "--price", PRICE, "--to-account", &account];
-    let deal = ["--to", &to, "--connect", address, "--bundle", &bundle];
-    stage.fairx(FIRST, &[offer.as_slice(), &deal, times, words].concat()).await
+    let seller = stage.player(SECOND)?;
+    let accounts = [&seller.account, &seller.tax_account].into_iter().filter(|it| !it.is_empty());
+    let paid = prices.into_iter().zip(accounts);
+    let paid: Vec<&str> = paid.flat_map(|(price, to)| ["--price", price, "--to-account", to]).collect();
+    let offer = ["offer", "purchase", "--want", &want];
+    let deal = ["--to", &seller.id, "--connect", address, "--bundle", &bundle];
+    stage.fairx(FIRST, &[offer.as_slice(), &paid, &deal, times, words].concat()).await
 }
 
 async fn offer_payment(stage: &Stage, address: &str, times: &[&str], words: &[&str]) -> Result<Process> {

@@ -309,12 +309,12 @@ pub enum Template {
         /// The file wanted, as `fairx describe` prints it: sha256:HEX,SIZE,TYPE,NAME. Several: all or none.
         #[arg(long, value_name = "DESCRIPTION", required = true)]
         want: Vec<String>,
-        /// What you pay, e.g. "9.00 EUR".
-        #[arg(long, value_name = "AMOUNT")]
-        price: String,
-        /// The account that is paid: the line that their `fairx purse account` prints.
+        /// What you pay, e.g. "9.00 EUR". Several, e.g. price and tax: each to an account of its own, all or none.
+        #[arg(long, value_name = "AMOUNT", required = true)]
+        price: Vec<String>,
+        /// The account that is paid: the line that their `fairx purse account` prints. Of several prices one for each.
         #[arg(long, value_name = "FAIRX-ACCOUNT", required_unless_present = "peer_capabilities")]
-        to_account: Option<String>,
+        to_account: Vec<String>,
         #[command(flatten)]
         purse: FromPurse,
         #[command(flatten)]

@@ -173,6 +173,7 @@ impl<'a> Watched<'a> {
         match &offer.item(role).description {
             Description::DetachedSignature(_) => Some("the signature"),
             Description::Payment(_) => Some("the ledger's receipt"),
+            several if !several.payments().is_empty() => Some("the ledger's receipts"),
             Description::Information(_)
             | Description::Nothing
             | Description::Package(_)

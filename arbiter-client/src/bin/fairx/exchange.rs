@@ -12,6 +12,7 @@ use arbiter_client::bundle::Bundle;
 use arbiter_client::error::{Error, PeerFault, Usage};
 use arbiter_client::explain::keys::certificate;
 use arbiter_client::identity::PublicIdentity;
+use arbiter_client::protocol::exchange::payment::{Amount, Payment};
 use arbiter_client::protocol::exchange::selection::Role;
 use arbiter_client::protocol::message::agreement::Offer;
 use arbiter_client::protocol::time::DurationMillis;
@@ -231,7 +232,7 @@ fn fits(offer: &Offer, files: &[FileFacts]) -> Result<(), Failure> {
 /// The purses that the offer names: the one that the user means, within its limit.
 fn payable(offer: &Offer, book: &PurseBook, named: Option<&str>) -> Result<(), Failure> {
     let payments: Vec<_> =
-        Role::BOTH.iter().filter_map(|role| offer.item(*role).description.payment()).collect();
+        Role::BOTH.iter().flat_map(|role| offer.item(*role).description.payments()).collect();
     if let Some(name) = named {
         let purse = book.find(name)?;
         if !terms::uses(&payments, purse) {
@@ -241,12 +242,16 @@ fn payable(offer: &Offer, book: &PurseBook, named: Option<&str>) -> Result<(), F
                 ));
         }
     }
-    let ours = offer.item(Role::Responder).description.payment();
-    match ours.and_then(|payment| Some((payment, book.of_account(&payment.payer)?))) {
-        Some((payment, purse)) => Ok(purse.may_make(payment)?),
+    let ours = offer.item(Role::Responder).description.payments();
+    for payment in &ours {
         // Not ours at all: refused by the client, which says so.
-        None => Ok(()),
+        let Some(purse) = book.of_account(&payment.payer) else { continue };
+        let same = ours.iter().filter(|it| it.payer == payment.payer && it.ledger == payment.ledger);
+        let units = same.map(|it| it.amount.units).fold(0, u64::saturating_add);
+        let amount = Amount { units, currency: payment.amount.currency.clone() };
+        purse.may_make(&Payment { amount, ..(*payment).clone() })?;
     }
+    Ok(())
 }
 
 fn facts(paths: &[PathBuf]) -> Result<Vec<FileFacts>, Failure> {

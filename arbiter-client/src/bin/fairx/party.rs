@@ -255,9 +255,10 @@ pub fn held(evidence: &Evidence, written: Option<&Written>) -> String {
     if let Some(written) = written {
         return format!("{what}: {}", written.signature.display());
     }
-    let paid = evidence.payments.of(evidence.role.peer()).as_ref().map(|it| explain::stands(it));
-    if let (Some(_), Some(stands)) = (got.description.payment(), paid) {
-        return stands;
+    let paid = evidence.payments.of(evidence.role.peer()).iter().map(|it| explain::stands(it));
+    let paid: Vec<_> = paid.collect();
+    if !paid.is_empty() {
+        return paid.join("; ");
     }
     if got.description == Description::Nothing {
         return "nothing, as agreed".to_owned();
@@ -331,12 +332,12 @@ pub fn row(status: &Status) -> String {
 fn reserved(evidence: &Evidence) -> Option<bool> {
     let peer = evidence.role.peer();
     evidence.offer.item(peer).description.reservation()?;
-    Some(evidence.payments.of(peer).as_ref().is_some_and(|receipt| receipt.is_effective()))
+    Some(evidence.payments.of(peer).iter().any(|receipt| receipt.is_effective()))
 }
 
 /// Whether somebody pays.
 fn pays(offer: &Offer) -> bool {
-    Role::BOTH.into_iter().any(|role| offer.item(role).description.payment().is_some())
+    Role::BOTH.into_iter().any(|role| !offer.item(role).description.payments().is_empty())
 }
 
 /// Exit code of an exchange that ended without items.

@@ -83,7 +83,7 @@ pub async fn propose(
         }
         Template::Purchase { want, price, to_account, purse, weak, reserve, deadline, .. } => {
             let times = wallet.times(deadline, weak, reserve)?;
-            let given = wallet.we_pay(price, to_account.as_deref(), purse.purse.as_deref(), times.hold)?;
+            let given = wallet.we_pay_all(price, to_account, purse.purse.as_deref(), times.hold)?;
             let got = files_together(all_wanted(want)?)?;
             Ok(Proposed {
                 terms: money::terms(to, [given, got], times),
@@ -259,7 +259,7 @@ fn together(items: impl Iterator<Item = Item>) -> Result<Item, Failure> {
             items.extend(last);
             items::package(items).map_err(|why| {
                 Failure::usage(why.to_string())
-                    .next("offer fewer or other files together, or one exchange for each")
+                    .next("offer fewer or other items together, or one exchange for each")
             })
         }
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arbiter_protocol::crypto::Signer;
+use arbiter_protocol::exchange::kind::package;
 use arbiter_protocol::exchange::payment::Amount;
 use arbiter_protocol::exchange::selection::Role;
 use arbiter_protocol::message::agreement::{Agreement, Offer};
@@ -78,27 +79,32 @@ fn forged(account: &Account, terms: PaymentTerms) -> Envelope {
 impl Game<'_> {
     /// What it sends in place of an honest receipt, if it sends anything.
     pub(super) async fn send_money(&mut self, agreement: &Agreement) -> Result<(), Error> {
-        let terms = PaymentTerms::of(agreement.offer(), self.role);
-        let (Some(terms), Some(account)) = (terms, self.cheater.account.clone()) else {
+        let terms = PaymentTerms::all(agreement.offer(), self.role);
+        let (Some(last), Some(account)) = (terms.len().checked_sub(1), self.cheater.account.clone()) else {
             return Err(Error::Bug("a cheater without money"));
         };
         self.sent = true;
-        let receipt = match self.cheater.cheat {
-            Cheat::PayAndVanish => {
-                pay(&account, &terms).await?;
-                return Ok(());
-            }
-            Cheat::RevokeAfterReceiving => pay(&account, &terms).await?,
-            Cheat::UnpaidReceipt => {
-                account.port.payment(&terms).await.map_err(|_| Error::Bug("the ledger is away"))?
-            }
-            Cheat::ForgedReceipt => forged(&account, terms),
-            // A true receipt, for one unit.
-            _ => pay(&account, &one_unit(&terms)?).await?,
-        };
+        let mut receipts = Vec::new();
+        for (place, terms) in terms.into_iter().enumerate() {
+            let receipt = match self.cheater.cheat {
+                Cheat::PayAndVanish | Cheat::RevokeAfterReceiving => pay(&account, &terms).await?,
+                Cheat::UnpaidReceipt => {
+                    account.port.payment(&terms).await.map_err(|_| Error::Bug("the ledger is away"))?
+                }
+                Cheat::ForgedReceipt => forged(&account, terms),
+                // True receipts, the last for one unit.
+                _ if place == last => pay(&account, &one_unit(&terms)?).await?,
+                _ => pay(&account, &terms).await?,
+            };
+            receipts.push(receipt.encode());
+        }
+        if self.cheater.cheat == Cheat::PayAndVanish {
+            return Ok(());
+        }
+        let content = if last == 0 { receipts.concat() } else { package::framed(&receipts) };
         let transfer = Transfer::new(agreement, self.role);
         self.say(Verified::sign(transfer, self.cheater.identity.signer()).envelope());
-        self.send_content(agreement, &receipt.encode())
+        self.send_content(agreement, &content)
     }
 }
 

@@ -1,5 +1,5 @@
-//! Content: the bytes of a file, of a detached signature, of a ledger's receipt, or of a package of files, checked as they
-//! arrive.
+//! Content: the bytes of a file, of a detached signature, of a ledger's receipt, or of a package of files or receipts,
+//! checked as they arrive.
 
 use crate::escrow::{self, Escrow};
 use crate::exchange::item::{Description, DetachedSignature, Information, Item};
@@ -28,12 +28,13 @@ enum Kind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FitContent {
     description: Description,
-    payment: Option<PaymentId>,
+    /// Of the payments in it, in the order of the leaves.
+    payments: Vec<PaymentId>,
 }
 
 impl FitContent {
     pub(super) const fn new(description: Description) -> Self {
-        Self { description, payment: None }
+        Self { description, payments: Vec::new() }
     }
 
     /// The description that the content fits.
@@ -43,8 +44,9 @@ impl FitContent {
 
     /// Whether it is the item of `role` in this exchange. A file is a file; a payment is for one exchange.
     pub fn fits(&self, offer: &Verified<Offer>, role: Role) -> bool {
+        let payments = PaymentTerms::all(offer, role);
         self.description == offer.item(role).description
-            && self.payment == PaymentTerms::of(offer, role).map(|terms| terms.id())
+            && self.payments.iter().copied().eq(payments.iter().map(PaymentTerms::id))
     }
 }
 
@@ -55,7 +57,7 @@ impl ContentCheck {
         match &offer.item(role).description {
             Description::DetachedSignature(agreed) => Some(Self::signature(agreed.clone(), escrow)),
             Description::Information(agreed) => Some(Self::file(agreed.clone())),
-            Description::Package(agreed) => Self::package(agreed.clone()),
+            Description::Package(agreed) => Self::package(agreed.clone(), PaymentTerms::all(offer, role)),
             Description::Payment(_) => PaymentTerms::of(offer, role).map(Self::payment),
             Description::Nothing | Description::Signature(_) => None,
         }
@@ -66,9 +68,10 @@ impl ContentCheck {
         Self(Kind::File(FileCheck::new(agreed)))
     }
 
-    /// Starts checking the files of a package. `None` if nothing follows the transfer of such a package.
-    pub fn package(agreed: Vec<Item>) -> Option<Self> {
-        PackageCheck::new(agreed).map(|check| Self(Kind::Package(check)))
+    /// Starts checking the files of a package, or the receipts of its payments, whose terms these are in the order of the
+    /// leaves. `None` if nothing follows the transfer of such a package.
+    pub fn package(agreed: Vec<Item>, paid: Vec<PaymentTerms>) -> Option<Self> {
+        PackageCheck::new(agreed, paid).map(|check| Self(Kind::Package(check)))
     }
 
     /// Starts checking the receipt of a payment: it must be signed by the ledger agreed, for exactly these terms, and say
@@ -123,12 +126,13 @@ impl ContentCheck {
                 check.finish().map(|agreed| FitContent::new(Description::Information(agreed)))
             }
             Kind::Package(check) => {
-                check.finish().map(|agreed| FitContent::new(Description::Package(agreed)))
+                let (agreed, payments) = check.finish()?;
+                Ok(FitContent { description: Description::Package(agreed), payments })
             }
             Kind::Payment { agreed, bytes } => {
                 effective(&agreed, &bytes)?;
-                let payment = Some(agreed.id());
-                Ok(FitContent { description: Description::Payment(agreed.payment), payment })
+                let payments = vec![agreed.id()];
+                Ok(FitContent { description: Description::Payment(agreed.payment), payments })
             }
             Kind::Signature { agreed, escrow, bytes, found } => {
                 if found != signature_bytes(&agreed) {

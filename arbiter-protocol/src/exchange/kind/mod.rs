@@ -14,7 +14,7 @@
 pub mod content;
 pub mod detached;
 pub mod information;
-mod package;
+pub mod package;
 pub mod pledge;
 pub mod signature;
 

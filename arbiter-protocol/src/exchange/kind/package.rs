@@ -10,11 +10,32 @@ use std::collections::VecDeque;
 use crate::exchange::item::{Description, Item};
 use crate::exchange::kind::Unfit;
 use crate::exchange::kind::content::ContentCheck;
+use crate::ids::PaymentId;
 use crate::limits;
+use crate::message::payment::PaymentTerms;
+
+/// the content of a package whose leaves have these contents, which are at hand.
+pub fn framed(parts: &[Vec<u8>]) -> Vec<u8> {
+    let length = |part: &[u8]| u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes();
+    parts.iter().flat_map(|part| length(part).into_iter().chain(part.iter().copied())).collect()
+}
+
+/// The contents of the leaves in the content of a package. `None` if it is cut off.
+pub fn parts(mut content: &[u8]) -> Option<Vec<&[u8]>> {
+    let mut parts = Vec::new();
+    while !content.is_empty() {
+        let (length, rest) = content.split_first_chunk::<{ limits::FRAME_BYTES }>()?;
+        let (part, rest) = rest.split_at_checked(usize::try_from(u64::from_be_bytes(*length)).ok()?)?;
+        parts.push(part);
+        content = rest;
+    }
+    Some(parts)
+}
 
 /// Checks the content of a package as it arrives.
 pub(super) struct PackageCheck {
     agreed: Vec<Item>,
+    payments: Vec<PaymentId>,
     /// Of the leaves that are not whole yet.
     parts: VecDeque<ContentCheck>,
     /// The length of the next leaf, as far as it is here.
@@ -28,15 +49,23 @@ pub(super) struct PackageCheck {
 
 impl PackageCheck {
     /// `None` if nothing follows the transfer of such a package.
-    pub(super) fn new(agreed: Vec<Item>) -> Option<Self> {
-        let package = Description::Package(agreed.clone());
-        let size = package.content_bytes()?;
+    /// `paid` are the terms of its payments, in the order of the leaves.
+    pub(super) fn new(agreed: Vec<Item>, paid: Vec<PaymentTerms>) -> Option<Self> {
+        let payments = paid.iter().map(PaymentTerms::id).collect();
+        let mut paid = paid.into_iter();
         let part = |leaf: &Item| match &leaf.description {
             Description::Information(it) => Some(ContentCheck::file(it.clone())),
+            Description::Payment(it) => {
+                paid.next().filter(|terms| terms.payment == *it).map(ContentCheck::payment)
+            }
             _ => None,
         };
-        let parts = agreed.iter().flat_map(Item::leaves).map(part).collect::<Option<_>>()?;
-        Some(Self { agreed, parts, length: Vec::new(), left: 0, place: 0, found: 0, size })
+        let parts: VecDeque<_> = agreed.iter().flat_map(Item::leaves).map(part).collect::<Option<_>>()?;
+        // Of receipts, which have no fixed size, the most that can come.
+        let receipts = parts.len().saturating_mul(limits::FRAME_BYTES.saturating_add(limits::ENVELOPE_BYTES));
+        let size = Description::Package(agreed.clone()).content_bytes();
+        let size = size.unwrap_or(u64::try_from(receipts).unwrap_or(u64::MAX));
+        Some(Self { agreed, payments, parts, length: Vec::new(), left: 0, place: 0, found: 0, size })
     }
 
     pub(super) fn update(&mut self, mut more: &[u8]) -> Result<(), Unfit> {
@@ -73,9 +102,9 @@ impl PackageCheck {
         self.found
     }
 
-    pub(super) fn finish(self) -> Result<Vec<Item>, Unfit> {
+    pub(super) fn finish(self) -> Result<(Vec<Item>, Vec<PaymentId>), Unfit> {
         if self.parts.is_empty() {
-            return Ok(self.agreed);
+            return Ok((self.agreed, self.payments));
         }
         Err(Unfit::Size { found: self.found, agreed: self.size }.in_package(self.place))
     }

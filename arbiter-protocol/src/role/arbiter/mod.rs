@@ -199,8 +199,8 @@ fn generated(offer: &Offer, requester: Role, action: Action) -> Vec<Role> {
     }
 }
 
-/// What the arbiter orders ledgers to do after a verdict: it follows from offer and verdict alone, so it can be told
-/// again at any time. A void order also keeps a payment from being made later under the same terms.
+/// What the arbiter orders ledgers to do after a verdict, of each role in the order of its payments: it follows from
+/// offer and verdict alone, so it can be told again at any time. A void order also keeps a payment from being made later under the same terms.
 pub fn payment_orders(offer: &Verified<Offer>, ruling: &Ruling) -> Vec<(Role, PaymentOrder)> {
     let reserved = |role: &Role| offer.item(*role).description.reservation().is_some();
     let (roles, posts): (Vec<Role>, bool) = match ruling {
@@ -212,17 +212,17 @@ pub fn payment_orders(offer: &Verified<Offer>, ruling: &Ruling) -> Vec<(Role, Pa
         Ruling::Replaced(list) => (list.iter().map(|it| it.role).filter(reserved).collect(), true),
         Ruling::Revoked(roles) => (roles.clone(), false),
     };
-    let order = |role: Role| {
-        let terms = PaymentTerms::of(offer, role).filter(|terms| terms.authority.is_some())?;
+    let order = |terms: PaymentTerms| {
         let all = PaymentAction::Post(terms.payment.amount.units);
-        Some((role, PaymentOrder { action: if posts { all } else { PaymentAction::Void }, terms }))
+        PaymentOrder { action: if posts { all } else { PaymentAction::Void }, terms }
     };
-    roles.into_iter().filter_map(order).collect()
+    let held = |role| PaymentTerms::all(offer, role).into_iter().filter(|terms| terms.authority.is_some());
+    roles.into_iter().flat_map(|role| held(role).map(move |terms| (role, order(terms)))).collect()
 }
 
 /// Whether a verdict on this offer can be an order to a ledger: its payments are held.
 pub(crate) fn can_be_ordered(offer: &Offer) -> bool {
-    let held = |role| offer.item(role).description.payment().is_some_and(|it| it.hold.is_some());
+    let held = |role| offer.item(role).description.payments().iter().any(|it| it.hold.is_some());
     Role::BOTH.into_iter().any(held)
 }
 

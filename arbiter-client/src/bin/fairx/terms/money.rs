@@ -100,6 +100,43 @@ impl Wallet {
         Ok(items::payment(Payment { ledger, payer, payee, amount, hold }))
     }
 
+    /// What we pay to several accounts, all or none: each amount to the account in its place, and all from one purse within its
+    /// limit.
+    pub fn we_pay_all(
+        &self,
+        amounts: &[String],
+        to: &[String],
+        purse: Option<&str>,
+        hold: Option<Hold>,
+    ) -> Result<Item, Failure> {
+        if let ([amount], [] | [_]) = (amounts, to) {
+            return self.we_pay(amount, to.first().map(String::as_str), purse, hold);
+        }
+        if amounts.len() != to.len() {
+            return Err(Failure::usage("name as many accounts as prices: --to-account for each --price"));
+        }
+        let amounts = amounts.iter().map(|text| amount_of(text)).collect::<Result<Vec<_>, _>>()?;
+        let accounts = to.iter().map(|line| account(line)).collect::<Result<Vec<_>, _>>()?;
+        let (Some(amount), Some(first)) = (amounts.first(), accounts.first()) else {
+            return Err(Failure::usage("name what you pay with --price"));
+        };
+        if amounts.iter().any(|it| it.currency != amount.currency)
+            || accounts.iter().any(|it| it.ledger != first.ledger)
+        {
+            return Err(Failure::usage("several prices are paid in one currency, on one ledger"));
+        }
+        let total = amounts.iter().map(|it| it.units).fold(0, u64::saturating_add);
+        let choice =
+            Choice { name: purse, ledger: Some(first.ledger), currency: &amount.currency, pays: Some(total) };
+        let (ledger, payer) = (first.ledger, self.book.pick(&choice)?.account());
+        let pay = |(amount, to): (Amount, AccountLine)| {
+            same_money(&amount, &to)?;
+            Ok(items::payment(Payment { ledger, payer, payee: to.account, amount, hold }))
+        };
+        let payments = amounts.into_iter().zip(accounts).map(pay).collect::<Result<Vec<_>, Failure>>()?;
+        super::together(payments.into_iter())
+    }
+
     /// What they pay from `from`, and into which purse.
     pub fn they_pay(
         &self,
