@@ -17,7 +17,7 @@ use arbiter_protocol::exchange::selection::{ByRole, Role};
 use arbiter_protocol::ids::{Digest, LeafIndex};
 use arbiter_protocol::message::request::Action;
 use arbiter_protocol::ruling::chain::one;
-use arbiter_protocol::ruling::notice::{Erased, ErasureReason, NotErasable, Notice, OVER_AFTER};
+use arbiter_protocol::ruling::notice::{Erased, ErasureReason, NotErasable, Notice};
 use arbiter_protocol::ruling::sequencer::{
     Batch, Closed, ContentId, Veil as _, genesis_token, restore_token,
 };
@@ -50,7 +50,8 @@ fn an_erasure_ends_an_exchange() {
     let (notary, case) = filed(Kind::P2OriginatorFirst, Action::Deposit);
     let (exchange, pseudonym) = (case.exchange_id(), TestVeil.pseudonym(&case.exchange_id()));
     let record = notary.durable.record(&exchange);
-    let over = UnixMillis(COMPLAIN_BY + OVER_AFTER.0);
+    let ninety_days = 7_776_000_000;
+    let over = UnixMillis(COMPLAIN_BY + ninety_days);
     let mut batch = batch(&notary);
     assert!(batch.is_empty());
     let early = UnixMillis(over.0 - 1);
@@ -100,6 +101,18 @@ fn an_erasure_knows_what_the_batch_decided() {
     let blank = notary.durable.record(&case.exchange_id());
     assert!(blank.is_blank());
     assert_eq!(batch(&notary).erase(case.exchange_id(), blank, REASON, at), Err(NotErasable::Unknown));
+}
+
+/// the three reasons, by the names that tokens and operators know.
+#[test]
+fn there_are_three_reasons_to_erase() {
+    let pseudonym = TestVeil.pseudonym(&filed(Kind::P1, Action::Abort).1.exchange_id());
+    let names = ["order", "request", "retention"];
+    assert_eq!(ErasureReason::ALL.map(ErasureReason::name), names);
+    for (reason, name) in ErasureReason::ALL.into_iter().zip(names) {
+        let token = Digest::of(&[b"arbiter erasure v1\0", &pseudonym.0, name.as_bytes()]);
+        assert_eq!(reason.token(&pseudonym), token);
+    }
 }
 
 /// what waits for its time, or for a ledger, is not over. A request that waits is kept without a leaf.

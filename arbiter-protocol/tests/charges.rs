@@ -25,7 +25,7 @@ use arbiter_protocol::evidence::record::record_root;
 use arbiter_protocol::exchange::selection::ByRole;
 use arbiter_protocol::exchange::selection::Role::{self, Originator};
 use arbiter_protocol::ids::{Digest, LeafIndex};
-use arbiter_protocol::message::agreement::Offer;
+use arbiter_protocol::message::agreement::{ArbiterIdentity, Offer};
 use arbiter_protocol::message::request::Action;
 use arbiter_protocol::ruling::chain::{LeafFault, Walk, one, two};
 use arbiter_protocol::ruling::charge::{Charge, Finding, Located, Offence, TreeHead};
@@ -228,8 +228,10 @@ fn a_rewritten_history_convicts_and_a_missing_proof_does_not() {
         for place in 0..path.len() {
             let mut bad = path.clone();
             bad[place] = Digest::of(&[b"altered"]);
-            let charge = Charge::Rewritten { older: forked.head(), newer: all.head(), path: bad };
+            let charge = Charge::Rewritten { older: forked.head(), newer: all.head(), path: bad.clone() };
             assert_eq!(finding(&cast, &charge), Finding::NotProven);
+            let shown = Charge::of_checkpoints(&forked.signed(), &newer, bad);
+            assert_eq!(finding(&cast, &shown), Finding::Claim, "what leads nowhere is no proof");
         }
     }
     // One place, two leaves; a place that an answer names, and another leaf there.
@@ -276,6 +278,17 @@ fn a_walk_goes_on_from_its_state() {
             assert_eq!(again, whole);
         }
         let bytes = whole.encode();
+        // Begun without the arbiter's identity and gone on with it. Another arbiter's log is another walk.
+        for cut in [0, 1, leaves.len()] {
+            let state = read_all(&leaves[..cut], arbiter).0.encode();
+            let mut again = Walk::decode(&state, Some(cast.identity())).unwrap();
+            for leaf in &leaves[cut..] {
+                again.read(leaf).unwrap();
+            }
+            assert_eq!(again.encode(), bytes);
+            let foreign = ArbiterIdentity { key: cast.identity().log_key, ..cast.identity() };
+            assert_eq!(Walk::decode(&state, Some(foreign)).is_ok(), cut == 0);
+        }
         for position in 0..bytes.len() {
             let mut altered = bytes.clone();
             altered[position] ^= 0x80;

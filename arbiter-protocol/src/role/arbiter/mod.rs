@@ -152,6 +152,11 @@ impl Case {
         self.request.role == self.offer().selection.first_sender
     }
 
+    /// Whether a deposit was made under the acceptance that the requester filed.
+    fn agrees_with(&self, deposit: &Attestation) -> bool {
+        self.agreement().map(Agreement::id) == Some(deposit.agreement_id)
+    }
+
     fn evidence(&self, attestations: ByRole<Option<Digest>>) -> Vec<Digest> {
         let acceptance = self.agreement().map(|agreement| agreement.acceptance().digest());
         let pledge = |role| self.escrows.of(role).as_ref().map(Pledge::digest);
@@ -218,12 +223,6 @@ pub fn payment_orders(offer: &Verified<Offer>, ruling: &Ruling) -> Vec<(Role, Pa
         Some((role, PaymentOrder { action: if posts { all } else { PaymentAction::Void }, terms }))
     };
     roles.into_iter().filter_map(order).collect()
-}
-
-/// Whether a verdict on this offer can be an order to a ledger: its payments are held.
-pub(crate) fn can_be_ordered(offer: &Offer) -> bool {
-    let held = |role| offer.item(role).description.payment().is_some_and(|it| it.hold.is_some());
-    Role::BOTH.into_iter().any(held)
 }
 
 /// What is durable about an exchange.
