@@ -22,6 +22,7 @@ use arbiter_protocol::ruling::sequencer::{
     Batch, Closed, ContentId, Veil as _, genesis_token, restore_token,
 };
 use arbiter_protocol::time::UnixMillis;
+use common::money::SEND_BY;
 use common::{COMPLAIN_BY, EARLY, Kind, Notary, TestVeil};
 
 const REASON: ErasureReason = ErasureReason::Order;
@@ -151,6 +152,31 @@ fn what_is_not_over_is_not_erased() {
         }
     }
     assert!(standing > 0 && open > 0, "{standing} {open}");
+}
+
+/// a request that stands falls when it is refused for good, and not when another one of the same party is.
+#[test]
+fn a_request_stands_until_it_is_refused_for_good() {
+    let mut notary = Notary::new();
+    let agreement = notary.cast.agreement(Kind::P3OriginatorPays);
+    let told = |notary: &mut Notary, action, now| {
+        let case = notary.cast.case(&agreement, Role::Originator, action);
+        let mut batch = batch(notary);
+        let durable = notary.durable.record(&case.exchange_id());
+        let told = batch.file(&case, durable, UnixMillis(now), ByRole::default());
+        let closed = batch.close();
+        notary.durable.apply(closed);
+        let standing = notary.durable.record(&case.exchange_id()).standing.originator;
+        (told, standing.map(|it| it.request == *case.request().envelope()))
+    };
+    let send_by = UnixMillis(SEND_BY);
+    let early = (Err(Refused::RevokeTooEarly { send_by }), Some(true));
+    assert_eq!(told(&mut notary, Action::Revoke, EARLY), early);
+    assert_eq!(told(&mut notary, Action::Revoke, EARLY), early);
+    assert_eq!(told(&mut notary, Action::Resolve, EARLY), (Err(Refused::ResolveNotAllowed), Some(false)));
+    let (now, complain_by) = (UnixMillis(COMPLAIN_BY), UnixMillis(COMPLAIN_BY));
+    let late = (Err(Refused::ComplaintTooLate { now, complain_by }), None);
+    assert_eq!(told(&mut notary, Action::Revoke, COMPLAIN_BY), late);
 }
 
 /// leaves about the log are bare, at the time of the batch, and only a policy is remembered.
