@@ -17,11 +17,12 @@ use arbiter_protocol::exchange::selection::{ByRole, Role};
 use arbiter_protocol::ids::{Digest, LeafIndex};
 use arbiter_protocol::message::request::Action;
 use arbiter_protocol::ruling::chain::one;
-use arbiter_protocol::ruling::notice::{Erased, ErasureReason, NotErasable, Notice, OVER_AFTER};
+use arbiter_protocol::ruling::notice::{Erased, ErasureReason, NotErasable, Notice};
 use arbiter_protocol::ruling::sequencer::{
     Batch, Closed, ContentId, Veil as _, genesis_token, restore_token,
 };
 use arbiter_protocol::time::UnixMillis;
+use common::money::SEND_BY;
 use common::{COMPLAIN_BY, EARLY, Kind, Notary, TestVeil};
 
 const REASON: ErasureReason = ErasureReason::Order;
@@ -50,7 +51,8 @@ fn an_erasure_ends_an_exchange() {
     let (notary, case) = filed(Kind::P2OriginatorFirst, Action::Deposit);
     let (exchange, pseudonym) = (case.exchange_id(), TestVeil.pseudonym(&case.exchange_id()));
     let record = notary.durable.record(&exchange);
-    let over = UnixMillis(COMPLAIN_BY + OVER_AFTER.0);
+    let ninety_days = 7_776_000_000;
+    let over = UnixMillis(COMPLAIN_BY + ninety_days);
     let mut batch = batch(&notary);
     assert!(batch.is_empty());
     let early = UnixMillis(over.0 - 1);
@@ -102,6 +104,18 @@ fn an_erasure_knows_what_the_batch_decided() {
     assert_eq!(batch(&notary).erase(case.exchange_id(), blank, REASON, at), Err(NotErasable::Unknown));
 }
 
+/// the three reasons, by the names that tokens and operators know.
+#[test]
+fn there_are_three_reasons_to_erase() {
+    let pseudonym = TestVeil.pseudonym(&filed(Kind::P1, Action::Abort).1.exchange_id());
+    let names = ["order", "request", "retention"];
+    assert_eq!(ErasureReason::ALL.map(ErasureReason::name), names);
+    for (reason, name) in ErasureReason::ALL.into_iter().zip(names) {
+        let token = Digest::of(&[b"arbiter erasure v1\0", &pseudonym.0, name.as_bytes()]);
+        assert_eq!(reason.token(&pseudonym), token);
+    }
+}
+
 /// what waits for its time, or for a ledger, is not over. A request that waits is kept without a leaf.
 #[test]
 fn what_is_not_over_is_not_erased() {
@@ -138,6 +152,31 @@ fn what_is_not_over_is_not_erased() {
         }
     }
     assert!(standing > 0 && open > 0, "{standing} {open}");
+}
+
+/// a request that stands falls when it is refused for good, and not when another one of the same party is.
+#[test]
+fn a_request_stands_until_it_is_refused_for_good() {
+    let mut notary = Notary::new();
+    let agreement = notary.cast.agreement(Kind::P3OriginatorPays);
+    let told = |notary: &mut Notary, action, now| {
+        let case = notary.cast.case(&agreement, Role::Originator, action);
+        let mut batch = batch(notary);
+        let durable = notary.durable.record(&case.exchange_id());
+        let told = batch.file(&case, durable, UnixMillis(now), ByRole::default());
+        let closed = batch.close();
+        notary.durable.apply(closed);
+        let standing = notary.durable.record(&case.exchange_id()).standing.originator;
+        (told, standing.map(|it| it.request == *case.request().envelope()))
+    };
+    let send_by = UnixMillis(SEND_BY);
+    let early = (Err(Refused::RevokeTooEarly { send_by }), Some(true));
+    assert_eq!(told(&mut notary, Action::Revoke, EARLY), early);
+    assert_eq!(told(&mut notary, Action::Revoke, EARLY), early);
+    assert_eq!(told(&mut notary, Action::Resolve, EARLY), (Err(Refused::ResolveNotAllowed), Some(false)));
+    let (now, complain_by) = (UnixMillis(COMPLAIN_BY), UnixMillis(COMPLAIN_BY));
+    let late = (Err(Refused::ComplaintTooLate { now, complain_by }), None);
+    assert_eq!(told(&mut notary, Action::Revoke, COMPLAIN_BY), late);
 }
 
 /// leaves about the log are bare, at the time of the batch, and only a policy is remembered.

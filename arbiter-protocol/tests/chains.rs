@@ -333,6 +333,8 @@ fn a_leaf_follows_the_one_before_it() {
         let alone = sequence == 1 && previous == Some(1) || sequence > 1 && previous.is_some_and(|it| it < 5);
         assert_eq!(one(&bad.encode(), bad.index).is_ok(), alone, "{bad:?}");
     }
+    let beginning = leaf(5, aborted("R-403"), 0, Some(1));
+    assert_eq!(one(&beginning.encode(), beginning.index), Err(LeafFault::Chain));
     assert_eq!(one(&first.encode(), LeafIndex(3)), Err(LeafFault::Place { says: 1 }));
 }
 

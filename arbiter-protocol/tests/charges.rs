@@ -24,12 +24,14 @@ use arbiter_protocol::evidence::note::VerifierKey;
 use arbiter_protocol::evidence::record::record_root;
 use arbiter_protocol::exchange::selection::ByRole;
 use arbiter_protocol::exchange::selection::Role::{self, Originator};
-use arbiter_protocol::ids::{Digest, LeafIndex};
-use arbiter_protocol::message::agreement::Offer;
+use arbiter_protocol::ids::{AgreementId, Digest, ExchangeId, LeafIndex};
+use arbiter_protocol::message::agreement::{ArbiterIdentity, Offer};
 use arbiter_protocol::message::request::Action;
+use arbiter_protocol::message::verdict::Attestation;
+use arbiter_protocol::role::arbiter::RULES;
 use arbiter_protocol::ruling::chain::{LeafFault, Walk, one, two};
 use arbiter_protocol::ruling::charge::{Charge, Finding, Located, Offence, TreeHead};
-use arbiter_protocol::ruling::receipt::{Receipt, Ruled, contradict};
+use arbiter_protocol::ruling::receipt::{Evidence, Receipt, Ruled, contradict};
 use arbiter_protocol::statement::{Envelope, Verified};
 use arbiter_protocol::time::UnixMillis;
 use common::{Cast, EARLY, Kind, Notary};
@@ -228,8 +230,10 @@ fn a_rewritten_history_convicts_and_a_missing_proof_does_not() {
         for place in 0..path.len() {
             let mut bad = path.clone();
             bad[place] = Digest::of(&[b"altered"]);
-            let charge = Charge::Rewritten { older: forked.head(), newer: all.head(), path: bad };
+            let charge = Charge::Rewritten { older: forked.head(), newer: all.head(), path: bad.clone() };
             assert_eq!(finding(&cast, &charge), Finding::NotProven);
+            let shown = Charge::of_checkpoints(&forked.signed(), &newer, bad);
+            assert_eq!(finding(&cast, &shown), Finding::Claim, "what leads nowhere is no proof");
         }
     }
     // One place, two leaves; a place that an answer names, and another leaf there.
@@ -276,6 +280,17 @@ fn a_walk_goes_on_from_its_state() {
             assert_eq!(again, whole);
         }
         let bytes = whole.encode();
+        // Begun without the arbiter's identity and gone on with it. Another arbiter's log is another walk.
+        for cut in [0, 1, leaves.len()] {
+            let state = read_all(&leaves[..cut], arbiter).0.encode();
+            let mut again = Walk::decode(&state, Some(cast.identity())).unwrap();
+            for leaf in &leaves[cut..] {
+                again.read(leaf).unwrap();
+            }
+            assert_eq!(again.encode(), bytes);
+            let foreign = ArbiterIdentity { key: cast.identity().log_key, ..cast.identity() };
+            assert_eq!(Walk::decode(&state, Some(foreign)).is_ok(), cut == 0);
+        }
         for position in 0..bytes.len() {
             let mut altered = bytes.clone();
             altered[position] ^= 0x80;
@@ -457,6 +472,56 @@ fn an_honest_log_cannot_be_charged() {
         let leaf = Leaf { reason, exchange: Pseudonym([1; 16]), ..decoded[1].clone() };
         let fits = one(&leaf.encode(), leaf.index).is_ok();
         assert_eq!(fits, leaf.event == decoded[1].event && ["R-404"].contains(&reason), "{reason}");
+    }
+}
+
+/// F13, R-563: an attestation that the rules do not give convicts, if it names exactly the evidence that is here.
+#[test]
+fn an_attestation_against_the_rules_convicts() {
+    let cast = Cast::new();
+    let agreement = cast.agreement(Kind::P2OriginatorFirstEscrow);
+    let offer = agreement.offer();
+    // Only the first sender deposits in P2.
+    let request = cast.request(offer.exchange_id(), Some(agreement.id()), Role::Responder, Action::Deposit);
+    let attested = Attestation {
+        exchange_id: offer.exchange_id(),
+        agreement_id: agreement.id(),
+        depositor: Role::Responder,
+        item: offer.item(Role::Responder).digest(),
+        request: request.digest(),
+        leaf_index: LeafIndex(1),
+        time: UnixMillis(EARLY),
+        rules: RULES.to_owned(),
+    };
+    let evidence = Evidence {
+        request: request.envelope().clone(),
+        acceptance: Some(agreement.acceptance().envelope().clone()),
+        attestations: ByRole::default(),
+        escrows: ByRole::default(),
+    };
+    let judged = |attested: &Attestation, evidence: &Evidence| {
+        let statement = Verified::sign(attested.clone(), &cast.arbiter).envelope().clone();
+        let (offer, evidence) = (offer.envelope().clone(), Box::new(evidence.clone()));
+        finding(&cast, &Charge::Ruling { offer, statement, evidence })
+    };
+    let guilty = Finding::Guilty(Offence::RuleBroken(offer.exchange_id()));
+    assert_eq!(judged(&attested, &evidence), guilty);
+    // It could rest on something else.
+    for other in [
+        Attestation { exchange_id: ExchangeId::from_bytes([9; 32]), ..attested.clone() },
+        Attestation { agreement_id: AgreementId::from_bytes([9; 32]), ..attested.clone() },
+        Attestation { request: Digest::of(&[b"another"]), ..attested.clone() },
+    ] {
+        assert_eq!(judged(&other, &evidence), Finding::NotProven, "{other:?}");
+    }
+    let statement = Verified::sign(attested.clone(), &cast.arbiter).envelope().clone();
+    let escrow = cast.pledge(&agreement, Role::Responder);
+    for other in [
+        Evidence { acceptance: None, ..evidence.clone() },
+        Evidence { attestations: ByRole::only(Role::Responder, statement), ..evidence.clone() },
+        Evidence { escrows: ByRole { originator: None, responder: escrow }, ..evidence.clone() },
+    ] {
+        assert_eq!(judged(&attested, &other), Finding::NotProven, "{other:?}");
     }
 }
 

@@ -24,6 +24,7 @@ use arbiter_protocol::message::request::{Action, Request};
 use arbiter_protocol::message::verdict::{Answer, Attestation, Replacement, Ruling, Verdict};
 use arbiter_protocol::role::arbiter::RULES;
 use arbiter_protocol::ruling::charge::Charge;
+use arbiter_protocol::ruling::opening::commitments;
 use arbiter_protocol::ruling::receipt::{Evidence, Receipt, Ruled, Unproven, contradict, record_values};
 use arbiter_protocol::ruling::sequencer::Seals;
 use arbiter_protocol::statement::{Envelope, Payload, Signed, Verified};
@@ -506,6 +507,40 @@ fn keep_one(verdict: &mut Verdict) {
 fn other_item(verdict: &mut Verdict) {
     if let Ruling::Replaced(list) = &mut verdict.ruling {
         list[0].item = signature("I owe you everything");
+    }
+}
+
+/// everything that the leaves of an exchange commit to opens field by field, for the arbiter and from a receipt.
+#[test]
+fn every_field_behind_a_leaf_opens_alone() {
+    for kind in Kind::ALL.into_iter().chain(Kind::ESCROW).chain(Kind::RESERVED) {
+        let mut notary = Notary::new();
+        let agreement = notary.cast.agreement(kind);
+        let offer = agreement.offer();
+        let mut receipts = Vec::new();
+        for (role, action) in [
+            (kind.first(), Action::Deposit),
+            (kind.first().peer(), Action::Deposit),
+            (kind.first(), Action::Resolve),
+            (kind.first(), Action::Abort),
+        ] {
+            let case = notary.cast.case(&agreement, role, action);
+            receipts.extend(notary.file(&case, EARLY).ok().flatten());
+        }
+        let record = notary.durable.record(&offer.exchange_id());
+        let all = commitments(&record).unwrap();
+        let leaves: Vec<_> = all.iter().map(|it| it.leaf.encode()).collect();
+        assert_eq!(leaves, notary.durable.leaves[1..], "{kind:?}");
+        for commitment in &all {
+            let of_leaf = |it: &&Receipt| it.leaf == commitment.leaf.encode();
+            let receipt = receipts.iter().find(of_leaf).unwrap();
+            assert_eq!(commitment.fields.len(), receipt.record_salts.len(), "{kind:?}");
+            for field in &commitment.fields {
+                let opening = commitment.open(field.name).unwrap();
+                assert_eq!((opening.verify(&commitment.leaf), &opening.value[..]), (Ok(()), &*field.value));
+                assert_eq!(receipt.open(offer.envelope(), field.name), Ok(opening));
+            }
+        }
     }
 }
 

@@ -425,16 +425,20 @@ fn answers_to_posts_and_voids_are_logged_and_walked() {
             assert_eq!(notary.durable.record(&id).open_orders().len(), payers.len());
             for payer in payers {
                 let terms = PaymentTerms::of(agreement.offer(), payer).unwrap();
-                let hear = |notary: &mut Notary, state| {
+                let hear = |notary: &mut Notary, told: &Verified<PaymentReceipt>| {
                     let mut batch = Batch::new(&notary.desk, &TestVeil, notary.durable.head.clone());
-                    let heard =
-                        batch.hear(id, notary.durable.record(&id), payer, &receipt(&terms, state), at(EARLY));
+                    let heard = batch.hear(id, notary.durable.record(&id), payer, told, at(EARLY));
                     notary.durable.apply(batch.close());
                     heard
                 };
-                assert!(!hear(&mut notary, PaymentState::Reserved), "not final");
-                assert!(hear(&mut notary, ends));
-                assert!(!hear(&mut notary, ends), "once");
+                let told = receipt(&terms, ends);
+                let elsewhere = PaymentTerms { reference: Digest::of(&[b"another"]), ..terms.clone() };
+                let stranger = Verified::sign((*told).clone(), &notary.cast.stranger);
+                assert!(!hear(&mut notary, &receipt(&terms, PaymentState::Reserved)), "not final");
+                assert!(!hear(&mut notary, &receipt(&elsewhere, ends)), "another payment");
+                assert!(!hear(&mut notary, &stranger), "another ledger");
+                assert!(hear(&mut notary, &told));
+                assert!(!hear(&mut notary, &told), "once");
             }
             assert_eq!(notary.durable.record(&id).open_orders(), []);
             let mut walk = Walk::new(Some(notary.cast.identity()));

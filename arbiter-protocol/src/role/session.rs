@@ -369,7 +369,9 @@ impl Session {
             let outputs = next.opening_said().into_iter().chain([Output::Ask(Ask::Complain)]).collect();
             return Step { next, outputs };
         }
-        next.sent |= off(Countermeasure::SecondSendsSecond);
+        if off(Countermeasure::SecondSendsSecond) {
+            next.sent = true;
+        }
         next.phase = Phase::Waiting;
         let outputs = next.told_to_peer(now).into_iter().chain(next.alarm()).collect();
         Step { next, outputs }

@@ -14,6 +14,7 @@
 //! - An exchange takes 32 bytes; nothing else grows with the log.
 //! - A leaf of a later version is never called a violation.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use thiserror::Error;
@@ -107,7 +108,7 @@ impl Chain {
     }
 
     const fn answers(&self) -> u8 {
-        self.answers & !(ERASED | ORDERED)
+        self.answers & ANSWERS
     }
 
     /// The newest leaf of the exchange.
@@ -161,14 +162,14 @@ impl Deposits {
         }
     }
 
-    /// Which rules can end an exchange after this many such deposits.
-    const fn verdicts(self, deposits: u8) -> &'static [&'static str] {
-        match (self, deposits) {
-            (Self::R407, _) => &["R-405", "R-406"],
-            (Self::R415, _) => &["R-413", "R-416"],
-            (Self::R420, 2) => &["R-419", "R-421"],
-            (Self::R420, _) => &["R-419"],
-            (Self::R425, _) => &["R-426"],
+    /// Which rules can end an exchange after such deposits. How many each needs is in [`one`]: before a verdict there are
+    /// no other leaves.
+    const fn verdicts(self) -> &'static [&'static str] {
+        match self {
+            Self::R407 => &["R-405", "R-406"],
+            Self::R415 => &["R-413", "R-416"],
+            Self::R420 => &["R-419", "R-421"],
+            Self::R425 => &["R-426"],
         }
     }
 }
@@ -190,10 +191,6 @@ const fn reasons(event: Event) -> &'static [&'static str] {
         Event::VerdictRevoked => &["R-414", "R-417", "R-418"],
     }
 }
-
-/// Which rules need no deposit before them.
-const WITHOUT_DEPOSIT: [&str; 11] =
-    ["R-403", "R-404", "R-405", "R-413", "R-414", "R-417", "R-418", "R-419", "R-422", "R-426", "R-427"];
 
 /// Reads a leaf by itself: its form, its place, and a reason that its event can have.
 pub fn one(bytes: &[u8], index: LeafIndex) -> Result<Leaf, LeafFault> {
@@ -262,9 +259,9 @@ pub fn two(earlier: &Leaf, later: &Leaf) -> Option<LeafFault> {
         return Some(LeafFault::AfterErasure);
     }
     let unfit = LeafFault::Reason { event: later.event.name(), reason: later.reason };
-    let deposits = Deposits::of(earlier.reason).filter(|_| earlier.event == Event::DepositAccepted);
-    match (later.event, deposits) {
-        (Event::DepositAccepted, None) if earlier.event.is_verdict() => return Some(LeafFault::AfterVerdict),
+    match (later.event, Deposits::of(earlier.reason)) {
+        // A verdict, or the answer of a ledger to one.
+        (Event::DepositAccepted, None) => return Some(LeafFault::AfterVerdict),
         (Event::DepositAccepted, Some(_)) if later.reason != earlier.reason => return Some(unfit),
         (Event::DepositAccepted, Some(rule)) if rule.depositors() == 1 => {
             return Some(LeafFault::Again { what: "attestation" });
@@ -278,19 +275,17 @@ pub fn two(earlier: &Leaf, later: &Leaf) -> Option<LeafFault> {
         (event, _) if event.is_verdict() && earlier.event.is_verdict() => {
             return Some(LeafFault::Again { what: "verdict" });
         }
-        (event, Some(rule)) if event.is_verdict() && !rule.verdicts(2).contains(&later.reason) => {
+        (event, Some(rule)) if event.is_verdict() && !rule.verdicts().contains(&later.reason) => {
             return Some(unfit);
         }
         _ => {}
     }
     // Of leaves of one exchange the later one links to the earlier one, or to one between them.
-    let follows = match later.previous {
-        Some(previous) if previous == earlier.index => {
-            earlier.sequence.checked_add(1) == Some(later.sequence)
-        }
-        Some(previous) => previous > earlier.index && later.sequence > earlier.sequence,
-        None => false,
-    };
+    let follows = later.previous.is_some_and(|previous| match previous.cmp(&earlier.index) {
+        Ordering::Less => false,
+        Ordering::Equal => earlier.sequence.checked_add(1) == Some(later.sequence),
+        Ordering::Greater => later.sequence > earlier.sequence,
+    });
     (!follows).then_some(LeafFault::Chain)
 }
 
@@ -419,11 +414,14 @@ impl Walk {
         let mut walk = Self::new(arbiter);
         (walk.size, walk.time) = (size, UnixMillis(time));
         let (issuer, policy) = (head.take()?, Digest::from_bytes(head.take()?));
-        let fits = walk.arbiter.is_none() || size == 0 || (walk.issuer, walk.policy) == (issuer, policy);
+        if walk.arbiter.is_none() {
+            (walk.issuer, walk.policy) = (issuer, policy);
+        }
+        // Before leaf 0 nothing was read that tells whose log it is.
+        let fits = size == 0 || (walk.issuer, walk.policy) == (issuer, policy);
         if zero != 0 || !fits {
             return Err(malformed);
         }
-        (walk.issuer, walk.policy) = (issuer, policy);
         for chain in chains {
             let mut fields = Fields(chain);
             let (exchange, last, count) = (fields.take()?, fields.u64()?, fields.u32()?);
@@ -462,7 +460,7 @@ fn after(chain: Option<Chain>, leaf: &Leaf) -> Result<Chain, LeafFault> {
     }
     let unfit = LeafFault::Reason { event: leaf.event.name(), reason: leaf.reason };
     match leaf.event {
-        Event::Erasure => next.answers |= ERASED,
+        Event::Erasure => next.answers = next.answers.saturating_add(ERASED),
         Event::DepositAccepted => {
             if next.verdict.is_some() {
                 return Err(LeafFault::AfterVerdict);
@@ -487,25 +485,18 @@ fn after(chain: Option<Chain>, leaf: &Leaf) -> Result<Chain, LeafFault> {
                 return Err(LeafFault::Again { what: "answer of a ledger" });
             }
         }
-        event if event.is_verdict() => {
-            if next.verdict.replace(event).is_some() {
+        // No other leaf of an exchange is left than a verdict.
+        verdict => {
+            if next.verdict.replace(verdict).is_some() {
                 return Err(LeafFault::Again { what: "verdict" });
             }
-            let both = event == Event::VerdictReplaced && leaf.reason == "R-426";
-            let possible = match next.deposited_by {
-                None => WITHOUT_DEPOSIT.contains(&leaf.reason) && !both,
-                Some(rule) => {
-                    rule.verdicts(next.deposits).contains(&leaf.reason) && (!both || next.deposits == 2)
-                }
-            };
-            if !possible {
+            if !next.deposited_by.is_none_or(|rule| rule.verdicts().contains(&leaf.reason)) {
                 return Err(unfit);
             }
-            if gives_orders(event, leaf.reason) {
-                next.answers |= ORDERED;
+            if gives_orders(verdict, leaf.reason) {
+                next.answers = next.answers.saturating_add(ORDERED);
             }
         }
-        _ => {}
     }
     next.count = next.count.saturating_add(1);
     next.last = leaf.index.0;
@@ -544,10 +535,12 @@ impl Fields<'_> {
     }
 }
 
-/// The bit that tells an exchange that was erased.
+/// The bit that tells an exchange that was erased. It is set once, as is the next.
 const ERASED: u8 = 0x80;
 /// The bit that tells a verdict after which ledgers can answer.
 const ORDERED: u8 = 0x40;
+/// The bits in which the answers are counted.
+const ANSWERS: u8 = 0x3f;
 
 /// How many answers of ledgers can follow a verdict: of each party one for its reserved payment, or for every payment that is
 /// revoked one.

@@ -31,7 +31,7 @@ use crate::ids::{Digest, ExchangeId, LeafIndex};
 use crate::message::agreement::{ArbiterIdentity, Offer};
 use crate::message::payment::{PaymentOrder, PaymentReceipt, PaymentState, PaymentTerms};
 use crate::message::verdict::{Answer, Attestation, Ruling, Verdict};
-use crate::role::arbiter::{Case, Decision, Escrows, Known, RULES, can_be_ordered, decide, payment_orders};
+use crate::role::arbiter::{Case, Decision, Escrows, Known, RULES, decide, payment_orders};
 use crate::ruling::notice::{Erased, ErasureReason, NotErasable, Notice, OVER_AFTER};
 use crate::ruling::receipt::{Evidence, Receipt, Ruled, deposit_rule, record_values};
 use crate::statement::{Envelope, Payload, Signed, Verified, digest_of, pae};
@@ -205,9 +205,10 @@ impl Record {
     /// Every order to a ledger that follows from the verdict.
     pub fn orders(&self) -> Vec<(Role, PaymentOrder)> {
         let Some(logged) = &self.verdict else { return Vec::new() };
-        // Only money that is held needs the offer verified again: it comes from the store.
         let Ok(offer) = Signed::<Offer>::parse(logged.offer.clone()) else { return Vec::new() };
-        if !can_be_ordered(offer.unverified()) {
+        // Only money that is held needs the offer verified again: it comes from the store.
+        let held = |role| offer.unverified().item(role).description.payment()?.hold;
+        if Role::BOTH.into_iter().find_map(held).is_none() {
             return Vec::new();
         }
         let offer = offer.verify_offer();

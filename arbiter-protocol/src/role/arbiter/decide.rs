@@ -153,7 +153,7 @@ fn resolve(
                 .or_else(|late| if off(Countermeasure::ResolveInTime) { Ok(()) } else { Err(late) })?;
             ("R-404", ByRole::default())
         }
-        Protocol::VerifyThenGenerate => ("R-406", may_complain(case, agreement, known, now)?),
+        Protocol::VerifyThenGenerate => ("R-406", may_complain(case, known, now)?),
         Protocol::BothDeposited => return give_out(case, agreement, known),
         Protocol::Affidavit => return attest_what_is_here(case, known, now),
         Protocol::MutualRollback | Protocol::RevokeOnSilence | Protocol::Transfer => {
@@ -178,11 +178,9 @@ fn revoke(case: &Case, known: Known<'_>, now: UnixMillis) -> Result<Found, Refus
             }
             let second = offer.selection.first_sender.peer();
             // Whichever acceptance the deposit rests on: the items are in the offer (attack K1).
-            let counts = |deposit: &Attestation| {
-                let same = Some(deposit.agreement_id) == case.agreement().map(Agreement::id);
-                same || !off(Countermeasure::DepositBlocksRevocation)
-            };
-            if let Some((deposit, digest)) = known.attestations.of(second).filter(|(it, _)| counts(it)) {
+            let all_count = !off(Countermeasure::DepositBlocksRevocation);
+            let deposit = known.attestations.of(second);
+            if let Some((deposit, digest)) = deposit.filter(|(it, _)| all_count || case.agrees_with(it)) {
                 let item = Replacement { role: second, item: offer.item(second).clone() };
                 return Ok(Found {
                     ruling: Ruling::Replaced(vec![item]),
@@ -222,7 +220,7 @@ fn attest_what_is_here(case: &Case, known: Known<'_>, now: UnixMillis) -> Result
     let attestations = here.map(|_, it| it.map(|(_, digest)| digest));
     let found = |ruling| Found { ruling, rule: "R-426", attestations, agreement };
     let all_count = !off(Countermeasure::EveryDepositCounts);
-    let counts = |(deposit, _): (&Attestation, _)| all_count || Some(deposit.agreement_id) == filed;
+    let counts = |(deposit, _): (&Attestation, _)| all_count || case.agrees_with(deposit);
     let any = off(Countermeasure::BothBeforeGivingOut) && rests_on.is_some();
     if any || here.iter().all(|(_, it)| it.is_some_and(counts)) {
         return Ok(found(Ruling::Replaced(both_items(case))));
@@ -240,7 +238,7 @@ fn attest_what_is_here(case: &Case, known: Known<'_>, now: UnixMillis) -> Result
 
 /// both items are here, under the same agreement.
 fn give_out(case: &Case, agreement: AgreementId, known: Known<'_>) -> Result<Found, Refused> {
-    let here = known.attestations.map(|_, it| it.filter(|(deposit, _)| deposit.agreement_id == agreement));
+    let here = known.attestations.map(|_, it| it.filter(|(deposit, _)| case.agrees_with(deposit)));
     let any = off(Countermeasure::BothBeforeGivingOut) && here.iter().any(|(_, it)| it.is_some());
     if here.iter().any(|(_, it)| it.is_none()) && !any {
         return Err(Refused::DepositRequired);
@@ -288,20 +286,13 @@ fn generate(
 }
 
 /// the first sender, in time, with its item deposited under this agreement.
-fn may_complain(
-    case: &Case,
-    agreement: AgreementId,
-    known: Known<'_>,
-    now: UnixMillis,
-) -> Result<ByRole<Option<Digest>>, Refused> {
+fn may_complain(case: &Case, known: Known<'_>, now: UnixMillis) -> Result<ByRole<Option<Digest>>, Refused> {
     if !case.is_first_sender() {
         return Err(Refused::ResolveNotAllowed);
     }
     in_time(case, now)?;
     match *known.attestations.of(case.request.role) {
-        Some((deposit, digest)) if deposit.agreement_id == agreement => {
-            Ok(ByRole::only(case.request.role, digest))
-        }
+        Some((deposit, digest)) if case.agrees_with(deposit) => Ok(ByRole::only(case.request.role, digest)),
         _ if off(Countermeasure::DepositBeforeComplaint) => Ok(ByRole::default()),
         _ => Err(Refused::DepositRequired),
     }
@@ -341,7 +332,7 @@ fn deposit(
         return Err(Refused::DepositNotAllowed);
     }
     if let Some((deposit, _)) = known.attestations.of(role) {
-        let same = deposit.agreement_id == agreement.id();
+        let same = case.agrees_with(deposit);
         return if same { Ok(Decision::ReplayAttestation) } else { Err(Refused::AcceptanceMismatch) };
     }
     if known.verdict.is_some() {

@@ -152,6 +152,11 @@ impl Case {
         self.request.role == self.offer().selection.first_sender
     }
 
+    /// Whether a deposit was made under the acceptance that the requester filed.
+    fn agrees_with(&self, deposit: &Attestation) -> bool {
+        self.agreement().map(Agreement::id) == Some(deposit.agreement_id)
+    }
+
     fn evidence(&self, attestations: ByRole<Option<Digest>>) -> Vec<Digest> {
         let acceptance = self.agreement().map(|agreement| agreement.acceptance().digest());
         let pledge = |role| self.escrows.of(role).as_ref().map(Pledge::digest);
@@ -218,12 +223,6 @@ pub fn payment_orders(offer: &Verified<Offer>, ruling: &Ruling) -> Vec<(Role, Pa
     };
     let held = |role| PaymentTerms::all(offer, role).into_iter().filter(|terms| terms.authority.is_some());
     roles.into_iter().flat_map(|role| held(role).map(move |terms| (role, order(terms)))).collect()
-}
-
-/// Whether a verdict on this offer can be an order to a ledger: its payments are held.
-pub(crate) fn can_be_ordered(offer: &Offer) -> bool {
-    let held = |role| offer.item(role).description.payments().iter().any(|it| it.hold.is_some());
-    Role::BOTH.into_iter().any(held)
 }
 
 /// What is durable about an exchange.
