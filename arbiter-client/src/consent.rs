@@ -19,6 +19,7 @@
 mod money;
 mod one_way;
 mod reserved;
+mod stakes;
 
 use std::fmt;
 
@@ -312,30 +313,6 @@ impl View<'_> {
         }
         let left = plain::span(DurationMillis(end.0.saturating_sub(self.now.0)));
         format!("{time} on the arbiter's clock, in {left} on yours.")
-    }
-
-    /// What the arbiter does for us.
-    fn got(&self) -> String {
-        match self.detached(self.role.peer()) {
-            Some(_) => "the arbiter opens their sealed signature and gives it to you".to_owned(),
-            None => format!("the arbiter's verdict stands for their {}", self.thing(self.role.peer())),
-        }
-    }
-
-    /// What the arbiter does for them.
-    fn given(&self) -> String {
-        match self.detached(self.role) {
-            Some(_) => "the arbiter can open your sealed signature and give it to them".to_owned(),
-            None => format!("they can get a verdict that stands for your {}", self.thing(self.role)),
-        }
-    }
-
-    /// What the arbiter will not do after an abort.
-    fn never(&self) -> String {
-        match self.detached(self.role) {
-            Some(_) => "your sealed signature is never opened".to_owned(),
-            None => format!("your {} can never be replaced", self.thing(self.role)),
-        }
     }
 
     fn if_they_stop(&self) -> String {

@@ -4,7 +4,6 @@
 //!  what is set aside, who can have it paid, when it goes back ─▶ the same headings as everywhere
 //! ```
 
-use arbiter_protocol::exchange::item::Description;
 use arbiter_protocol::exchange::payment::Hold;
 use arbiter_protocol::exchange::selection::{Protocol, Role};
 
@@ -31,85 +30,35 @@ impl View<'_> {
         )
     }
 
-    /// What the arbiter does for us.
-    fn wins(&self) -> &'static str {
-        let item = &self.offer.item(self.role.peer()).description;
-        match item {
-            Description::Payment(_) => {
-                "the arbiter orders the ledger to pay you the money that they have set aside"
-            }
-            Description::DetachedSignature(_) => {
-                "the arbiter opens their sealed signature and gives it to you"
-            }
-            Description::Package(_) if item.is_content() => {
-                "the arbiter gives you the files that they left with it"
-            }
-            Description::Package(_) => "the arbiter's verdict stands for their signatures",
-            Description::Information(_) => "the arbiter gives you the file that they left with it",
-            Description::Signature(_) => "the arbiter's verdict stands for their signature",
-            Description::Nothing => "you get nothing", // Nobody sets money aside for a gift (R-210).
-        }
-    }
-
-    /// What the arbiter does for them.
-    fn loses(&self) -> &'static str {
-        let item = &self.offer.item(self.role).description;
-        match item {
-            Description::Payment(_) => "the arbiter can have the money that you have set aside paid to them",
-            Description::DetachedSignature(_) => {
-                "the arbiter can open your sealed signature and give it to them"
-            }
-            Description::Package(_) if item.is_content() => "they have your files",
-            Description::Package(_) => "they can get a verdict that stands for your signatures",
-            Description::Information(_) => "they have your file",
-            Description::Signature(_) => "they can get a verdict that stands for your signature",
-            Description::Nothing => "they get nothing",
-        }
-    }
-
-    /// How we stand when the exchange is ended.
-    fn keeps(&self) -> &'static str {
-        let item = &self.offer.item(self.role).description;
-        match item {
-            Description::Payment(_) => "all your money is yours again",
-            Description::DetachedSignature(_) => "your sealed signature is never opened",
-            Description::Package(_) if item.is_content() => "your files are given to nobody",
-            Description::Package(_) => "your signatures can never be replaced",
-            Description::Information(_) => "your file is given to nobody",
-            Description::Signature(_) => "your signature can never be replaced",
-            Description::Nothing => "you keep what you have",
-        }
-    }
-
     pub(super) fn reserved_if_they_stop(&self) -> String {
-        let (wins, keeps) = (self.wins(), self.keeps());
+        let (got, never) = (self.got(), self.never());
         match (self.offer.selection.protocol, self.role, self.first()) {
             (Protocol::ContractSigning, Role::Originator, _) => {
                 format!(
-                    "Before they accept: this program has the exchange ended, and {keeps}. After: {wins}."
+                    "Before they accept: this program has the exchange ended, and {never}. After: {got}."
                 )
             }
             (Protocol::ContractSigning, Role::Responder, _) => {
-                format!("Then {wins}; or, if they ended it before you, nobody is bound and {keeps}.")
+                format!("Then {got}; or, if they ended it before you, nobody is bound and {never}.")
             }
             (_, _, true) => format!(
-                "If the file was sent and no money comes, this program gives the file to the arbiter in time, and {wins}."
+                "If the file was sent and no money comes, this program gives the file to the arbiter in time, and {got}."
             ),
             (_, _, false) => format!(
                 "If the file does not come, you pay nothing; after the deadline the arbiter ends the exchange for good, and \
-                 {keeps}."
+                 {never}."
             ),
         }
     }
 
     pub(super) fn reserved_if_you_stop(&self) -> String {
-        let loses = self.loses();
+        let given = self.given();
         match (self.offer.selection.protocol, self.role, self.first()) {
             (Protocol::ContractSigning, Role::Originator, _) => {
-                format!("Once they have accepted, {loses}, even if you send nothing more.")
+                format!("Once they have accepted, {given}, even if you send nothing more.")
             }
             (Protocol::ContractSigning, Role::Responder, _) => {
-                format!("Once you have accepted, {loses}, even if you send nothing more.")
+                format!("Once you have accepted, {given}, even if you send nothing more.")
             }
             (_, _, true) => {
                 "Before the file is sent: nobody gets anything. After: they have the file, and if this \
@@ -117,7 +66,7 @@ impl View<'_> {
                     .to_owned()
             }
             (_, _, false) => {
-                format!("They give the file to the arbiter, and then {loses}; you can fetch the file there.")
+                format!("They give the file to the arbiter, and then {given}; you can fetch the file there.")
             }
         }
     }
