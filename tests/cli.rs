@@ -9,6 +9,8 @@ mod durability;
 mod escrow;
 #[path = "common/export.rs"]
 mod export;
+#[path = "common/issuer.rs"]
+mod issuer;
 #[path = "cli/records.rs"]
 mod records;
 
@@ -32,11 +34,11 @@ use arbiter_protocol::wire::arbiter as proto;
 use arbiter_protocol::wire::arbiter::arbiter_service_client::ArbiterServiceClient;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair};
 use tempfile::TempDir;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
 use common::*;
+use issuer::Authority;
 
 /// A folder with an arbiter in it.
 struct Home(TempDir);
@@ -594,30 +596,6 @@ fn a_clock_far_ahead_of_the_log_needs_the_operators_word() {
 
 // ---- TLS
 
-/// An authority, and what it signed.
-struct Authority(CertifiedIssuer<'static, KeyPair>);
-
-impl Authority {
-    fn new() -> Self {
-        let mut params = CertificateParams::new(vec![]).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
-    }
-
-    fn pem(&self) -> String {
-        self.0.pem()
-    }
-
-    /// Certificate and key, both PEM.
-    fn issue(&self, usage: ExtendedKeyUsagePurpose) -> (String, String) {
-        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-        params.extended_key_usages = vec![usage];
-        let key = KeyPair::generate().unwrap();
-        let cert = params.signed_by(&key, &self.0).unwrap();
-        (cert.pem(), key.serialize_pem())
-    }
-}
-
 async fn info_over(address: SocketAddr, tls: Option<ClientTlsConfig>) -> Result<String, String> {
     let scheme = if tls.is_some() { "https" } else { "http" };
     let mut endpoint = Endpoint::from_shared(format!("{scheme}://{address}")).unwrap();
@@ -634,7 +612,7 @@ async fn info_over(address: SocketAddr, tls: Option<ClientTlsConfig>) -> Result<
 async fn tls_is_served_and_a_client_authority_is_enforced() {
     let home = Home::new();
     let (authority, clients, strangers) = (Authority::new(), Authority::new(), Authority::new());
-    let (cert, key) = authority.issue(ExtendedKeyUsagePurpose::ServerAuth);
+    let (cert, key) = authority.server("localhost");
     for (name, pem) in [("cert.pem", &cert), ("key.pem", &key), ("clients.pem", &clients.pem())] {
         fs::write(home.path(name), pem).unwrap();
     }
@@ -652,7 +630,7 @@ async fn tls_is_served_and_a_client_authority_is_enforced() {
     let running = home.serve(&[&tls[..], &["--tls-client-ca", "clients.pem"]].concat());
     let address = running.address();
     let known = |ca: &Authority| {
-        let (cert, key) = ca.issue(ExtendedKeyUsagePurpose::ClientAuth);
+        let (cert, key) = ca.client();
         trusting(&authority).identity(Identity::from_pem(cert, key))
     };
     assert_eq!(info_over(address, Some(known(&clients))).await, Ok(origin));
@@ -664,8 +642,8 @@ async fn tls_is_served_and_a_client_authority_is_enforced() {
 #[test]
 fn tls_files_that_cannot_be_used_are_refused_by_name() {
     let home = Home::new();
-    let (cert, key) = Authority::new().issue(ExtendedKeyUsagePurpose::ServerAuth);
-    let (_, other_key) = Authority::new().issue(ExtendedKeyUsagePurpose::ServerAuth);
+    let (cert, key) = Authority::new().server("localhost");
+    let (_, other_key) = Authority::new().server("localhost");
     for (name, pem) in [
         ("cert.pem", cert.as_str()),
         ("key.pem", &key),

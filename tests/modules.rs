@@ -14,6 +14,8 @@
 mod contract;
 #[path = "modules/hurt.rs"]
 mod hurt;
+#[path = "common/issuer.rs"]
+mod issuer;
 #[path = "modules/liar.rs"]
 mod liar;
 #[path = "modules/program.rs"]

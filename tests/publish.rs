@@ -13,6 +13,8 @@ mod decimal;
 mod export;
 #[path = "publish/http.rs"]
 mod http;
+#[path = "common/issuer.rs"]
+mod issuer;
 #[path = "publish/mirror.rs"]
 mod mirror;
 #[path = "publish/program.rs"]

@@ -33,6 +33,8 @@ mod arbiter_link;
 #[path = "wiring/certificates.rs"]
 mod certificates;
 mod common;
+#[path = "common/issuer.rs"]
+mod issuer;
 #[path = "wiring/memory.rs"]
 mod memory;
 #[path = "wiring/overload.rs"]

@@ -43,7 +43,9 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::durable;
-use crate::texts::{Pair, Unread, base64_bytes, decoded, envelope, envelopes, optional, pledge, several, text};
+use crate::texts::{
+    Pair, Unread, base64_bytes, decoded, envelope, envelopes, optional, pledge, several, text,
+};
 
 use receipt::ReceiptFile;
 pub use receipt::{BundledReceipt, TIMESTAMPS};

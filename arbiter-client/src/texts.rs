@@ -82,9 +82,8 @@ pub(crate) fn envelope(text: &str, place: &'static str) -> Result<Envelope, Unre
 
 /// A receipt for a payment has fewer bytes, so those of a whole package have fewer than one envelope may have.
 const PAYMENT_RECEIPT_BYTES: usize = 2048;
-const _: () = assert!(
-    limits::PACKAGE_LEAVES * (limits::FRAME_BYTES + PAYMENT_RECEIPT_BYTES) < limits::ENVELOPE_BYTES
-);
+const _: () =
+    assert!(limits::PACKAGE_LEAVES * (limits::FRAME_BYTES + PAYMENT_RECEIPT_BYTES) < limits::ENVELOPE_BYTES);
 
 /// One receipt for a payment, or those of a package after one another as its content has them.
 pub(crate) fn envelopes(text: &str, place: &'static str) -> Result<Vec<Envelope>, Unread> {

@@ -30,7 +30,7 @@ use arbiter_protocol::statement::{Verified, digest_of};
 use arbiter_protocol::time::UnixMillis;
 use zeroize::Zeroizing;
 
-use common::rulings::{action, attested, ruled};
+use common::rulings::{action, answer, attested, ruled};
 use common::{COMPLAIN_BY, Cast, EARLY, Kind, Notary, TestVeil, content_of, fit, fit_of, hollow, unverified};
 
 /// The verdict table. Columns after the bar say what is durable: nothing; a deposit attested under this
@@ -134,17 +134,6 @@ fn expected(kind: Kind, position: &str, what: &str, filed: bool, late: bool) -> 
         .flatten()
         .or_else(|| find(TABLE, protocol))
         .expect("every combination has a row")
-}
-
-fn answer(decision: &Result<Decision, Refused>) -> String {
-    match decision {
-        Ok(Decision::Rule(verdict)) => verdict.rule.clone(),
-        Ok(Decision::Attest(_)) => "R-407".to_owned(),
-        Ok(Decision::ReplayVerdict) => "REPLAY".to_owned(),
-        Ok(Decision::ReplayAttestation) => "REPLAY-ATTESTATION".to_owned(),
-        Ok(Decision::Release) => "RELEASE".to_owned(),
-        Err(refused) => refused.reason().to_owned(),
-    }
 }
 
 /// S7, S8, S18, S19, S44: every cell of the tables, for every kind of exchange, at every time

@@ -37,7 +37,7 @@ use arbiter_protocol::ruling::sequencer::{Batch, Reply};
 use arbiter_protocol::statement::{Envelope, Verified, digest_of};
 use arbiter_protocol::time::{DurationMillis, UnixMillis};
 use common::money::{HOLD_END, account, ledger, receipt, reservation};
-use common::rulings::{action, attested, ruled};
+use common::rulings::{action, answer, attested, ruled};
 use common::{COMPLAIN_BY, Cast, EARLY, Kind, Notary, TestVeil, fit, unverified};
 
 const MARGIN: u64 = 60_000;
@@ -289,17 +289,6 @@ fn replaced(agreement: &Agreement) -> Ruling {
         Protocol::ContractSigning => Role::BOTH.map(item).to_vec(),
         _ => vec![item(offer.selection.first_sender.peer())],
     })
-}
-
-fn answer(decision: &Result<Decision, Refused>) -> String {
-    match decision {
-        Ok(Decision::Rule(verdict)) => verdict.rule.clone(),
-        Ok(Decision::Attest(_)) => "R-407".to_owned(),
-        Ok(Decision::ReplayVerdict) => "REPLAY".to_owned(),
-        Ok(Decision::ReplayAttestation) => "REPLAY-ATTESTATION".to_owned(),
-        Ok(Decision::Release) => "RELEASE".to_owned(),
-        Err(refused) => refused.reason().to_owned(),
-    }
 }
 
 /// every cell, for every kind with reserved money, at every time that matters; and that a new

@@ -13,7 +13,6 @@ use arbiter_protocol::exchange::selection::Role::{Originator, Responder};
 use arbiter_protocol::message::payment::PaymentState;
 use arbiter_protocol::message::request::Action::{Deposit, Resolve, Revoke};
 use arbiter_protocol::wire::arbiter as proto;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -22,6 +21,7 @@ use tonic::transport::{Certificate, Identity, ServerTlsConfig};
 use tonic_types::StatusExt as _;
 use zeroize::Zeroizing;
 
+use super::issuer::Authority;
 use super::key;
 use super::liar::{LIES, Liar, Lie};
 use super::rails::Ledger;
@@ -323,42 +323,20 @@ async fn another_module_than_configured_is_not_used() {
     assert!(matches!(&error, ModuleError::Unfit(text) if text.contains("does not speak")), "{error}");
 }
 
-struct Authority(CertifiedIssuer<'static, KeyPair>);
-
-impl Authority {
-    fn new() -> Self {
-        let mut params = CertificateParams::new(vec![]).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
-    }
-
-    fn issue(&self, usage: ExtendedKeyUsagePurpose) -> (Vec<u8>, Vec<u8>) {
-        let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
-        params.extended_key_usages = vec![usage];
-        let key = KeyPair::generate().unwrap();
-        let cert = params.signed_by(&key, &self.0).unwrap();
-        (cert.pem().into(), key.serialize_pem().into())
-    }
-
-    fn pem(&self) -> Vec<u8> {
-        self.0.pem().into()
-    }
-}
-
 /// certificate and token are shown; without either, or to another authority, nothing is said. No secret is in any text.
 #[tokio::test(flavor = "multi_thread")]
 async fn credentials_are_shown_and_never_told() {
     const TOKEN: &str = "hunter2-hunter2";
     let (right, wrong) = (Authority::new(), Authority::new());
-    let (cert, secret) = right.issue(ExtendedKeyUsagePurpose::ServerAuth);
+    let (cert, secret) = right.server("127.0.0.1");
     let tls = ServerTlsConfig::new()
         .identity(Identity::from_pem(cert, secret))
         .client_ca_root(Certificate::from_pem(right.pem()));
     let liar = Liar::start_with(4, Some(tls), Some(TOKEN)).await;
-    let (cert, secret) = right.issue(ExtendedKeyUsagePurpose::ClientAuth);
+    let (cert, secret) = right.client();
     let full = Reach {
-        ca: Some(right.pem()),
-        identity: Some((cert, Zeroizing::new(secret.clone()))),
+        ca: Some(right.pem().into()),
+        identity: Some((cert.into(), Zeroizing::new(secret.clone().into_bytes()))),
         token: Some(Zeroizing::new(format!("{TOKEN}\n"))),
         ..Reach::plain(format!("https://{}", liar.address), Duration::from_secs(5))
     };
@@ -371,15 +349,14 @@ async fn credentials_are_shown_and_never_told() {
         assert!(matches!(error, ModuleError::Refused(_)), "{error}");
         assert!(!error.to_string().contains("hunter"), "{error}");
     }
-    for reach in [Reach { identity: None, ..full.clone() }, Reach { ca: Some(wrong.pem()), ..full.clone() }] {
+    for reach in
+        [Reach { identity: None, ..full.clone() }, Reach { ca: Some(wrong.pem().into()), ..full.clone() }]
+    {
         let error = ask(&reach).await.unwrap_err();
         assert!(matches!(error, ModuleError::Unreachable(_)), "{error}");
     }
     let shown = format!("{full:?}");
-    assert!(
-        !shown.contains("hunter2") && !shown.contains(&String::from_utf8(secret).unwrap()[30..60]),
-        "{shown}"
-    );
+    assert!(!shown.contains("hunter2") && !shown.contains(&secret[30..60]), "{shown}");
     let no_authority = Reach { ca: None, ..full.clone() };
     assert!(GrpcAdapter::new(liar.key, "card".into(), &no_authority).is_err());
     let unspeakable = Reach { token: Some(Zeroizing::new("hunter2\nx: y".to_owned())), ..full };

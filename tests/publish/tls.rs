@@ -8,7 +8,6 @@ use arbiter::publish::http::{Bounds, router};
 use arbiter::publish::remote::Remote;
 use arbiter::publish::{Alone, Publisher};
 use arbiter_protocol::evidence::checkpoint::SignedCheckpoint;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
@@ -18,23 +17,7 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use crate::common::World;
 use crate::http::SELDOM;
-
-struct Authority(CertifiedIssuer<'static, KeyPair>);
-
-impl Authority {
-    fn new() -> Self {
-        let mut params = CertificateParams::new(vec![]).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
-    }
-
-    /// Certificate and key for this machine, as PEM.
-    fn issue(&self) -> (String, String) {
-        let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-        (params.signed_by(&key, &self.0).unwrap().pem(), key.serialize_pem())
-    }
-}
+use crate::issuer::Authority;
 
 async fn serve(world: &World, tls: Tls) -> (Publisher, Server) {
     let (publisher, published) =
@@ -54,7 +37,7 @@ async fn ask(
     identity: Option<(String, String)>,
 ) -> std::io::Result<(Option<String>, String)> {
     let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(authority.0.pem().as_bytes()).unwrap()).unwrap();
+    roots.add(CertificateDer::from_pem_slice(authority.pem().as_bytes()).unwrap()).unwrap();
     let config = ClientConfig::builder().with_root_certificates(roots);
     let mut config = match identity {
         None => config.with_no_client_auth(),
@@ -84,7 +67,7 @@ async fn ask(
 #[tokio::test(flavor = "multi_thread")]
 async fn either_http_is_spoken_over_tls() {
     let (world, authority) = (World::new().await, Authority::new());
-    let (cert, key) = authority.issue();
+    let (cert, key) = authority.server("localhost");
     let tls = Tls { cert: cert.into(), key: key.into(), client_ca: None };
     let (publisher, server) = serve(&world, tls).await;
     // One that says nothing holds up nobody.
@@ -101,7 +84,7 @@ async fn either_http_is_spoken_over_tls() {
     }
     assert!(ask(&server, &Authority::new(), &["http/1.1"], None).await.is_err(), "another authority");
     let url = format!("https://localhost:{}", server.address().port());
-    let ca = authority.0.pem();
+    let ca = authority.pem();
     let note =
         tokio::task::spawn_blocking(move || Remote::new(&url, Some(ca.as_bytes())).unwrap().checkpoint());
     let note = note.await.unwrap().unwrap();
@@ -114,13 +97,13 @@ async fn either_http_is_spoken_over_tls() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_authority_is_enforced() {
     let (world, authority, clients) = (World::new().await, Authority::new(), Authority::new());
-    let (cert, key) = authority.issue();
-    let client_ca = Some(clients.0.pem().into_bytes());
+    let (cert, key) = authority.server("localhost");
+    let client_ca = Some(clients.pem().into_bytes());
     let tls = Tls { cert: cert.into(), key: key.into(), client_ca };
     let (publisher, server) = serve(&world, tls).await;
-    let known = ask(&server, &authority, &["http/1.1"], Some(clients.issue())).await.unwrap();
+    let known = ask(&server, &authority, &["http/1.1"], Some(clients.client())).await.unwrap();
     assert!(known.1.starts_with("HTTP/1.1 200 OK\r\n"));
-    for identity in [None, Some(Authority::new().issue())] {
+    for identity in [None, Some(Authority::new().client())] {
         let answer = ask(&server, &authority, &["http/1.1"], identity).await;
         assert!(!answer.is_ok_and(|(_, answer)| answer.contains("200 OK")));
     }

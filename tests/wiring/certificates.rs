@@ -7,30 +7,17 @@ use arbiter::grpc::{Api, Tls};
 use arbiter_client::arbiter::PortError;
 use arbiter_client::arbiter::grpc::GrpcArbiter;
 use arbiter_client::{Error, Outcome};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair};
 
 use super::arbiter_link::parting;
 use super::common::World;
+use super::issuer::Authority;
 use super::proxy::Proxy;
 use super::scene::{Counted, Deal, FOR_EVER, Manner, Meeting, SHORTLY, Scene, in_time};
 
-struct Authority(CertifiedIssuer<'static, KeyPair>);
-
-impl Authority {
-    fn new() -> Self {
-        let mut params = CertificateParams::new(vec![]).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
-    }
-
-    /// TLS material of a server with this name.
-    fn issue(&self, name: &str) -> Tls {
-        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        let key = KeyPair::generate().unwrap();
-        let cert = params.signed_by(&key, &self.0).unwrap();
-        Tls { cert: cert.pem().into(), key: key.serialize_pem().into(), client_ca: None }
-    }
+/// TLS material of a server with this name.
+fn server(by: &Authority, name: &str) -> Tls {
+    let (cert, key) = by.server(name);
+    Tls { cert: cert.into(), key: key.into(), client_ca: None }
 }
 
 fn api(tls: Tls) -> Api {
@@ -42,11 +29,11 @@ fn api(tls: Tls) -> Api {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_certificate_is_refused_until_the_right_one_is_back() {
     let (right, wrong) = (Authority::new(), Authority::new());
-    let mut world = World::with(api(right.issue("127.0.0.1"))).await;
+    let mut world = World::with(api(server(&right, "127.0.0.1"))).await;
     let scene = Scene::of(&world);
     let line = Proxy::start(world.server.address(), None).await;
     let url = format!("https://{}", line.address());
-    let trusting = || GrpcArbiter::new(&url, Some(right.0.pem().into())).unwrap();
+    let trusting = || GrpcArbiter::new(&url, Some(right.pem().into())).unwrap();
     let kept = trusting();
     assert_eq!(kept.info().await.unwrap().identity, world.arbiter);
 
@@ -58,10 +45,10 @@ async fn a_wrong_certificate_is_refused_until_the_right_one_is_back() {
     let work = meeting.hold(|_| {});
     let mut work = std::pin::pin!(work);
     for (change, tls, why) in [
-        ("another authority", Some(wrong.issue("127.0.0.1")), "invalid peer certificate"),
+        ("another authority", Some(server(&wrong, "127.0.0.1")), "invalid peer certificate"),
         (
             "another name",
-            Some(right.issue("10.0.0.1")),
+            Some(server(&right, "10.0.0.1")),
             "invalid peer certificate: certificate not valid for name",
         ),
         ("plaintext", None, ""),
@@ -93,7 +80,7 @@ async fn a_wrong_certificate_is_refused_until_the_right_one_is_back() {
         assert_eq!(world.engine.log_size(), 1, "{change}: nothing was ruled");
     }
     // A new certificate of the same authority is fine.
-    let world = world.restarted(api(right.issue("127.0.0.1"))).await;
+    let world = world.restarted(api(server(&right, "127.0.0.1"))).await;
     line.lead_to(world.server.address());
     line.reset();
     let (ours, theirs) = in_time("the right certificate", work).await;
@@ -106,10 +93,10 @@ async fn a_wrong_certificate_is_refused_until_the_right_one_is_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_handshake_that_never_ends_is_given_up() {
     let authority = Authority::new();
-    let world = World::with(api(authority.issue("127.0.0.1"))).await;
+    let world = World::with(api(server(&authority, "127.0.0.1"))).await;
     let line = Proxy::start(world.server.address(), None).await;
     line.hold(true, true);
-    let client = GrpcArbiter::new(&format!("https://{}", line.address()), Some(authority.0.pem().into()));
+    let client = GrpcArbiter::new(&format!("https://{}", line.address()), Some(authority.pem().into()));
     let client = client.unwrap().answer_within(Duration::from_millis(300));
     let error = in_time("the handshake", client.info()).await.unwrap_err();
     assert!(matches!(error, PortError::Unavailable { .. }), "{error:?}");

@@ -34,9 +34,7 @@ impl View<'_> {
         let (got, never) = (self.got(), self.never());
         match (self.offer.selection.protocol, self.role, self.first()) {
             (Protocol::ContractSigning, Role::Originator, _) => {
-                format!(
-                    "Before they accept: this program has the exchange ended, and {never}. After: {got}."
-                )
+                format!("Before they accept: this program has the exchange ended, and {never}. After: {got}.")
             }
             (Protocol::ContractSigning, Role::Responder, _) => {
                 format!("Then {got}; or, if they ended it before you, nobody is bound and {never}.")

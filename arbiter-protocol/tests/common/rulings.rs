@@ -1,11 +1,12 @@
 //! What an arbiter may have said before, made by hand.
 
+use arbiter_protocol::error::Refused;
 use arbiter_protocol::exchange::selection::Role;
 use arbiter_protocol::ids::{Digest, LeafIndex};
 use arbiter_protocol::message::agreement::Agreement;
 use arbiter_protocol::message::request::Action;
 use arbiter_protocol::message::verdict::{Attestation, Ruling, Verdict};
-use arbiter_protocol::role::arbiter::RULES;
+use arbiter_protocol::role::arbiter::{Decision, RULES};
 use arbiter_protocol::time::UnixMillis;
 
 use super::EARLY;
@@ -20,6 +21,18 @@ pub fn action(name: &str) -> Action {
         "query" => Action::Query,
         "revoke" => Action::Revoke,
         other => panic!("{other}"),
+    }
+}
+
+/// What an arbiter does, in the words of those tables where every deposit is by R-407.
+pub fn answer(decision: &Result<Decision, Refused>) -> String {
+    match decision {
+        Ok(Decision::Rule(verdict)) => verdict.rule.clone(),
+        Ok(Decision::Attest(_)) => "R-407".to_owned(),
+        Ok(Decision::ReplayVerdict) => "REPLAY".to_owned(),
+        Ok(Decision::ReplayAttestation) => "REPLAY-ATTESTATION".to_owned(),
+        Ok(Decision::Release) => "RELEASE".to_owned(),
+        Err(refused) => refused.reason().to_owned(),
     }
 }
 
