@@ -1,5 +1,6 @@
 //! The exchange matrix: every pair of items, in the protocol that it selects, against every cheat by either party, with the
-//! arbiter or the ledger away for a while. Prints a table of endings, and fails on one that is unfair.
+//! arbiter or the ledger away for a while, by the built-in modules and by an application's own. Prints a table of endings, and fails on
+//! one that is unfair.
 //!
 //! ```text
 //!  cells (121 pairs) ─▶ plays (honest, cheats x outages) ─▶ two clients, arbiter and ledger in the process, paused time
@@ -13,6 +14,8 @@
 #[path = "matrix/cells.rs"]
 mod cells;
 mod common;
+#[path = "matrix/outside.rs"]
+mod outside;
 #[path = "matrix/play.rs"]
 mod play;
 mod trades;

@@ -1,5 +1,7 @@
 //! One play: who cheats how, what is away, and the judgement.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arbiter_client::protocol::escrow::Suite;
@@ -13,6 +15,7 @@ use arbiter_client::{Client, Error, Outcome};
 
 use crate::cells::{Cell, Thing};
 use crate::common::{Setting, arbiter_gave};
+use crate::outside;
 use crate::trades::{self, BEGIN, HOLD_END};
 
 /// Away from the beginning, for a quarter of an hour: deadlines are half an hour and an hour away.
@@ -33,6 +36,15 @@ pub struct Play {
     cell: Cell,
     cheat: Option<(Role, Cheat)>,
     outage: Outage,
+    means: Means,
+}
+
+/// By which modules a party that behaves gives its item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Means {
+    BuiltIn,
+    /// An application's own, see [`outside`].
+    Own,
 }
 
 /// How it ended.
@@ -60,8 +72,10 @@ pub fn plays(cell: Cell) -> Vec<Play> {
         true => &[Outage::None, Outage::Arbiter, Outage::Ledger, Outage::Both],
         false => &[Outage::None, Outage::Arbiter],
     };
-    let each = |cheat| outages.iter().map(move |outage| Play { cell, cheat, outage: *outage });
-    cheats.into_iter().flat_map(each).collect()
+    let play = |cheat, outage, means| Play { cell, cheat, outage, means };
+    let each = |cheat| outages.iter().map(move |outage| play(cheat, *outage, Means::BuiltIn));
+    let own = |cheat| play(cheat, Outage::None, Means::Own);
+    cheats.iter().copied().flat_map(each).chain(cheats.iter().copied().map(own)).collect()
 }
 
 impl Play {
@@ -85,7 +99,7 @@ impl Play {
         let by = self
             .cheat
             .map_or_else(|| "honest".to_owned(), |(role, cheat)| format!("{cheat:?} by the {role}"));
-        format!("{}: {by}, away: {:?}", self.cell, self.outage)
+        format!("{}: {by}, away: {:?}, means: {:?}", self.cell, self.outage, self.means)
     }
 
     async fn play(self) -> Ending {
@@ -122,9 +136,17 @@ impl Play {
         }
     }
 
+    /// A party that behaves, and how often its own modules gave something.
+    async fn party(self, bench: &Bench, name: &str) -> (Client, Arc<AtomicU64>) {
+        let (builder, gave) = match self.means {
+            Means::BuiltIn => (bench.builder(name), Arc::default()),
+            Means::Own => outside::party(bench, name),
+        };
+        (builder.build().await.unwrap(), gave)
+    }
+
     async fn both(self, bench: &Bench, setting: &Setting) -> (Outcome, Outcome) {
-        let alice = bench.builder("alice").build().await.unwrap();
-        let bob = bench.builder("bob").build().await.unwrap();
+        let ((alice, hers), (bob, his)) = (self.party(bench, "alice").await, self.party(bench, "bob").await);
         let wire = Wire::default();
         let (mut a, mut b) = (wire.end(End::First), wire.end(End::Second));
         let id = self.offer(&alice, setting).await.unwrap();
@@ -134,6 +156,13 @@ impl Play {
             Ok::<_, Error>(persist(&bob, id, &mut b).await)
         };
         let (ours, theirs) = tokio::join!(persist(&alice, id, &mut a), bobs);
+        for (thing, gave) in [(self.cell.originator, hers), (self.cell.responder, his)] {
+            // Files of a package are named one by one, and no module is asked for them.
+            let others = [Thing::Files, Thing::Nothing, Thing::Signature, Thing::Signatures];
+            let by_module = !others.contains(&thing);
+            let gave = gave.load(Ordering::Relaxed) > 0;
+            assert_eq!(gave, by_module && self.means == Means::Own, "{}: who gave?", self.what());
+        }
         (ours, theirs.unwrap())
     }
 
@@ -162,13 +191,13 @@ impl Play {
         let (mut a, mut b) = (wire.end(End::First), wire.end(End::Second));
         match cheating {
             Role::Responder => {
-                let alice = bench.builder("alice").build().await.unwrap();
+                let (alice, _) = self.party(bench, "alice").await;
                 let id = self.offer(&alice, setting).await.unwrap();
                 let (outcome, loot) = tokio::join!(persist(&alice, id, &mut a), cheater.respond(&mut b));
                 (Some(outcome), loot.unwrap_or_default())
             }
             Role::Originator => {
-                let bob = bench.builder("bob").build().await.unwrap();
+                let (bob, _) = self.party(bench, "bob").await;
                 let offer = self.false_offer(bench, setting);
                 let run = async {
                     let offer = match bob.next_offer(&mut b).await {

@@ -207,8 +207,8 @@ impl Record {
         let Some(logged) = &self.verdict else { return Vec::new() };
         let Ok(offer) = Signed::<Offer>::parse(logged.offer.clone()) else { return Vec::new() };
         // Only money that is held needs the offer verified again: it comes from the store.
-        let held = |role| offer.unverified().item(role).description.payment()?.hold;
-        if Role::BOTH.into_iter().find_map(held).is_none() {
+        let payments = |role| offer.unverified().item(role).description.payments();
+        if Role::BOTH.into_iter().flat_map(payments).all(|payment| payment.hold.is_none()) {
             return Vec::new();
         }
         let offer = offer.verify_offer();
