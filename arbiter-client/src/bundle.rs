@@ -288,7 +288,7 @@ impl Bundle {
     fn has_everything(&self) -> bool {
         let Ok(offer) = Signed::<Offer>::parse(self.offer.clone()) else { return false };
         Role::BOTH.into_iter().all(|role| match &offer.unverified().item(role).description {
-            Description::DetachedSignature(_) => {
+            signed if !signed.detached_leaves().is_empty() => {
                 self.transfer(role).is_some() && self.signatures.of(role).is_some()
             }
             Description::Nothing => true,
@@ -475,14 +475,8 @@ fn envelopes(text: &str, place: &'static str) -> Result<Vec<Envelope>, BundleErr
 }
 
 fn receipts_text(receipts: &[Envelope]) -> Option<String> {
-    match receipts {
-        [] => None,
-        [alone] => Some(STANDARD.encode(alone.encode())),
-        several => {
-            let parts: Vec<_> = several.iter().map(Envelope::encode).collect();
-            Some(STANDARD.encode(frames::framed(&parts)))
-        }
-    }
+    let parts: Vec<_> = receipts.iter().map(Envelope::encode).collect();
+    (!parts.is_empty()).then(|| STANDARD.encode(frames::joined(&parts)))
 }
 
 fn pledge(text: &str, place: &'static str) -> Result<Pledge, BundleError> {
@@ -494,8 +488,11 @@ fn pledge(text: &str, place: &'static str) -> Result<Pledge, BundleError> {
 }
 
 fn signature(text: &str, place: &'static str) -> Result<Vec<u8>, BundleError> {
-    decoded(text, limits::MODULUS_BYTES, place)
+    decoded(text, SIGNATURE_BYTES, place)
 }
+
+/// The most that the signatures of a package have.
+const SIGNATURE_BYTES: usize = limits::PACKAGE_LEAVES * (limits::FRAME_BYTES + limits::MODULUS_BYTES);
 
 /// At most `most` bytes, and no work for more.
 pub(crate) fn decoded(text: &str, most: usize, place: &'static str) -> Result<Vec<u8>, BundleError> {
@@ -526,7 +523,7 @@ const fn base64_bytes(bytes: usize) -> usize {
 const _: () = assert!(
     6 * base64_bytes(limits::ENVELOPE_BYTES)
         + 2 * base64_bytes(limits::ESCROW_BYTES)
-        + 2 * base64_bytes(limits::MODULUS_BYTES)
+        + 2 * base64_bytes(SIGNATURE_BYTES)
         + RECEIPTS * receipt::RECEIPT_BYTES
         + SUMMARY_BYTES
         + 16 * 1024

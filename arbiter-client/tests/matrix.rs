@@ -2,7 +2,7 @@
 //! arbiter or the ledger away for a while. Prints a table of endings, and fails on one that is unfair.
 //!
 //! ```text
-//!  cells (121 pairs) ─▶ plays (honest, cheats x outages) ─▶ two clients, arbiter and ledger in the process, paused time
+//!  cells (144 pairs) ─▶ plays (honest, cheats x outages) ─▶ two clients, arbiter and ledger in the process, paused time
 //!                                                               │ judged by files, signatures and the ledger's books
 //!                                                               ▼
 //!                                             one line a cell: calls, endings, unfair
