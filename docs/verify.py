@@ -325,7 +325,7 @@ class Verifier:
     def without_verdict(self, pairs):
         # 7 is nothing: what the receiver of a gift gives.
         both = all(role in pairs["transfers"] or 7 in fields(self.items[role]) for role in ROLES)
-        signed = all(role in pairs["signatures"] for role in ROLES if 4 in fields(self.items[role]))
+        signed = all(role in pairs["signatures"] for role in ROLES if self.leaves(role, 4))
         paid = all(self.receipts(pairs["payments"].get(role), role) == len(self.paid(role)) for role in ROLES)
         return "completed" if both and signed and paid else "open"
 
@@ -416,10 +416,23 @@ class Verifier:
         self.missing |= not enough
         (self.ok if enough else self.say)(kind + "-quorum", "%d witnesses, quorum %s" % (len(seen), "reached" if enough else "MISSING"))
 
-    def detached(self, role, signature):
-        item = fields(self.items[role])
-        need(4 in item, "a signature of who was to give something else")
-        item = fields(one(item, 4))
+    def leaves(self, role, kind):
+        """the leaves of this kind of the item of this role, each with its place: of a lone item itself"""
+        def leaves(item):
+            item = fields(item)
+            return [leaf for it in fields(one(item, 8))[1] for leaf in leaves(it)] if 8 in item else [item]
+        return [(at, one(leaf, kind)) for at, leaf in enumerate(leaves(self.items[role])) if kind in leaf]
+
+    def detached(self, role, content):
+        """a signature, or those of a package, each after its length"""
+        agreed = self.leaves(role, 4)
+        need(agreed, "a signature of who was to give something else")
+        parts = [content] if len(agreed) == 1 else self.framed(content)
+        need(len(parts) == len(agreed), "signatures are missing, or too many")
+        for (_, item), part in zip(agreed, parts):
+            self.signed(role, fields(item), part)
+
+    def signed(self, role, item, signature):
         words = fields(one(item, 1))
         subject = fields(one(words, 3))
         document = b"arbiter/signed-statement/v1\ntitle %s\nfile %s\ntype %s\nsize %d\nsha256 %s\n\n%s" % (
@@ -442,7 +455,7 @@ class Verifier:
         """what stands beside an offer or acceptance: its field in the sealed record, its value there, its digest in a verdict"""
         data = b64(text)
         if data[:1] != b"\x0a":
-            need(11 in self.offer.fields and 4 in fields(self.items[role]), "an escrow of what is not sealed")
+            need(11 in self.offer.fields and self.leaves(role, 4), "an escrow of what is not sealed")
             return role + "-escrow", data, sha(data)
         receipt, reserved = self.ledger(role, text)
         need(reserved and receipt.get(3) == 2, "a receipt that sets nothing aside")
@@ -450,25 +463,24 @@ class Verifier:
 
     def paid(self, role):
         """the payments of this role: of a lone one itself, otherwise those of its package, each with its place"""
-        def leaves(item):
-            item = fields(item)
-            return [leaf for it in fields(one(item, 8))[1] for leaf in leaves(it)] if 8 in item else [item]
         alone = 8 not in fields(self.items[role])
-        all_leaves = enumerate(leaves(self.items[role]))
-        return [(one(leaf, 5), b"" if alone else bytes([at])) for at, leaf in all_leaves if 5 in leaf]
+        return [(it, b"" if alone else bytes([at])) for at, it in self.leaves(role, 5)]
 
     def receipts(self, text, role):
         return 0 if text is None else len(self.split(text))
 
     def split(self, text):
         """one receipt, or those of a package, each after its length"""
-        data, parts = b64(text), []
-        if data[:1] != b"\0":
-            return [text]
+        data = b64(text)
+        return [base64.b64encode(it).decode() for it in self.framed(data)] if data[:1] == b"\0" else [text]
+
+    def framed(self, data):
+        """the parts of the content of a package (R-320)"""
+        parts = []
         while data:
             end = 8 + int.from_bytes(data[:8], "big")
-            need(8 < end <= len(data), "receipts are cut off")
-            parts, data = parts + [base64.b64encode(data[8:end]).decode()], data[end:]
+            need(8 < end <= len(data), "the content of a package is cut off")
+            parts, data = parts + [data[8:end]], data[end:]
         return parts
 
     def ledger(self, role, text):

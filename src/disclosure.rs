@@ -38,11 +38,8 @@ pub fn bundle(record: &Record, receipts: &[Receipt]) -> Option<Vec<u8>> {
     let receipts: Vec<_> =
         attestations.take(RECEIPTS.saturating_sub(1)).chain(verdict).map(receipt).collect();
     let encoded = |answers: &[LedgerAnswer]| answers.iter().map(|it| it.receipt.encode()).collect::<Vec<_>>();
-    let answers = record.answers.map(|_, it| match encoded(it).as_slice() {
-        [] => None,
-        [alone] => Some(STANDARD.encode(alone)),
-        several => Some(STANDARD.encode(package::framed(several))),
-    });
+    let joined = |answers: &Vec<LedgerAnswer>| STANDARD.encode(package::joined(&encoded(answers)));
+    let answers = record.answers.map(|_, it| (!it.is_empty()).then(|| joined(it)));
     let mut file = Map::new();
     let mut put = |name: &str, value: Value| file.insert(name.to_owned(), value);
     put("format", json!(BUNDLE_TYPE));

@@ -299,7 +299,7 @@ impl Bundle {
     fn has_everything(&self) -> bool {
         let Ok(offer) = Signed::<Offer>::parse(self.offer.clone()) else { return false };
         Role::BOTH.into_iter().all(|role| match &offer.unverified().item(role).description {
-            Description::DetachedSignature(_) => {
+            signed if !signed.detached_leaves().is_empty() => {
                 self.transfer(role).is_some() && self.signatures.of(role).is_some()
             }
             Description::Nothing => true,
@@ -433,15 +433,18 @@ struct File {
 }
 
 fn signature(text: &str, place: &'static str) -> Result<Vec<u8>, Unread> {
-    decoded(text, limits::MODULUS_BYTES, place)
+    decoded(text, SIGNATURE_BYTES, place)
 }
+
+/// The most that the signatures of a package have.
+const SIGNATURE_BYTES: usize = limits::PACKAGE_LEAVES * (limits::FRAME_BYTES + limits::MODULUS_BYTES);
 
 /// Offer, acceptance, two transfers, two receipts of payments; two escrows, two signatures; receipts, summary and the
 /// punctuation of JSON.
 const _: () = assert!(
     6 * base64_bytes(limits::ENVELOPE_BYTES)
         + 2 * base64_bytes(limits::ESCROW_BYTES)
-        + 2 * base64_bytes(limits::MODULUS_BYTES)
+        + 2 * base64_bytes(SIGNATURE_BYTES)
         + RECEIPTS * receipt::RECEIPT_BYTES
         + SUMMARY_BYTES
         + 16 * 1024

@@ -43,7 +43,7 @@ use crate::charge::{Accused, ChargeFile};
 use crate::clock::Clock;
 use crate::driver::Driver;
 use crate::error::{Error, PeerFault, Usage};
-use crate::give::check_pledge;
+use crate::give::{check_pledge, nonces};
 use crate::journal::{Journal, Record};
 use crate::ledger::till::Till;
 use crate::module::Capabilities;
@@ -278,8 +278,7 @@ impl Client {
             None => None,
             Some(bytes) => Some(check_pledge(&offer, None, bytes).await?.map_err(PeerFault::from)?),
         };
-        let used = pledge.as_ref().and_then(Pledged::verified).and_then(|it| it.nonce_use());
-        if !self.0.journal.nonce_is_new(used).await? {
+        if !self.0.journal.nonces_are_new(&nonces(pledge.as_ref())).await? {
             return Err(PeerFault::NonceReused.into());
         }
         Ok(Proposal { offer, pledge })
@@ -340,8 +339,7 @@ impl Client {
         if !self.0.approver.approve(offer, exchange_id, Role::Responder).await {
             return Err(Usage::NotApproved.into());
         }
-        let used = pledge.as_ref().and_then(Pledged::verified).and_then(|it| it.nonce_use());
-        if !self.0.journal.observe_nonce(used).await? {
+        if !self.0.journal.observe_nonces(nonces(pledge.as_ref())).await? {
             return Err(PeerFault::NonceReused.into());
         }
         let own = self.sign(&offer.responder_item, own).await?;

@@ -229,7 +229,7 @@ impl View<'_> {
 
     fn documents(&self) -> Vec<String> {
         let roles = [self.role, self.role.peer()];
-        let items = roles.into_iter().filter_map(|role| self.detached(role));
+        let items = roles.into_iter().flat_map(|role| self.detached(role));
         let mut documents: Vec<_> = items.map(|it| it.statement.document()).collect();
         documents.dedup();
         documents
@@ -260,8 +260,17 @@ impl View<'_> {
         lines
     }
 
-    fn detached(&self, role: Role) -> Option<&DetachedSignature> {
-        self.offer.item(role).description.detached()
+    fn detached(&self, role: Role) -> Vec<&DetachedSignature> {
+        self.offer.item(role).description.detached_leaves()
+    }
+
+    /// What a party gives sealed first: how it is called, and called after.
+    fn sealed(&self, role: Role) -> Option<(&'static str, &'static str)> {
+        match self.detached(role).len() {
+            0 => None,
+            1 => Some(("sealed signature", "it")),
+            _ => Some(("sealed signatures", "them")),
+        }
     }
 
     fn until(&self) -> String {
@@ -367,7 +376,7 @@ impl View<'_> {
     }
 
     fn arbiter_can(&self) -> Vec<String> {
-        let sealed = Role::BOTH.into_iter().filter(|role| self.detached(*role).is_some()).count();
+        let sealed = Role::BOTH.into_iter().filter(|role| self.sealed(*role).is_some()).count();
         let packages = Role::BOTH.into_iter().any(|role| self.is_package(role));
         let power = match (self.signing(), sealed) {
             (true, 0) if packages => {
@@ -380,7 +389,7 @@ impl View<'_> {
                  it. It sees the files only if somebody complains."
             }
             (false, _) if packages && !self.is_about_money() => {
-                "check every file against its description, keep them for the receiver, and open the sealed signature, with \
+                "check every file against its description, keep them for the receiver, and open what is sealed, with \
                  a signed, logged verdict; or end the exchange. Nothing else, and never a part of it. It sees the files only \
                  if somebody complains."
             }
@@ -389,10 +398,20 @@ impl View<'_> {
                 "declare by a signed, logged verdict that both signatures count as given, or that neither does. \
                  Nothing else. It learns the statement above, not the file. It is asked only if somebody stops."
             }
+            (true, 2) if packages => {
+                "open all sealed signatures, yours for them and theirs for you, with a signed, logged verdict; or end \
+                 the exchange, so that none is ever opened. Nothing else, and never a part of it. It learns the statements above \
+                 and what it opens, not the files. It is asked only if somebody stops."
+            }
             (true, 2) => {
                 "open both sealed signatures, yours for them and theirs for you, with a signed, logged verdict; or end \
                  the exchange, so that neither is ever opened. Nothing else. It learns the statement above and what \
                  it opens, not the file. It is asked only if somebody stops."
+            }
+            (true, _) if packages => {
+                "open the sealed signatures and declare that the others count as given, by a signed, logged verdict; or \
+                 that none does. Nothing else, and never a part of it. It learns the statements above, not the files. It is \
+                 asked only if somebody stops."
             }
             (true, _) => {
                 "open the sealed signature and declare that the other one counts as given, by a signed, logged \
@@ -423,7 +442,7 @@ impl View<'_> {
     }
 
     fn not_undone(&self) -> String {
-        let sealed = match self.detached(self.role) {
+        let sealed = match self.sealed(self.role) {
             Some(_) => {
                 " Your signature leaves sealed: they can check that it is inside, and only the arbiter can open it. An \
                  opened signature is the same file as one that you send: nobody can tell that there was a dispute."
@@ -456,9 +475,11 @@ impl View<'_> {
 
     /// Certificates that must not be believed: nothing is approved beside one.
     fn refusal(&self) -> Option<String> {
-        let faults = Role::BOTH.into_iter().filter_map(|role| {
+        let all =
+            Role::BOTH.into_iter().flat_map(|role| self.detached(role).into_iter().map(move |it| (role, it)));
+        let faults = all.filter_map(|(role, it)| {
             let whose = if role == self.role { "Yours" } else { "Theirs" };
-            let why = keys::certificate(self.detached(role)?).err()?;
+            let why = keys::certificate(it).err()?;
             Some(format!("{whose}: {why}."))
         });
         let faults: Vec<_> = faults.collect();
@@ -469,9 +490,10 @@ impl View<'_> {
         let roles = [(self.role, "Your"), (self.role.peer(), "Their")];
         let mut warnings = Vec::new();
         for (role, whose) in roles {
-            let Some(item) = self.detached(role) else { continue };
-            if let Ok(Some(certificate)) = keys::certificate(item) {
-                warnings.extend(keys::doubts(whose, &certificate, self.now));
+            for item in self.detached(role) {
+                if let Ok(Some(certificate)) = keys::certificate(item) {
+                    warnings.extend(keys::doubts(whose, &certificate, self.now));
+                }
             }
         }
         warnings
@@ -480,9 +502,10 @@ impl View<'_> {
     /// The peer signed with another key before.
     fn other_key(&self) -> Option<String> {
         let peer = self.role.peer();
-        let (party, item) = (self.offer.party(peer), self.detached(peer)?);
-        let mut before = self.known.iter().filter(|(signer, _)| *signer == party.signing_key).peekable();
-        let changed = before.peek().is_some() && !before.any(|(_, key)| *key == item.key);
+        let (party, items) = (self.offer.party(peer), self.detached(peer));
+        let before: Vec<_> = self.known.iter().filter(|(signer, _)| *signer == party.signing_key).collect();
+        let is_new = |it: &&DetachedSignature| !before.iter().any(|(_, key)| *key == it.key);
+        let changed = !before.is_empty() && items.iter().any(is_new);
         changed.then(|| {
             "They signed with ANOTHER key in earlier exchanges with you. Ask them by another channel whether this one \
              is theirs."
@@ -541,8 +564,9 @@ fn texts(item: &Item) -> Vec<String> {
     let signed = plain::signed(item).into_iter();
     let mut texts: Vec<_> = signed.flat_map(|it| [&it.title, &it.text, &it.subject.name]).cloned().collect();
     texts.extend(plain::files(item).into_iter().map(|file| file.name.clone()));
-    let certificate = item.description.detached().and_then(|it| keys::certificate(it).ok().flatten());
-    texts.extend(certificate.map(|it| it.subject().to_owned()));
+    let leaves = item.description.detached_leaves().into_iter();
+    let certificates = leaves.filter_map(|it| keys::certificate(it).ok().flatten());
+    texts.extend(certificates.map(|it| it.subject().to_owned()));
     texts
 }
 

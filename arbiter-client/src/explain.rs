@@ -7,7 +7,7 @@
 //! ```
 //! Nothing here judges: an account of a bundle that does not verify says only that.
 
-use arbiter_protocol::exchange::item::{Description, Item, Statement};
+use arbiter_protocol::exchange::item::{Description, DetachedSignature, Item, Statement};
 use arbiter_protocol::exchange::selection::{Protocol, Role, Selection};
 use arbiter_protocol::message::agreement::{ArbiterIdentity, Offer, Party};
 use arbiter_protocol::message::verdict::{Ruling, Verdict};
@@ -179,28 +179,8 @@ pub fn proves(statements: &Statements, files: &[FileFacts]) -> Vec<String> {
         lines.push("The holder of the responder's key accepted exactly this offer.".to_owned());
     }
     for role in Role::BOTH {
-        let Some(item) = offer.item(role).description.detached() else { continue };
-        if *statements.sealed.of(role)
-            && let Some(terms) = &offer.escrow
-        {
-            lines.push(format!(
-                "The finished signature of {} on \"{}\" was sealed for this exchange, so that the arbiter could open it \
-                 before {}: the whole proof of that was checked here.",
-                who(offer.party(role)),
-                plain::clip(&item.statement.title, 60),
-                plain::time(terms.epoch.until)
-            ));
-        }
-        if *statements.signed.of(role) {
-            lines.push(format!(
-                "The key that the agreement names for {} ({}; SHA-256 of the public key {}) signed \"{}\" about the file \
-                 with SHA-256 {}. That signature is in the bundle; it is an ordinary one that any program can check.",
-                who(offer.party(role)),
-                plain::key(&item.key),
-                keys::fingerprint(&item.key),
-                plain::clip(&item.statement.title, 60),
-                item.statement.subject.sha256
-            ));
+        for item in offer.item(role).description.detached_leaves() {
+            lines.extend(sealed_or_signed(statements, role, item));
         }
     }
     for role in [Role::Originator, Role::Responder] {
@@ -246,6 +226,34 @@ pub fn proves(statements: &Statements, files: &[FileFacts]) -> Vec<String> {
     lines
 }
 
+/// What is known of a detached signature of a party.
+fn sealed_or_signed(statements: &Statements, role: Role, item: &DetachedSignature) -> Vec<String> {
+    let (offer, mut lines) = (&statements.offer, Vec::new());
+    if *statements.sealed.of(role)
+        && let Some(terms) = &offer.escrow
+    {
+        lines.push(format!(
+            "The finished signature of {} on \"{}\" was sealed for this exchange, so that the arbiter could open it \
+             before {}: the whole proof of that was checked here.",
+            who(offer.party(role)),
+            plain::clip(&item.statement.title, 60),
+            plain::time(terms.epoch.until)
+        ));
+    }
+    if *statements.signed.of(role) {
+        lines.push(format!(
+            "The key that the agreement names for {} ({}; SHA-256 of the public key {}) signed \"{}\" about the file \
+             with SHA-256 {}. That signature is in the bundle; it is an ordinary one that any program can check.",
+            who(offer.party(role)),
+            plain::key(&item.key),
+            keys::fingerprint(&item.key),
+            plain::clip(&item.statement.title, 60),
+            item.statement.subject.sha256
+        ));
+    }
+    lines
+}
+
 /// What a good bundle does not prove.
 pub fn does_not_prove(statements: &Statements, files: &[FileFacts]) -> Vec<String> {
     let offer = &statements.offer;
@@ -267,15 +275,16 @@ pub fn does_not_prove(statements: &Statements, files: &[FileFacts]) -> Vec<Strin
                 .to_owned(),
         );
     }
-    let detached = |role: &Role| offer.item(*role).description.detached();
-    if Role::BOTH.iter().any(|role| detached(role).is_some()) {
+    let detached: Vec<_> =
+        Role::BOTH.iter().flat_map(|role| offer.item(*role).description.detached_leaves()).collect();
+    if !detached.is_empty() {
         lines.push(
             "From a signature file alone: that there was this exchange, or a dispute. One that was sent and one that the \
              arbiter opened are the same bytes."
                 .to_owned(),
         );
     }
-    if Role::BOTH.iter().filter_map(detached).any(|it| !it.certificate.is_empty()) {
+    if detached.iter().any(|it| !it.certificate.is_empty()) {
         lines.push(
             "That a certificate is genuine or was valid: its issuer was not checked, only that it is of the key that signs."
                 .to_owned(),
@@ -358,7 +367,7 @@ fn ruling(statements: &Statements, proven: &Proven) -> Vec<String> {
                                 "{by}: the ledger is ordered to pay {item} by {party}, which was set aside, all of it."
                             );
                         }
-                        if it.item.description.detached().is_some() {
+                        if !it.item.description.detached_leaves().is_empty() {
                             let which = if *statements.signed.of(it.role) {
                                 "what came out is in this bundle: the very signature that had been put there"
                             } else {
@@ -445,7 +454,7 @@ fn holds(statements: &Statements, role: Role) -> String {
         return "nothing; nothing was agreed".to_owned();
     }
     let file = !plain::files(offer.item(role.peer())).is_empty();
-    let detached = offer.item(role.peer()).description.detached().is_some();
+    let detached = !offer.item(role.peer()).description.detached_leaves().is_empty();
     match (replaced, statements.transferred(role.peer())) {
         (Some(Err(())), true) if file => {
             format!("perhaps {got}, sent before the end; the arbiter's abort token says that nothing counts")
@@ -477,7 +486,7 @@ fn still(statements: &Statements) -> Vec<String> {
         ];
     }
     let here = |role: Role| {
-        let detached = offer.item(role).description.detached().is_some();
+        let detached = !offer.item(role).description.detached_leaves().is_empty();
         let payments = offer.item(role).description.payments().len();
         let nothing = offer.item(role).description == Description::Nothing;
         (nothing || statements.transferred(role))

@@ -17,6 +17,7 @@ use arbiter_protocol::error::Rejected;
 use arbiter_protocol::escrow::NonceUse;
 use arbiter_protocol::exchange::item::{Description, DetachedSignature, Item};
 use arbiter_protocol::exchange::kind::detached::Place;
+use arbiter_protocol::exchange::kind::package as frames;
 use arbiter_protocol::exchange::kind::pledge::{Malformed, Pledge, Pledged};
 use arbiter_protocol::exchange::selection::Role;
 use arbiter_protocol::ids::AgreementId;
@@ -44,6 +45,8 @@ pub enum Give {
     ///
     /// [`Statement::document`]: arbiter_protocol::exchange::item::Statement::document
     Signature(Zeroizing<Vec<u8>>),
+    /// The same for each detached signature of a package, in the order of its leaves.
+    Signatures(Vec<Zeroizing<Vec<u8>>>),
 }
 
 /// Never shows the signature.
@@ -54,6 +57,7 @@ impl fmt::Debug for Give {
             Self::File(path) => f.debug_tuple("File").field(path).finish(),
             Self::Files(paths) => f.debug_tuple("Files").field(paths).finish(),
             Self::Signature(bytes) => write!(f, "Signature({} bytes)", bytes.len()),
+            Self::Signatures(all) => write!(f, "Signatures({})", all.len()),
         }
     }
 }
@@ -64,11 +68,19 @@ const PAID: Usage =
 impl Give {
     /// Whether it is what the item says, as far as that shows without reading a file.
     fn check(&self, item: &Item) -> Result<(), Usage> {
+        let leaves = item.description.detached_leaves();
         match (&item.description, self) {
-            (it, Self::Files(_) | Self::File(_) | Self::Signature(_)) if !it.payments().is_empty() => {
-                Err(PAID)
-            }
             (it, Self::Nothing) if !it.payments().is_empty() => Ok(()),
+            (it, _) if !it.payments().is_empty() => Err(PAID),
+            (Description::Package(_), Self::Nothing) if !leaves.is_empty() => Ok(()),
+            (Description::Package(_), Self::Signatures(all)) if leaves.len() == all.len() => {
+                let mut both = leaves.into_iter().zip(all);
+                if both.all(|(it, bytes)| is_signed(it, bytes)) { Ok(()) } else { Err(Usage::SignatureUnfit) }
+            }
+            (Description::Package(_), _) if !leaves.is_empty() => Err(ALL_SIGNATURES),
+            (_, Self::Signatures(_)) => Err(Usage::Content(
+                "several signatures are given, and the item to give is no package of detached signatures",
+            )),
             (Description::Package(_), Self::Nothing) if item.description.is_content() => Err(ALL_FILES),
             (Description::Information(_), Self::File(_)) | (_, Self::Nothing) => Ok(()),
             (Description::Nothing, _) => Err(Usage::Content("nothing is to be given: leave it out")),
@@ -95,8 +107,11 @@ impl Give {
                 "the item to give is a detached signature: give the signature, not a file",
             )),
             (Description::DetachedSignature(it), Self::Signature(bytes)) => {
-                let fits = it.key.verify(it.statement.document().as_bytes(), bytes);
-                if fits { Ok(()) } else { Err(Usage::SignatureUnfit) }
+                if is_signed(it, bytes) {
+                    Ok(())
+                } else {
+                    Err(Usage::SignatureUnfit)
+                }
             }
         }
     }
@@ -107,9 +122,9 @@ impl Give {
 pub(crate) struct Own {
     /// The file that we give; of a package each, in the order of its leaves.
     pub files: Vec<PathBuf>,
-    /// The detached signature that we give.
+    /// The detached signature that we give; of a package all of them, as its content (R-320).
     pub signature: Option<Zeroizing<Vec<u8>>>,
-    /// The same signature in escrow, or the ledger's word that our payment is reserved.
+    /// The same in escrow, or the ledger's word that our payment is reserved.
     pub pledge: Option<Pledge>,
     /// Whether an order of our payment may have left.
     pub ordered: bool,
@@ -123,7 +138,7 @@ impl Client {
         give.check(item)?;
         match (&item.description, give) {
             (Description::Information(_), Give::Nothing) if !self.0.managers.brings() => Err(NO_FILE),
-            (Description::DetachedSignature(_), Give::Nothing) => {
+            (it, Give::Nothing) if !it.detached_leaves().is_empty() => {
                 self.0.managers.check_given(item).map_err(|_| Usage::SignatureNeeded)
             }
             _ => Ok(()),
@@ -133,7 +148,7 @@ impl Client {
     /// R-713: what we give is within the limits of a module that gives it, what we get of one that takes it. A signature
     /// that was made elsewhere needs no module.
     pub(crate) fn check_modules(&self, offer: &Offer, role: Role, give: &Give) -> Result<(), ModuleFault> {
-        if !matches!(give, Give::Signature(_)) {
+        if !matches!(give, Give::Signature(_) | Give::Signatures(_)) {
             self.0.managers.check_given(offer.item(role))?;
         }
         self.0.managers.check_taken(offer.item(role.peer()))
@@ -143,7 +158,8 @@ impl Client {
     pub(crate) async fn prepare(&self, item: &Item, give: &Give) -> Result<(), Error> {
         for leaf in item.leaves() {
             match (&leaf.description, give) {
-                (Description::Information(_) | Description::Nothing, _) | (_, Give::Signature(_)) => {}
+                (Description::Information(_) | Description::Nothing, _)
+                | (_, Give::Signature(_) | Give::Signatures(_)) => {}
                 _ => self.0.managers.prepare(leaf, None).await.map(|_| ())?,
             }
         }
@@ -168,36 +184,53 @@ impl Client {
             (Description::Package(agreed), Give::Files(paths)) => {
                 Ok(Own { files: package::arrange(agreed, &paths).await?, ..Own::default() })
             }
-            (Description::DetachedSignature(it), Give::Signature(signature)) => {
-                let used = nonce_of(it, &signature);
-                if !self.0.journal.nonce_is_new(used.as_ref()).await? {
-                    return Err(Usage::NonceReused.into());
-                }
-                Ok(Own { signature: Some(signature), ..Own::default() })
-            }
+            (_, Give::Signature(signature)) => self.made_elsewhere(item, &[signature]).await,
+            (_, Give::Signatures(all)) => self.made_elsewhere(item, &all).await,
             _ => Ok(Own::default()),
         }
     }
 
-    /// Makes the detached signature that we owe, unless it was made elsewhere, and takes note of its nonce. Only after
+    async fn made_elsewhere(&self, item: &Item, all: &[Zeroizing<Vec<u8>>]) -> Result<Own, Error> {
+        let both = item.description.detached_leaves().into_iter().zip(all);
+        let used: Vec<_> = both.filter_map(|(it, signature)| nonce_of(it, signature)).collect();
+        if !self.0.journal.nonces_are_new(&used).await? {
+            return Err(Usage::NonceReused.into());
+        }
+        Ok(Own { signature: Some(Zeroizing::new(frames::joined(&slices(all)))), ..Own::default() })
+    }
+
+    /// Makes the detached signatures that we owe, unless they were made elsewhere, and takes note of their nonces. Only after
     /// the approval.
     pub(crate) async fn sign(&self, item: &Item, own: Own) -> Result<Own, Error> {
-        let Some(it) = item.description.detached() else { return Ok(own) };
-        let document = it.statement.document();
+        let leaves = item.leaves().into_iter();
+        let leaves: Vec<_> = leaves.filter_map(|leaf| Some((leaf, leaf.description.detached()?))).collect();
+        if leaves.is_empty() {
+            return Ok(own);
+        }
         let signature = match own.signature {
             Some(signature) => signature,
-            None => self.0.managers.sign(item, it).await?,
+            None => {
+                let mut all = Vec::with_capacity(leaves.len());
+                for (leaf, it) in &leaves {
+                    all.push(self.0.managers.sign(leaf, it).await?);
+                }
+                Zeroizing::new(frames::joined(&slices(&all)))
+            }
         };
-        if !it.key.verify(document.as_bytes(), &signature) {
+        let parts =
+            frames::split(&signature, leaves.len()).ok_or(Error::Bug("a signature of ours is missing"))?;
+        let both = || leaves.iter().map(|(_, it)| *it).zip(&parts);
+        if !both().all(|(it, part)| is_signed(it, part)) {
             return Err(Error::Bug("a signature of ours does not verify"));
         }
-        if !self.0.journal.observe_nonce(nonce_of(it, &signature).as_ref()).await? {
+        let used: Vec<_> = both().filter_map(|(it, part)| nonce_of(it, part)).collect();
+        if !self.0.journal.observe_nonces(used).await? {
             return Err(Usage::NonceReused.into());
         }
         Ok(Own { signature: Some(signature), ..own })
     }
 
-    /// Puts our signature, if we give one, into escrow: the originator's for the offer alone, the responder's for an
+    /// Puts our signatures, if we give some, into escrow: the originator's for the offer alone, the responder's for an
     /// agreement.
     pub(crate) async fn put_into_escrow(
         &self,
@@ -209,16 +242,41 @@ impl Client {
         let Some(signature) = own.signature.clone().filter(|_| offer.is_escrowed(role)) else {
             return Ok(own);
         };
-        let (offer, randomness) = (offer.clone(), random::secret()?);
-        let escrow = aside(move || place(&offer, agreement).put(&signature, &randomness)).await?;
-        let escrow = escrow.map_err(|_| Error::Bug("a signature of ours cannot be put into escrow"))?;
-        Ok(Own { pledge: Some(escrow.into()), ..own })
+        let leaves = offer.item(role).description.detached_leaves().len();
+        let (offer, randomness) = (offer.clone(), random::secrets(leaves)?);
+        let escrows = aside(move || {
+            let (place, parts) = (place(&offer, agreement), frames::split(&signature, leaves)?);
+            let each = parts.into_iter().zip(&randomness).enumerate();
+            let put = |(leaf, (part, randomness))| place.put_leaf(leaf, part, randomness).ok();
+            each.map(put).collect::<Option<Vec<_>>>()
+        });
+        let escrows = escrows.await?.ok_or(Error::Bug("a signature of ours cannot be put into escrow"))?;
+        Ok(Own { pledge: Some(Pledge::Escrows(escrows)), ..own })
     }
+}
+
+/// Whether the signature is the one described: strictly valid by its key over its text.
+fn is_signed(item: &DetachedSignature, signature: &[u8]) -> bool {
+    item.key.verify(item.statement.document().as_bytes(), signature)
+}
+
+fn slices(all: &[Zeroizing<Vec<u8>>]) -> Vec<&[u8]> {
+    all.iter().map(|it| it.as_slice()).collect()
 }
 
 const NO_FILE: Usage = Usage::Content("the item to give is a file: name it");
 const ALL_FILES: Usage =
     Usage::Content("the item to give is a package of files: name every one of them, and no other");
+const ALL_SIGNATURES: Usage = Usage::Content(
+    "the item to give is a package of detached signatures: give every one of them in its order, or let a key of this program \
+     make them",
+);
+
+/// Which nonces the signatures in the peer's escrows use.
+pub(crate) fn nonces(pledge: Option<&Pledged>) -> Vec<NonceUse> {
+    let verified = pledge.map_or(&[][..], Pledged::verified);
+    verified.iter().filter_map(|it| it.nonce_use().cloned()).collect()
+}
 
 /// Which nonce a valid signature uses.
 fn nonce_of(item: &DetachedSignature, signature: &[u8]) -> Option<NonceUse> {

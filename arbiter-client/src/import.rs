@@ -129,7 +129,8 @@ impl Client {
         files: &[PathBuf],
     ) -> Result<Own, Error> {
         let item = agreement.offer().item(role);
-        let Some(detached) = item.description.detached() else {
+        let detached = item.description.detached_leaves();
+        if detached.is_empty() {
             let give = match (&item.description, files) {
                 (_, []) => Give::Nothing,
                 (Description::Package(_), files) => Give::Files(files.to_vec()),
@@ -138,21 +139,27 @@ impl Client {
             };
             let pledge = self.in_bundle(bundle, agreement, role).await?;
             return Ok(Own { pledge, ..self.own(item, give).await? });
-        };
+        }
         let pledge = self.in_bundle(bundle, agreement, role).await?;
-        let ours = *detached.key.kind() == Kind::Ed25519(self.party().signing_key);
-        let own = match (files.first(), pledge.is_some()) {
-            (Some(path), _) => self.own(item, Give::Signature(read_signature(path)?)).await?,
+        let own_key = Kind::Ed25519(self.party().signing_key);
+        let ours = detached.iter().all(|it| *it.key.kind() == own_key);
+        let own = match (files, pledge.is_some()) {
+            ([path], _) => self.own(item, Give::Signature(read_signature(path)?)).await?,
+            ([_, ..], _) => {
+                let all = files.iter().map(|path| read_signature(path)).collect::<Result<_, _>>()?;
+                self.own(item, Give::Signatures(all)).await?
+            }
             // Signed elsewhere: the arbiter can open what is in the bundle.
-            (None, true) if !ours => return Ok(Own { pledge, ..Own::default() }),
-            (None, _) => self.own(item, Give::Nothing).await?,
+            ([], true) if !ours => return Ok(Own { pledge, ..Own::default() }),
+            ([], _) => self.own(item, Give::Nothing).await?,
         };
         let own = self.sign(item, own).await?;
         let Some(pledge) = pledge else {
             let id = (role == Role::Responder).then(|| agreement.id());
             return self.put_into_escrow(agreement.offer(), id, own).await;
         };
-        let mut check = ContentCheck::signature(detached.clone(), pledge.escrow().cloned());
+        let check = ContentCheck::of(agreement.offer(), role, Some(&pledge));
+        let mut check = check.ok_or(Error::Bug("a signature is no content"))?;
         let same = check.update(own.signature.as_deref().map_or(&[][..], Vec::as_slice));
         same.and_then(|()| check.finish()).map_err(|_| Usage::SignatureUnfit)?;
         Ok(Own { pledge: Some(pledge), ..own })

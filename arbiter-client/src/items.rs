@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use arbiter_protocol::crypto::{Opener, Sealer, SealingSecret};
 use arbiter_protocol::error::Invalid;
-use arbiter_protocol::escrow::{Escrow, EscrowError, SignatureKey};
+use arbiter_protocol::escrow::{EscrowError, SignatureKey};
 use arbiter_protocol::exchange::item::{Description, DetachedSignature, Information, Item, Statement};
 use arbiter_protocol::exchange::kind::Unfit;
 use arbiter_protocol::exchange::kind::content::{ContentCheck, FitContent};
@@ -23,7 +23,7 @@ use arbiter_protocol::exchange::selection::Role;
 use arbiter_protocol::ids::{Digest, ExchangeId, SealingKey};
 use arbiter_protocol::limits;
 use arbiter_protocol::message::agreement::{Offer, Party};
-use arbiter_protocol::message::payment::{PaymentReceipt, PaymentTerms};
+use arbiter_protocol::message::payment::PaymentReceipt;
 use arbiter_protocol::statement::Verified;
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
@@ -33,9 +33,9 @@ use zeroize::Zeroizing;
 
 use crate::error::Error;
 use crate::ledger::till;
-use crate::package::{Folder, Frames};
-use crate::random;
+use crate::package::{Folder, Frames, kept};
 use crate::transport::Content;
+use crate::{plain, random};
 
 /// Describes a file. Without `media_type`, the type is the one that its first bytes show, or
 /// `application/octet-stream`.
@@ -137,6 +137,11 @@ fn length_limit() -> u64 {
     u64::try_from(limits::CHUNK_BYTES).unwrap_or(u64::MAX)
 }
 
+/// How the names of the files of one signature of a package begin: with its place from 1, for two may be about one file.
+pub fn signed_about(place: usize, item: &DetachedSignature) -> String {
+    format!("{}.{}", place.saturating_add(1), item.statement.subject.name)
+}
+
 fn length(bytes: &[u8]) -> u64 {
     u64::try_from(bytes.len()).unwrap_or(u64::MAX)
 }
@@ -177,19 +182,21 @@ impl Outgoing {
         seal: (&SealingKey, &[u8]),
     ) -> Result<Self, Error> {
         let package = Description::Package(items.to_vec());
-        let check = ContentCheck::package(items.to_vec(), Vec::new()).zip(package.content_bytes());
+        let check = ContentCheck::package(items.to_vec()).zip(package.content_bytes());
         let (check, size) = check.ok_or(Error::Bug("a package without content is to be sent"))?;
         Self::new(Origin::Package(Frames::new(items, paths)), size, check, seal)
     }
 
-    /// A detached signature of ours, the one that is in escrow.
+    /// A detached signature of ours, the one that is in escrow; of a package all of them.
     pub(crate) fn signature(
         signature: &Zeroizing<Vec<u8>>,
-        agreed: &DetachedSignature,
-        escrow: Option<Escrow>,
+        offer: &Verified<Offer>,
+        signer: Role,
+        pledge: Option<&Pledge>,
         seal: (&SealingKey, &[u8]),
     ) -> Result<Self, Error> {
-        let check = ContentCheck::signature(agreed.clone(), escrow);
+        let check =
+            ContentCheck::of(offer, signer, pledge).ok_or(Error::Bug("no signature is to be given"))?;
         Self::new(Origin::Signature(signature.clone()), length(signature), check, seal)
     }
 
@@ -289,57 +296,44 @@ pub(crate) enum Source {
 
 /// What is to arrive, and under which name it is kept.
 #[derive(Clone)]
-pub(crate) enum Expected {
-    File(Information),
-    Package(Vec<Item>),
-    Payment { terms: PaymentTerms, payer: Role },
-    Payments { items: Vec<Item>, terms: Vec<PaymentTerms>, payer: Role },
-    Signature { agreed: DetachedSignature, signer: Role, escrow: Option<Escrow> },
+pub(crate) struct Expected {
+    offer: Verified<Offer>,
+    sender: Role,
+    pledge: Option<Pledge>,
 }
 
 impl Expected {
-    /// The content that `sender` gives, if it gives any. A signature must be the one in escrow.
-    pub(crate) fn of(offer: &Verified<Offer>, sender: Role, pledge: Option<&Pledge>) -> Option<Self> {
-        match &offer.item(sender).description {
-            Description::Information(described) => Some(Self::File(described.clone())),
-            Description::DetachedSignature(agreed) => {
-                let escrow = pledge.and_then(Pledge::escrow).cloned();
-                Some(Self::Signature { agreed: agreed.clone(), signer: sender, escrow })
-            }
-            Description::Package(items) => {
-                let (items, terms) = (items.clone(), PaymentTerms::all(offer, sender));
-                ContentCheck::package(items.clone(), terms.clone()).map(|_| match terms.is_empty() {
-                    true => Self::Package(items),
-                    false => Self::Payments { items, terms, payer: sender },
-                })
-            }
-            Description::Payment(_) => {
-                PaymentTerms::of(offer, sender).map(|terms| Self::Payment { terms, payer: sender })
-            }
-            Description::Nothing | Description::Signature(_) => None,
-        }
+    /// The content that `sender` gives. A signature must be the one in escrow.
+    pub(crate) fn of(offer: &Verified<Offer>, sender: Role, pledge: Option<&Pledge>) -> Self {
+        Self { offer: offer.clone(), sender, pledge: pledge.cloned() }
     }
 
     fn check(&self) -> Option<ContentCheck> {
-        match self {
-            Self::File(described) => Some(ContentCheck::file(described.clone())),
-            Self::Package(items) => ContentCheck::package(items.clone(), Vec::new()),
-            Self::Payments { items, terms, .. } => ContentCheck::package(items.clone(), terms.clone()),
-            Self::Payment { terms, .. } => Some(ContentCheck::payment(terms.clone())),
-            Self::Signature { agreed, escrow, .. } => {
-                Some(ContentCheck::signature(agreed.clone(), escrow.clone()))
-            }
-        }
+        ContentCheck::of(&self.offer, self.sender, self.pledge.as_ref())
+    }
+
+    /// What is kept in a folder: the name and size of each leaf, in their order.
+    fn leaves(&self) -> Option<Vec<(String, u64)>> {
+        kept(self.offer.item(self.sender), self.sender)
+    }
+
+    /// Whether the bytes are kept as evidence: they are short. Of a file they are not.
+    fn is_evidence(&self) -> bool {
+        plain::files(self.offer.item(self.sender)).is_empty()
     }
 
     fn name(&self) -> String {
-        match self {
-            Self::File(described) => described.name.clone(),
-            Self::Package(_) => "package".to_owned(),
-            Self::Payment { payer, .. } => format!("payment.{payer}.receipt"),
-            Self::Payments { payer, .. } => format!("payments.{payer}.receipts"),
-            Self::Signature { agreed, signer, .. } => {
-                format!("{}.{signer}.sig", agreed.statement.subject.name)
+        let (item, sender) = (self.offer.item(self.sender), self.sender);
+        match &item.description {
+            Description::Information(described) => described.name.clone(),
+            Description::DetachedSignature(agreed) => {
+                format!("{}.{sender}.sig", agreed.statement.subject.name)
+            }
+            Description::Payment(_) => format!("payment.{sender}.receipt"),
+            several if !several.payments().is_empty() => format!("payments.{sender}.receipts"),
+            several if !several.detached_leaves().is_empty() => format!("signatures.{sender}"),
+            Description::Nothing | Description::Package(_) | Description::Signature(_) => {
+                "package".to_owned()
             }
         }
     }
@@ -349,7 +343,7 @@ impl Expected {
 pub(crate) struct Received {
     pub fit: FitContent,
     pub path: PathBuf,
-    /// The bytes, if it is a detached signature or a receipt.
+    /// The bytes, if it is detached signatures or receipts.
     pub bytes: Option<Vec<u8>>,
 }
 
@@ -360,7 +354,7 @@ pub(crate) struct Incoming {
     sink: Sink,
     part: PathBuf,
     whole: PathBuf,
-    /// A signature or a receipt is short, and its bytes are evidence.
+    /// Signatures and receipts are short, and their bytes are evidence.
     kept: Option<Vec<u8>>,
 }
 
@@ -385,13 +379,13 @@ impl Incoming {
             Source::Arbiter => ".arbiter.part",
             Source::Peer => ".peer.part",
         });
-        let sink = match expected {
-            Expected::Package(items) => Sink::Folder(Folder::begin(&part, items).await?),
-            _ => Sink::File(File::create(&part).await.map_err(|error| Error::file(&part, error))?),
+        let sink = match expected.leaves() {
+            Some(leaves) => Sink::Folder(Folder::begin(&part, leaves).await?),
+            None => Sink::File(File::create(&part).await.map_err(|error| Error::file(&part, error))?),
         };
         let whole = folder.join(expected.name());
-        let kept = (!matches!(expected, Expected::File(_) | Expected::Package(_))).then(Vec::new);
-        let check = expected.check().ok_or(Error::Bug("content is expected that has none"))?;
+        let kept = expected.is_evidence().then(Vec::new);
+        let check = expected.check().ok_or(Unfit::Kind)?;
         Ok(Self { check, opener, sink, part, whole, kept })
     }
 
@@ -421,7 +415,7 @@ impl Incoming {
             Sink::File(file) => file,
             Sink::Folder(folder) => {
                 folder.finish(&self.whole).await?;
-                return Ok(Received { fit, path: self.whole, bytes: None });
+                return Ok(Received { fit, path: self.whole, bytes: self.kept });
             }
         };
         let durable = async {

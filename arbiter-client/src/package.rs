@@ -13,8 +13,9 @@
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
-use arbiter_protocol::exchange::item::{Information, Item};
+use arbiter_protocol::exchange::item::{Description, Information, Item};
 use arbiter_protocol::exchange::kind::Unfit;
+use arbiter_protocol::exchange::selection::Role;
 use arbiter_protocol::limits;
 use tokio::fs::{self, File};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -25,6 +26,21 @@ use crate::{items, plain};
 /// The files of a package, in the order of its leaves.
 fn files(items: &[Item]) -> Vec<&Information> {
     items.iter().flat_map(plain::files).collect()
+}
+
+/// What is kept in a folder when it arrives, of a package of files or of detached signatures: the name and size of each leaf, in
+/// their order.
+pub(crate) fn kept(item: &Item, sender: Role) -> Option<Vec<(String, u64)>> {
+    let Description::Package(_) = &item.description else { return None };
+    let kept = |(place, leaf): (usize, &Item)| match &leaf.description {
+        Description::Information(it) => Some((it.name.clone(), it.size_bytes)),
+        Description::DetachedSignature(it) => {
+            let name = format!("{}.{sender}.sig", items::signed_about(place, it));
+            Some((name, u64::try_from(it.key.signature_bytes()).unwrap_or(u64::MAX)))
+        }
+        _ => None,
+    };
+    item.leaves().into_iter().enumerate().map(kept).collect()
 }
 
 /// Finds out which of these files of ours is which leaf, whatever their order: each is read and checked.
@@ -133,10 +149,10 @@ pub(crate) struct Folder {
 
 impl Folder {
     /// Begins an empty folder; what a stream that broke off has left there goes.
-    pub(crate) async fn begin(path: &Path, items: &[Item]) -> Result<Self, Error> {
+    pub(crate) async fn begin(path: &Path, leaves: Vec<(String, u64)>) -> Result<Self, Error> {
         discard(path).await?;
         fs::create_dir_all(path).await.map_err(|error| Error::file(path, error))?;
-        let rest = files(items).into_iter().map(|file| (path.join(&file.name), file.size_bytes));
+        let rest = leaves.into_iter().map(|(name, size)| (path.join(name), size));
         Ok(Self { path: path.to_owned(), rest: rest.collect(), skip: 0, open: None })
     }
 

@@ -131,7 +131,7 @@ pub fn thing(item: &Item) -> &'static str {
         Description::Information(_) => "file",
         Description::Nothing => "nothing",
         Description::Package(_) if !item.description.payments().is_empty() => "money",
-        Description::Package(_) if item.description.is_content() => "package of files",
+        Description::Package(_) if !files(item).is_empty() => "package of files",
         Description::Package(_) => "package of signatures",
         Description::Payment(_) => "money",
         Description::DetachedSignature(_) | Description::Signature(_) => "signature",

@@ -17,3 +17,8 @@ pub(crate) fn secret() -> Result<Zeroizing<[u8; 32]>, Error> {
     getrandom::fill(bytes.as_mut()).map_err(|_| Error::Bug("the operating system gives no randomness"))?;
     Ok(bytes)
 }
+
+/// So many of them.
+pub(crate) fn secrets(count: usize) -> Result<Vec<Zeroizing<[u8; 32]>>, Error> {
+    (0..count).map(|_| secret()).collect()
+}

@@ -97,14 +97,8 @@ pub(crate) fn envelopes(text: &str, place: &'static str) -> Result<Vec<Envelope>
 
 /// The text of such receipts, if there are any.
 pub(crate) fn several(receipts: &[Envelope]) -> Option<String> {
-    match receipts {
-        [] => None,
-        [alone] => Some(text(alone)),
-        several => {
-            let parts: Vec<_> = several.iter().map(Envelope::encode).collect();
-            Some(STANDARD.encode(frames::framed(&parts)))
-        }
-    }
+    let parts: Vec<_> = receipts.iter().map(Envelope::encode).collect();
+    (!parts.is_empty()).then(|| STANDARD.encode(frames::joined(&parts)))
 }
 
 pub(crate) fn optional(text: Option<&str>, place: &'static str) -> Result<Option<Envelope>, Unread> {

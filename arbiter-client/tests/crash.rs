@@ -66,6 +66,9 @@ async fn a_crash_on_the_way_to_the_arbiter_ends_fair() {
         (Deal::SignatureForDetached, Cheat::WithholdItem),
         (Deal::FileForDetached, Cheat::QuietAfterReceiving),
         (Deal::DetachedForFile, Cheat::SecondAcceptance),
+        (Deal::SealedContracts, Cheat::QuietAfterReceiving),
+        (Deal::SealedContracts, Cheat::SecondAcceptance),
+        (Deal::FilesForSealed, Cheat::QuietAfterReceiving),
     ] {
         for step in 0.. {
             let folder = tempfile::tempdir().unwrap();

@@ -135,7 +135,7 @@ async fn no_cheat_pays() {
             }
         }
     }
-    assert_eq!(played, 130, "every pair of deal and cheat that makes sense");
+    assert_eq!(played, 156, "every pair of deal and cheat that makes sense");
 }
 
 async fn one_cheat(deal: Deal, cheat: Cheat, role: Role) {

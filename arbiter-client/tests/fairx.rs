@@ -313,7 +313,8 @@ fn two_processes_sign_a_contract_without_an_arbiter() {
 fn two_processes_exchange_packages_without_an_arbiter() {
     let contents = [PDF.repeat(3_000), b"plain words\n".to_vec(), vec![0, 1, 2]];
     let names = ["notice.pdf", "annex.txt", "data.bin"];
-    for request in [false, true] {
+    let ways = [&[][..], &["--replacement"]];
+    for (request, seal) in [false, true].into_iter().flat_map(|request| ways.map(|seal| (request, seal))) {
         let (alice, bob) = (Party::new("Alice"), Party::new("Bob"));
         let giver = if request { &bob } else { &alice };
         let paths: Vec<_> = names.iter().zip(&contents).map(|(name, it)| giver.file(name, it)).collect();
@@ -330,18 +331,28 @@ fn two_processes_exchange_packages_without_an_arbiter() {
         let give = if request { give } else { Vec::new() };
         let accepting = bob.accept(&[&["--yes"], &give[..]].concat());
 
-        let sealed = alice.offer(&bob.id, &accepting, &[&[kind], &several[..]].concat());
-        assert_eq!(sealed.status.code(), Some(2), "{}", text(&sealed));
-        assert!(text(&sealed).contains("--replacement"), "{}", text(&sealed));
-        let twice = [&[kind, "--replacement"], &several[..], &several[..2]].concat();
+        let twice = [&[kind], seal, &several[..], &several[..2]].concat();
         let twice = alice.offer(&bob.id, &accepting, &twice);
         assert_eq!(twice.status.code(), Some(2), "{}", text(&twice));
         assert!(text(&twice).contains("no item twice"), "{}", text(&twice));
 
-        let offered = alice.offer(&bob.id, &accepting, &[&[kind, "--replacement"], &several[..]].concat());
+        let offered = alice.offer(&bob.id, &accepting, &[&[kind], seal, &several[..]].concat());
         let accepted = accepting.end();
         both_good(&alice, &bob, &offered, &accepted, Path::new(paths[1]));
         assert!(accepted.1.contains("3 items together, all of them or none:"), "{}", accepted.1);
+        if seal.is_empty() {
+            // Ordinary signature files, each with its command.
+            assert_openssl(&if request { accepted.1.clone() } else { text(&offered) });
+            let signed = if request { &bob } else { &alice };
+            let role = if request { "originator" } else { "responder" };
+            let folder = signed.received_file(&format!("signatures.{role}"));
+            for (place, name) in (1..).zip(names) {
+                assert_eq!(
+                    std::fs::read(folder.join(format!("{place}.{name}.{role}.sig"))).unwrap().len(),
+                    64
+                );
+            }
+        }
         let receiver = if request { &alice } else { &bob };
         let folder = receiver.received_file("package");
         for (name, content) in names.iter().zip(&contents) {

@@ -3,7 +3,7 @@
 //! one that is unfair.
 //!
 //! ```text
-//!  cells (121 pairs) ─▶ plays (honest, cheats x outages) ─▶ two clients, arbiter and ledger in the process, paused time
+//!  cells (144 pairs) ─▶ plays (honest, cheats x outages) ─▶ two clients, arbiter and ledger in the process, paused time
 //!                                                               │ judged by files, signatures and the ledger's books
 //!                                                               ▼
 //!                                             one line a cell: calls, endings, unfair

@@ -2,20 +2,25 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // A test may stop where it likes.
 
 mod common;
+mod reader;
 
 use std::path::Path;
+use std::sync::Arc;
 
-use arbiter_client::bundle::Bundle;
+use arbiter_client::bundle::{Bundle, Claim};
 use arbiter_client::consent::Screen;
 use arbiter_client::error::Usage;
+use arbiter_client::protocol::crypto::Signer as _;
+use arbiter_client::protocol::exchange::item::DetachedSignature;
 use arbiter_client::protocol::exchange::selection::Role;
 use arbiter_client::protocol::ids::Digest;
-use arbiter_client::testing::{Bench, Cheat, Cheater, identity};
+use arbiter_client::testing::{Bench, Cheat, Cheater, identity, signer};
 use arbiter_client::transport::memory::{End, Wire};
 use arbiter_client::verify::Finding;
 use arbiter_client::verify::{FileFacts, Trust, verify};
 use arbiter_client::{Client, Error, Give, Outcome, explain, items};
 use common::{Deal, has_peers_item, review, setting};
+use zeroize::Zeroizing;
 
 async fn parties(bench: &Bench) -> (Client, Client) {
     let build = async |name| bench.builder(name).build().await.unwrap();
@@ -214,4 +219,128 @@ async fn a_file_that_nobody_signs_for_is_pointed_out() {
         assert!(matches!(&warnings[..], [one] if one.contains("NOBODY SIGNS")), "{warnings:?}");
     }
     assert_ne!(Digest::of(&[b""]), leaves[0].digest());
+}
+
+/// Both bundles are good, by this program and by the second reader.
+fn proven(bench: &Bench, outcomes: &[&Outcome], claim: Claim) {
+    let bundles: Vec<_> = outcomes.iter().map(|outcome| Bundle::of(outcome.evidence())).collect();
+    for bundle in &bundles {
+        assert_eq!(bundle.outcome, claim);
+        assert_eq!(Bundle::parse(&bundle.to_json()).unwrap(), *bundle);
+        let report = verify(bundle, Trust::Pinned(&bench.arbiter.identity()), &[]);
+        assert!(report.good, "{:#?}", report.checks);
+    }
+    if reader::there() {
+        let files = [bundles[0].to_json(), bundles[bundles.len() - 1].to_json()];
+        let (codes, said) = reader::judge(&files, Some(bench.arbiter.identity().key), None);
+        assert_eq!(codes, [0, 0], "the second reader: {said}");
+    }
+}
+
+/// a package of detached signatures changes hands whole, without the arbiter; or the arbiter takes all of
+/// them out of their escrows. One escrow that is missing, false or in another's place, and nothing of ours leaves.
+#[tokio::test(start_paused = true)]
+async fn sealed_signatures_come_all_or_none() {
+    for deal in [Deal::SealedContracts, Deal::FilesForSealed] {
+        let folder = tempfile::tempdir().unwrap();
+        let bench = Bench::new(folder.path());
+        let (alice, bob) = parties(&bench).await;
+        let setting = setting(&bench, deal, folder.path());
+        let wire = Wire::default();
+        let (mut a, mut b) = (wire.end(End::First), wire.end(End::Second));
+        let id = alice.offer(setting.terms, setting.originator).await.unwrap();
+        let bobs = async {
+            let offer = bob.next_offer(&mut b).await.unwrap();
+            let id = bob.accept(&offer, setting.responder).await.unwrap();
+            bob.run(id, &mut b).await.unwrap()
+        };
+        let (ours, theirs) = tokio::join!(alice.run(id, &mut a), bobs);
+        let ours = ours.unwrap();
+        for outcome in [&ours, &theirs] {
+            assert!(matches!(outcome, Outcome::Completed(_)) && has_peers_item(outcome), "{outcome:?}");
+        }
+        assert_eq!(bench.arbiter.calls(), 0);
+        proven(&bench, &[&ours, &theirs], Claim::Completed);
+    }
+    for (cheat, reason) in [
+        (Cheat::QuietAfterReceiving, None),
+        (Cheat::SecondAcceptance, None),
+        (Cheat::EscrowMissingOne, Some("ESCROW_REQUIRED")),
+        (Cheat::EscrowsSwapped, Some("ESCROW_OF_SOMETHING_ELSE")),
+        (Cheat::EscrowUnopenable, Some("ESCROW_FALSE")),
+        (Cheat::EscrowMissing, Some("ESCROW_REQUIRED")),
+        (Cheat::EscrowOfOther, Some("ESCROW_OF_SOMETHING_ELSE")),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let bench = Bench::new(folder.path());
+        let (alice, _) = parties(&bench).await;
+        let setting = setting(&bench, Deal::SealedContracts, folder.path());
+        let wire = Wire::default();
+        let (mut a, mut b) = (wire.end(End::First), wire.end(End::Second));
+        let id = alice.offer(setting.terms, Give::Nothing).await.unwrap();
+        let cheater =
+            Cheater::new(identity("bob"), cheat, None).with_arbiter(Arc::new(bench.arbiter.clone()));
+        let (outcome, loot) = tokio::join!(alice.run(id, &mut a), cheater.respond(&mut b));
+        let (outcome, loot) = (outcome.unwrap(), loot.unwrap());
+        let status = alice.status(id).await.unwrap();
+        match reason {
+            None => {
+                assert!(matches!(outcome, Outcome::Resolved(_)), "{cheat:?}: {outcome:?}");
+                assert!(has_peers_item(&outcome), "{cheat:?}");
+                proven(&bench, &[&outcome], Claim::Resolved);
+            }
+            Some(reason) => {
+                assert!(matches!(outcome, Outcome::Aborted(_)) && !loot.has_item(), "{cheat:?}: {outcome:?}");
+                assert_eq!(status.remark.as_deref(), Some(reason), "{cheat:?}");
+                assert_eq!(status.evidence.own_transfer, None, "{cheat:?}");
+            }
+        }
+    }
+}
+
+/// signatures made elsewhere are given in the order of the package, each good; and a bundle is enough to go on.
+#[tokio::test(start_paused = true)]
+async fn finished_signatures_are_given_in_the_order_of_their_package() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = Bench::new(folder.path());
+    let (alice, bob) = parties(&bench).await;
+    let deal = || setting(&bench, Deal::SealedContracts, folder.path()).terms;
+    let leaves = deal().originator_item;
+    let leaves = leaves.description.detached_leaves();
+    let sign = |it: &&DetachedSignature| {
+        Zeroizing::new(signer("alice").sign(it.statement.document().as_bytes()).to_vec())
+    };
+    let good: Vec<_> = leaves.iter().map(sign).collect();
+    let mut turned = good.clone();
+    turned.swap(0, 2);
+    let mut altered = good.clone();
+    altered[1][0] ^= 1;
+    for unfit in [turned, altered] {
+        let refused = alice.offer(deal(), Give::Signatures(unfit)).await;
+        assert!(matches!(refused, Err(Error::Usage(Usage::SignatureUnfit))), "{refused:?}");
+    }
+    for give in [
+        Give::Signatures(good[1..].to_vec()),
+        Give::Signatures(Vec::new()),
+        Give::Signature(good[0].clone()),
+        Give::File(folder.path().join("notice.txt")),
+    ] {
+        let refused = alice.offer(deal(), give).await;
+        assert!(matches!(refused, Err(Error::Usage(Usage::Content(_)))), "{refused:?}");
+    }
+    let lone = setting(&bench, Deal::Detached, folder.path()).terms;
+    let refused = alice.offer(lone, Give::Signatures(good.clone())).await;
+    assert!(matches!(refused, Err(Error::Usage(Usage::Content(_)))), "{refused:?}");
+
+    let id = alice.offer(deal(), Give::Signatures(good)).await.unwrap();
+    let offer = review(&bob, &alice.status(id).await.unwrap().evidence).await.unwrap();
+    bob.accept(&offer, Give::Nothing).await.unwrap();
+    let bundle = Bundle::of(&bob.status(id).await.unwrap().evidence);
+    let anew = bench.builder("bob").build().await.unwrap();
+    anew.import(&bundle, &[]).await.unwrap();
+    let outcome = anew.complain(id).await.unwrap();
+    assert!(matches!(outcome, Outcome::Resolved(_)) && has_peers_item(&outcome), "{outcome:?}");
+    let outcome = alice.complain(id).await.unwrap();
+    assert!(matches!(outcome, Outcome::Aborted(_) | Outcome::Resolved(_)), "{outcome:?}");
+    assert!(has_peers_item(&outcome), "whoever asked, there is one verdict: {outcome:?}");
 }

@@ -232,6 +232,11 @@ pub enum Refused {
         /// Whose signature is in it: originator or responder.
         signer: &'static str,
     },
+    /// the escrows of a package of signatures could be longer together than an escrow can be.
+    #[error(
+        "the escrows of so many signatures by such keys are too large: offer fewer together, or use another suite"
+    )]
+    EscrowsTooLarge,
     /// escrow terms without a detached signature, or the other way round.
     #[error("an offer has escrow terms exactly if an item is a detached signature")]
     EscrowTermsMismatch,
@@ -311,6 +316,7 @@ impl Refused {
             Self::EscrowNotAgreed => "ESCROW_NOT_AGREED",
             Self::EscrowRequired { .. } => "ESCROW_REQUIRED",
             Self::EscrowTermsMismatch => "ESCROW_TERMS_MISMATCH",
+            Self::EscrowsTooLarge => "ESCROWS_TOO_LARGE",
             Self::EscrowUnopenable { .. } => "ESCROW_UNOPENABLE",
             Self::ItemNotGeneratable => "ITEM_NOT_GENERATABLE",
             Self::AcceptanceMismatch => "ACCEPTANCE_MISMATCH",

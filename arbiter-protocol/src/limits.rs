@@ -22,7 +22,8 @@ pub const TEXT_BYTES: usize = 8 * 1024;
 pub const CERTIFICATE_BYTES: usize = 4 * 1024;
 /// Longest modulus of an RSA key: 8192 bits. A signature is as long.
 pub const MODULUS_BYTES: usize = 1024;
-/// Largest escrow: 8192-bit RSA in the suite with the most hidden instances, and its nodes.
+/// Largest escrow: 8192-bit RSA in the suite with the most hidden instances, and its nodes. Of a package all escrows
+/// together, each after its length.
 pub const ESCROW_BYTES: usize = 72 * 1024;
 /// Longest log origin (it is also the key name in signed notes).
 pub const ORIGIN_BYTES: usize = 128;

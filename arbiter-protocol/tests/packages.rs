@@ -12,10 +12,14 @@ mod common;
 use std::collections::BTreeSet;
 
 use arbiter_protocol::crypto::Signer as _;
+use arbiter_protocol::error::Rejected;
+use arbiter_protocol::escrow::{Escrow, RsaHash, RsaPadding, SignatureKey, Suite};
 use arbiter_protocol::evidence::leaf::Event;
-use arbiter_protocol::exchange::item::{Description, Item};
+use arbiter_protocol::exchange::item::{Description, DetachedSignature, Item};
 use arbiter_protocol::exchange::kind::content::ContentCheck;
+use arbiter_protocol::exchange::kind::detached::Place;
 use arbiter_protocol::exchange::kind::package as frames;
+use arbiter_protocol::exchange::kind::pledge::Pledge;
 use arbiter_protocol::exchange::kind::{Unfit, signature};
 use arbiter_protocol::exchange::package;
 use arbiter_protocol::exchange::payment::{Hold, Timeout};
@@ -24,12 +28,12 @@ use arbiter_protocol::exchange::selection::Role::{Originator, Responder};
 use arbiter_protocol::exchange::selection::{ByRole, Protocol, Role, select, select_affidavit};
 use arbiter_protocol::ids::Digest;
 use arbiter_protocol::limits;
-use arbiter_protocol::message::agreement::{Acceptance, Agreement, Offer};
+use arbiter_protocol::message::agreement::{Acceptance, Agreement, EscrowTerms, Offer};
 use arbiter_protocol::message::payment::{PaymentAction, PaymentReceipt, PaymentState, PaymentTerms};
 use arbiter_protocol::message::request::Action;
 use arbiter_protocol::message::transfer::Transfer;
 use arbiter_protocol::message::verdict::Ruling;
-use arbiter_protocol::role::arbiter::payment_orders;
+use arbiter_protocol::role::arbiter::{Case, payment_orders};
 use arbiter_protocol::role::{Fit, Input, Outcome, Phase, Session, Timing};
 use arbiter_protocol::ruling::chain::Walk;
 use arbiter_protocol::ruling::receipt::Ruled;
@@ -37,8 +41,12 @@ use arbiter_protocol::ruling::sequencer::{Batch, ContentId, Reply};
 use arbiter_protocol::statement::{Signed, Verified};
 use arbiter_protocol::time::{DurationMillis, UnixMillis};
 use common::{CONTENT, Cast, EARLY, Kind, Notary, TestVeil, files, framed, named, signatures};
+use curve25519_dalek::EdwardsPoint;
+use curve25519_dalek::scalar::{Scalar, clamp_integer};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
+use sha2::{Digest as _, Sha512};
+use zeroize::Zeroizing;
 
 /// The shape of a tree of items, also of one that is no package.
 #[derive(Clone, Debug)]
@@ -254,7 +262,7 @@ fn a_package_is_as_good_as_its_worst_item() {
 
 fn check(package: &Item, bytes: &[u8], pieces: &[usize]) -> Result<(), Unfit> {
     let Description::Package(items) = &package.description else { panic!("a package") };
-    let mut check = ContentCheck::package(items.clone(), Vec::new()).unwrap();
+    let mut check = ContentCheck::package(items.clone()).unwrap();
     let (mut rest, mut sizes) = (bytes, pieces.iter().cycle());
     while !rest.is_empty() {
         let size = sizes.next().map_or(rest.len(), |size| (*size).clamp(1, rest.len()));
@@ -297,7 +305,7 @@ fn a_package_fits_whole_or_not_at_all() {
     assert_eq!(check(&package, &framed(&swapped), &[]).unwrap_err().reason(), "PACKAGE_ITEM_UNFIT");
     // Nothing follows the transfer of signatures that the arbiter can replace.
     let Description::Package(items) = signatures("T").description else { panic!() };
-    assert!(ContentCheck::package(items, Vec::new()).is_none());
+    assert!(ContentCheck::package(items).is_none());
 }
 
 /// pieces of any size make the same check.
@@ -598,4 +606,296 @@ fn payments_in_a_package_are_for_p3_and_p4_and_each_hold_is_long_enough() {
     let item = Item::package(items).unwrap();
     let terms = Offer { originator_item: item, ..cast.terms(Kind::P3OriginatorPays, 1) };
     assert_eq!(refused(terms), Err("DEADLINE_MISMATCH"));
+}
+
+/// A package of detached signatures by `role`, on two levels.
+fn sealed(cast: &Cast, role: Role, titles: [&str; 3]) -> Item {
+    let [first, second, third] = titles.map(|title| common::detached(title, cast.key(role)));
+    Item::package(vec![first, Item::package(vec![second, third]).unwrap()]).unwrap()
+}
+
+/// A contract in which both give three detached signatures.
+fn sealed_contract(cast: &Cast, nonce: u8) -> Agreement {
+    let terms = Offer {
+        originator_item: sealed(cast, Originator, ["one", "two", "three"]),
+        responder_item: sealed(cast, Responder, ["one", "two", "three"]),
+        ..cast.terms(Kind::P1Escrow, nonce)
+    };
+    let signed = Verified::sign(terms, &cast.originator);
+    let offer = Signed::<Offer>::parse(signed.envelope().clone()).unwrap().verify_offer().unwrap();
+    let acceptance = cast.acceptance(&offer, nonce);
+    Agreement::join(offer, acceptance).unwrap()
+}
+
+/// detached signatures are together with nothing else, none is there twice, each by a key that nobody
+/// else signs with, and their escrows fit together.
+#[test]
+fn detached_signatures_are_together_and_their_escrows_fit() {
+    let cast = Cast::new();
+    let one = |title: &str| common::detached(title, &cast.originator);
+    let package = sealed(&cast, Originator, ["a", "b", "c"]);
+    assert_eq!(package.properties, Properties::new([Property::GeneratableByEscrow]));
+    let item = &package.description;
+    let titles: Vec<_> = item.detached_leaves().iter().map(|it| it.statement.title.as_str()).collect();
+    assert_eq!(titles, ["a", "b", "c"]);
+    assert!(item.is_content() && !item.is_depositable());
+    assert_eq!(item.content_bytes(), None);
+    let reason = |items: Vec<Item>| Item::package(items).map_err(|why| why.reason()).unwrap_err();
+    for other in [named("a.pdf", b"%PDF-1.7 a"), common::signature("b"), part(1, Some(Timeout::Post))] {
+        assert_eq!(reason(vec![one("a"), other]), "PACKAGE_ITEM_NOT_ALLOWED");
+    }
+    assert_eq!(reason(vec![one("a"), one("a")]), "PACKAGE_ITEM_REPEATED");
+    // Another certificate beside the same key and text makes no other signature; another key does.
+    let mut certified = one("a");
+    let Description::DetachedSignature(it) = &mut certified.description else { panic!() };
+    it.certificate = vec![0x30, 0x00];
+    assert_eq!(reason(vec![one("a"), certified]), "PACKAGE_ITEM_REPEATED");
+    Item::package(vec![one("a"), common::detached("a", &common::signer(99))]).unwrap();
+
+    let refused = |terms: Offer| {
+        let signed = Verified::sign(terms, &cast.originator);
+        let parsed = Signed::<Offer>::parse(signed.envelope().clone()).unwrap();
+        parsed.verify_offer().map(drop).map_err(|why| why.reason())
+    };
+    let with = |item: Item| Offer { originator_item: item, ..cast.terms(Kind::P1Escrow, 1) };
+    assert_eq!(refused(with(package)), Ok(()));
+    for foreign in [&cast.responder, &cast.arbiter, &cast.log] {
+        let item = Item::package(vec![one("a"), common::detached("b", foreign)]).unwrap();
+        assert_eq!(refused(with(item)), Err("PARTIES_NOT_DISTINCT"));
+    }
+    // As many as fit, and one more: by keys of Ed25519 a whole package, of RSA fewer.
+    let rsa = |number: u8| {
+        let modulus = [vec![0xc1; 255], vec![number | 1]].concat();
+        let key = SignatureKey::rsa(modulus, 65_537, RsaPadding::Pkcs1, RsaHash::Sha256).unwrap();
+        let mut item = one(&format!("by key {number}"));
+        let Description::DetachedSignature(it) = &mut item.description else { panic!() };
+        it.key = key;
+        item
+    };
+    let of = |count: u8| Item::package((0..count).map(rsa).collect()).unwrap();
+    let in_suite = |item: Item, suite| {
+        let terms = with(item);
+        let escrow = terms.escrow.clone().map(|it| EscrowTerms { suite, ..it });
+        refused(Offer { escrow, ..terms })
+    };
+    let whole = Item::package((0..8).map(|n| one(&n.to_string())).collect()).unwrap();
+    for suite in Suite::ALL {
+        assert_eq!(in_suite(whole.clone(), suite), Ok(()), "{}", suite.name());
+    }
+    for (suite, most) in [(Suite::FAST, 3), (Suite::BALANCED, 6)] {
+        assert_eq!(in_suite(of(most), suite), Ok(()), "{}", suite.name());
+        assert_eq!(in_suite(of(most + 1), suite), Err("ESCROWS_TOO_LARGE"), "{}", suite.name());
+    }
+    assert_eq!(in_suite(of(8), Suite::COMPACT), Ok(()));
+    // The bound is one: no escrow is longer.
+    let terms = cast.escrow_terms(common::until(Kind::P1Escrow));
+    for suite in Suite::ALL {
+        let offer =
+            Offer { escrow: Some(EscrowTerms { suite, ..terms.clone() }), ..cast.terms(Kind::P1Escrow, 3) };
+        let offer = Verified::sign(offer, &cast.originator);
+        let signature = cast.finished(&offer, Originator).unwrap();
+        let most = suite.most_bytes(&offer.originator_item.description.detached().unwrap().key);
+        for coins in 0..8 {
+            let escrow = Place::originator(&offer).put(&signature, &Zeroizing::new([coins; 32])).unwrap();
+            assert!(escrow.to_bytes().len() <= most, "{} of {most}", escrow.to_bytes().len());
+        }
+    }
+}
+
+/// the escrows of a package have one form.
+#[test]
+fn the_escrows_of_a_package_have_one_form() {
+    let cast = Cast::new();
+    let agreement = sealed_contract(&cast, 1);
+    let escrows = cast.escrows_of(&agreement, Originator);
+    let encoded: Vec<_> = escrows.iter().map(Escrow::to_bytes).collect();
+    let pledge = Pledge::Escrows(escrows.clone());
+    assert_eq!(pledge.to_bytes(), frames::framed(&encoded));
+    assert_eq!(Pledge::from_bytes(&pledge.to_bytes()), Ok(pledge.clone()));
+    assert_eq!(pledge.digest(), Digest::of(&[&pledge.to_bytes()]));
+    assert_eq!((pledge.escrow(), pledge.escrows().len()), (None, 3));
+    // A lone one is as it ever was, and never with a length.
+    let alone = Pledge::from(escrows[0].clone());
+    assert_eq!((alone.to_bytes(), alone.escrow()), (encoded[0].clone(), Some(&escrows[0])));
+    let reason = |bytes: &[u8]| Pledge::from_bytes(bytes).unwrap_err().reason();
+    assert_eq!(reason(&frames::framed(&encoded[..1])), "ESCROW_SIZE_INVALID");
+    assert_eq!(reason(&frames::framed(&vec![encoded[0].clone(); 9])), "ESCROW_SIZE_INVALID");
+    assert_eq!(reason(&[0; 8]), "ESCROW_SIZE_INVALID");
+    let whole = pledge.to_bytes();
+    for cut in [1, 9, encoded[0].len() + 8, whole.len() - 1] {
+        assert_eq!(reason(&whole[..cut]), "ESCROW_SIZE_INVALID", "cut to {cut}");
+    }
+    assert_eq!(reason(&[&whole[..], &[0]].concat()), "ESCROW_SIZE_INVALID");
+    let receipt = vec![0x0a; 3];
+    assert_eq!(reason(&frames::framed(&[encoded[0].clone(), receipt])), "ESCROW_VERSION_UNSUPPORTED");
+    let big = frames::framed(&vec![vec![1; limits::ESCROW_BYTES / 2]; 2]);
+    assert_eq!(reason(&big), "ESCROW_SIZE_INVALID");
+}
+
+/// S26: an escrow for each signature, in its place, for this agreement, and every one of them good; else nothing is
+/// agreed, filed or opened.
+#[test]
+fn every_signature_of_a_package_has_its_own_good_escrow() {
+    let cast = Cast::new();
+    let agreement = sealed_contract(&cast, 1);
+    let (offer, secret) = (agreement.offer(), cast.escrow_secret());
+    let good = cast.escrows_of(&agreement, Responder);
+    let other = cast.escrows_of(&sealed_contract(&cast, 2), Responder);
+    let place = Place::of(offer, Responder, agreement.id());
+    let instead = |leaf: usize, escrow: &Escrow| {
+        let mut escrows = good.clone();
+        escrows[leaf] = escrow.clone();
+        escrows
+    };
+    let swapped = vec![good[0].clone(), good[2].clone(), good[1].clone()];
+    let hollow = common::hollow(&good[2]);
+    let more = [good.clone(), vec![good[0].clone()]].concat();
+    for (escrows, checked, filed, opened) in [
+        (good.clone(), None, None, None),
+        (good[1..].to_vec(), Some("ESCROW_REQUIRED"), Some("ESCROW_REQUIRED"), Some("ESCROW_REQUIRED")),
+        (Vec::new(), Some("ESCROW_REQUIRED"), Some("ESCROW_REQUIRED"), Some("ESCROW_REQUIRED")),
+        (more, Some("ESCROW_NOT_AGREED"), Some("ESCROW_NOT_AGREED"), Some("ESCROW_NOT_AGREED")),
+        (
+            swapped,
+            Some("ESCROW_OF_SOMETHING_ELSE"),
+            Some("ESCROW_OF_SOMETHING_ELSE"),
+            Some("ESCROW_OF_SOMETHING_ELSE"),
+        ),
+        (
+            instead(1, &good[0]),
+            Some("ESCROW_OF_SOMETHING_ELSE"),
+            Some("ESCROW_OF_SOMETHING_ELSE"),
+            Some("ESCROW_OF_SOMETHING_ELSE"),
+        ),
+        (
+            instead(2, &other[2]),
+            Some("ESCROW_OF_SOMETHING_ELSE"),
+            Some("ESCROW_OF_SOMETHING_ELSE"),
+            Some("ESCROW_OF_SOMETHING_ELSE"),
+        ),
+        // What belongs here is filed, and only opening shows that nothing is in it.
+        (instead(2, &hollow), Some("ESCROW_FALSE"), None, Some("ESCROW_UNOPENABLE")),
+    ] {
+        let reason = |result: Result<(), Rejected>| result.err().map(|why| why.reason());
+        let pledge = Pledge::Escrows(escrows);
+        assert_eq!(reason(place.check(pledge.clone()).map(drop)), checked);
+        assert_eq!(reason(place.open_all(pledge.escrows(), &secret).map(drop)), opened);
+        let request =
+            cast.request(agreement.exchange_id(), Some(agreement.id()), Originator, Action::Resolve);
+        let originator = cast.pledge(&agreement, Originator);
+        let case = Case::admit(
+            &cast.identity(),
+            common::unverified(&request),
+            common::unverified(offer),
+            Some(common::unverified(agreement.acceptance())),
+            ByRole { originator, responder: Some(pledge) },
+        );
+        assert_eq!(reason(case.map(drop)), filed);
+    }
+    // All of them come out, as the content of the package.
+    let (fit, content) = place.open_all(&good, &secret).unwrap();
+    assert_eq!(*content, frames::framed(&cast.all_finished(offer, Responder)));
+    assert!(fit.fits(offer, Responder) && !fit.fits(offer, Originator));
+    // without the originator's pledge nothing is accepted, with it is.
+    let timing = Timing { complain_margin: DurationMillis(30_000) };
+    let now = UnixMillis(EARLY);
+    let refused = Session::accept(agreement.clone(), None, now, timing).unwrap_err();
+    assert_eq!(refused.reason(), "ESCROW_REQUIRED");
+    let pledged = cast.escrowed(&agreement, Originator);
+    assert_eq!(pledged.as_ref().unwrap().verified().len(), 3);
+    Session::accept(agreement.clone(), pledged.as_ref(), now, timing).unwrap();
+}
+
+/// A valid signature by the key of this seed that uses this nonce, whatever the text.
+fn signed_with(seed: u8, nonce: u8, document: &str) -> [u8; 64] {
+    let hash = Sha512::digest([seed; 32]);
+    let secret = Scalar::from_bytes_mod_order(clamp_integer(hash[..32].try_into().unwrap()));
+    let (key, nonce) = (EdwardsPoint::mul_base(&secret).compress(), Scalar::from(nonce));
+    let point = EdwardsPoint::mul_base(&nonce).compress();
+    let challenge = Sha512::new().chain_update(point.as_bytes()).chain_update(key.as_bytes());
+    let challenge = challenge.chain_update(document).finalize();
+    let response = nonce + Scalar::from_bytes_mod_order_wide(&challenge.into()) * secret;
+    [*point.as_bytes(), response.to_bytes()].concat().try_into().unwrap()
+}
+
+/// S29: a key that has used one nonce for two signatures of a package is exposed, and its package is refused.
+#[test]
+fn a_nonce_is_not_used_twice_in_a_package() {
+    let cast = Cast::new();
+    let agreement = sealed_contract(&cast, 1);
+    let offer = agreement.offer();
+    let leaves = offer.originator_item.description.detached_leaves();
+    let sign = |it: &&DetachedSignature| signed_with(1, 7, &it.statement.document());
+    let signatures: Vec<_> = leaves.iter().map(sign).collect();
+    let place = Place::originator(offer);
+    let put = |(leaf, it): (usize, &[u8; 64])| place.put_leaf(leaf, it, &Zeroizing::new([1; 32])).unwrap();
+    let escrows: Vec<_> = signatures.iter().enumerate().map(put).collect();
+    let refused = place.check(Pledge::Escrows(escrows)).unwrap_err();
+    assert_eq!(refused.reason(), "SIGNATURE_NONCE_REUSED");
+}
+
+/// of a package the signatures in escrow fit, all of them in their order, and nothing else.
+#[test]
+fn the_signatures_of_a_package_fit_all_or_none() {
+    let cast = Cast::new();
+    let agreement = sealed_contract(&cast, 1);
+    let offer = agreement.offer();
+    let pledge = cast.pledge(&agreement, Responder).unwrap();
+    let check = |parts: &[[u8; 64]]| {
+        let mut check = ContentCheck::of(offer, Responder, Some(&pledge)).unwrap();
+        for byte in frames::framed(parts) {
+            check.update(&[byte])?;
+        }
+        check.finish()
+    };
+    let good = cast.all_finished(offer, Responder);
+    assert!(check(&good).unwrap().fits(offer, Responder));
+    let unfit = |place, why| Err(Unfit::InPackage { place, why });
+    let mut altered = good.clone();
+    altered[1][63] ^= 1;
+    assert_eq!(check(&altered), unfit(1, "ITEM_SIGNATURE_INVALID"));
+    assert_eq!(check(&[good[1], good[0], good[2]]), unfit(0, "ITEM_SIGNATURE_INVALID"));
+    assert_eq!(check(&good[..2]), unfit(2, "ITEM_SIZE_MISMATCH"));
+    assert_eq!(check(&[good.clone(), vec![good[0]]].concat()).unwrap_err().reason(), "ITEM_SIZE_MISMATCH");
+    let mut longer = ContentCheck::of(offer, Responder, None).unwrap();
+    assert_eq!(
+        longer.update(&[&65u64.to_be_bytes()[..], &[1; 65]].concat()),
+        Err(Unfit::InPackage { place: 0, why: "ITEM_SIZE_MISMATCH" })
+    );
+    // Valid by the same key over the same text, and not the one in escrow.
+    let leaves = offer.responder_item.description.detached_leaves();
+    let another = signed_with(2, 7, &leaves[2].statement.document());
+    assert_eq!(check(&[good[0], good[1], another]), unfit(2, "ITEM_NOT_THE_ONE_IN_ESCROW"));
+}
+
+/// one verdict opens all of both packages, each is held as one content, and a stranger can follow it
+/// from the receipt; with one escrow missing there is none.
+#[test]
+fn one_verdict_opens_every_signature_of_both_packages() {
+    let mut notary = Notary::new();
+    let agreement = sealed_contract(&notary.cast, 1);
+    let offer = agreement.offer();
+    assert_eq!(offer.selection.protocol, Protocol::ContractSigning);
+    let case = notary.cast.case(&agreement, Responder, Action::Resolve);
+    let receipt = notary.file(&case, EARLY).unwrap().unwrap();
+    let Ruled::Verdict(verdict) = receipt.verify(offer, Some(case.request().digest())).unwrap().ruled else {
+        panic!("a verdict")
+    };
+    let Ruling::Replaced(list) = &verdict.ruling else { panic!("replaced") };
+    let items: Vec<_> = list.iter().map(|it| (it.role, &it.item)).collect();
+    assert_eq!(items, [(Originator, &offer.originator_item), (Responder, &offer.responder_item)]);
+    for role in Role::BOTH {
+        let pledge = notary.cast.pledge(&agreement, role).unwrap();
+        assert!(verdict.evidence.contains(&pledge.digest()));
+        let fetch = notary.cast.case(&agreement, role, Action::Fetch);
+        let record = notary.durable.record(&agreement.exchange_id());
+        let mut batch = Batch::new(&notary.desk, &TestVeil, notary.durable.head.clone());
+        let fetched = batch.file(&fetch, record, UnixMillis(EARLY), ByRole::default());
+        assert_eq!(fetched, Ok(Reply::Content(common::content_of(role.peer()))));
+    }
+    // A receipt whose evidence lacks one of the escrows proves nothing.
+    let mut bad = receipt;
+    let Some(Pledge::Escrows(all)) = &mut bad.evidence.escrows.originator else { panic!("escrows") };
+    all.pop();
+    assert!(bad.verify(offer, Some(case.request().digest())).is_err());
 }

@@ -10,6 +10,7 @@
 //! Invariants
 //! - A signature is in the clear only between opening and sealing, on one thread, and wiped there. It is never
 //!   stored, logged or counted otherwise.
+//! - The signatures of a package are opened, sealed and stored as one content: all of them or none.
 //! - At most [`openings`] escrows are opened at one time. Full checks, which a false escrow can make long, have one
 //!   place of their own: who files false escrows waits for other false escrows, not the honest for them.
 //! - Whoever goes away before the case is filed leaves nothing: drafts remove themselves.
@@ -199,7 +200,7 @@ impl Handle {
     }
 
     fn open_one(&self, case: &Case, role: Role) -> Result<(FitContent, Draft), Unopened> {
-        let (agreement, escrow) = filed(case, role)?;
+        let (agreement, escrows) = filed(case, role)?;
         let offer = agreement.offer();
         let terms = offer.escrow.as_ref().ok_or(Refused::EscrowNotAgreed)?;
         let keys = self.escrow_keys();
@@ -212,7 +213,7 @@ impl Handle {
             tracing::error!(%exchange, epoch, %until, "ALARM: the escrow key of this epoch is lost: restore its file");
             return Err(Refused::EscrowKeyUnknown.into());
         };
-        let (fit, signature) = match Place::of(offer, role, agreement.id()).open(escrow, secret) {
+        let (fit, signature) = match Place::of(offer, role, agreement.id()).open_all(escrows, secret) {
             Ok(opened) => opened,
             // What does not even belong here was refused when the case was admitted.
             Err(Rejected::Refused(Refused::EscrowUnopenable { .. }) | Rejected::Invalid(_)) => {
@@ -221,7 +222,8 @@ impl Handle {
             Err(Rejected::Refused(refused)) => return Err(refused.into()),
         };
         let draft = self.seal(agreement, role, signature)?;
-        self.shared.tally.escrows_opened.fetch_add(1, Ordering::Relaxed);
+        let opened = u64::try_from(escrows.len()).unwrap_or(u64::MAX);
+        self.shared.tally.escrows_opened.fetch_add(opened, Ordering::Relaxed);
         Ok((fit, draft))
     }
 
@@ -252,12 +254,13 @@ impl Handle {
     /// Nothing opens. A false proof is the fault of who filed it; a true one means that our key, our program or the
     /// scheme is broken, and nobody else may be told that it is their fault.
     fn blame(&self, case: &Case, role: Role) -> EngineError {
-        let (agreement, escrow) = match filed(case, role) {
+        let (agreement, escrows) = match filed(case, role) {
             Ok(filed) => filed,
             Err(refused) => return refused.into(),
         };
         let exchange = case.exchange_id();
-        match Place::of(agreement.offer(), role, agreement.id()).check(escrow.clone()) {
+        let place = Place::of(agreement.offer(), role, agreement.id());
+        match place.check(Pledge::Escrows(escrows.to_vec())) {
             Err(rejected) => {
                 self.shared.tally.escrows_false.fetch_add(1, Ordering::Relaxed);
                 let (requested_by, proof) = (case.request().role, rejected.reason());
@@ -276,9 +279,13 @@ impl Handle {
     }
 }
 
-/// What was filed for `role`.
-fn filed(case: &Case, role: Role) -> Result<(&Agreement, &Escrow), Refused> {
+/// What was filed for `role`: of a package the escrow of each of its signatures.
+fn filed(case: &Case, role: Role) -> Result<(&Agreement, &[Escrow]), Refused> {
     let agreement = case.agreement().ok_or(Refused::AcceptanceRequired)?;
-    let escrow = case.escrows().of(role).as_ref().and_then(Pledge::escrow);
-    Ok((agreement, escrow.ok_or(Refused::EscrowRequired { signer: role.name() })?))
+    let escrows = case.escrows().of(role).as_ref().map_or(&[][..], Pledge::escrows);
+    if escrows.is_empty() {
+        Err(Refused::EscrowRequired { signer: role.name() })
+    } else {
+        Ok((agreement, escrows))
+    }
 }

@@ -327,9 +327,12 @@ impl Walk<'_> {
         self.logged((exchange, record), logged, relied_on, &expected)?;
         // a verdict that opened an escrow names the signature, sealed to the signer's peer.
         for role in case.to_open() {
-            let Some(item) = case.offer().item(role).description.detached() else { continue };
-            let size = u64::try_from(item.key.signature_bytes()).unwrap_or(u64::MAX);
-            self.content(Some(size), *record.held.of(role))?;
+            let item = &case.offer().item(role).description;
+            let leaves = item.detached_leaves();
+            let sizes = leaves.iter().map(|it| it.key.signature_bytes());
+            let frames = if leaves.len() > 1 { leaves.len().saturating_mul(limits::FRAME_BYTES) } else { 0 };
+            let size = sizes.fold(frames, usize::saturating_add);
+            self.content(Some(u64::try_from(size).unwrap_or(u64::MAX)), *record.held.of(role))?;
         }
         Ok(())
     }
@@ -441,7 +444,7 @@ fn accounted_for(record: &Record, role: Role) -> bool {
     let opened = record.verdict.as_ref().is_some_and(|logged| match &logged.statement.ruling {
         Ruling::Aborted | Ruling::Affidavit(_) | Ruling::Revoked(_) => false,
         Ruling::Replaced(list) => {
-            list.iter().any(|it| it.role == role && it.item.description.detached().is_some())
+            list.iter().any(|it| it.role == role && !it.item.description.detached_leaves().is_empty())
         }
     });
     attested || opened

@@ -19,6 +19,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use arbiter_client::arbiter::grpc::GrpcArbiter;
 use arbiter_client::bundle::{Bundle, Claim};
+use arbiter_client::items::signed_about;
 use arbiter_client::plain;
 use arbiter_client::protocol::exchange::item::{Description, DetachedSignature};
 use arbiter_client::protocol::exchange::selection::Role;
@@ -221,6 +222,10 @@ fn due(stage: &Stage, shown: &Statements, peer: Role, home: &Path) -> Result<Opt
     if !terms.is_empty() {
         return paid(stage, &terms, by);
     }
+    let sealed = item.description.detached_leaves();
+    if !sealed.is_empty() {
+        return all_detached(stage, shown, peer, home, &sealed);
+    }
     if item.leaves().len() > 1 && item.description.is_content() {
         let folder = home.join("received").join(shown.offer.exchange_id().to_string()).join("package");
         for described in plain::files(item) {
@@ -230,9 +235,6 @@ fn due(stage: &Stage, shown: &Statements, peer: Role, home: &Path) -> Result<Opt
             }
         }
         return Ok(Some(format!("{}: each with its SHA-256 as agreed", plain::item(item))));
-    }
-    if let Description::DetachedSignature(item) = &item.description {
-        return detached(stage, shown, peer, home, item);
     }
     let what = plain::item(item);
     if shown.transferred(peer) {
@@ -259,17 +261,41 @@ fn paid(stage: &Stage, terms: &[PaymentTerms], by: &str) -> Result<Option<String
     Ok((!said.is_empty()).then(|| said.join("; ")))
 }
 
+/// Detached signatures, if all of them are there: of a package in a folder, each with its place before its name.
+fn all_detached(
+    stage: &Stage,
+    shown: &Statements,
+    peer: Role,
+    home: &Path,
+    items: &[&DetachedSignature],
+) -> Result<Option<String>> {
+    let folder = home.join("received").join(shown.offer.exchange_id().to_string());
+    if let [alone] = items {
+        return detached(stage, shown, peer, (&folder, &alone.statement.subject.name), alone);
+    }
+    let folder = folder.join(format!("signatures.{peer}"));
+    let mut said = Vec::new();
+    for (place, item) in items.iter().enumerate() {
+        let name = signed_about(place, item);
+        said.extend(detached(stage, shown, peer, (&folder, &name), item)?);
+    }
+    ensure!(
+        said.is_empty() || said.len() == items.len(),
+        "a part of a package is there: {}",
+        said.join("; ")
+    );
+    Ok((!said.is_empty()).then(|| said.join("; ")))
+}
+
 /// A detached signature, if it is there: OpenSSL must accept it, and it must be the one that its signer made (F12).
 fn detached(
     stage: &Stage,
     shown: &Statements,
     peer: Role,
-    home: &Path,
+    (folder, name): (&Path, &str),
     item: &DetachedSignature,
 ) -> Result<Option<String>> {
     let by = &shown.offer.party(peer).name;
-    let folder = home.join("received").join(shown.offer.exchange_id().to_string());
-    let name = &item.statement.subject.name;
     let path = |end: &str| folder.join(format!("{name}.{end}"));
     let signature_path = path(&format!("{peer}.sig"));
     let Ok(signature) = std::fs::read(&signature_path) else { return Ok(None) };

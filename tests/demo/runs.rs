@@ -109,7 +109,7 @@ pub const RUNS: &[Run] = &[
         "delivery",
         "package-withheld",
         Ends::Both,
-        "A notice and an invoice for two receipts, all or none. Contoso reads both and goes quiet; one verdict stands for both receipts.",
+        "A notice and an invoice for two receipts, all or none. Contoso reads both and goes quiet; one verdict opens both escrows.",
     ),
     run(
         "delivery",

@@ -259,7 +259,7 @@ async fn receipt_withheld(stage: &mut Stage, kill: bool) -> Result<Vec<Deal>> {
 async fn package_withheld(stage: &mut Stage) -> Result<Vec<Deal>> {
     let (mut quiet, address) = cheater_listens(stage, "quiet").await?;
     let annex = document(SWAPPED).display().to_string();
-    let words = [&["--file", annex.as_str(), "--replacement"], HASTY.as_slice()].concat();
+    let words = [&["--file", annex.as_str()], HASTY.as_slice()].concat();
     let mut offering = offer_delivery(stage, &address, "15s", &words).await?;
     offering.end_with(DONE).await?;
     quiet.end_with(DONE).await?;

@@ -16,8 +16,8 @@ use arbiter_protocol::escrow::{SignatureKey, Suite};
 use arbiter_protocol::evidence::checkpoint::Origin;
 use arbiter_protocol::exchange::item::{Description, DetachedSignature, Information, Item, Statement};
 use arbiter_protocol::exchange::kind::content::{ContentCheck, FitContent};
-use arbiter_protocol::exchange::kind::detached;
 use arbiter_protocol::exchange::kind::pledge::Pledge;
+use arbiter_protocol::exchange::kind::{detached, package};
 use arbiter_protocol::exchange::payment::{Amount, Hold, Payment, Timeout};
 use arbiter_protocol::exchange::property::{Properties, Property};
 use arbiter_protocol::exchange::selection::{self, Role};
@@ -123,6 +123,8 @@ pub enum Kind {
     P1,
     /// Both give a detached signature.
     P1Escrow,
+    /// Both give a package of detached signatures.
+    P1Package,
     /// The responder's money is reserved, the originator gives a detached signature.
     P1Reserved,
     /// The originator gives a file.
@@ -261,6 +263,13 @@ impl Exchange {
         };
         let (originator_item, responder_item) = match kind {
             Kind::P1Escrow => (detached(first_title, &originator), detached(second_title, &responder)),
+            Kind::P1Package => {
+                let both = |title: &str, signer| {
+                    let leaves = [title.to_owned(), format!("{title}, annex")];
+                    Item::package(leaves.map(|title| detached(&title, signer)).to_vec()).unwrap()
+                };
+                (both(first_title, &originator), both(second_title, &responder))
+            }
             Kind::P2SwappedEscrow => (detached(first_title, &originator), file()),
             Kind::P1 => (signature(first_title), signature(second_title)),
             Kind::P1Reserved => (detached(first_title, &originator), pay(22, 21, Some(Timeout::Void))),
@@ -290,11 +299,14 @@ impl Exchange {
             responder_item,
             selection: selected.unwrap(),
             send_by: [Kind::P3, Kind::P3Parts].contains(&kind).then_some(UnixMillis(SEND_BY)),
-            complain_by: (![Kind::P1, Kind::P1Escrow].contains(&kind)).then_some(UnixMillis(DEADLINE)),
-            escrow: [Kind::P1Escrow, Kind::P1Reserved, Kind::P2SwappedEscrow].contains(&kind).then(|| {
-                let epoch = keys().escrow().epochs().last().unwrap().clone();
-                EscrowTerms::new(epoch, Suite::FAST)
-            }),
+            complain_by: (![Kind::P1, Kind::P1Escrow, Kind::P1Package].contains(&kind))
+                .then_some(UnixMillis(DEADLINE)),
+            escrow: [Kind::P1Escrow, Kind::P1Package, Kind::P1Reserved, Kind::P2SwappedEscrow]
+                .contains(&kind)
+                .then(|| {
+                    let epoch = keys().escrow().epochs().last().unwrap().clone();
+                    EscrowTerms::new(epoch, Suite::FAST)
+                }),
         };
         let offer = Verified::sign(offer, &originator);
         let acceptance = Acceptance { exchange_id: offer.exchange_id(), nonce };
@@ -311,10 +323,15 @@ impl Exchange {
         if role == Role::Originator { &self.originator } else { &self.responder }
     }
 
-    /// The detached signature that is `role`'s item, if it is one.
+    /// The detached signature that is `role`'s item, if it is one; of a package its content.
     pub fn detached(&self, role: Role) -> Option<Vec<u8>> {
-        let item = self.agreement.offer().item(role).description.detached()?;
-        Some(self.signer(role).sign(item.statement.document().as_bytes()).to_vec())
+        let signatures = self.signatures(role);
+        (!signatures.is_empty()).then(|| package::joined(&signatures))
+    }
+
+    fn signatures(&self, role: Role) -> Vec<Vec<u8>> {
+        let leaves = self.agreement.offer().item(role).description.detached_leaves().into_iter();
+        leaves.map(|it| self.signer(role).sign(it.statement.document().as_bytes()).to_vec()).collect()
     }
 
     /// The escrows that a request to resolve by `role` needs.
@@ -326,9 +343,10 @@ impl Exchange {
                 let reserved = receipt(terms, PaymentState::Reserved);
                 return Some(Pledge::Reservation(reserved.envelope().clone()));
             }
-            let signature = self.detached(signer).filter(|_| p1 || signer != role)?;
             let place = detached::Place::of(self.agreement.offer(), signer, self.agreement.id());
-            Some(place.put(&signature, &seed(77)).unwrap().into())
+            let all = self.signatures(signer).into_iter().enumerate().filter(|_| p1 || signer != role);
+            let put = |(leaf, it): (usize, Vec<u8>)| place.put_leaf(leaf, &it, &seed(77)).unwrap();
+            Some(all.map(put).collect::<Vec<_>>()).filter(|it| !it.is_empty()).map(Pledge::Escrows)
         };
         Escrows { originator: escrow(Role::Originator), responder: escrow(Role::Responder) }
     }

@@ -359,8 +359,7 @@ impl Counsel {
         // a peer that signed two acceptances may have deposited under the other one.
         let (agreement, pledge) =
             ruled_agreement(record).ok_or(Error::Bug("a deposit without an agreement"))?;
-        let expected = Expected::of(record.session.offer(), peer, pledge.as_ref())
-            .ok_or(Error::Bug("a deposit of something that has no content"))?;
+        let expected = Expected::of(record.session.offer(), peer, pledge.as_ref());
         let context = seal_context(&record.session.exchange_id(), &agreement, peer);
         // A stream that breaks is fetched again from its beginning.
         let call = || -> Call<'_, Result<Received, NotReceived>> {

@@ -62,6 +62,7 @@ reasons! {
     EscrowRequired "ESCROW_REQUIRED" "R-411: the escrow that is to be opened was not filed.",
     EscrowSuiteMismatch "ESCROW_SUITE_MISMATCH" "The escrow is of another suite than agreed.",
     EscrowTermsMismatch "ESCROW_TERMS_MISMATCH" "R-208: escrow terms without a detached signature, or the reverse.",
+    EscrowsTooLarge "ESCROWS_TOO_LARGE" "R-208: the escrows of a package could be more than one escrow can be.",
     EscrowUnopenable "ESCROW_UNOPENABLE" "R-411: the escrow is false; who filed it did not check it.",
     ItemHashMismatch "ITEM_HASH_MISMATCH" "The item differs by at least a byte.",
     ItemKindMismatch "ITEM_KIND_MISMATCH" "The item is of another kind.",

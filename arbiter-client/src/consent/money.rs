@@ -186,7 +186,7 @@ impl View<'_> {
         if self.is_reserved() {
             return self.reserved_arbiter_can();
         }
-        match (self.offer.selection.protocol, self.detached(self.role.peer()), self.detached(self.role)) {
+        match (self.offer.selection.protocol, self.sealed(self.role.peer()), self.sealed(self.role)) {
             (Protocol::VerifyThenGenerate, None, None) => {
                 "check the ledger's receipt against what was agreed, and declare by a signed, logged verdict that the \
                  signature counts as given; or end the exchange. Nothing else. It cannot return the money. It sees amount \

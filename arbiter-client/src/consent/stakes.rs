@@ -15,6 +15,9 @@ impl View<'_> {
             Description::DetachedSignature(_) => {
                 "the arbiter opens their sealed signature and gives it to you"
             }
+            several if !several.detached_leaves().is_empty() => {
+                "the arbiter opens their sealed signatures and gives them to you"
+            }
             Description::Package(_) if item.is_content() => {
                 "the arbiter gives you the files that they left with it"
             }
@@ -33,6 +36,9 @@ impl View<'_> {
             Description::DetachedSignature(_) => {
                 "the arbiter can open your sealed signature and give it to them"
             }
+            several if !several.detached_leaves().is_empty() => {
+                "the arbiter can open your sealed signatures and give them to them"
+            }
             Description::Package(_) if item.is_content() => "they have your files",
             Description::Package(_) => "they can get a verdict that stands for your signatures",
             Description::Information(_) => "they have your file",
@@ -47,6 +53,7 @@ impl View<'_> {
         match item {
             Description::Payment(_) => "all your money is yours again",
             Description::DetachedSignature(_) => "your sealed signature is never opened",
+            several if !several.detached_leaves().is_empty() => "your sealed signatures are never opened",
             Description::Package(_) if item.is_content() => "your files are given to nobody",
             Description::Package(_) => "your signatures can never be replaced",
             Description::Information(_) => "your file is given to nobody",

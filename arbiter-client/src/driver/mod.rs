@@ -319,22 +319,25 @@ impl<'a> Driver<'a> {
         let (recipient, context) =
             (agreement.offer().party(role.peer()).sealing_key, agreement.seal_context(role));
         let (own, seal) = (&self.record.own, (&recipient, context.as_slice()));
-        let outgoing = match &agreement.offer().item(role).description {
+        let offer = agreement.offer();
+        let outgoing = match &offer.item(role).description {
             Description::Package(_) | Description::Payment(_) if pays => {
-                Outgoing::receipts(&own.receipts, agreement.offer(), role, seal)?
+                Outgoing::receipts(&own.receipts, offer, role, seal)?
+            }
+            signed if !signed.detached_leaves().is_empty() => {
+                let signature = own.signature.as_ref().ok_or(Error::Bug("no signature to send"))?;
+                Outgoing::signature(signature, offer, role, own.pledge.as_ref(), seal)?
             }
             Description::Package(_) if own.files.is_empty() => return Ok(()),
-            Description::Nothing | Description::Payment(_) | Description::Signature(_) => return Ok(()),
+            Description::DetachedSignature(_)
+            | Description::Nothing
+            | Description::Payment(_)
+            | Description::Signature(_) => return Ok(()),
             Description::Information(described) => {
                 let path = own.files.first().ok_or(Error::Bug("no file to send"))?;
                 Outgoing::file(path, described, seal).await?
             }
             Description::Package(items) => Outgoing::package(&own.files, items, seal)?,
-            Description::DetachedSignature(agreed) => {
-                let signature = own.signature.as_ref().ok_or(Error::Bug("no signature to send"))?;
-                let escrow = own.pledge.as_ref().and_then(Pledge::escrow).cloned();
-                Outgoing::signature(signature, agreed, escrow, seal)?
-            }
         };
         self.outbox.push_back(Out::Content(Box::new(outgoing)));
         Ok(())

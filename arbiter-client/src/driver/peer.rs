@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use crate::driver::{Arriving, Driver, Out};
 use crate::error::{Error, PeerFault};
-use crate::give::check_pledge;
+use crate::give::{check_pledge, nonces};
 use crate::items::{Expected, Incoming, NotReceived, Source};
 use crate::module::Arrived;
 use crate::package;
@@ -224,8 +224,7 @@ impl Driver<'_> {
         let fault = match check_pledge(agreement.offer(), Some(agreement.id()), bytes).await? {
             Err(rejected) => PeerFault::Rejected(rejected),
             Ok(pledged) => {
-                let used = pledged.verified().and_then(|it| it.nonce_use());
-                if self.inner.journal.observe_nonce(used).await? {
+                if self.inner.journal.observe_nonces(nonces(Some(&pledged))).await? {
                     return Ok(Ok(Some(pledged)));
                 }
                 PeerFault::NonceReused
@@ -329,7 +328,6 @@ impl Driver<'_> {
             let peer = session.role().peer();
             // only the signature that is in the peer's escrow.
             let expected = Expected::of(agreement.offer(), peer, self.record.peer_pledge.as_ref());
-            let Some(expected) = expected else { return Err(Unfit::Kind.into()) };
             let context = agreement.seal_context(peer);
             let seal = (self.inner.identity.sealing(), context.as_slice(), encapsulated.as_slice());
             let id = session.exchange_id();
@@ -371,7 +369,7 @@ impl Driver<'_> {
     async fn module_checks(&mut self, path: &Path) -> Result<(), Unfit> {
         let (offer, peer) = (self.record.session.offer(), self.record.session.role().peer());
         let (item, terms) = (offer.item(peer).clone(), PaymentTerms::of(offer, peer));
-        self.inner.managers.check(Arrived { item, terms, path: path.to_owned() }).await
+        self.inner.managers.check(Arrived { item, terms, path: path.to_owned() }, peer).await
     }
 
     /// an item that does not fit counts as silence. The reason is kept for the status.

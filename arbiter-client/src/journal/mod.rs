@@ -112,24 +112,31 @@ impl Journal {
         all.into_iter().map(|bytes| Record::decode(&Zeroizing::new(bytes))).collect()
     }
 
-    /// Whether the nonce was never seen with another message (S29). Changes nothing.
-    pub(crate) async fn nonce_is_new(&self, used: Option<&NonceUse>) -> Result<bool, StoreError> {
-        let Some(used) = used else { return Ok(true) };
-        let known = self.read(Shelf::Nonces, used.place().to_vec()).await?;
-        Ok(known.is_none_or(|message| message == used.message()))
+    /// Whether none of these nonces was ever seen with another message (S29). Changes nothing.
+    pub(crate) async fn nonces_are_new(&self, used: &[NonceUse]) -> Result<bool, StoreError> {
+        for used in used {
+            let known = self.read(Shelf::Nonces, used.place().to_vec()).await?;
+            if known.is_some_and(|message| message != used.message()) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
-    /// Takes note of a nonce, durable on return. Whether it was never seen with another message (S29); if it was, what
-    /// is known stays.
-    pub(crate) async fn observe_nonce(&self, used: Option<&NonceUse>) -> Result<bool, StoreError> {
-        let Some(used) = used.cloned() else { return Ok(true) };
+    /// Takes note of nonces, durable on return. Whether none of them was ever seen with another message (S29); if one was,
+    /// what is known stays.
+    pub(crate) async fn observe_nonces(&self, used: Vec<NonceUse>) -> Result<bool, StoreError> {
         let nonces = self.nonces.clone();
         self.blocking(move |store| {
             let _alone = nonces.lock().unwrap_or_else(PoisonError::into_inner);
-            match store.get(Shelf::Nonces, &used.place())? {
-                Some(message) => Ok(message == used.message()),
-                None => store.put(Shelf::Nonces, &used.place(), used.message()).map(|()| true),
+            for used in &used {
+                match store.get(Shelf::Nonces, &used.place())? {
+                    Some(message) if message != used.message() => return Ok(false),
+                    Some(_) => {}
+                    None => store.put(Shelf::Nonces, &used.place(), used.message())?,
+                }
             }
+            Ok(true)
         })
         .await
     }

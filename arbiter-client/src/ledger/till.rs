@@ -245,19 +245,13 @@ enum One {
 
 /// The content of an item that is money: the receipt, or of a package those of its payments. Nothing of nothing.
 pub(crate) fn content(receipts: &[Verified<PaymentReceipt>]) -> Vec<u8> {
-    let bytes: Vec<_> = receipts.iter().map(|receipt| receipt.envelope().encode()).collect();
-    match bytes.as_slice() {
-        [] => Vec::new(),
-        [alone] => alone.clone(),
-        several => package::framed(several),
-    }
+    package::joined(&receipts.iter().map(|receipt| receipt.envelope().encode()).collect::<Vec<_>>())
 }
 
 /// Reads what [`content`] writes, as the ledgers' word on all these terms in their order.
 pub(crate) fn receipts(bytes: &[u8], terms: &[PaymentTerms]) -> Option<Vec<Verified<PaymentReceipt>>> {
-    let parts = if terms.len() == 1 { vec![bytes] } else { package::parts(bytes)? };
     let read = |(part, terms): (&[u8], &PaymentTerms)| receipt(Envelope::decode(part).ok()?, terms).ok();
-    if parts.len() == terms.len() { parts.into_iter().zip(terms).map(read).collect() } else { None }
+    package::split(bytes, terms.len())?.into_iter().zip(terms).map(read).collect()
 }
 
 /// Reads a receipt as the ledger's word on these terms.

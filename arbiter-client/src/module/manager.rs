@@ -12,6 +12,7 @@ use std::time::Duration;
 use arbiter_protocol::exchange::item::{Description, DetachedSignature, Information, Item};
 use arbiter_protocol::exchange::kind::Unfit;
 use arbiter_protocol::exchange::kind::content::ContentCheck;
+use arbiter_protocol::exchange::selection::Role;
 use arbiter_protocol::ids::PublicKey;
 use arbiter_protocol::limits;
 use tokio::fs::{self, File};
@@ -26,7 +27,7 @@ use super::negotiation::Demand;
 use super::{Arrived, Given, Module, ModuleError, Order, ask};
 use crate::arbiter::upload_time;
 use crate::error::{Error, ModuleFault, Usage};
-use crate::items;
+use crate::{items, package};
 
 /// How long a module may look at what has arrived: it is prudence, not fairness. And how long one that is ready waits for
 /// one that is liked better and says nothing.
@@ -204,14 +205,13 @@ impl Managers {
         }
     }
 
-    /// What our module says to what has arrived; of a package to each file.
-    pub(crate) async fn check(&self, arrived: Arrived) -> Result<(), Unfit> {
+    /// What our module says to what has arrived from `sender`; of a package to each file and each signature.
+    pub(crate) async fn check(&self, arrived: Arrived, sender: Role) -> Result<(), Unfit> {
         let Description::Package(_) = &arrived.item.description else { return self.check_one(arrived).await };
-        for leaf in arrived.item.leaves() {
-            if let Description::Information(file) = &leaf.description {
-                let path = arrived.path.join(&file.name);
-                self.check_one(Arrived { item: leaf.clone(), terms: None, path }).await?;
-            }
+        let kept = package::kept(&arrived.item, sender).unwrap_or_default();
+        for (leaf, (name, _)) in arrived.item.leaves().into_iter().zip(kept) {
+            let path = arrived.path.join(name);
+            self.check_one(Arrived { item: leaf.clone(), terms: None, path }).await?;
         }
         Ok(())
     }

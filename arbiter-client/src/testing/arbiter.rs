@@ -15,7 +15,6 @@ use arbiter_protocol::evidence::merkle::{Frontier, NodeId, consistency_proof, in
 use arbiter_protocol::evidence::record::ExchangeKey;
 use arbiter_protocol::exchange::kind::content::{ContentCheck, FitContent};
 use arbiter_protocol::exchange::kind::detached::Place;
-use arbiter_protocol::exchange::kind::pledge::Pledge;
 use arbiter_protocol::exchange::selection::{ByRole, Role};
 use arbiter_protocol::ids::{Digest, ExchangeId, LeafIndex};
 use arbiter_protocol::limits;
@@ -275,11 +274,12 @@ impl TestArbiter {
             return Ok(held); // Decided again below: refused, or a replay.
         };
         for role in case.to_open() {
-            let Some(escrow) = case.escrows().of(role).as_ref().and_then(Pledge::escrow) else { continue };
+            let Some(pledge) = case.escrows().of(role) else { continue };
             let epoch = state.epochs.iter().find(|(_, epoch)| **epoch == *terms.epoch);
             let (secret, _) = epoch.ok_or_else(|| refused(Refused::EscrowKeyUnknown))?;
             let place = Place::of(case.offer(), role, agreement.id());
-            let opened = place.open(escrow, secret).map_err(|why| match place.check(escrow.clone()) {
+            let opened = place.open_all(pledge.escrows(), secret);
+            let opened = opened.map_err(|why| match place.check(pledge.clone()) {
                 Err(_) => refusal(why.reason(), why.to_string()),
                 Ok(_) => refusal("INTERNAL", "a true escrow does not open".to_owned()),
             });

@@ -14,9 +14,10 @@ use std::time::Duration;
 
 use arbiter_protocol::crypto::{Opener, Sealer};
 use arbiter_protocol::escrow::Escrow;
-use arbiter_protocol::exchange::item::{Description, Item};
+use arbiter_protocol::exchange::item::{Description, DetachedSignature, Item};
 use arbiter_protocol::exchange::kind::content::ContentCheck;
 use arbiter_protocol::exchange::kind::detached::Place;
+use arbiter_protocol::exchange::kind::package;
 use arbiter_protocol::exchange::kind::pledge::Pledge;
 use arbiter_protocol::exchange::selection::{ByRole, Protocol, Role};
 use arbiter_protocol::ids::{AgreementId, Digest, ExchangeId};
@@ -50,6 +51,10 @@ pub enum Cheat {
     EscrowGarbage,
     /// Sends nothing there.
     EscrowMissing,
+    /// Sends the escrows of all signatures of its package but the first. For who gives a package of them, as the next one.
+    EscrowMissingOne,
+    /// Sends the escrows of its package in another order.
+    EscrowsSwapped,
     /// Sends an escrow of its signature that was made for another exchange or agreement, or the true receipt of another
     /// reservation.
     EscrowOfOther,
@@ -93,6 +98,9 @@ impl Cheat {
         Self::OtherSignature,
     ];
 
+    /// Those that take more than one.
+    pub const ESCROWS: [Self; 2] = [Self::EscrowMissingOne, Self::EscrowsSwapped];
+
     /// Every cheat with money.
     pub const MONEY: [Self; 4] =
         [Self::ForgedReceipt, Self::PayAndVanish, Self::RevokeAfterReceiving, Self::UnpaidReceipt];
@@ -123,8 +131,10 @@ impl Cheat {
             Self::QuietAfterReceiving => !sends_first,
             Self::EscrowGarbage
             | Self::EscrowMissing
+            | Self::EscrowMissingOne
             | Self::EscrowOfOther
             | Self::EscrowUnopenable
+            | Self::EscrowsSwapped
             | Self::OtherSignature
             | Self::ForgedReceipt
             | Self::PayAndVanish
@@ -224,11 +234,14 @@ impl Cheater {
         self.play(Role::Responder, Loot::default(), transport).await
     }
 
-    /// The detached signature that it puts into escrow, and the one that it sends.
+    /// The detached signature that it puts into escrow, and the one that it sends; of a package all of them, as its content.
     fn signatures(&self, offer: &Offer, role: Role) -> Option<[Vec<u8>; 2]> {
-        let item = offer.item(role).description.detached()?;
-        let own = || self.identity.signer().sign(item.statement.document().as_bytes()).to_vec();
-        Some(self.signatures.clone().unwrap_or_else(|| [own(), own()]))
+        let items = offer.item(role).description.detached_leaves();
+        let sign = |it: &&DetachedSignature| {
+            self.identity.signer().sign(it.statement.document().as_bytes()).to_vec()
+        };
+        let own = || package::joined(&items.iter().map(sign).collect::<Vec<_>>());
+        (!items.is_empty()).then(|| self.signatures.clone().unwrap_or_else(|| [own(), own()]))
     }
 
     /// What it sends beside its offer or acceptance, if it owes something there.
@@ -256,10 +269,17 @@ impl Cheater {
         let Some([signature, _]) = self.signatures(offer, role).filter(|_| escrowed) else {
             return Ok(None);
         };
-        let put = |place: Place<'_>| -> Result<Vec<u8>, Error> {
-            let escrow = place.put(&signature, &random::secret()?);
-            Ok(escrow.map_err(|_| Error::Bug("a cheater's signature is not even valid"))?.to_bytes())
+        let leaves = offer.item(role).description.detached_leaves().len();
+        let put = |place: Place<'_>| -> Result<Vec<Vec<u8>>, Error> {
+            let parts =
+                package::split(&signature, leaves).ok_or(Error::Bug("a cheater lacks a signature"))?;
+            let put = |(leaf, part): (usize, &[u8])| -> Result<Vec<u8>, Error> {
+                let escrow = place.put_leaf(leaf, part, &random::secret()?);
+                Ok(escrow.map_err(|_| Error::Bug("a cheater's signature is not even valid"))?.to_bytes())
+            };
+            parts.into_iter().enumerate().map(put).collect()
         };
+        let whole = |escrows: Vec<Vec<u8>>| Some(package::joined(&escrows));
         let another = Offer { nonce: random::bytes()?, ..(**offer).clone() };
         let another = Verified::sign(another, self.identity.signer());
         let elsewhere = AgreementId::from_bytes(random::bytes()?);
@@ -270,10 +290,21 @@ impl Cheater {
         Ok(match self.cheat {
             Cheat::EscrowMissing => None,
             Cheat::EscrowGarbage => Some(random::bytes()?.repeat(100)),
-            Cheat::EscrowOfOther if role == Role::Originator => Some(put(Place::originator(&another))?),
-            Cheat::EscrowOfOther => Some(put(Place::responder(offer, elsewhere))?),
-            Cheat::EscrowUnopenable => Some(unopenable(put(here)?)?),
-            _ => Some(put(here)?),
+            Cheat::EscrowOfOther if role == Role::Originator => whole(put(Place::originator(&another))?),
+            Cheat::EscrowOfOther => whole(put(Place::responder(offer, elsewhere))?),
+            // One that does not open is enough, the last.
+            Cheat::EscrowUnopenable => {
+                let mut escrows = put(here)?;
+                if let Some(last) = escrows.last_mut() {
+                    *last = unopenable(std::mem::take(last))?;
+                }
+                whole(escrows)
+            }
+            // The escrows of a package, and one of them is missing.
+            Cheat::EscrowMissingOne => whole(put(here)?.into_iter().skip(1).collect()),
+            // Each is a good one of this exchange, and not of the signature in its place.
+            Cheat::EscrowsSwapped => whole(put(here)?.into_iter().rev().collect()),
+            _ => whole(put(here)?),
         })
     }
 
@@ -484,8 +515,10 @@ impl Game<'_> {
             }
             Cheat::EscrowGarbage
             | Cheat::EscrowMissing
+            | Cheat::EscrowMissingOne
             | Cheat::EscrowOfOther
             | Cheat::EscrowUnopenable
+            | Cheat::EscrowsSwapped
             | Cheat::AbortAfterAcceptance
             | Cheat::QuietAfterAcceptance
             | Cheat::QuietAfterOffer
@@ -506,7 +539,7 @@ impl Game<'_> {
                 let transfer = Verified::sign(transfer, self.cheater.identity.signer());
                 self.say(transfer.envelope());
             }
-            Description::DetachedSignature(_) => {
+            signed if !signed.detached_leaves().is_empty() => {
                 let sent = self.cheater.signatures(agreement.offer(), self.role);
                 let [_, mut bytes] = sent.ok_or(Error::Bug("a cheater without a detached signature"))?;
                 if let Some(byte) = bytes.last_mut() {
@@ -516,7 +549,7 @@ impl Game<'_> {
                 self.say(transfer.envelope());
                 self.send_content(agreement, &bytes)?;
             }
-            Description::Nothing => {}
+            Description::DetachedSignature(_) | Description::Nothing => {}
             Description::Payment(_) => {
                 let transfer = Verified::sign(transfer, self.cheater.identity.signer());
                 self.say(transfer.envelope());

@@ -14,6 +14,7 @@ use arbiter_protocol::exchange::item::DetachedSignature;
 use arbiter_protocol::exchange::kind::content::ContentCheck;
 use arbiter_protocol::exchange::kind::detached::Place;
 use arbiter_protocol::exchange::kind::pledge::Pledge;
+use arbiter_protocol::exchange::kind::{Unfit, package};
 use arbiter_protocol::exchange::selection::{ByRole, Role};
 use arbiter_protocol::ids::Digest;
 use arbiter_protocol::message::agreement::{Agreement, Offer};
@@ -29,19 +30,23 @@ use crate::plain;
 impl Desk<'_> {
     pub(super) fn certificates(&mut self, offer: &Offer) {
         for role in Role::BOTH {
-            let Some(item) = offer.item(role).description.detached() else { continue };
-            let name = format!("certificate-{role}");
-            match keys::certificate(item) {
-                Ok(None) => {}
-                Ok(Some(certificate)) => self.pass(
-                    &name,
-                    format!(
-                        "the certificate is of the key that signs; it names {}, says {} (issuer not checked)",
-                        plain::clip(certificate.subject(), 100),
-                        plain::clip(certificate.issuer(), 100)
+            let leaves = offer.item(role).description.detached_leaves();
+            let alone = leaves.len() == 1;
+            for (item, place) in leaves.into_iter().zip(1..) {
+                let name =
+                    if alone { format!("certificate-{role}") } else { format!("certificate-{role}-{place}") };
+                match keys::certificate(item) {
+                    Ok(None) => {}
+                    Ok(Some(certificate)) => self.pass(
+                        &name,
+                        format!(
+                            "the certificate is of the key that signs; it names {}, says {} (issuer not checked)",
+                            plain::clip(certificate.subject(), 100),
+                            plain::clip(certificate.issuer(), 100)
+                        ),
                     ),
-                ),
-                Err(why) => self.fail(&name, format!("{why}: do not take its name for the signer's")),
+                    Err(why) => self.fail(&name, format!("{why}: do not take its name for the signer's")),
+                }
             }
         }
     }
@@ -71,17 +76,21 @@ impl Desk<'_> {
             };
             let until =
                 offer.escrow.as_ref().map_or_else(String::new, |terms| plain::time(terms.epoch.until));
-            self.record(&name, place.check(pledge.clone()), |pledged| match pledged.escrow() {
-                Some(_) => format!(
+            self.record(&name, place.check(pledge.clone()), |pledged| match pledged.verified().len() {
+                1 => format!(
                     "whole proof checked: the {role}'s finished signature is inside, and the arbiter can open it, until \
                      {until}; the escrow shows nothing of it"
                 ),
-                None => format!(
+                2.. => format!(
+                    "whole proofs checked: each of the {role}'s finished signatures is inside, and the arbiter can open all \
+                     of them, until {until}; the escrows show nothing of them"
+                ),
+                0 => format!(
                     "receipt signed by the agreed ledger: the {role}'s payment was set aside for exactly this exchange, and \
                      the arbiter could have it posted"
                 ),
             })?;
-            *sealed.of_mut(role) = pledge.escrow().is_some();
+            *sealed.of_mut(role) = !pledge.escrows().is_empty();
         }
         Some(sealed)
     }
@@ -98,7 +107,7 @@ impl Desk<'_> {
         for (role, pledge) in receipt.evidence.escrows.iter() {
             let (Some(pledge), Some(agreement)) = (pledge, &proven.agreement) else { continue };
             let name = format!("verdict-{}", name_of(pledge, role));
-            if pledge.escrow().is_none() {
+            if pledge.escrows().is_empty() {
                 self.pass(
                     &name,
                     format!("the {role}'s payment was reserved: the arbiter ordered it to be posted"),
@@ -133,7 +142,8 @@ impl Desk<'_> {
         for (role, signature) in bundle.signatures.iter() {
             let Some(signature) = signature else { continue };
             let name = format!("signature-{role}");
-            let Some(item) = offer.item(role).description.detached() else {
+            let items = offer.item(role).description.detached_leaves();
+            let Some(item) = items.first() else {
                 self.fail(
                     &name,
                     format!("there is a detached signature, but the {role} was to give something else"),
@@ -150,9 +160,16 @@ impl Desk<'_> {
                 );
                 return None;
             }
-            let escrow = escrow_of(bundle, role);
-            let one = if escrow.is_some() { ", and it is the one that was sealed" } else { "" };
-            self.record(&name, check(item, escrow, signature), |()| {
+            let escrows = escrows_of(bundle, role);
+            let one = if escrows.is_empty() { "" } else { ", and it is the one that was sealed" };
+            self.record(&name, check_all(&items, escrows, signature), |()| {
+                if items.len() > 1 {
+                    return format!(
+                        "{} signatures, each strictly valid under the {role}'s key over its text{one}; ordinary signatures, \
+                         they say nothing about this exchange by themselves",
+                        items.len()
+                    );
+                }
                 format!(
                     "strictly valid under the {role}'s key ({}) over \"{}\"{one}; an ordinary signature, it says nothing \
                      about this exchange by itself",
@@ -176,56 +193,67 @@ impl Desk<'_> {
         let bytes = file.small().ok_or(None)?;
         let mut fault = None;
         for role in Role::BOTH {
-            let Some(item) = offer.item(role).description.detached() else { continue };
-            if bytes == item.statement.document().as_bytes() {
-                return Ok(format!("{} is, byte for byte, the text that the {role} signs", file.label));
-            }
-            match (bundle.signatures.of(role), check(item, escrow_of(bundle, role), bytes)) {
-                (Some(signature), _) if signature == bytes => {
-                    return Ok(format!(
-                        "{} is, byte for byte, the {role}'s signature in this bundle",
-                        file.label
-                    ));
+            let items = offer.item(role).description.detached_leaves();
+            let content = bundle.signatures.of(role).as_deref();
+            let signatures = content.and_then(|content| package::split(content, items.len()));
+            let escrows = escrows_of(bundle, role);
+            for (place, item) in items.iter().enumerate() {
+                if bytes == item.statement.document().as_bytes() {
+                    return Ok(format!("{} is, byte for byte, the text that the {role} signs", file.label));
                 }
-                (None, Ok(())) => {
-                    return Ok(format!(
-                        "{} is a valid signature by the {role}'s key over the agreed text",
-                        file.label
-                    ));
+                let signature = signatures.as_ref().and_then(|all| all.get(place));
+                match (signature, check(item, escrows.get(place), bytes)) {
+                    (Some(signature), _) if *signature == bytes => {
+                        return Ok(format!(
+                            "{} is, byte for byte, the {role}'s signature in this bundle",
+                            file.label
+                        ));
+                    }
+                    (None, Ok(())) => {
+                        return Ok(format!(
+                            "{} is a valid signature by the {role}'s key over the agreed text",
+                            file.label
+                        ));
+                    }
+                    _ if check(item, None, bytes).is_ok() => {
+                        fault = Some(format!(
+                            "{} is a valid signature by the {role}'s key over the agreed text, but NOT the one of this \
+                             exchange",
+                            file.label
+                        ));
+                    }
+                    _ => {}
                 }
-                _ if check(item, None, bytes).is_ok() => {
-                    fault = Some(format!(
-                        "{} is a valid signature by the {role}'s key over the agreed text, but NOT the one of this \
-                         exchange",
-                        file.label
-                    ));
-                }
-                _ => {}
             }
         }
         Err(fault)
     }
 }
 
-/// The escrow that a signature must be the content of: what the arbiter opened, else what came from the peer.
-fn escrow_of(bundle: &Bundle, role: Role) -> Option<&Escrow> {
+/// The escrows that signatures must be the content of: what the arbiter opened, else what came from the peer.
+fn escrows_of(bundle: &Bundle, role: Role) -> &[Escrow] {
     let opened = bundle.verdict().and_then(|receipt| receipt.evidence.escrows.of(role).as_ref());
-    opened.or(bundle.escrows.of(role).as_ref()).and_then(Pledge::escrow)
+    opened.or(bundle.escrows.of(role).as_ref()).map_or(&[], Pledge::escrows)
 }
 
 /// What a check of a pledge is called.
 fn name_of(pledge: &Pledge, role: Role) -> String {
     match pledge {
-        Pledge::Escrow(_) => format!("escrow-{role}"),
+        Pledge::Escrows(_) => format!("escrow-{role}"),
         Pledge::Reservation(_) => format!("reservation-{role}"),
     }
 }
 
-fn check(
-    item: &DetachedSignature,
-    escrow: Option<&Escrow>,
-    signature: &[u8],
-) -> Result<(), arbiter_protocol::exchange::kind::Unfit> {
+/// R-320: of a package each, or it is none.
+fn check_all(items: &[&DetachedSignature], escrows: &[Escrow], content: &[u8]) -> Result<(), Unfit> {
+    let parts = package::split(content, items.len()).ok_or(Unfit::Kind)?;
+    items.iter().zip(parts).enumerate().try_for_each(|(place, (item, part))| {
+        let fits = check(item, escrows.get(place), part);
+        fits.map_err(|why| if items.len() > 1 { Unfit::InPackage { place, why: why.reason() } } else { why })
+    })
+}
+
+fn check(item: &DetachedSignature, escrow: Option<&Escrow>, signature: &[u8]) -> Result<(), Unfit> {
     let mut check = ContentCheck::signature(item.clone(), escrow.cloned());
     check.update(signature)?;
     check.finish().map(|_| ())
@@ -237,11 +265,16 @@ pub(super) fn summary(bundle: &Bundle, statements: &Statements) -> Vec<Signature
         Ruling::Aborted | Ruling::Affidavit(_) | Ruling::Revoked(_) => Vec::new(),
         Ruling::Replaced(list) => list.iter().map(|it| it.role).collect(),
     });
-    let report = |role: Role| {
-        let item = statements.offer.item(role).description.detached()?;
+    let owed = |role: Role| {
+        let leaves = statements.offer.item(role).description.detached_leaves();
+        let content = bundle.signatures.of(role).as_deref().filter(|_| *statements.signed.of(role));
+        let parts = content.and_then(|content| package::split(content, leaves.len())).unwrap_or_default();
+        let each = leaves.into_iter().enumerate();
+        each.map(move |(place, item)| (role, item, parts.get(place).copied())).collect::<Vec<_>>()
+    };
+    let report = |(role, item, signature): (Role, &DetachedSignature, Option<&[u8]>)| {
         let certificate = keys::certificate(item).ok().flatten();
-        let signature = bundle.signatures.of(role).as_ref().filter(|_| *statements.signed.of(role));
-        Some(SignatureReport {
+        SignatureReport {
             signer: role.to_string(),
             algorithm: plain::key(&item.key),
             key_sha256: keys::fingerprint(&item.key).to_string(),
@@ -249,7 +282,7 @@ pub(super) fn summary(bundle: &Bundle, statements: &Statements) -> Vec<Signature
             sealed: *statements.sealed.of(role),
             signature_sha256: signature.map(|bytes| Digest::of(&[bytes]).to_string()),
             opened: replaced.as_ref().is_some_and(|roles: &Vec<Role>| roles.contains(&role)),
-        })
+        }
     };
-    Role::BOTH.into_iter().filter_map(report).collect()
+    Role::BOTH.into_iter().flat_map(owed).map(report).collect()
 }

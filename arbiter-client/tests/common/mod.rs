@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use arbiter_client::protocol::crypto::Signer as _;
 use arbiter_client::protocol::escrow::{SignatureKey, Suite};
 use arbiter_client::protocol::exchange::item::{Description, Information, Item};
+use arbiter_client::protocol::exchange::kind::package as frames;
 use arbiter_client::protocol::exchange::kind::pledge::Pledge;
 use arbiter_client::protocol::exchange::selection::{Role, select};
 use arbiter_client::protocol::ids::{Digest, ExchangeId};
@@ -39,10 +40,15 @@ pub enum Deal {
     Contracts,
     /// P2: the originator's package of files for the responder's package of signatures.
     FilesForSignatures,
+    /// P1: a package of detached signatures for another.
+    SealedContracts,
+    /// P2: the originator's package of files for the responder's package of detached signatures.
+    FilesForSealed,
 }
 
 /// Packages.
-pub const PACKAGE_DEALS: [Deal; 2] = [Deal::Contracts, Deal::FilesForSignatures];
+pub const PACKAGE_DEALS: [Deal; 4] =
+    [Deal::Contracts, Deal::FilesForSignatures, Deal::SealedContracts, Deal::FilesForSealed];
 
 /// Without escrow.
 pub const DEALS: [Deal; 3] = [Deal::Contract, Deal::FileForSignature, Deal::SignatureForFile];
@@ -77,6 +83,7 @@ impl Deal {
                 | Self::SignatureForFile
                 | Self::FileForDetached
                 | Self::DetachedForFile
+                | Self::FilesForSealed
                 | Self::FilesForSignatures
         )
     }
@@ -84,9 +91,11 @@ impl Deal {
     /// Whether the party in `role` gives a detached signature.
     pub fn is_detached(self, role: Role) -> bool {
         match self {
-            Self::Detached => true,
+            Self::Detached | Self::SealedContracts => true,
             Self::DetachedForSignature | Self::DetachedForFile => role == Role::Originator,
-            Self::SignatureForDetached | Self::FileForDetached => role == Role::Responder,
+            Self::SignatureForDetached | Self::FileForDetached | Self::FilesForSealed => {
+                role == Role::Responder
+            }
             Self::Contract
             | Self::Contracts
             | Self::FileForSignature
@@ -155,6 +164,19 @@ pub fn signatures(title: &str) -> Item {
     items::package(vec![one("first"), inner]).unwrap()
 }
 
+/// A detached signature by the key of `name`.
+pub fn sealed(title: &str, name: &str) -> Item {
+    let key = SignatureKey::ed25519(signer(name).public_key()).unwrap();
+    items::detached_signature(title, "I agree.", described(), key, Vec::new())
+}
+
+/// Three of them on two levels.
+pub fn sealed_package(title: &str, name: &str) -> Item {
+    let one = |part| sealed(&format!("{title}, {part}"), name);
+    let inner = items::package(vec![one("second"), one("third")]).unwrap();
+    items::package(vec![one("first"), inner]).unwrap()
+}
+
 /// Terms between `alice` and `bob`, and whose file is where.
 pub struct Setting {
     pub terms: OfferTerms,
@@ -168,10 +190,7 @@ pub fn setting(bench: &Bench, deal: Deal, folder: &Path) -> Setting {
     let path = folder.join("notice.txt");
     std::fs::write(&path, content()).unwrap();
     let signature = |title: &str| items::signature(title, "I agree.", described());
-    let detached = |title: &str, name: &str| {
-        let key = SignatureKey::ed25519(signer(name).public_key()).unwrap();
-        items::detached_signature(title, "I agree.", described(), key, Vec::new())
-    };
+    let detached = sealed;
     let file = || items::file(described());
     let package = package(folder, "annex");
     let (originator_item, responder_item) = match deal {
@@ -185,12 +204,16 @@ pub fn setting(bench: &Bench, deal: Deal, folder: &Path) -> Setting {
         Deal::DetachedForFile => (detached("Receipt", "alice"), file()),
         Deal::Contracts => (signatures("Contract"), signatures("Contract")),
         Deal::FilesForSignatures => (package.item.clone(), signatures("Receipt")),
+        Deal::SealedContracts => (sealed_package("Contract", "alice"), sealed_package("Contract", "bob")),
+        Deal::FilesForSealed => (package.item.clone(), sealed_package("Receipt", "bob")),
     };
     let deadline = bench.clock.now().after(DurationMillis(3_600_000));
     let file_of = |role| (deal.has_file() && deal.first() == role).then(|| path.clone());
     let (originator_file, responder_file) = (file_of(Role::Originator), file_of(Role::Responder));
     let (originator_file, given) = match deal {
-        Deal::FilesForSignatures => (Some(package.whole), Some(Give::Files(package.files))),
+        Deal::FilesForSealed | Deal::FilesForSignatures => {
+            (Some(package.whole), Some(Give::Files(package.files)))
+        }
         _ => (originator_file, None),
     };
     let give = |file: &Option<PathBuf>| file.clone().map_or(Give::Nothing, Give::File);
@@ -219,7 +242,7 @@ pub async fn review(client: &Client, evidence: &Evidence) -> Result<Proposal, Er
 /// The offer that a cheating originator makes of the same terms.
 pub fn offer_of(bench: &Bench, terms: OfferTerms, nonce: u8) -> Offer {
     let detached = [&terms.originator_item, &terms.responder_item];
-    let detached = detached.into_iter().any(|item| item.description.detached().is_some());
+    let detached = detached.into_iter().any(|item| !item.description.detached_leaves().is_empty());
     Offer {
         escrow: detached.then(|| EscrowTerms::new(bench.arbiter.escrow_epoch(), terms.suite)),
         nonce: [nonce; 32],
@@ -253,6 +276,21 @@ pub fn has_peers_item(outcome: &Outcome) -> bool {
     let item = evidence.offer.item(peer);
     match &item.description {
         Description::Nothing => true,
+        several if !several.detached_leaves().is_empty() && item.leaves().len() > 1 => {
+            let leaves = several.detached_leaves();
+            let Some(content) = evidence.signatures.of(peer) else {
+                assert_eq!(evidence.received_file, None, "what is not ours has no file");
+                return false;
+            };
+            let folder = evidence.received_file.as_ref().expect("signatures are files as well");
+            assert_eq!(std::fs::read_dir(folder).unwrap().count(), leaves.len(), "a package is there whole");
+            let parts = frames::split(content, leaves.len()).expect("all of them");
+            leaves.into_iter().zip(parts).enumerate().all(|(place, (leaf, bytes))| {
+                let name = format!("{}.{}.{peer}.sig", place + 1, leaf.statement.subject.name);
+                assert_eq!(std::fs::read(folder.join(name)).unwrap(), bytes);
+                leaf.key.verify(leaf.statement.document().as_bytes(), bytes)
+            })
+        }
         Description::Package(_) if item.description.is_content() => {
             let Some(folder) = &evidence.received_file else { return false };
             let named = |leaf: &Item| match &leaf.description {

@@ -3,8 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
-use arbiter_client::protocol::crypto::Signer as _;
-use arbiter_client::protocol::escrow::{SignatureKey, Suite};
+use arbiter_client::protocol::escrow::Suite;
 use arbiter_client::protocol::exchange::item::Item;
 use arbiter_client::protocol::exchange::payment::{Hold, Timeout};
 use arbiter_client::protocol::exchange::property::{Properties, Property};
@@ -13,10 +12,10 @@ use arbiter_client::protocol::exchange::selection::{
 };
 use arbiter_client::protocol::ids::Digest;
 use arbiter_client::protocol::time::DurationMillis;
-use arbiter_client::testing::{Bench, identity, purse, signer};
+use arbiter_client::testing::{Bench, identity, purse};
 use arbiter_client::{Give, OfferTerms, items};
 
-use crate::common::{Setting, content, described, package, signatures};
+use crate::common::{Setting, content, described, package, sealed, sealed_package, signatures};
 use crate::trades::{COMPLAIN_BY, HOLD_END, SEND_BY, other_content, payment};
 
 /// What a party can give.
@@ -40,6 +39,8 @@ pub enum Thing {
     Revocable,
     /// A detached signature: generatable by escrow.
     Sealed,
+    /// A package of them.
+    SealedPackage,
     /// A signature that the arbiter can replace.
     Signature,
     /// A package of such signatures.
@@ -47,7 +48,7 @@ pub enum Thing {
 }
 
 impl Thing {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::File,
         Self::Files,
         Self::Money,
@@ -57,6 +58,7 @@ impl Thing {
         Self::Reserved,
         Self::Revocable,
         Self::Sealed,
+        Self::SealedPackage,
         Self::Signature,
         Self::Signatures,
     ];
@@ -78,6 +80,7 @@ impl fmt::Display for Thing {
             Self::Reserved => "reserved",
             Self::Revocable => "revocable",
             Self::Sealed => "sealed sig",
+            Self::SealedPackage => "sealed sigs",
             Self::Signature => "signature",
             Self::Signatures => "signatures",
         })
@@ -115,7 +118,7 @@ impl Cell {
             Thing::Nothing => Vec::new(),
             Thing::Reserved => vec![Property::Observable, Property::GeneratableByEscrow],
             Thing::Payments | Thing::Revocable => vec![Property::Revocable],
-            Thing::Sealed => vec![Property::GeneratableByEscrow],
+            Thing::Sealed | Thing::SealedPackage => vec![Property::GeneratableByEscrow],
             Thing::Signature | Thing::Signatures => vec![Property::GeneratableByReplacement],
         })
     }
@@ -197,10 +200,8 @@ impl Cell {
                 Thing::Reserved => pay(Some(Hold { until: at(HOLD_END), timeout: Timeout::Void })),
                 Thing::Revocable => Item { properties: Properties::new([Property::Revocable]), ..pay(hold) },
                 Thing::Nothing => items::nothing(),
-                Thing::Sealed => {
-                    let key = SignatureKey::ed25519(signer(name).public_key()).unwrap();
-                    items::detached_signature(name, "I agree.", described(), key, Vec::new())
-                }
+                Thing::Sealed => sealed(name, name),
+                Thing::SealedPackage => sealed_package(name, name),
                 Thing::Signature => items::signature(name, "I agree.", described()),
                 Thing::Signatures => signatures(name),
             }

@@ -63,8 +63,12 @@ pub fn plays(cell: Cell) -> Vec<Play> {
         let first = selection.first_sender == role;
         let money = if cell.of(role).is_money() { &Cheat::MONEY[..] } else { &[] };
         // The last of them needs a signature of its own making.
-        let sealed = if cell.of(role) == Thing::Sealed { &Cheat::ESCROW[..4] } else { &[] };
-        let all = Cheat::ALL.iter().chain(money).chain(sealed).copied();
+        let (sealed, together) = match cell.of(role) {
+            Thing::Sealed => (&Cheat::ESCROW[..4], &[][..]),
+            Thing::SealedPackage => (&Cheat::ESCROW[..4], &Cheat::ESCROWS[..]),
+            _ => (&[][..], &[][..]),
+        };
+        let all = Cheat::ALL.iter().chain(money).chain(sealed).chain(together).copied();
         cheats.extend(all.filter(|cheat| cheat.suits(role, first)).map(|cheat| Some((role, cheat))));
     }
     let pays = Role::BOTH.into_iter().any(|role| cell.of(role).is_money());
@@ -219,8 +223,8 @@ impl Play {
 
     fn false_offer(self, bench: &Bench, setting: &Setting) -> Offer {
         let terms = setting.terms.clone();
-        let sealed = Role::BOTH.into_iter().any(|role| self.cell.of(role) == Thing::Sealed)
-            && self.protocol() != Protocol::Transfer;
+        let is_sealed = |role| matches!(self.cell.of(role), Thing::Sealed | Thing::SealedPackage);
+        let sealed = Role::BOTH.into_iter().any(is_sealed) && self.protocol() != Protocol::Transfer;
         Offer {
             escrow: sealed.then(|| EscrowTerms::new(bench.arbiter.escrow_epoch(), Suite::FAST)),
             nonce: [9; 32],

@@ -43,6 +43,9 @@ pub enum EscrowError {
         /// Nodes too many.
         extra: usize,
     },
+    /// What should be the escrows of a package is not two or more of them, each after its length.
+    #[error("these are not the escrows of a package, each after its length")]
+    Package,
     /// A version that this program does not know.
     #[error("escrow version {0} is unknown: update this program, or ask for version 1")]
     Version(u8),
@@ -161,6 +164,7 @@ impl EscrowError {
             | Self::ModulusSize { .. }
             | Self::Trivial => "SIGNATURE_KEY_INVALID",
             Self::ExtraNodes { .. }
+            | Self::Package
             | Self::TooLarge { .. }
             | Self::Trailing { .. }
             | Self::Truncated { .. } => "ESCROW_SIZE_INVALID",

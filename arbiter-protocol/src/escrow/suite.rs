@@ -2,7 +2,9 @@
 //!
 //! A cheat succeeds for one guess of the challenge in C(N, n); every suite has C(N, n) ≥ 2^128.
 
+use super::emsa::RsaPadding;
 use super::error::EscrowError;
+use super::signature_key::{Kind, SignatureKey};
 
 /// A named pair (N, n). The name is part of the label, so nobody can change it later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +51,21 @@ impl Suite {
     /// Instances that stay hidden: n.
     pub fn hidden(self) -> u16 {
         self.hidden
+    }
+
+    /// The most bytes that an escrow of a signature by this key can have (section 11.6).
+    pub fn most_bytes(self, key: &SignatureKey) -> usize {
+        let (public, response) = match key.kind() {
+            Kind::Ed25519(_) => (32, 32),
+            // Two lengths, and a salt of any length that fits.
+            Kind::Rsa { modulus, padding: RsaPadding::Pss, .. } => (4 + modulus.len(), modulus.len()),
+            Kind::Rsa { modulus, padding: RsaPadding::Pkcs1, .. } => (4, modulus.len()),
+        };
+        let hidden = usize::from(self.hidden);
+        // On each level of the tree a node of the cover stands beside one above a hidden leaf.
+        let levels = usize::BITS - usize::from(2 * self.total - 1).leading_zeros() - 1;
+        let nodes: usize = (0..levels).map(|level| hidden.min(1 << level)).sum();
+        3 + public + 3 * 32 + 16 * nodes + hidden * (response + 32 + 16)
     }
 
     /// A short name: `132/64`.

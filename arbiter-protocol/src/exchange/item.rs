@@ -199,6 +199,17 @@ impl Description {
         self.payment().filter(|payment| payment.is_generatable())
     }
 
+    /// The detached signatures, in the order of the leaves: of a lone one itself.
+    pub fn detached_leaves(&self) -> Vec<&DetachedSignature> {
+        match self {
+            Self::DetachedSignature(it) => vec![it],
+            Self::Package(items) => {
+                items.iter().flat_map(Item::leaves).filter_map(|leaf| leaf.description.detached()).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
     /// The detached signature, if it is one.
     pub const fn detached(&self) -> Option<&DetachedSignature> {
         match self {

@@ -17,10 +17,10 @@ use crate::exchange::property::{Properties, Property};
 use crate::limits;
 use crate::message::wire;
 
-/// A detached signature, or nothing; or a payment among other items.
+/// Nothing; or a payment or a detached signature among other items.
 const KIND: Invalid = Invalid::Package {
     reason: "PACKAGE_ITEM_NOT_ALLOWED",
-    why: "it holds files and signatures that the arbiter can replace, or payments, nothing else",
+    why: "it holds files and signatures that the arbiter can replace, or payments, or detached signatures, nothing else",
 };
 /// Who has made one of them and cannot make the next one must get it back.
 const NOT_UNDONE: Invalid = Invalid::Package {
@@ -55,7 +55,8 @@ pub fn check(items: &[Item]) -> Result<(), Invalid> {
     let built =
         |leaf: &&Item| matches!(leaf.description, Description::Information(_) | Description::Signature(_));
     let payments: Vec<_> = leaves.iter().filter_map(|leaf| leaf.description.payment()).collect();
-    if payments.len() != leaves.len() && !leaves.iter().all(built) {
+    let detached = leaves.iter().all(|leaf| leaf.description.detached().is_some());
+    if payments.len() != leaves.len() && !detached && !leaves.iter().all(built) {
         return Err(KIND);
     }
     if !payments.iter().all(|payment| payment.properties().revocable()) {
@@ -110,6 +111,10 @@ fn collide(one: &Item, other: &Item) -> bool {
     match (&one.description, &other.description) {
         (Description::Information(one), Description::Information(other)) => {
             one.name.to_lowercase() == other.name.to_lowercase()
+        }
+        // A certificate beside it does not make it another signature: an escrow is of a key and a text.
+        (Description::DetachedSignature(one), Description::DetachedSignature(other)) => {
+            one.key.kind() == other.key.kind() && one.statement == other.statement
         }
         (one, other) => one == other,
     }

@@ -9,7 +9,7 @@ use crate::error::{Invalid, Refused, Rejected};
 use crate::escrow::signature_key::Kind as KeyKind;
 use crate::escrow::{EscrowKey, Suite};
 use crate::evidence::checkpoint::Origin;
-use crate::exchange::item::{Item, check_line};
+use crate::exchange::item::{DetachedSignature, Item, check_line};
 use crate::exchange::payment::Timeout;
 use crate::exchange::selection::{Protocol, Role, Selection, Unfair, one_way, select_affidavit, select_for};
 use crate::ids::{AgreementId, ExchangeId, PublicKey, SealingKey};
@@ -131,7 +131,7 @@ impl Offer {
     ///
     pub fn is_escrowed(&self, role: Role) -> bool {
         let one_way = self.selection.protocol == Protocol::Transfer;
-        !one_way && self.item(role).description.detached().is_some()
+        !one_way && !self.item(role).description.detached_leaves().is_empty()
     }
 
     /// The rules that make an offer one that can be carried out.
@@ -152,10 +152,20 @@ impl Offer {
             Some(terms) if detached && self.complain_by.is_some_and(|by| by > terms.epoch.until) => {
                 Err(Refused::DeadlineMismatch)
             }
+            Some(terms) if Role::BOTH.into_iter().any(|role| self.escrows_too_large(role, terms.suite)) => {
+                Err(Refused::EscrowsTooLarge)
+            }
             Some(_) if detached => Ok(()),
             None if !detached => Ok(()),
             _ => Err(Refused::EscrowTermsMismatch),
         }
+    }
+
+    /// whether the escrows of a package could be more than fits beside a message.
+    fn escrows_too_large(&self, role: Role, suite: Suite) -> bool {
+        let leaves = self.item(role).description.detached_leaves();
+        let most = |it: &&DetachedSignature| limits::FRAME_BYTES.saturating_add(suite.most_bytes(&it.key));
+        leaves.len() > 1 && leaves.iter().map(most).fold(0, usize::saturating_add) > limits::ESCROW_BYTES
     }
 
     /// the deadlines that the protocol needs, in their order. R-209: money that is held goes to the payee unless
@@ -195,13 +205,17 @@ impl Offer {
     /// R-202 for the keys of detached signatures: a party signs with its own, never with one that the arbiter or the
     /// other party uses (attacks K15, K22).
     fn check_signature_keys(&self) -> Result<(), Refused> {
-        let key = |role| self.item(role).description.detached().map(|it| &it.key);
+        let keys = |role: Role| {
+            let leaves = self.item(role).description.detached_leaves();
+            leaves.into_iter().map(|it| it.key.kind()).collect::<Vec<_>>()
+        };
         let foreign = |role: Role| {
             let others = [self.party(role.peer()).signing_key, self.arbiter.key, self.arbiter.log_key]
                 .map(KeyKind::Ed25519);
-            key(role).is_some_and(|key| others.contains(key.kind()))
+            keys(role).into_iter().any(|key| others.contains(key))
         };
-        let same = key(Role::Originator).zip(key(Role::Responder)).is_some_and(|(a, b)| a.kind() == b.kind());
+        let theirs = keys(Role::Responder);
+        let same = keys(Role::Originator).into_iter().any(|key| theirs.contains(&key));
         if same || Role::BOTH.into_iter().any(foreign) {
             return Err(Refused::PartiesNotDistinct);
         }

@@ -268,7 +268,7 @@ pub fn record_values<'a>(
     let payload = |envelope: &'a Envelope| Cow::Borrowed(envelope.payload());
     let pledge = |pledge: &'a Option<Pledge>, names: [&'static str; 2]| match (pledge, names) {
         (None, [name, _]) => (name, None),
-        (Some(Pledge::Escrow(escrow)), [name, _]) => (name, Some(Cow::Owned(escrow.to_bytes()))),
+        (Some(escrows @ Pledge::Escrows(_)), [name, _]) => (name, Some(Cow::Owned(escrows.to_bytes()))),
         (Some(Pledge::Reservation(receipt)), [_, name]) => (name, Some(payload(receipt))),
     };
     [

@@ -422,10 +422,27 @@ impl Cast {
 
     /// What `role` shows beside its offer or acceptance: its signature in escrow, or its money reserved.
     pub fn pledge(&self, agreement: &Agreement, role: Role) -> Option<Pledge> {
-        match agreement.offer().item(role).description.reservation() {
-            Some(_) => Some(Pledge::Reservation(money::reservation(agreement.offer(), role))),
+        let (offer, item) = (agreement.offer(), &agreement.offer().item(role).description);
+        match item.reservation() {
+            Some(_) => Some(Pledge::Reservation(money::reservation(offer, role))),
+            None if item.detached_leaves().len() > 1 => {
+                Some(Pledge::Escrows(self.escrows_of(agreement, role)))
+            }
             None => self.escrow(agreement, role).map(Pledge::from),
         }
+    }
+
+    /// The signatures of `role`'s package.
+    pub fn all_finished(&self, offer: &Offer, role: Role) -> Vec<[u8; 64]> {
+        let leaves = offer.item(role).description.detached_leaves().into_iter();
+        leaves.map(|it| self.key(role).sign(it.statement.document().as_bytes())).collect()
+    }
+
+    /// The escrow of each signature of `role`'s package.
+    pub fn escrows_of(&self, agreement: &Agreement, role: Role) -> Vec<Escrow> {
+        let place = Place::of(agreement.offer(), role, agreement.id());
+        let all = self.all_finished(agreement.offer(), role).into_iter().enumerate();
+        all.map(|(leaf, it)| place.put_leaf(leaf, &it, &Zeroizing::new([0x62; 32])).unwrap()).collect()
     }
 
     /// What an honest party files for `action`.
@@ -496,6 +513,9 @@ impl Cast {
             Description::Package(_) if !offer.item(role).description.payments().is_empty() => {
                 Some(package::framed(&money::receipts_of(offer, role)))
             }
+            several if several.detached_leaves().len() > 1 => {
+                Some(package::framed(&self.all_finished(offer, role)))
+            }
             Description::Package(items) if items.iter().any(|item| item.description.is_content()) => {
                 Some(framed(offer.item(role)))
             }
@@ -512,9 +532,9 @@ impl Cast {
     pub fn opened(&self, case: &Case) -> ByRole<Option<FitContent>> {
         let mut opened = ByRole::default();
         for role in case.to_open() {
-            let Some(escrow) = case.escrows().of(role).as_ref().and_then(Pledge::escrow) else { continue };
+            let Some(pledge) = case.escrows().of(role) else { continue };
             let place = Place::of(case.offer(), role, case.agreement().unwrap().id());
-            *opened.of_mut(role) = Some(place.open(escrow, &self.escrow_secret()).unwrap().0);
+            *opened.of_mut(role) = Some(place.open_all(pledge.escrows(), &self.escrow_secret()).unwrap().0);
         }
         opened
     }

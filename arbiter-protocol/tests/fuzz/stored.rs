@@ -81,7 +81,7 @@ pub fn package(bytes: &[u8]) -> bool {
     let package = PACKAGE.get_or_init(files);
     let Description::Package(items) = &package.description else { panic!("a package") };
     let check = |step: usize| {
-        let mut check = ContentCheck::package(items.clone(), Vec::new()).expect("files");
+        let mut check = ContentCheck::package(items.clone()).expect("files");
         bytes.chunks(step).try_for_each(|part| check.update(part))?;
         check.finish()
     };

@@ -233,7 +233,7 @@ pub enum DocumentKind {
 pub enum Template {
     /// Both sign the same statement about a file: a contract.
     Contract {
-        /// The contract. Several: each is signed, all or none; with --replacement.
+        /// The contract. Several: each is signed, all or none.
         #[arg(long, value_name = "FILE", required = true)]
         file: Vec<PathBuf>,
         #[command(flatten)]
@@ -249,7 +249,7 @@ pub enum Template {
     },
     /// You give a file, they sign a receipt for it.
     Delivery {
-        /// The file. Several: all or none, with a receipt for each; with --replacement.
+        /// The file. Several: all or none, with a receipt for each.
         #[arg(long, value_name = "FILE", required = true)]
         file: Vec<PathBuf>,
         #[command(flatten)]
@@ -328,7 +328,7 @@ pub enum Template {
     },
     /// You pay at once, they sign a receipt about a file, e.g. the invoice.
     Payment {
-        /// The file that the receipt is about. Several: a receipt for each, all or none; with --replacement.
+        /// The file that the receipt is about. Several: a receipt for each, all or none.
         #[arg(long, value_name = "FILE", required = true)]
         file: Vec<PathBuf>,
         /// What you pay, e.g. "9.00 EUR".

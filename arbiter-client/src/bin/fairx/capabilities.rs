@@ -64,7 +64,8 @@ pub async fn check(
     key: Option<&Path>,
 ) -> Result<(), Failure> {
     let Some(theirs) = theirs else { return Ok(()) };
-    let asked = offer.responder_item.description.detached().map(|it| Algorithm::of(&it.key));
+    let asked = offer.responder_item.description.detached_leaves();
+    let asked = asked.first().map(|it| Algorithm::of(&it.key));
     let key = signer(key, asked, None)?;
     let both = Both::read(home, theirs, offer.originator.signing_key, key).await?;
     for role in Role::BOTH {

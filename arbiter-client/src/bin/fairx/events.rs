@@ -174,6 +174,7 @@ impl<'a> Watched<'a> {
             Description::DetachedSignature(_) => Some("the signature"),
             Description::Payment(_) => Some("the ledger's receipt"),
             several if !several.payments().is_empty() => Some("the ledger's receipts"),
+            several if !several.detached_leaves().is_empty() => Some("the signatures"),
             Description::Information(_)
             | Description::Nothing
             | Description::Package(_)
@@ -293,14 +294,18 @@ impl<P> WatchedPort<P> {
                                         Description::DetachedSignature(_) => {
                                             format!("opens the sealed signature of the {}", it.role)
                                         }
+                                        several if !several.detached_leaves().is_empty() => {
+                                            format!("opens the sealed signatures of the {}", it.role)
+                                        }
                                         _ => format!("replaces the signature of the {}", it.role),
                                     };
                                     list.iter().map(each).collect::<Vec<_>>().join(", ")
                                 }
                                 Ruling::Replaced(list) => {
                                     let roles: Vec<_> = list.iter().map(|it| it.role.to_string()).collect();
-                                    let opened =
-                                        list.iter().all(|it| it.item.description.detached().is_some());
+                                    let opened = list
+                                        .iter()
+                                        .all(|it| !it.item.description.detached_leaves().is_empty());
                                     let done = if opened { "opens the sealed" } else { "replaces the" };
                                     let several = list.iter().any(|it| it.item.leaves().len() > 1);
                                     let what = if several { "signatures" } else { "signature" };

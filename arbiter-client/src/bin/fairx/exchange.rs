@@ -212,7 +212,7 @@ async fn wanted_offer<'a>(
 
 /// What the user said about the offer, and certificates that lie: before any screen.
 fn fits(offer: &Offer, files: &[FileFacts]) -> Result<(), Failure> {
-    for item in Role::BOTH.into_iter().filter_map(|role| offer.item(role).description.detached()) {
+    for item in Role::BOTH.into_iter().flat_map(|role| offer.item(role).description.detached_leaves()) {
         certificate(item).map_err(|why| {
             Failure::bad(format!("the offer is not to be trusted: {why}"))
                 .next("nothing was signed; tell the other party")

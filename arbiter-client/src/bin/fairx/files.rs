@@ -5,6 +5,7 @@
 //!  contract.pdf.originator.sig  .pem  .crt      signature, public key, certificate if there is one
 //!  contract.pdf.responder.sig   .pem  .crt
 //! ```
+//! Those of a package are in a folder of each signer, and begin with their place in it: `signatures.responder/2.annex.pdf.…`.
 //!
 //! Invariants
 //! - A file is whole or not there, and one with other content is never overwritten.
@@ -16,6 +17,9 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use arbiter_client::Evidence;
+use arbiter_client::items::signed_about;
+use arbiter_client::protocol::exchange::item::DetachedSignature;
+use arbiter_client::protocol::exchange::kind::package;
 use arbiter_client::protocol::exchange::selection::Role;
 use arbiter_client::signing::{Certificate, openssl_verify_command, public_pem};
 
@@ -23,9 +27,9 @@ use crate::failure::Failure;
 
 /// What was written for the peer's signature, and how to check it.
 pub struct Written {
-    /// The peer's signature.
+    /// The peer's signature; of a package the folder with all of them.
     pub signature: PathBuf,
-    /// The command for OpenSSL.
+    /// The command for OpenSSL; of a package one for each, in lines.
     pub command: String,
 }
 
@@ -39,29 +43,53 @@ pub fn write(evidence: &Evidence, home: &Path, out: Option<&Path>) -> Result<Opt
     let folder = out.unwrap_or(&received);
     let mut written = None;
     for role in Role::BOTH {
-        let item = evidence.offer.item(role).description.detached();
-        let Some((item, signature)) = item.zip(evidence.signatures.of(role).as_ref()) else { continue };
-        std::fs::create_dir_all(folder).map_err(|error| Failure::file(folder, &error))?;
-        let base = folder.join(&item.statement.subject.name);
-        let path = |end: &str| {
-            let mut name = base.clone().into_os_string();
-            name.push(end);
-            PathBuf::from(name)
+        let items = evidence.offer.item(role).description.detached_leaves();
+        let content = evidence.signatures.of(role).as_ref();
+        let Some(signatures) = content.and_then(|content| package::split(content, items.len())) else {
+            continue;
         };
-        let (document, signature_path) = (path(".document.txt"), path(&format!(".{role}.sig")));
-        let public = path(&format!(".{role}.pem"));
-        write_new(&document, item.statement.document().as_bytes())?;
-        write_new(&public, public_pem(&item.key).as_bytes())?;
-        if let Ok(certificate) = Certificate::parse(&item.certificate) {
-            write_new(&path(&format!(".{role}.crt")), certificate.der())?;
+        let place = match items.len() {
+            1 => folder.to_owned(),
+            _ => folder.join(format!("signatures.{role}")),
+        };
+        let mut commands = Vec::new();
+        let mut last = place.clone();
+        for (at, (item, signature)) in items.iter().zip(signatures).enumerate() {
+            let name = match items.len() {
+                1 => item.statement.subject.name.clone(),
+                _ => signed_about(at, item),
+            };
+            let (path, command) = write_one((&place, &name), role, item, signature)?;
+            commands.push(command);
+            last = path;
         }
-        write_new(&signature_path, signature)?;
         if role == peer {
-            let command = openssl_verify_command(&item.key, &public, &document, &signature_path);
-            written = Some(Written { signature: signature_path, command });
+            let signature = if items.len() == 1 { last } else { place };
+            written = Some(Written { signature, command: commands.join("\n") });
         }
     }
     Ok(written)
+}
+
+/// Writes the files of one signature: where it is, and the command that checks it.
+fn write_one(
+    (folder, name): (&Path, &str),
+    signer: Role,
+    item: &DetachedSignature,
+    signature: &[u8],
+) -> Result<(PathBuf, String), Failure> {
+    std::fs::create_dir_all(folder).map_err(|error| Failure::file(folder, &error))?;
+    let path = |end: &str| folder.join(format!("{name}{end}"));
+    let (document, signature_path) = (path(".document.txt"), path(&format!(".{signer}.sig")));
+    let public = path(&format!(".{signer}.pem"));
+    write_new(&document, item.statement.document().as_bytes())?;
+    write_new(&public, public_pem(&item.key).as_bytes())?;
+    if let Ok(certificate) = Certificate::parse(&item.certificate) {
+        write_new(&path(&format!(".{signer}.crt")), certificate.der())?;
+    }
+    write_new(&signature_path, signature)?;
+    let command = openssl_verify_command(&item.key, &public, &document, &signature_path);
+    Ok((signature_path, command))
 }
 
 /// Writes a file durably, unless it is there with the same content. One with other content stays as it is.

@@ -116,8 +116,22 @@ fn ed25519(key: PublicKey) -> Result<SignatureKey, Failure> {
 }
 
 impl Source {
-    /// What we give: a signature over the document, if the client cannot make it.
-    pub fn sign(self, key: &SignatureKey, document: &str) -> Result<Give, Failure> {
+    /// What we give: a signature over each document, if the client cannot make it.
+    pub fn sign_all(self, key: &SignatureKey, documents: &[String]) -> Result<Give, Failure> {
+        match (self, documents) {
+            (source, [document]) => source.sign(key, document),
+            (Self::Identity, _) => Ok(Give::Nothing),
+            (Self::Key(private), _) => {
+                let sign = |document: &String| Ok(private.sign(document.as_bytes())?);
+                Ok(Give::Signatures(documents.iter().map(sign).collect::<Result<_, Failure>>()?))
+            }
+            (Self::Finished(_), _) => Err(Failure::usage("--signature-from is for one signature")
+                .next("name the key with --key, or make one exchange for each file")),
+        }
+    }
+
+    /// The same for one document.
+    fn sign(self, key: &SignatureKey, document: &str) -> Result<Give, Failure> {
         match self {
             Self::Identity => Ok(Give::Nothing),
             Self::Key(private) => Ok(Give::Signature(private.sign(document.as_bytes())?)),
@@ -168,7 +182,8 @@ impl Answer {
 
     /// What we give for this offer. Refuses a key that is not the one that the offer names.
     pub fn give(&self, offer: &Offer) -> Result<Give, Failure> {
-        let Some(item) = offer.responder_item.description.detached() else {
+        let items = offer.responder_item.description.detached_leaves();
+        let Some(item) = items.first() else {
             if self.key.is_some() || self.signature_from.is_some() {
                 return Err(Failure::bad("the offer asks for no signature by a key of its own")
                     .next("accept without --key and --signature-from, or ask for another offer"));
@@ -178,8 +193,12 @@ impl Answer {
         if !self.files.is_empty() {
             return Ok(given(&self.files)); // Refused by the client: a signature is asked for, not a file.
         }
-        let document = item.statement.document();
-        if let Some(path) = &self.document_out {
+        if items.iter().any(|it| it.key != item.key) {
+            return Err(Failure::bad("the offer asks for signatures by different keys in one exchange")
+                .next("nothing was signed; ask for an exchange for each key"));
+        }
+        let documents: Vec<_> = items.iter().map(|it| it.statement.document()).collect();
+        if let (Some(path), [document]) = (&self.document_out, documents.as_slice()) {
             files::write_new(path, document.as_bytes())?;
         }
         let source = match (&self.key, &self.signature_from) {
@@ -214,7 +233,7 @@ impl Answer {
                 )));
             }
         };
-        source.sign(&item.key, &document)
+        source.sign_all(&item.key, &documents)
     }
 }
 

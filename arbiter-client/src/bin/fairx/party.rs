@@ -55,10 +55,10 @@ impl Party {
         home.arbiter()?;
         let approval = Arc::new(Approval::prepare(conduct.yes, conduct.show_document, files)?);
         let party = Self::build(home, conduct, Some(approval.clone())).await?;
-        approval.remember(party.client.list().await?.iter().filter_map(|status| {
+        approval.remember(party.client.list().await?.iter().flat_map(|status| {
             let (offer, peer) = (&status.evidence.offer, status.evidence.role.peer());
-            let item = offer.item(peer).description.detached()?;
-            Some((offer.party(peer).signing_key, item.key.clone()))
+            let leaves = offer.item(peer).description.detached_leaves().into_iter();
+            leaves.map(move |it| (offer.party(peer).signing_key, it.key.clone()))
         }));
         Ok(party)
     }
@@ -273,7 +273,7 @@ pub fn held(evidence: &Evidence, written: Option<&Written>) -> String {
 
 /// Whether what we get was sealed first.
 fn is_sealed(evidence: &Evidence) -> bool {
-    evidence.offer.item(evidence.role.peer()).description.detached().is_some()
+    !evidence.offer.item(evidence.role.peer()).description.detached_leaves().is_empty()
 }
 
 /// Whether an item is given for nothing.

@@ -213,13 +213,13 @@ impl<'a> Sealed<'a> {
         if self.replacement {
             return Ok((together(statements.into_iter().map(replaceable))?, Give::Nothing));
         }
-        let statement = only(statements)?;
         if let (false, Some(both)) = (ours.is_named(), self.both) {
-            return Ok((self.negotiated(both, true, statement)?, Give::Nothing));
+            return Ok((self.negotiated(both, true, statements)?, Give::Nothing));
         }
         let (named, source) = keys::ours(ours, identity)?;
-        let give = source.sign(&named.key, &statement.document())?;
-        Ok((detached(statement, named), give))
+        let documents: Vec<_> = statements.iter().map(Statement::document).collect();
+        let give = source.sign_all(&named.key, &documents)?;
+        Ok((all_detached(statements, &named)?, give))
     }
 
     fn their_signatures(
@@ -232,18 +232,20 @@ impl<'a> Sealed<'a> {
             return together(statements.into_iter().map(replaceable));
         }
         if let (None, Some(both)) = (&theirs.their_key, self.both) {
-            return self.negotiated(both, false, only(statements)?);
+            return self.negotiated(both, false, statements);
         }
-        Ok(detached(only(statements)?, keys::theirs(theirs, to.signing_key)?))
+        all_detached(statements, &keys::theirs(theirs, to.signing_key)?)
     }
 
-    /// The signature that both lists lead to.
-    fn negotiated(self, both: &Both, we_give: bool, statement: Statement) -> Result<Item, Failure> {
+    /// The signatures that both lists lead to.
+    fn negotiated(self, both: &Both, we_give: bool, statements: Vec<Statement>) -> Result<Item, Failure> {
         let pair = both.choose(we_give, What::Signature(None), Properties::default())?;
         match &pair.giver.means {
-            Means::Signature { format: Format::Replacement, .. } => Ok(replaceable(statement)),
+            Means::Signature { format: Format::Replacement, .. } => {
+                together(statements.into_iter().map(replaceable))
+            }
             Means::Signature { key: Some(key), certificate, .. } => {
-                Ok(detached(statement, Named { key: key.clone(), certificate: certificate.clone() }))
+                all_detached(statements, &Named { key: key.clone(), certificate: certificate.clone() })
             }
             _ => Err(Failure::bad("the list names no key for the signature that is to be given")),
         }
@@ -269,16 +271,6 @@ fn files_together(files: Vec<Information>) -> Result<Item, Failure> {
     together(files.into_iter().map(items::file))
 }
 
-/// Signatures that change hands in escrow are one in an exchange.
-fn only(statements: Vec<Statement>) -> Result<Statement, Failure> {
-    let mut statements = statements.into_iter();
-    match (statements.next(), statements.next()) {
-        (Some(statement), None) => Ok(statement),
-        _ => Err(Failure::usage("several signatures in one exchange cannot change hands sealed")
-            .next("say --replacement, and the arbiter's verdict can stand for them; or make one exchange for each file")),
-    }
-}
-
 /// Reads and describes each of these files.
 async fn describe(files: &[PathBuf], media_type: Option<&str>) -> Result<Vec<Information>, Failure> {
     if files.len() > 1 && media_type.is_some() {
@@ -299,9 +291,11 @@ fn replaceable(statement: Statement) -> Item {
     Item::new(Description::Signature(statement))
 }
 
-fn detached(statement: Statement, named: Named) -> Item {
-    let Statement { title, text, subject } = statement;
-    items::detached_signature(title, text, subject, named.key, named.certificate)
+/// Signatures by one key: of several a package.
+fn all_detached(statements: Vec<Statement>, named: &Named) -> Result<Item, Failure> {
+    together(statements.into_iter().map(|Statement { title, text, subject }| {
+        items::detached_signature(title, text, subject, named.key.clone(), named.certificate.clone())
+    }))
 }
 
 /// The same words about each file.

@@ -1,4 +1,4 @@
-//! Content: the bytes of a file, of a detached signature, of a ledger's receipt, or of a package of files or receipts,
+//! Content: the bytes of a file, of a detached signature, of a ledger's receipt, or of a package of one of these,
 //! checked as they arrive.
 
 use crate::escrow::{self, Escrow};
@@ -6,6 +6,7 @@ use crate::exchange::item::{Description, DetachedSignature, Information, Item};
 use crate::exchange::kind::Unfit;
 use crate::exchange::kind::information::FileCheck;
 use crate::exchange::kind::package::PackageCheck;
+use crate::exchange::kind::pledge::Pledge;
 use crate::exchange::selection::Role;
 use crate::ids::PaymentId;
 use crate::limits;
@@ -52,12 +53,18 @@ impl FitContent {
 
 impl ContentCheck {
     /// Starts checking what the party in `role` hands over in this exchange. `None` if that is the signed transfer alone.
-    /// With `escrow`, only the signature that is in it fits.
-    pub fn of(offer: &Verified<Offer>, role: Role, escrow: Option<Escrow>) -> Option<Self> {
+    /// With its `pledge`, only the signatures that are in escrow there fit.
+    pub fn of(offer: &Verified<Offer>, role: Role, pledge: Option<&Pledge>) -> Option<Self> {
+        let escrows = pledge.map_or(&[][..], Pledge::escrows);
         match &offer.item(role).description {
-            Description::DetachedSignature(agreed) => Some(Self::signature(agreed.clone(), escrow)),
+            Description::DetachedSignature(agreed) => {
+                Some(Self::signature(agreed.clone(), escrows.first().cloned()))
+            }
             Description::Information(agreed) => Some(Self::file(agreed.clone())),
-            Description::Package(agreed) => Self::package(agreed.clone(), PaymentTerms::all(offer, role)),
+            Description::Package(agreed) => {
+                let check = PackageCheck::new(agreed.clone(), PaymentTerms::all(offer, role), escrows);
+                check.map(|check| Self(Kind::Package(check)))
+            }
             Description::Payment(_) => PaymentTerms::of(offer, role).map(Self::payment),
             Description::Nothing | Description::Signature(_) => None,
         }
@@ -68,10 +75,11 @@ impl ContentCheck {
         Self(Kind::File(FileCheck::new(agreed)))
     }
 
-    /// Starts checking the files of a package, or the receipts of its payments, whose terms these are in the order of the
-    /// leaves. `None` if nothing follows the transfer of such a package.
-    pub fn package(agreed: Vec<Item>, paid: Vec<PaymentTerms>) -> Option<Self> {
-        PackageCheck::new(agreed, paid).map(|check| Self(Kind::Package(check)))
+    /// Starts checking the files of a package. `None` of a package of anything else.
+    pub fn package(agreed: Vec<Item>) -> Option<Self> {
+        let files = Description::Package(agreed.clone()).is_depositable();
+        let check = PackageCheck::new(agreed, Vec::new(), &[]).filter(|_| files);
+        check.map(|check| Self(Kind::Package(check)))
     }
 
     /// Starts checking the receipt of a payment: it must be signed by the ledger agreed, for exactly these terms, and say

@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 
+use crate::escrow::Escrow;
 use crate::exchange::item::{Description, Item};
 use crate::exchange::kind::Unfit;
 use crate::exchange::kind::content::ContentCheck;
@@ -15,9 +16,26 @@ use crate::limits;
 use crate::message::payment::PaymentTerms;
 
 /// the content of a package whose leaves have these contents, which are at hand.
-pub fn framed(parts: &[Vec<u8>]) -> Vec<u8> {
-    let length = |part: &[u8]| u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes();
-    parts.iter().flat_map(|part| length(part).into_iter().chain(part.iter().copied())).collect()
+pub fn framed(parts: &[impl AsRef<[u8]>]) -> Vec<u8> {
+    let sizes = parts.iter().map(|part| part.as_ref().len().saturating_add(limits::FRAME_BYTES));
+    // Reserved at once: growing would leave copies of secrets behind.
+    let mut content = Vec::with_capacity(sizes.fold(0, usize::saturating_add));
+    for part in parts.iter().map(AsRef::as_ref) {
+        content.extend(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+        content.extend_from_slice(part);
+    }
+    content
+}
+
+/// The content of an item whose leaves have these contents: of a lone item its own. Nothing of nothing.
+pub fn joined(parts: &[impl AsRef<[u8]>]) -> Vec<u8> {
+    if let [alone] = parts { alone.as_ref().to_vec() } else { framed(parts) }
+}
+
+/// Reads what [`joined`] writes of so many leaves.
+pub fn split(content: &[u8], leaves: usize) -> Option<Vec<&[u8]>> {
+    let parts = if leaves == 1 { vec![content] } else { parts(content)? };
+    (parts.len() == leaves).then_some(parts)
 }
 
 /// The contents of the leaves in the content of a package. `None` if it is cut off.
@@ -49,11 +67,14 @@ pub(super) struct PackageCheck {
 
 impl PackageCheck {
     /// `None` if nothing follows the transfer of such a package.
-    /// `paid` are the terms of its payments, in the order of the leaves.
-    pub(super) fn new(agreed: Vec<Item>, paid: Vec<PaymentTerms>) -> Option<Self> {
+    /// `paid` are the terms of its payments, `escrows` those of its signatures, in the order of the leaves.
+    pub(super) fn new(agreed: Vec<Item>, paid: Vec<PaymentTerms>, escrows: &[Escrow]) -> Option<Self> {
         let payments = paid.iter().map(PaymentTerms::id).collect();
-        let mut paid = paid.into_iter();
+        let (mut paid, mut escrows) = (paid.into_iter(), escrows.iter());
         let part = |leaf: &Item| match &leaf.description {
+            Description::DetachedSignature(it) => {
+                Some(ContentCheck::signature(it.clone(), escrows.next().cloned()))
+            }
             Description::Information(it) => Some(ContentCheck::file(it.clone())),
             Description::Payment(it) => {
                 paid.next().filter(|terms| terms.payment == *it).map(ContentCheck::payment)
@@ -61,7 +82,7 @@ impl PackageCheck {
             _ => None,
         };
         let parts: VecDeque<_> = agreed.iter().flat_map(Item::leaves).map(part).collect::<Option<_>>()?;
-        // Of receipts, which have no fixed size, the most that can come.
+        // Of receipts, which have no fixed size, the most that can come; of signatures less does.
         let receipts = parts.len().saturating_mul(limits::FRAME_BYTES.saturating_add(limits::ENVELOPE_BYTES));
         let size = Description::Package(agreed.clone()).content_bytes();
         let size = size.unwrap_or(u64::try_from(receipts).unwrap_or(u64::MAX));

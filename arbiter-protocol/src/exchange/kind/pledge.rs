@@ -15,8 +15,10 @@ use crate::error::{Invalid, Refused, Rejected};
 use crate::escrow::{self, Escrow, EscrowError};
 use crate::exchange::item::Description;
 use crate::exchange::kind::detached::Place;
+use crate::exchange::kind::package;
 use crate::exchange::selection::Role;
 use crate::ids::{Digest, ExchangeId};
+use crate::limits;
 use crate::message::agreement::Offer;
 use crate::message::payment::{PaymentReceipt, PaymentState, PaymentTerms};
 use crate::statement::{Envelope, Signed, Verified};
@@ -25,8 +27,8 @@ use crate::weaken::{Countermeasure, off};
 /// What was shown: nothing in it has been checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Pledge {
-    /// A detached signature in escrow.
-    Escrow(Escrow),
+    /// Detached signatures in escrow, in the order of the leaves: of a lone one its own.
+    Escrows(Vec<Escrow>),
     /// The ledger's receipt: the payment is reserved, and the arbiter may post it.
     Reservation(Envelope),
 }
@@ -41,7 +43,7 @@ pub struct Pledged {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Kind {
-    Escrow { agreement: [u8; 32], verified: escrow::Verified },
+    Escrows { agreement: [u8; 32], verified: Vec<escrow::Verified> },
     Reservation(Verified<PaymentReceipt>),
 }
 
@@ -76,18 +78,20 @@ impl Malformed {
 
 impl From<Escrow> for Pledge {
     fn from(escrow: Escrow) -> Self {
-        Self::Escrow(escrow)
+        Self::Escrows(vec![escrow])
     }
 }
 
 /// How an encoded envelope begins: field 1. An escrow begins with its version, 1.
 const ENVELOPE: u8 = 0x0a;
+/// How the escrows of a package begin: with the highest byte of a length.
+const LENGTH: u8 = 0;
 
 impl Pledge {
-    /// The exact bytes: of a reservation the envelope.
+    /// The exact bytes: of a reservation the envelope, of several escrows each after its length.
     pub fn to_bytes(&self) -> Vec<u8> {
         match self {
-            Self::Escrow(escrow) => escrow.to_bytes(),
+            Self::Escrows(all) => package::joined(&all.iter().map(Escrow::to_bytes).collect::<Vec<_>>()),
             Self::Reservation(envelope) => envelope.encode(),
         }
     }
@@ -99,22 +103,36 @@ impl Pledge {
             Signed::<PaymentReceipt>::parse(envelope.clone())?;
             return Ok(Self::Reservation(envelope));
         }
-        Ok(Self::Escrow(Escrow::from_bytes(bytes)?))
+        if bytes.first() != Some(&LENGTH) {
+            return Ok(Escrow::from_bytes(bytes)?.into());
+        }
+        // together not more than one escrow can have.
+        if bytes.len() > limits::ESCROW_BYTES {
+            return Err(EscrowError::TooLarge { got: bytes.len() }.into());
+        }
+        let parts = package::parts(bytes).filter(|parts| (2..=limits::PACKAGE_LEAVES).contains(&parts.len()));
+        let all = parts.ok_or(EscrowError::Package)?.into_iter().map(Escrow::from_bytes);
+        Ok(Self::Escrows(all.collect::<Result<_, _>>()?))
     }
 
     /// The name in verdicts: of a reservation the digest of the statement.
     pub fn digest(&self) -> Digest {
         match self {
-            Self::Escrow(escrow) => Digest::of(&[&escrow.to_bytes()]),
+            Self::Escrows(_) => Digest::of(&[&self.to_bytes()]),
             Self::Reservation(envelope) => envelope.digest(),
         }
     }
 
-    /// The escrow, if it is one.
-    pub const fn escrow(&self) -> Option<&Escrow> {
+    /// The escrow, if it is one alone.
+    pub fn escrow(&self) -> Option<&Escrow> {
+        if let [alone] = self.escrows() { Some(alone) } else { None }
+    }
+
+    /// The escrows, in the order of the leaves.
+    pub fn escrows(&self) -> &[Escrow] {
         match self {
-            Self::Escrow(escrow) => Some(escrow),
-            Self::Reservation(_) => None,
+            Self::Escrows(all) => all,
+            Self::Reservation(_) => &[],
         }
     }
 }
@@ -133,12 +151,12 @@ pub fn missing(offer: &Offer, role: Role) -> Refused {
 }
 
 impl Place<'_> {
-    /// the peer's full check, before anything of value leaves. Of an escrow milliseconds.
+    /// the peer's full check, before anything of value leaves. Of each escrow milliseconds.
     pub fn check(&self, pledge: impl Into<Pledge>) -> Result<Pledged, Rejected> {
         let (offer, role) = (self.offer(), self.role());
         let kind = match pledge.into() {
-            Pledge::Escrow(escrow) => {
-                Kind::Escrow { agreement: self.agreement(), verified: self.check_escrow(escrow)? }
+            Pledge::Escrows(all) => {
+                Kind::Escrows { agreement: self.agreement(), verified: self.check_escrows(all)? }
             }
             Pledge::Reservation(envelope) => Kind::Reservation(reserved(offer, role, envelope)?),
         };
@@ -148,7 +166,7 @@ impl Place<'_> {
     /// Whether it was made for this place: cheap, and of an escrow no proof.
     pub fn belongs(&self, pledge: &Pledge) -> Result<(), Rejected> {
         match pledge {
-            Pledge::Escrow(escrow) => self.escrow_belongs(escrow),
+            Pledge::Escrows(all) => self.escrows_belong(all),
             Pledge::Reservation(envelope) => {
                 reserved(self.offer(), self.role(), envelope.clone()).map(|_| ())
             }
@@ -181,28 +199,30 @@ impl Pledged {
     /// As it was shown.
     pub fn pledge(&self) -> Pledge {
         match &self.kind {
-            Kind::Escrow { verified, .. } => Pledge::Escrow(verified.escrow().clone()),
+            Kind::Escrows { verified, .. } => {
+                Pledge::Escrows(verified.iter().map(|it| it.escrow().clone()).collect())
+            }
             Kind::Reservation(receipt) => Pledge::Reservation(receipt.envelope().clone()),
         }
     }
 
-    /// The escrow, if it is one.
+    /// The escrow, if it is one alone.
     pub fn escrow(&self) -> Option<&Escrow> {
-        self.verified().map(escrow::Verified::escrow)
+        if let [alone] = self.verified() { Some(alone.escrow()) } else { None }
     }
 
-    /// What is known about an escrow: to find a nonce that was used twice (S29).
-    pub const fn verified(&self) -> Option<&escrow::Verified> {
+    /// What is known about the escrows: to find a nonce that was used twice (S29).
+    pub fn verified(&self) -> &[escrow::Verified] {
         match &self.kind {
-            Kind::Escrow { verified, .. } => Some(verified),
-            Kind::Reservation(_) => None,
+            Kind::Escrows { verified, .. } => verified,
+            Kind::Reservation(_) => &[],
         }
     }
 
     /// Whether it is for this place. A reservation is for one payer of one exchange, whichever the acceptance.
     pub fn is_for(&self, place: &Place<'_>) -> bool {
         let bound = match &self.kind {
-            Kind::Escrow { agreement, .. } => *agreement == place.agreement(),
+            Kind::Escrows { agreement, .. } => *agreement == place.agreement(),
             Kind::Reservation(_) => true,
         };
         bound && self.exchange_id == place.offer().exchange_id() && self.role == place.role()

@@ -271,7 +271,7 @@ fn generate(
     if pledge::is_owed(case.offer(), role) && case.escrows.of(role).is_none() {
         return Err(pledge::missing(case.offer(), role));
     }
-    if item.description.detached().is_some() {
+    if !item.description.detached_leaves().is_empty() {
         let signer = role.name();
         let terms = case.offer().escrow.as_ref().ok_or(Refused::EscrowTermsMismatch)?;
         let until = terms.epoch.until;
@@ -307,7 +307,7 @@ fn fetch(case: &Case, known: Known<'_>) -> Result<Decision, Refused> {
         _ => return Err(Refused::DepositNotReleased),
     };
     let deposited = known.attestations.of(owner).is_some();
-    let opened = list.iter().any(|it| it.role == owner && it.item.description.detached().is_some());
+    let opened = list.iter().any(|it| it.role == owner && !it.item.description.detached_leaves().is_empty());
     if deposited || opened { Ok(Decision::Release) } else { Err(Refused::DepositNotReleased) }
 }
 

@@ -99,7 +99,7 @@ impl Case {
                 (Some(pledge), Some(agreement)) if wanted.contains(&role) => {
                     Place::of(self.offer(), role, agreement.id()).belongs(pledge)?;
                 }
-                (Some(Pledge::Escrow(_)), _) => return Err(Refused::EscrowNotAgreed.into()),
+                (Some(Pledge::Escrows(_)), _) => return Err(Refused::EscrowNotAgreed.into()),
                 (Some(Pledge::Reservation(_)), _) => return Err(Refused::ReservationNotAgreed.into()),
             }
         }
@@ -191,7 +191,7 @@ pub fn to_file(offer: &Offer, requester: Role, action: Action) -> Vec<Role> {
 
 /// whose signatures a verdict takes out of escrow if `requester` asks for `action`.
 pub fn to_open(offer: &Offer, requester: Role, action: Action) -> Vec<Role> {
-    let in_escrow = |role: &Role| offer.item(*role).description.detached().is_some();
+    let in_escrow = |role: &Role| !offer.item(*role).description.detached_leaves().is_empty();
     generated(offer, requester, action).into_iter().filter(in_escrow).collect()
 }
 
