@@ -33,18 +33,20 @@ use arbiter_protocol::message::payment::{PaymentAction, PaymentReceipt, PaymentS
 use arbiter_protocol::message::request::Action;
 use arbiter_protocol::message::transfer::Transfer;
 use arbiter_protocol::message::verdict::Ruling;
+use arbiter_protocol::message::wire;
 use arbiter_protocol::role::arbiter::{Case, payment_orders};
 use arbiter_protocol::role::{Fit, Input, Outcome, Phase, Session, Timing};
 use arbiter_protocol::ruling::chain::Walk;
 use arbiter_protocol::ruling::receipt::Ruled;
 use arbiter_protocol::ruling::sequencer::{Batch, ContentId, Reply};
-use arbiter_protocol::statement::{Signed, Verified};
+use arbiter_protocol::statement::{Payload as _, Signed, Verified};
 use arbiter_protocol::time::{DurationMillis, UnixMillis};
 use common::{CONTENT, Cast, EARLY, Kind, Notary, TestVeil, files, framed, named, signatures};
 use curve25519_dalek::EdwardsPoint;
 use curve25519_dalek::scalar::{Scalar, clamp_integer};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
+use prost::Message as _;
 use sha2::{Digest as _, Sha512};
 use zeroize::Zeroizing;
 
@@ -164,18 +166,30 @@ fn a_package_has_two_to_eight_leaves() {
     // Eight of one package and one beside it are nine.
     let nested = Shape::Node(vec![Shape::Leaf, Shape::Node(vec![Shape::Leaf; 8])]).item(&mut 0);
     assert_eq!(read(nested), Err("PACKAGE_SIZE_INVALID"));
-    let text = |bytes: usize| {
-        let one = |title: &str| {
+    // So many packages in one another.
+    let deep = |levels| (0..levels).fold(Shape::Leaf, |inner, _| Shape::Node(vec![Shape::Leaf, inner]));
+    assert!(read(deep(limits::PACKAGE_LEVELS).item(&mut 0)).is_ok());
+    assert_eq!(read(deep(limits::PACKAGE_LEVELS + 1).item(&mut 0)), Err("PACKAGE_SIZE_INVALID"));
+    let texts = |[one, two]: [usize; 2]| {
+        let one_of = |title: &str, bytes: usize| {
             let Description::Signature(mut it) = common::signature(title).description else { panic!() };
             it.text = "t".repeat(bytes);
             Item::new(Description::Signature(it))
         };
-        let item = unchecked(vec![one("one"), one("two")]);
-        read(item).map(|_| ())
+        unchecked(vec![one_of("one", one), one_of("two", two)])
     };
-    let fits = (1..limits::TEXT_BYTES).rev().find(|bytes| text(*bytes).is_ok()).unwrap();
-    assert_eq!(text(fits + 1), Err("PACKAGE_SIZE_INVALID"));
-    assert!(limits::PACKAGE_BYTES - 2 * fits < 400, "{fits} bytes of text each");
+    let length = |item: &Item| {
+        let offer = Offer { originator_item: item.clone(), ..Cast::new().terms(Kind::P2OriginatorFirst, 1) };
+        match offer.to_wire().originator_item.unwrap().description {
+            Some(wire::item::Description::Package(it)) => it.encoded_len(),
+            _ => panic!("a package"),
+        }
+    };
+    let half = limits::PACKAGE_BYTES / 2 - 200;
+    let rest = (half..).find(|rest| length(&texts([half, *rest])) == limits::PACKAGE_BYTES).unwrap();
+    assert!(read(texts([half, rest])).is_ok());
+    assert_eq!(read(texts([half, rest + 1])), Err("PACKAGE_SIZE_INVALID"));
+    assert!(limits::PACKAGE_BYTES - half - rest < 400, "{half} and {rest} bytes of text");
     let large = |size_bytes| {
         let Description::Information(mut it) = common::information().description else { panic!() };
         it.size_bytes = size_bytes;

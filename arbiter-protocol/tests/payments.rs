@@ -12,6 +12,8 @@ mod common;
 
 use arbiter_protocol::crypto::Signer as _;
 use arbiter_protocol::error::Invalid;
+use arbiter_protocol::exchange::kind::Unfit;
+use arbiter_protocol::exchange::kind::content::ContentCheck;
 use arbiter_protocol::exchange::payment::{Amount, Timeout};
 use arbiter_protocol::exchange::property::{Properties, Property};
 use arbiter_protocol::exchange::selection::Protocol;
@@ -366,6 +368,20 @@ fn only_the_receipt_agreed_is_the_item() {
     }
 }
 
+/// no more of a receipt is kept than an envelope can have.
+#[test]
+fn a_receipt_is_read_up_to_its_largest_size() {
+    for (parts, expected) in [
+        (&[limits::ENVELOPE_BYTES - 1, 1][..], Ok(())),
+        (&[limits::ENVELOPE_BYTES, 1], Err(Unfit::Receipt)),
+        (&[1, limits::ENVELOPE_BYTES + 1], Err(Unfit::Receipt)),
+    ] {
+        let mut check = ContentCheck::payment(terms());
+        let told = parts.iter().try_for_each(|size| check.update(&vec![0; *size]));
+        assert_eq!(told, expected, "{parts:?}");
+    }
+}
+
 /// F9: a payment is of one exchange, one role, one arbiter: nobody pays twice with one payment.
 #[test]
 fn a_payment_is_for_one_exchange_and_one_role() {
@@ -376,6 +392,11 @@ fn a_payment_is_for_one_exchange_and_one_role() {
     for (index, one) in ids.iter().enumerate() {
         assert_eq!(one.authority, Some(cast.arbiter.public_key()));
         assert!(ids.iter().skip(index + 1).all(|it| it.id() != one.id() && it.reference != one.reference));
+    }
+    for (role, payer) in [(Originator, 0), (Responder, 1)] {
+        let exchange = offer.exchange_id();
+        let reference = [b"arbiter payment reference v1\0", &exchange.as_bytes()[..], &[payer]].concat();
+        assert_eq!(of(&offer, role).reference, Digest::of(&[&reference]));
     }
     let fit = cast.fits(&offer, Originator).unwrap();
     assert!(fit.fits(&offer, Originator));
