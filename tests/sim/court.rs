@@ -36,7 +36,8 @@ use crate::common::{COMPLAIN_BY, check_content, sealing};
 use crate::disk::{self, Faulty, Plan};
 use crate::event::{Defect, Fate};
 use crate::oracle::{Oracle, Witnessed};
-use crate::stage::{CaseKey, Content, admitted, stage};
+use crate::signed::{CaseKey, Content, admitted};
+use crate::stage::stage;
 
 /// What the engine answers.
 enum Said {
