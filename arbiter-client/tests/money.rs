@@ -10,7 +10,7 @@ use std::time::Duration;
 use arbiter_client::bundle::{Bundle, Claim};
 use arbiter_client::error::{MoneyFault, PeerFault, Usage};
 use arbiter_client::ledger::{LedgerPort as _, Powers};
-use arbiter_client::protocol::exchange::item::Description;
+use arbiter_client::protocol::exchange::item::{Description, Item};
 use arbiter_client::protocol::exchange::payment::{Hold, Timeout};
 use arbiter_client::protocol::exchange::selection::Role;
 use arbiter_client::protocol::message::payment::{PaymentAction, PaymentOrder, PaymentTerms};
@@ -20,7 +20,7 @@ use arbiter_client::protocol::time::DurationMillis;
 use arbiter_client::testing::{Bench, Cheat, LedgerCall, TestLedger, identity, purse};
 use arbiter_client::transport::memory::{End, Wire};
 use arbiter_client::verify::{Trust, verify};
-use arbiter_client::{Client, Error, Give, Outcome, items};
+use arbiter_client::{Client, Error, Give, OfferTerms, Outcome, items};
 use common::{Setting, offer_of, review};
 use trades::{
     BEGIN, HERS, HIS, TRADES, Trade, after_honest, balances, has, since, trade, unfunded, until_all_is_over,
@@ -256,6 +256,37 @@ async fn without_money_the_exchange_is_given_up_at_once() {
         );
         until_all_is_over(&bench, &setting).await;
         assert_eq!(balances(&bench), before, "{kind:?}, {poor}");
+    }
+}
+
+/// who has not the money that it would give for nothing has given nothing, and is not told otherwise.
+#[tokio::test(start_paused = true)]
+async fn a_gift_that_the_ledger_refuses_was_not_given() {
+    for (giver, gets) in [("alice", "bob"), ("bob", "alice")] {
+        let folder = tempfile::tempdir().unwrap();
+        let bench = Bench::new(folder.path());
+        bench.ledger.open(&purse(gets), "100.00 EUR").unwrap();
+        bench.ledger.open(&purse(giver), "1.00 EUR").unwrap();
+        let gift = items::payment(trades::payment(&bench, giver, gets, "25.00 EUR", None));
+        let nothing = Item::new(Description::Nothing);
+        let (originator_item, responder_item) =
+            if giver == "alice" { (gift, nothing) } else { (nothing, gift) };
+        let setting = Setting {
+            terms: OfferTerms {
+                originator_item,
+                responder_item,
+                complain_by: None,
+                ..unfunded(&bench, Trade::Payment, folder.path()).terms
+            },
+            ..unfunded(&bench, Trade::Payment, folder.path())
+        };
+        let before = balances(&bench);
+        let (alice, bob) = both(&bench, &setting).await;
+        for outcome in [alice.unwrap(), bob.unwrap()] {
+            assert!(matches!(outcome, Outcome::Abandoned(_)), "{giver} gives: {outcome:?}");
+            assert!(outcome.evidence().own_transfer.is_none(), "nothing was sent");
+        }
+        assert_eq!((balances(&bench), bench.arbiter.calls()), (before, 0));
     }
 }
 

@@ -30,14 +30,22 @@ mod ending;
 #[path = "simulation/event.rs"]
 mod event;
 mod fuzz;
+#[path = "simulation/judge.rs"]
+mod judge;
+#[path = "simulation/net.rs"]
+mod net;
 #[path = "simulation/oracle.rs"]
 mod oracle;
 #[path = "simulation/party.rs"]
 mod party;
+#[path = "simulation/pledge.rs"]
+mod pledge;
 #[path = "simulation/rail.rs"]
 mod rail;
 #[path = "simulation/shrink.rs"]
 mod shrink;
+#[path = "simulation/signed.rs"]
+mod signed;
 #[path = "simulation/stage.rs"]
 mod stage;
 #[path = "simulation/words.rs"]

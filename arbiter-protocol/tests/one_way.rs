@@ -24,14 +24,12 @@ use arbiter_protocol::statement::{Signed, Verified};
 use arbiter_protocol::time::{DurationMillis, UnixMillis};
 
 use common::rulings::ruled;
-use common::{COMPLAIN_BY, Cast, EARLY, Kind, detached, fit, information, money, signature, unverified};
+use common::{
+    COMPLAIN_BY, Cast, EARLY, Kind, detached, fit, information, money, nothing, signature, unverified,
+};
 
 const TIMING: Timing = Timing { complain_margin: DurationMillis(60_000) };
 const NOW: UnixMillis = UnixMillis(EARLY);
-
-fn nothing() -> Item {
-    Item::new(Description::Nothing)
-}
 
 /// `item` from `giver`, for nothing.
 fn terms(cast: &Cast, giver: Role, item: Item) -> Offer {

@@ -30,17 +30,25 @@ mod ending;
 mod event;
 #[path = "../../arbiter-protocol/tests/fuzz/mod.rs"]
 mod fuzz;
+#[path = "../../arbiter-protocol/tests/simulation/judge.rs"]
+mod judge;
 mod memory;
 mod mutate;
+#[path = "../../arbiter-protocol/tests/simulation/net.rs"]
+mod net;
 #[path = "../../arbiter-protocol/tests/simulation/oracle.rs"]
 mod oracle;
 #[path = "../../arbiter-protocol/tests/simulation/party.rs"]
 mod party;
+#[path = "../../arbiter-protocol/tests/simulation/pledge.rs"]
+mod pledge;
 #[path = "../../arbiter-protocol/tests/simulation/rail.rs"]
 mod rail;
 mod seeds;
 #[path = "../../arbiter-protocol/tests/simulation/shrink.rs"]
 mod shrink;
+#[path = "../../arbiter-protocol/tests/simulation/signed.rs"]
+mod signed;
 #[path = "../../arbiter-protocol/tests/simulation/stage.rs"]
 mod stage;
 #[path = "../../arbiter-protocol/tests/simulation/words.rs"]

@@ -37,7 +37,8 @@ use crate::disk::{self, Faulty, Plan};
 use crate::event::{Defect, Fate};
 use crate::front::Fronted;
 use crate::oracle::{Oracle, Witnessed};
-use crate::stage::{CaseKey, Content, admitted, stage};
+use crate::signed::{CaseKey, Content, admitted};
+use crate::stage::stage;
 
 /// What the engine answers.
 enum Said {

@@ -21,7 +21,7 @@ use std::time::Duration;
 use arbiter_protocol::exchange::kind::pledge::Pledge;
 use arbiter_protocol::exchange::selection::{Protocol, Role};
 use arbiter_protocol::message::payment::{PaymentReceipt, PaymentTerms};
-use arbiter_protocol::role::{Ask, Input, Phase, Session};
+use arbiter_protocol::role::{self, Ask, Input, Phase, Session};
 use arbiter_protocol::statement::Verified;
 use tokio::time::{sleep, timeout};
 
@@ -105,12 +105,7 @@ impl Driver<'_> {
             // Undone before it was said: the arbiter has ruled, or the peer wants no money.
             Err(error) if error.reason() == "PAYMENT_VOIDED" => {
                 self.record.remark = Some(format!("not reserved: {}", error.reason()));
-                let session = &self.record.session;
-                let (offer, acceptance) = (session.offer().clone(), self.record.acceptance());
-                let timing = self.inner.settings.timing_for(&offer, role);
-                let ended =
-                    Session::restore(role, offer, acceptance, false, Phase::Asking(Ask::Abort), timing);
-                self.record.session = ended.map_err(|_| Error::Bug("an agreement cannot be given up"))?;
+                self.record.session = self.elsewhere(false, Phase::Asking(Ask::Abort))?;
                 return Ok(self.inner.journal.put(&self.record).await?);
             }
             Err(error) if error.is_final() => return Err(Usage::Money(MoneyFault::NotReserved(error)).into()),
@@ -226,23 +221,33 @@ impl Driver<'_> {
     async fn not_paid(&mut self, why: &ModuleError, partly: bool) -> Result<(), Error> {
         tracing::warn!(reason = why.reason(), "the ledger refuses the payment for good");
         self.record.remark = Some(format!("not paid: {}", why.reason()));
+        let protocol = self.record.session.protocol();
         if self.ended().is_some() {
             // What has ended stays as it ended: the peer's item is here, or the peer itself had the money given back.
+            if protocol == Protocol::Transfer {
+                // but for a gift, which was not given.
+                self.record.session = self.elsewhere(false, Phase::Done(role::Outcome::Abandoned))?;
+                self.record.own_transfer = None;
+            }
             return Ok(self.inner.journal.put(&self.record).await?);
         }
         self.money.watching = None;
-        let session = &self.record.session;
-        let sent = partly || session.protocol() == Protocol::MutualRollback;
-        let acceptance = session.agreement().map(|agreement| agreement.acceptance().clone());
-        let timing = self.inner.settings.timing_for(session.offer(), session.role());
-        let offer = session.offer().clone();
-        let unsent = Session::restore(session.role(), offer, acceptance, sent, Phase::Waiting, timing);
-        let unsent = unsent.map_err(|_| Error::Bug("an agreement cannot be given up"))?;
+        let sent = partly || protocol == Protocol::MutualRollback;
+        let unsent = self.elsewhere(sent, Phase::Waiting)?;
         if !partly {
             self.record.own_transfer = None;
         }
         let step = unsent.handle(self.inner.clock.now(), Input::GiveUp);
         self.commit(step, true).await
+    }
+
+    /// The same session in another phase.
+    fn elsewhere(&self, sent: bool, phase: Phase) -> Result<Session, Error> {
+        let session = &self.record.session;
+        let (role, offer, acceptance) = (session.role(), session.offer().clone(), self.record.acceptance());
+        let timing = self.inner.settings.timing_for(&offer, role);
+        Session::restore(role, offer, acceptance, sent, phase, timing)
+            .map_err(|_| Error::Bug("an agreement cannot be given up"))
     }
 
     /// Whether the peer's payment, whose receipt has just arrived, still stands, as far as the ledger says so at once.

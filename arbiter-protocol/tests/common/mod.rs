@@ -24,7 +24,7 @@ use arbiter_protocol::exchange::kind::detached::Place;
 use arbiter_protocol::exchange::kind::package;
 use arbiter_protocol::exchange::kind::pledge::{Pledge, Pledged};
 use arbiter_protocol::exchange::property::Properties;
-use arbiter_protocol::exchange::selection::{ByRole, Protocol, Role, select, select_affidavit};
+use arbiter_protocol::exchange::selection::{ByRole, Protocol, Role, select_affidavit, select_for};
 use arbiter_protocol::ids::{AgreementId, Digest, ExchangeId, LeafIndex, PublicKey};
 use arbiter_protocol::message::agreement::{
     Acceptance, Agreement, ArbiterIdentity, EscrowTerms, Offer, Party,
@@ -117,6 +117,16 @@ pub enum Kind {
     P2OriginatorReserves,
     /// The responder's money is reserved, the originator gives a file.
     P2ResponderReserves,
+    /// The originator gives a file for nothing.
+    TFile,
+    /// The originator gives a detached signature for nothing.
+    TDetached,
+    /// The responder gives a signature for nothing.
+    TSignature,
+    /// The responder pays at once, for nothing.
+    TPayment,
+    /// The responder gives a package of files for nothing.
+    TPackage,
 }
 
 impl Kind {
@@ -164,7 +174,10 @@ impl Kind {
         Self::P2OriginatorReserves,
         Self::P2ResponderReserves,
     ];
-    /// Two of them, for the simulation.
+    /// An item for nothing.
+    pub const ONE_WAY: [Self; 5] =
+        [Self::TFile, Self::TDetached, Self::TSignature, Self::TPayment, Self::TPackage];
+    /// Two that are weakly fair, for the simulation.
     pub const WEAK: [Self; 2] = [Self::P6PaidForFile, Self::P6SignatureForHeld];
     /// Nothing in escrow.
     pub const PLAIN: [Self; 3] = [Self::P1, Self::P2OriginatorFirst, Self::P2ResponderFirst];
@@ -180,18 +193,20 @@ impl Kind {
                 | Self::P6WordForFile
                 | Self::P6WordForPaid
                 | Self::P3Package
+                | Self::TFile
+                | Self::TDetached
         );
         if responder { Role::Responder } else { Role::Originator }
     }
 
     pub fn is_p1(self) -> bool {
-        self.has_no_deadline()
+        matches!(self, Self::P1 | Self::P1Escrow | Self::P1Mixed | Self::P1Package)
             || matches!(self, Self::P1OriginatorReserves | Self::P1ResponderReserves | Self::P1Reservations)
     }
 
-    /// P1 where no money is reserved.
-    fn has_no_deadline(self) -> bool {
-        matches!(self, Self::P1 | Self::P1Escrow | Self::P1Mixed | Self::P1Package)
+    /// Whether `complain_by` is in the offer: not in P1 where no money is reserved, and not in T.
+    fn has_complain_by(self) -> bool {
+        !self.is_one_way() && (!self.is_p1() || Self::RESERVED.contains(&self))
     }
 
     /// Whether the money of `role` is reserved.
@@ -208,6 +223,15 @@ impl Kind {
         matches!(self, Self::P3OriginatorPays | Self::P3ResponderPays | Self::P3Payments | Self::P3Package)
     }
 
+    pub fn is_p5(self) -> bool {
+        matches!(self, Self::P5 | Self::P5Package)
+    }
+
+    /// T: who sends first gives nothing.
+    pub fn is_one_way(self) -> bool {
+        Self::ONE_WAY.contains(&self)
+    }
+
     pub fn is_p6(self) -> bool {
         Self::AFFIDAVIT.contains(&self)
     }
@@ -215,7 +239,7 @@ impl Kind {
     /// Whether the item of `role` can be given to the arbiter for the peer.
     pub fn is_depositable(self, role: Role) -> bool {
         match self {
-            _ if self.is_p1() => false,
+            _ if self.is_p1() || self.is_one_way() => false,
             Self::P4 => false,
             Self::P5 | Self::P5Package | Self::P6PaidForFile | Self::P6FileForPaid | Self::P6Payments => true,
             Self::P6FileForWord | Self::P6HeldForSignature => role == Role::Originator,
@@ -225,7 +249,7 @@ impl Kind {
         }
     }
 
-    /// Whether the item of `role` is a detached signature.
+    /// Whether the item of `role` is a detached signature that is in escrow.
     pub fn is_detached(self, role: Role) -> bool {
         match self {
             Self::P1 | Self::P2OriginatorFirst | Self::P2ResponderFirst => false,
@@ -250,6 +274,7 @@ impl Kind {
             | Self::P2Package
             | Self::P3Package
             | Self::P5Package => false,
+            _ if self.is_one_way() => false,
             _ => {
                 debug_assert!(self.is_p6());
                 false
@@ -257,9 +282,9 @@ impl Kind {
         }
     }
 
-    /// When the arbiter can do nothing more: in P1 without escrow never.
+    /// Whether there is a time from which the arbiter can do nothing more: not in P1 without escrow.
     pub fn has_deadline(self) -> bool {
-        !matches!(self, Self::P1 | Self::P1Mixed | Self::P1Package)
+        self.has_complain_by() || self == Self::P1Escrow
     }
 }
 
@@ -365,11 +390,18 @@ impl Cast {
             Kind::P1Reservations => (money::reserved(Role::Originator), money::reserved(Role::Responder)),
             Kind::P2OriginatorReserves => (money::reserved(Role::Originator), information()),
             Kind::P2ResponderReserves => (information(), money::reserved(Role::Responder)),
+            Kind::TFile => (information(), nothing()),
+            Kind::TDetached => (detached("Statement", Role::Originator), nothing()),
+            Kind::TSignature => (nothing(), signature("Statement")),
+            Kind::TPayment => (nothing(), money::paid(Role::Responder, None)),
+            Kind::TPackage => (nothing(), files()),
         };
         let in_escrow = Role::BOTH.into_iter().any(|role| kind.is_detached(role));
         let escrow = in_escrow.then(|| self.escrow_terms(until(kind)));
-        let select = if kind.is_p6() { select_affidavit } else { select };
-        let selection = select(&originator_item.properties, &responder_item.properties).unwrap();
+        let selection = match kind.is_p6() {
+            true => select_affidavit(&originator_item.properties, &responder_item.properties),
+            false => select_for(&originator_item, &responder_item),
+        };
         Offer {
             nonce: [nonce; 32],
             originator: party(&self.originator, 11, "Ada"),
@@ -377,8 +409,8 @@ impl Cast {
             arbiter: self.identity(),
             originator_item,
             responder_item,
-            selection,
-            complain_by: (!kind.has_no_deadline()).then_some(UnixMillis(COMPLAIN_BY)),
+            selection: selection.unwrap(),
+            complain_by: kind.has_complain_by().then_some(UnixMillis(COMPLAIN_BY)),
             send_by: kind.is_p3().then_some(UnixMillis(money::SEND_BY)),
             escrow,
         }
@@ -567,6 +599,11 @@ pub fn described(content: &[u8]) -> Information {
 
 pub fn information() -> Item {
     Item::new(Description::Information(described(CONTENT)))
+}
+
+/// What the other item is given for in T.
+pub fn nothing() -> Item {
+    Item::new(Description::Nothing)
 }
 
 pub fn signature(title: &str) -> Item {

@@ -14,7 +14,8 @@ use arbiter_protocol::role::Input;
 use crate::event::Delivery;
 use crate::party::Cut;
 use crate::rail::Answer;
-use crate::stage::{Content, OrderKey, Ordered, order, role_in, stage};
+use crate::signed::{Content, OrderKey, Ordered, order};
+use crate::stage::{role_in, stage};
 use crate::world::{NAMES, World};
 
 /// Who has said something, and in which of its lives: an answer to an earlier one is heard by nobody.
@@ -50,7 +51,8 @@ impl World {
         let from = Sender::Party(party, self.parties[party].life);
         let errand = |payer, asked| Errand { from, exchange, payer, asked, sent: self.now };
         let wanted = [
-            (till.paying, errand(role, Asked::Order(Ordered::Make))),
+            (till.reserving, errand(role, Asked::Order(Ordered::Make))),
+            (till.paying, errand(role, Asked::Order(self.pays_by(party, exchange)))),
             (till.releasing, errand(role, Asked::Order(Ordered::PostAll))),
             (till.watching, errand(role.peer(), Asked::Look)),
         ];
@@ -136,6 +138,9 @@ impl World {
                     Ok(_) => format!("the ledger did {ordered:?}"),
                     Err(refused) => format!("the ledger refused: {}", refused.reason()),
                 });
+                if answer.is_ok() && signer.is_none() {
+                    self.tally.count(format!("the arbiter had the ledger do {ordered:?}"));
+                }
                 answer
             }
         };
@@ -188,20 +193,25 @@ impl World {
                     return;
                 }
                 // A ledger's answer is heard when everything before it is done.
-                while !self.parties[party].desks[exchange].outputs.is_empty() {
-                    self.perform(party, exchange);
-                }
+                self.perform_all(party, exchange);
+                let pays_by = self.pays_by(party, exchange);
+                let own = payer == role_in(exchange, party);
                 let till = &mut self.parties[party].desks[exchange].till;
                 match asked {
-                    Asked::Order(Ordered::Make) if till.paying => self.paid(party, exchange, answer),
-                    Asked::Order(Ordered::PostAll) if till.releasing => {
+                    Asked::Order(Ordered::Make) if own && till.reserving => {
+                        self.set_aside(party, exchange, answer)
+                    }
+                    Asked::Order(order) if own && till.paying && order == pays_by => {
+                        self.paid(party, exchange, answer);
+                    }
+                    Asked::Order(Ordered::PostAll) if own && till.releasing => {
                         till.releasing = false;
                         if let Ok(receipt) = answer {
                             let bytes = Arc::new(receipt.envelope().encode());
                             self.parties[party].desks[exchange].purse.receipt = Some((bytes, receipt));
                         }
                     }
-                    Asked::Look if till.watching => {
+                    Asked::Look if !own && till.watching => {
                         let Some(receipt) = answer.ok().filter(|it| it.is_final()) else { return };
                         till.watching = false;
                         let here = receipt.is_effective();
@@ -220,7 +230,9 @@ impl World {
     }
 
     fn paid(&mut self, party: usize, exchange: usize, answer: Answer) {
-        let maybe_ordered = self.parties[party].desks[exchange].till.maybe_ordered;
+        // What the ledger says of money that it has set aside is final.
+        let maybe_ordered = self.parties[party].desks[exchange].till.maybe_ordered
+            && self.pays_by(party, exchange) == Ordered::Make;
         // An order may be on its way: only what is final says that nothing can come of it.
         let answer = match answer {
             Err(refused) if maybe_ordered => {
@@ -251,9 +263,10 @@ impl World {
                 self.say_end(party, exchange);
             }
             Err(_) if maybe_ordered => {} // Told again.
-            // Nothing is paid, and nothing will be. What has ended stays as it ended.
+            // Nothing is paid, and nothing will be. What has ended stays as it ended, but for a gift: nothing was given.
             _ if desk.is_done() => {
                 desk.till.paying = false;
+                desk.not_given();
                 self.tally.count("ended, and the ledger refuses the payment");
                 self.say_end(party, exchange);
             }
@@ -308,18 +321,19 @@ impl World {
     pub fn tell_ledger(&mut self, nth: usize) {
         let open = self.court.open_orders();
         let Some((id, payer, given)) = open.get(nth % open.len().max(1)) else { return };
-        let kinds = self.setup.kinds;
+        let (kinds, payer) = (self.setup.kinds, *payer);
         let found = (0..2).find(|it| stage().template(*it, kinds[*it]).offer.exchange_id() == *id);
         let exchange = found.expect("an exchange of this world");
-        let key =
-            OrderKey { exchange, kind: kinds[exchange], payer: *payer, ordered: Ordered::Void, signer: None };
-        let expected = order(key).is_some_and(|it| it.envelope() == given.envelope());
-        let revoked = self.oracle.is_revoked(exchange, *payer);
-        self.oracle.must(expected && revoked, || "R-423: an order that no durable verdict gives".to_owned());
-        let (from, asked) = (Sender::Arbiter(self.starts), Asked::Order(Ordered::Void));
-        let errand = Errand { from, exchange, payer: *payer, asked, sent: self.now };
+        let ordered = self.oracle.ordered(exchange, payer);
+        let key = |ordered| OrderKey { exchange, kind: kinds[exchange], payer, ordered, signer: None };
+        let expected =
+            ordered.and_then(|it| order(key(it))).is_some_and(|it| it.envelope() == given.envelope());
+        self.oracle.must(expected, || "R-423: an order that no durable verdict gives".to_owned());
+        let Some(ordered) = ordered else { return };
+        let (from, asked) = (Sender::Arbiter(self.starts), Asked::Order(ordered));
+        let errand = Errand { from, exchange, payer, asked, sent: self.now };
         if !self.errands.iter().any(|it| Errand { sent: self.now, ..*it } == errand) {
-            self.tell(|_| format!("the arbiter tells the ledger to void in exchange {exchange}"));
+            self.tell(|_| format!("the arbiter tells the ledger: {ordered:?}, in exchange {exchange}"));
             self.errands.push(errand);
         }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use arbiter_protocol::exchange::payment::Timeout;
 use arbiter_protocol::ids::{PaymentId, PublicKey};
 use arbiter_protocol::ledger::{Cause, Entry};
 use arbiter_protocol::message::payment::{
@@ -10,7 +11,7 @@ use arbiter_protocol::message::payment::{
 use arbiter_protocol::statement::Signed;
 
 use crate::rail::{Rail, price};
-use crate::stage::account_key;
+use crate::signed::account_key;
 
 struct Line {
     terms: PaymentTerms,
@@ -94,7 +95,7 @@ impl Book {
         if self.cash[payer] < 0 { Err("R-604: paid with what it does not have".to_owned()) } else { Ok(()) }
     }
 
-    /// R-607; the holds of this world are posted.
+    /// as its terms say.
     fn timed_out(&mut self, id: &PaymentId, now: u64) -> Result<(), String> {
         let line = self.lines.get_mut(id).ok_or("R-607: a hold of no payment has ended")?;
         let payment = &line.terms.payment;
@@ -102,9 +103,16 @@ impl Book {
         if !over || line.state != PaymentState::Reserved {
             return Err("R-607: a hold ended that is none, or too early".to_owned());
         }
-        line.state = PaymentState::Posted(payment.amount.units);
-        self.cash[person(&payment.payee)] += i128::from(payment.amount.units);
+        let posted = payment.hold.is_some_and(|it| it.timeout == Timeout::Post);
+        line.state = if posted { PaymentState::Posted(payment.amount.units) } else { PaymentState::Voided };
+        let to = if posted { &payment.payee } else { &payment.payer };
+        self.cash[person(to)] += i128::from(payment.amount.units);
         Ok(())
+    }
+
+    /// Whether a payment was ever made.
+    pub fn made(&self, terms: &PaymentTerms) -> bool {
+        self.lines.get(&terms.id()).is_some_and(|it| it.made)
     }
 
     /// Whether a payment stands so.

@@ -10,8 +10,9 @@ use crate::common::check_content;
 use crate::event::Fate;
 use crate::oracle::request_of;
 use crate::party::Cut;
-use crate::stage::{CaseKey, Content, Filed, role_in, stage};
-use crate::words::{answered, asks, ruling};
+use crate::signed::{CaseKey, Content, Filed};
+use crate::stage::{role_in, stage};
+use crate::words::{answered, asks, family, ruling};
 use crate::world::{NAMES, World};
 
 /// What the arbiter answers.
@@ -37,6 +38,8 @@ pub struct Letter {
 
 impl World {
     pub fn call(&mut self, party: usize, exchange: usize, action: Action) {
+        let one_way = self.setup.kinds[exchange].is_one_way();
+        self.oracle.must(!one_way, || format!("R-316: a party asks to {action:?} about an item for nothing"));
         if action == Action::Deposit
             && self.rail.down
             && self.content(exchange, role_in(exchange, party)).is_none()
@@ -50,7 +53,8 @@ impl World {
             return self.input(party, exchange, Input::Refused, Cut::None);
         }
         let desk = &self.parties[party].desks[exchange];
-        let escrows = if desk.escrow_passed { Filed::Good } else { Filed::HollowPeer };
+        let escrows = if desk.pledge_passed { Filed::Good } else { Filed::HollowPeer };
+        let set_aside = self.words_at_hand(party, exchange);
         let (kinds, agreement, role) = (self.setup.kinds, desk.agreement(), role_in(exchange, party));
         self.file(CaseKey {
             kinds,
@@ -61,6 +65,7 @@ impl World {
             action,
             signer: party,
             escrows,
+            set_aside,
         });
     }
 
@@ -102,9 +107,17 @@ impl World {
         if key.action != Action::Deposit {
             return None;
         }
-        match self.content(key.exchange, key.role) {
-            None => self.receipt_of(key.signer, key.exchange, key.role),
-            known => known,
+        let Some(good) = self.content(key.exchange, key.role) else {
+            return self.receipt_of(key.signer, key.exchange, key.role);
+        };
+        let template = stage().template(key.exchange, self.setup.kinds[key.exchange]);
+        let spoilt = template.spoilt.of(key.role).map(|it| it.map(Content::Known));
+        let [other, short] = spoilt.map_or([None, None], |it| it.map(Some));
+        match key.escrows {
+            Filed::Good | Filed::HollowPeer => Some(good),
+            Filed::Hollow => other,
+            Filed::Missing => None,
+            Filed::Strange => short,
         }
     }
 
@@ -200,7 +213,9 @@ impl World {
             Answer::Refused(Refused::AlreadyRuled) => self.call(party, exchange, Action::Query),
             Answer::Refused(refused) => {
                 if self.is_honest(party) {
-                    // Who behaves is refused only because a clock differs or an outage was long.
+                    // Who behaves is refused only because a clock differs, an outage was long, or it was stopped before it
+                    // had said anything.
+                    let unsaid = self.owes_pledge(party, exchange);
                     let expected = matches!(
                         refused,
                         Refused::AbortTooEarly { .. }
@@ -210,7 +225,7 @@ impl World {
                             | Refused::DepositTooLate { .. }
                             | Refused::EscrowKeyRetired { .. }
                             | Refused::RevokeTooEarly { .. }
-                    );
+                    ) || (unsaid && matches!(refused, Refused::ReservationRequired { .. }));
                     self.oracle.must(expected, || format!("F4: an honest request was refused: {refused}"));
                     self.tally.count(format!("honest refused: {}", refused.reason()));
                 }
@@ -257,11 +272,14 @@ impl World {
 
     /// Counts what a cheater got. True if no machine of its waits for it.
     fn note_cheaters_letter(&mut self, key: CaseKey, answer: &Answer) -> bool {
-        match answer {
-            Answer::Rejected(rejected) => self.tally.count(format!("cheat rejected: {}", rejected.reason())),
-            Answer::Refused(refused) => self.tally.count(format!("cheat refused: {}", refused.reason())),
-            _ => self.tally.count(format!("cheat answered: {:?}", key.action)),
-        }
+        let what = match answer {
+            Answer::Rejected(rejected) => format!("cheat rejected: {}", rejected.reason()),
+            Answer::Refused(refused) => format!("cheat refused: {}", refused.reason()),
+            Answer::Unfit => "cheat: a deposit that does not fit".to_owned(),
+            _ => format!("cheat answered: {:?}", key.action),
+        };
+        self.tally.count(format!("{} {what}", family(key.kinds[key.exchange])));
+        self.tally.count(what);
         !self.runs(key.signer) || matches!(answer, Answer::Rejected(_) | Answer::Content(_) | Answer::Unfit)
     }
 }

@@ -24,7 +24,8 @@ use crate::calls::Answer;
 use crate::common::{Durable, Notary, check_content};
 use crate::event::{Defect, Fate};
 use crate::oracle::{Oracle, Witnessed};
-use crate::stage::{CaseKey, Content, admitted, stage};
+use crate::signed::{CaseKey, Content, admitted};
+use crate::stage::stage;
 
 /// A call that the arbiter works on.
 struct Served {

@@ -5,7 +5,7 @@ use arbiter_protocol::role::{Input, Phase};
 use crate::common::money::{HOLD_END, SEND_BY};
 use crate::common::{COMPLAIN_BY, Kind};
 use crate::event::{Delivery, Event, Fate, Leap};
-use crate::party::{Cut, MARGIN};
+use crate::party::{Cut, Desk, MARGIN};
 use crate::stage::{role_in, stage};
 use crate::world::{NAMES, World};
 
@@ -61,7 +61,7 @@ impl World {
             return None;
         }
         match kind {
-            Kind::P1 | Kind::P1Mixed | Kind::P5 => None,
+            _ if kind.is_p5() || kind.is_one_way() || (kind.is_p1() && !kind.has_deadline()) => None,
             _ if kind.is_p3() => Some(if first { COMPLAIN_BY } else { SEND_BY }),
             Kind::P4 => (desk.phase() != Some(Phase::Settling)).then_some(COMPLAIN_BY),
             _ if Kind::WEAK.contains(&kind) => {
@@ -88,9 +88,7 @@ impl World {
                     break;
                 }
                 world.wake(party, exchange, Cut::None);
-                while !world.parties[party].desks[exchange].outputs.is_empty() {
-                    world.perform(party, exchange);
-                }
+                world.perform_all(party, exchange);
                 world.bank_calmly(party, exchange);
                 world.serve();
                 world.now += 300;
@@ -167,16 +165,15 @@ impl World {
                 if self.runs(party) && round > 1 {
                     self.input(party, exchange, Input::GiveUp, Cut::None);
                 }
-                while self.runs(party) && !self.parties[party].desks[exchange].outputs.is_empty() {
-                    self.perform(party, exchange);
-                }
                 if self.runs(party) {
+                    self.perform_all(party, exchange);
                     self.bank_calmly(party, exchange);
                 }
                 let desk = &mut self.parties[party].desks[exchange];
                 if round > 9 && desk.is_done() && desk.till.paying {
                     // What is owed and cannot be paid keeps nobody longer than patience.
                     desk.till.paying = false;
+                    self.oracle.facts[exchange][party].owes = true;
                     self.tally.count("ended, and still owes its payment");
                     self.say_end(party, exchange);
                 }
@@ -194,9 +191,8 @@ impl World {
             self.is_honest(party)
                 && open.any(|desk| !desk.is_done() || desk.till.paying || desk.till.releasing)
         };
-        let busy = |party: usize| {
-            self.runs(party) && self.parties[party].desks.iter().any(|it| !it.outputs.is_empty())
-        };
+        let busy =
+            |party: usize| self.runs(party) && self.parties[party].desks.iter().any(Desk::has_to_perform);
         !waits(0) && !waits(1) && !busy(0) && !busy(1)
     }
 
@@ -206,13 +202,18 @@ impl World {
             self.bank(0, Delivery::Once);
         }
         self.serve();
-        self.advance(HOLD_END.max(self.now) + 1);
-        self.serve();
+        // What waits for its time is decided then.
+        for time in [SEND_BY, COMPLAIN_BY, HOLD_END + 1] {
+            self.advance(time.max(self.now));
+            self.serve();
+        }
         // What could not be removed because the disk failed stays until the next start.
         let whole = !self.court.was_blind();
         self.audit(whole);
         self.kill(true);
         self.boot(Fate::Stored);
+        let kinds = self.setup.kinds;
+        kinds.into_iter().for_each(|kind| self.tally.count(format!("played: {kind:?}")));
         for exchange in 0..2 {
             for party in 0..2 {
                 if self.is_honest(party)
@@ -228,6 +229,8 @@ impl World {
         }
         let standing = self.court.overdue();
         self.oracle.must(standing == 0, || "R-424: a request was not decided in its time".to_owned());
+        let told = (0..2).all(|exchange| self.oracle.is_answered(exchange));
+        self.oracle.must(told, || "R-423: what a verdict orders was not done, or not logged".to_owned());
         let open = self.court.open_orders().len();
         self.oracle.must(open == 0, || "R-423: an order was never answered".to_owned());
         if self.setup.fully {

@@ -1,16 +1,14 @@
 //! What can happen in a schedule. A schedule is a list of these, so that it can be cut down and told.
 
-use arbiter_protocol::message::request::Action;
-
-use arbiter_protocol::exchange::selection::Role;
 use arbiter_protocol::weaken::Countermeasure;
 
+use crate::cheats::Cheat;
 use crate::choices::Choices;
 use crate::common::money::{HOLD_END, SEND_BY};
 use crate::common::{COMPLAIN_BY, Kind};
 use crate::party::{Cut, MARGIN};
 use crate::rail::Fault;
-use crate::stage::{Filed, Ordered, PLAYED};
+use crate::stage::PLAYED;
 
 /// What happens to a commit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,8 +60,14 @@ pub enum Broken {
     SendsAfterAbort,
     /// nobody asks whether an item may still leave.
     SendsLate,
-    /// whatever stands beside a message is taken for an escrow.
-    TrustsEscrows,
+    /// whatever stands beside a message is taken for a pledge.
+    TrustsPledges,
+    /// what is said does not wait until the own money is set aside.
+    SpeaksFirst,
+    /// who gives for nothing says that it has given, and keeps it.
+    KeepsGifts,
+    /// a package is taken for good because of its first half.
+    TakesParts,
     /// the arbiter's disk.
     Disk(Defect),
     /// Section 13: the ledger.
@@ -86,48 +90,6 @@ pub enum Delivery {
 pub enum Leap {
     By(u64),
     To(u64),
-}
-
-/// What a cheater does: everything it can sign, everything it has seen, any request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cheat {
-    /// Its offer, or one of its two acceptances; and whether the escrow beside it passes the check.
-    Opening {
-        second: bool,
-        passes: bool,
-    },
-    /// A transfer in a role, with some content.
-    Item {
-        agreement: usize,
-        in_own_role: bool,
-        content: Stuff,
-    },
-    Decline,
-    /// Something that it has received, back to where it came from.
-    Reflect(usize),
-    /// Refusals are not signed: whoever sits on the line can make one, and eat the real answer.
-    ForgeRefusal,
-    Call {
-        action: Action,
-        agreement: Option<usize>,
-        in_own_role: bool,
-        other_offer: bool,
-        escrows: Filed,
-    },
-    /// About the payment of a role, from its own account.
-    Order {
-        payer: Role,
-        ordered: Ordered,
-    },
-}
-
-/// What is in an envelope.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stuff {
-    Good,
-    OfTheOther,
-    Wrong,
-    Nothing,
 }
 
 /// One thing that happens. Numbers name things by their place; they are taken modulo how many there are.
@@ -285,7 +247,7 @@ impl Event {
             }
             choices.pick(&[Cut::BeforePersist, Cut::AfterPersist])
         };
-        match choices.below(152) {
+        match choices.below(159) {
             0..=9 => Self::Open { party, cut: cut(choices) },
             10..=34 => Self::Perform { party, exchange },
             35..=54 => {
@@ -320,17 +282,17 @@ impl Event {
             }),
             105 if setup.faults => Self::Blind(u32::try_from(choices.below(24)).unwrap()),
             106 if choices.one_in(2) => Self::Quit,
-            107..=112 => Self::Till { party, exchange },
-            113..=121 => {
+            107..=116 => Self::Till { party, exchange },
+            117..=128 => {
                 let (nth, delivery) = (nth(choices), choices.below(10));
                 let delivery = [Delivery::Dropped, Delivery::Repeated].get(delivery).copied();
                 let delivery = delivery.filter(|_| setup.loss).unwrap_or(Delivery::Once);
                 Self::Bank { nth, delivery }
             }
-            122..=125 => Self::Tell(nth(choices)),
-            126 => Self::Due,
-            127 if setup.faults => Self::Strike(choices.one_in(2)),
-            128.. => Self::Cheat { exchange, cheat: Cheat::draw(choices) },
+            129..=132 => Self::Tell(nth(choices)),
+            133 => Self::Due,
+            134 if setup.faults => Self::Strike(choices.one_in(2)),
+            135.. => Self::Cheat { exchange, cheat: Cheat::draw(choices) },
             _ => Self::Hello { party, exchange },
         }
     }
@@ -387,57 +349,4 @@ fn leap(setup: &Setup, now: u64, choices: &mut Choices) -> Leap {
         if now >= COMPLAIN_BY { HOLD_END } else { deadline },
     ];
     Leap::To(choices.pick(&targets).max(now))
-}
-
-impl Cheat {
-    fn draw(choices: &mut Choices) -> Self {
-        let passes = |choices: &mut Choices| !choices.one_in(3);
-        match choices.below(16) {
-            0 | 1 => Self::Opening { second: choices.one_in(2), passes: passes(choices) },
-            2..=4 => Self::Item {
-                agreement: choices.below(2),
-                in_own_role: !choices.one_in(6),
-                content: choices.pick(&[
-                    Stuff::Good,
-                    Stuff::Good,
-                    Stuff::OfTheOther,
-                    Stuff::Wrong,
-                    Stuff::Nothing,
-                ]),
-            },
-            5 => Self::Decline,
-            6 => Self::Reflect(choices.below(64)),
-            7 => Self::ForgeRefusal,
-            8..=10 => Self::Order {
-                payer: choices.pick(&Role::BOTH),
-                ordered: choices.pick(&[
-                    Ordered::Make,
-                    Ordered::Make,
-                    Ordered::PostAll,
-                    Ordered::PostPart,
-                    Ordered::Void,
-                ]),
-            },
-            _ => Self::Call {
-                action: choices.pick(&[
-                    Action::Abort,
-                    Action::Resolve,
-                    Action::Deposit,
-                    Action::Fetch,
-                    Action::Query,
-                    Action::Revoke,
-                ]),
-                agreement: choices.pick(&[None, Some(0), Some(0), Some(1)]),
-                in_own_role: !choices.one_in(10),
-                other_offer: choices.one_in(10),
-                escrows: choices.pick(&[
-                    Filed::Good,
-                    Filed::Good,
-                    Filed::Hollow,
-                    Filed::Missing,
-                    Filed::Strange,
-                ]),
-            },
-        }
-    }
 }

@@ -6,21 +6,22 @@ use std::collections::BTreeMap;
 
 use arbiter_protocol::evidence::checkpoint::Checkpoint;
 use arbiter_protocol::evidence::note::Note;
+use arbiter_protocol::exchange::item::Description;
 use arbiter_protocol::exchange::selection::Role::{self, Originator, Responder};
 use arbiter_protocol::ids::{AgreementId, Digest, ExchangeId};
-use arbiter_protocol::message::payment::PaymentState;
 use arbiter_protocol::message::request::Action;
+use arbiter_protocol::message::transfer::Transfer;
 use arbiter_protocol::message::verdict::{Attestation, Ruling, Verdict};
 use arbiter_protocol::role::Outcome;
 use arbiter_protocol::ruling::receipt::Receipt;
 use arbiter_protocol::ruling::sequencer::Record;
-use arbiter_protocol::statement::Signed;
+use arbiter_protocol::statement::{Envelope, Signed};
 
 use crate::book::Book;
 use crate::common::money::SEND_BY;
 use crate::common::{COMPLAIN_BY, Kind};
-use crate::rail::Rail;
-use crate::stage::{CaseKey, admitted, role_in, stage};
+use crate::signed::{CaseKey, Filed, Ordered, admitted};
+use crate::stage::{role_in, stage};
 
 /// What the arbiter was to make durable.
 pub struct Witnessed {
@@ -46,10 +47,12 @@ pub struct Facts {
     pub fetched: bool,
     /// How it says that the exchange ended.
     pub ended: Option<Outcome>,
+    /// It ended, and its ledger never said whether it has paid.
+    pub owes: bool,
 }
 
 pub struct Oracle {
-    kinds: [Kind; 2],
+    pub kinds: [Kind; 2],
     /// `[exchange][party]`.
     pub facts: [[Facts; 2]; 2],
     /// What is on the disk.
@@ -123,7 +126,7 @@ impl Oracle {
         }
     }
 
-    fn id(&self, exchange: usize) -> ExchangeId {
+    pub fn id(&self, exchange: usize) -> ExchangeId {
         stage().template(exchange, self.kinds[exchange]).offer.exchange_id()
     }
 
@@ -166,6 +169,10 @@ impl Oracle {
     }
 
     fn recorded(&mut self, exchange: ExchangeId, record: &Record, served: &[CaseKey]) {
+        let gift = (0..2).any(|it| self.kinds[it].is_one_way() && self.id(it) == exchange);
+        self.must(!gift || record.is_blank(), || {
+            "R-429: something durable about an item for nothing".to_owned()
+        });
         let before = self.records.get(&exchange).cloned().unwrap_or_default();
         for role in Role::BOTH {
             self.attested(exchange, role, &before, record, served);
@@ -207,6 +214,11 @@ impl Oracle {
             return self.must(before == attested, || "F5: a second attestation".to_owned());
         }
         let agreement = Some(attested.agreement_id);
+        // the whole item was brought. A ledger's receipt is always the one there is.
+        let fits = |key: &CaseKey| {
+            let paid = stage().template(key.exchange, self.kinds[key.exchange]).terms.of(role).is_some();
+            paid || matches!(key.escrows, Filed::Good | Filed::HollowPeer)
+        };
         let caused = served.iter().find(|key| {
             let template = stage().template(key.exchange, self.kinds[key.exchange]);
             let under = key.agreement.map(|it| template.agreements[it].id());
@@ -214,13 +226,14 @@ impl Oracle {
                 && template.offer.exchange_id() == exchange
                 && key.role == role_in(key.exchange, key.signer)
                 && (key.role, under) == (attested.depositor, agreement)
+                && fits(key)
         });
         let in_time = caused.is_some_and(|key| {
             let kind = self.kinds[key.exchange];
             let by = if kind.is_p3() { SEND_BY } else { COMPLAIN_BY };
             let may = match kind {
-                Kind::P5 => true,
-                Kind::P4 => false,
+                _ if kind.is_p5() => true,
+                _ if kind == Kind::P4 || kind.is_one_way() => false,
                 _ if Kind::WEAK.contains(&kind) => kind.is_depositable(role),
                 _ if kind.is_p3() => role != kind.first(),
                 _ => !kind.is_p1() && role == kind.first(),
@@ -266,15 +279,20 @@ impl Oracle {
             Action::Abort | Action::Resolve | Action::Revoke => {}
             Action::Deposit | Action::Fetch | Action::Query => return Err("an action that rules nothing"),
         }
+        if let Ruling::Replaced(list) = &verdict.ruling {
+            let mut money = list.iter().filter_map(|it| stage().reserved(key.exchange, kind, it.role));
+            ok(money.all(|it| self.book.made(it)), "R-428: money is given out that was never set aside")?;
+        }
         match (kind, key.action) {
+            _ if kind.is_one_way() => Err("R-429: a ruling on an item for nothing"),
             (_, Action::Abort) if kind.is_p1() => {
-                let key_is_over = kind == Kind::P1Escrow && !in_time;
-                ok(key.role == Originator || key_is_over, "P1: aborted by the responder")?;
+                let is_over = kind.has_deadline() && !in_time;
+                ok(key.role == Originator || is_over, "P1: aborted by the responder")?;
                 ok(did == Did::Aborted, "P1: an abort that does more")
             }
             (_, Action::Resolve) if kind.is_p1() => {
                 ok(verdict.agreement_id.is_some(), "P1: resolved without an agreement")?;
-                ok(kind != Kind::P1Escrow || in_time, "P1: opened with a key that is over")?;
+                ok(!kind.has_deadline() || in_time, "P1: resolved when a key or a hold is over")?;
                 ok(did == Did::Replaced(both), "P1: not both items are replaced")
             }
             (_, Action::Abort) if kind.is_p3() && from_first => {
@@ -305,8 +323,8 @@ impl Oracle {
                 ok(in_time, "P4: undone too late")?;
                 ok(did == Did::Revoked(both), "P4: not both payments are undone")
             }
-            (Kind::P5, Action::Abort) => ok(did == Did::Aborted, "P5: an abort that does more"),
-            (Kind::P5, Action::Resolve) => {
+            (_, Action::Abort) if kind.is_p5() => ok(did == Did::Aborted, "P5: an abort that does more"),
+            (_, Action::Resolve) if kind.is_p5() => {
                 ok(here(Originator) && here(Responder), "P5: given out before both are there")?;
                 ok(did == Did::Replaced(both), "P5: not both items are given out")
             }
@@ -429,10 +447,35 @@ impl Oracle {
         self.must(plain == expected, || "F12: what was held is not the item of the peer".to_owned());
     }
 
-    /// Whether a durable verdict undoes this payment.
-    pub fn is_revoked(&self, exchange: usize, payer: Role) -> bool {
-        let ruling = self.verdict(exchange).map(|it| &it.ruling);
-        matches!(ruling, Some(Ruling::Revoked(list)) if list.contains(&payer))
+    /// what a durable verdict orders about the payment of `payer`.
+    pub fn ordered(&self, exchange: usize, payer: Role) -> Option<Ordered> {
+        let reserved = stage().reserved(exchange, self.kinds[exchange], payer).is_some();
+        match &self.verdict(exchange)?.ruling {
+            Ruling::Aborted => reserved.then_some(Ordered::Void),
+            Ruling::Affidavit(_) => None,
+            Ruling::Replaced(list) => {
+                (reserved && list.iter().any(|it| it.role == payer)).then_some(Ordered::PostAll)
+            }
+            Ruling::Revoked(list) => list.contains(&payer).then_some(Ordered::Void),
+        }
+    }
+
+    /// whether the ledger's answer to everything that a verdict orders is durable.
+    pub fn is_answered(&self, exchange: usize) -> bool {
+        let record = self.records.get(&self.id(exchange));
+        let heard = |role: Role| record.is_some_and(|it| it.answers.of(role).is_some());
+        Role::BOTH.into_iter().all(|role| self.ordered(exchange, role).is_none() || heard(role))
+    }
+
+    /// what is taken for the item of `sender`: its transfer names exactly that item, and the content is all of it,
+    /// unless it is a ledger's receipt.
+    pub fn handed(&mut self, exchange: usize, sender: Role, transfer: &Envelope, content: Option<&[u8]>) {
+        let template = stage().template(exchange, self.kinds[exchange]);
+        let item = template.offer.item(sender);
+        let named = Signed::<Transfer>::parse(transfer.clone()).is_ok_and(|it| it.unverified().item == *item);
+        let whole = template.contents.of(sender).is_none_or(|good| content == Some(good));
+        let rule = if matches!(item.description, Description::Package(_)) { "R-320" } else { "R-305" };
+        self.must(named && whole, || format!("{rule}: something else than the whole item was taken for it"));
     }
 
     pub fn is_attested(&self, exchange: usize, role: Role) -> bool {
@@ -443,135 +486,6 @@ impl Oracle {
     fn deposit(&self, exchange: usize, role: Role) -> Option<AgreementId> {
         let record = self.records.get(&self.id(exchange))?;
         attestation(record, role).map(|it| it.agreement_id)
-    }
-
-    /// Whether the party ends with the peer's item, its replacement, or a deposit to fetch. Money counts when it is in the
-    /// account.
-    fn has(&self, exchange: usize, party: usize, rail: &Rail) -> bool {
-        let (facts, peer) = (self.facts[exchange][party], role_in(exchange, party).peer());
-        match self.paid(exchange, peer, rail) {
-            Some(paid) => paid == Paid::All,
-            None => facts.received || facts.fetched || self.replaced(exchange, peer),
-        }
-    }
-
-    /// Whether the party's item may be in the hands of the peer, by any way.
-    fn gave(&self, exchange: usize, party: usize, rail: &Rail) -> bool {
-        let role = role_in(exchange, party);
-        if let Some(paid) = self.paid(exchange, role, rail) {
-            return paid != Paid::Nothing;
-        }
-        // What is attested is there to fetch as soon as the verdict replaces.
-        let deposited = self.is_attested(exchange, role)
-            && matches!(self.verdict(exchange).map(|it| &it.ruling), Some(Ruling::Replaced(_)));
-        self.facts[exchange][party].item_left || deposited || self.replaced(exchange, role)
-    }
-
-    /// What became of the payment of a role, if its item is one: asked of the ledger after every hold has ended.
-    fn paid(&self, exchange: usize, payer: Role, rail: &Rail) -> Option<Paid> {
-        let terms = stage().template(exchange, self.kinds[exchange]).terms.of(payer).as_ref()?;
-        Some(match rail.state(terms) {
-            PaymentState::Posted(units) if units == terms.payment.amount.units => Paid::All,
-            PaymentState::Posted(_) | PaymentState::Reserved => Paid::Part,
-            PaymentState::Absent | PaymentState::Voided => Paid::Nothing,
-        })
-    }
-
-    fn replaced(&self, exchange: usize, role: Role) -> bool {
-        match self.verdict(exchange).map(|it| &it.ruling) {
-            Some(Ruling::Replaced(list)) => list.iter().any(|it| it.role == role),
-            _ => false,
-        }
-    }
-
-    /// F1, F2 and F4, at the end of time, for one party that behaved.
-    pub fn judge(&mut self, exchange: usize, party: usize, rail: &Rail) -> Option<Outcome> {
-        let (facts, kind) = (self.facts[exchange][party], self.kinds[exchange]);
-        let role = role_in(exchange, party);
-        let weak = Kind::WEAK.contains(&kind);
-        let fair = !self.gave(exchange, party, rail) || self.has(exchange, party, rail);
-        self.must(fair || weak, || {
-            format!("F1: the peer has the item of party {party} in exchange {exchange}, and gave nothing")
-        });
-        let ruling = self.verdict(exchange).map(|it| it.ruling.clone());
-        let unproven = weak && !kind.is_depositable(role);
-        if !fair && !unproven {
-            // P6: an affidavit is all there is, for an item that can be deposited.
-            let named = matches!(&ruling, Some(Ruling::Affidavit(list)) if list.contains(&role));
-            self.must(named && facts.ended == Some(Outcome::Affidavit), || {
-                format!(
-                    "F2: party {party} gave, got nothing in exchange {exchange}, and has no affidavit of it"
-                )
-            });
-        }
-        if !facts.engaged {
-            return None;
-        }
-        let Some(outcome) = facts.ended else {
-            self.must(false, || format!("F4: party {party} did not end exchange {exchange}"));
-            return None;
-        };
-        let peer = role.peer();
-        let in_escrow = kind.is_detached(peer);
-        let money = stage().template(exchange, kind).terms.of(peer).is_some();
-        let has = self.has(exchange, party, rail);
-        let (holds, what) = match outcome {
-            Outcome::Affidavit => (weak && matches!(ruling, Some(Ruling::Affidavit(_))), "has no affidavit"),
-            Outcome::Completed if money => (has, "completed without the money"),
-            Outcome::Completed => (facts.received, "completed without the item"),
-            Outcome::Resolved if in_escrow => (facts.fetched, "resolved without the signature in hand"),
-            Outcome::Resolved => (has, "resolved without an item"),
-            Outcome::Aborted if kind == Kind::P4 => (fair, "aborted, and paid alone"),
-            // F2 promises nothing for an item that cannot be deposited: who has it may have aborted.
-            Outcome::Aborted if unproven => {
-                (ruling == Some(Ruling::Aborted), "aborted without an abort token")
-            }
-            Outcome::Abandoned => (false, "abandoned, which only a transfer for nothing can be"),
-            Outcome::Aborted if self.gave(exchange, party, rail) => (false, "aborted after the item left"),
-            Outcome::Aborted => {
-                let undone = matches!(ruling, Some(Ruling::Aborted | Ruling::Revoked(_)));
-                (undone, "aborted without a verdict")
-            }
-        };
-        self.must(holds, || format!("F1: party {party} {what} in exchange {exchange}"));
-        Some(outcome)
-    }
-
-    /// F1 of two who behave: both have what the other gives, or neither.
-    pub fn judge_both(&mut self, exchange: usize, rail: &Rail) {
-        let [ours, theirs] = [0, 1].map(|party| self.has(exchange, party, rail));
-        let weak = Kind::WEAK.contains(&self.kinds[exchange]);
-        self.must(ours == theirs || weak, || {
-            format!("F1: of two who behave only one has the other's item in exchange {exchange}")
-        });
-    }
-
-    /// How it ended, in words that name the ways worth reaching.
-    pub fn ending(&self, exchange: usize, party: usize, outcome: Outcome) -> String {
-        let kind = self.kinds[exchange];
-        let order = if role_in(exchange, party) == kind.first() { "first" } else { "second" };
-        let protocol = match kind {
-            Kind::P1 => "P1",
-            Kind::P1Escrow | Kind::P1Mixed => "P1e",
-            Kind::P2OriginatorFirst | Kind::P2ResponderFirst => "P2",
-            Kind::P2OriginatorFirstEscrow | Kind::P2ResponderFirstEscrow => "P2e",
-            Kind::P2Payment | Kind::P2PaymentEscrow => "P2 money",
-            Kind::P3OriginatorPays | Kind::P3ResponderPays => "P3",
-            Kind::P3Payments => "P3 money",
-            Kind::P4 => "P4",
-            Kind::P5 => "P5",
-            Kind::P6PaidForFile | Kind::P6SignatureForHeld => "P6",
-            other => unreachable!("{other:?} is not in this world"),
-        };
-        let by = match self.verdict(exchange) {
-            Some(verdict) if outcome != Outcome::Completed => {
-                let who = if verdict.requested_by == kind.first() { "first" } else { "second" };
-                format!(" by {who} ({})", verdict.rule)
-            }
-            _ => String::new(),
-        };
-        let fetched = outcome == Outcome::Resolved && self.facts[exchange][party].fetched;
-        format!("{protocol} {order} {outcome:?}{by}{}", if fetched { ", fetched" } else { "" })
     }
 }
 
@@ -593,14 +507,6 @@ impl Did {
             Ruling::Revoked(list) => Self::Revoked(list.clone()),
         }
     }
-}
-
-/// What a payee has of a payment in the end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Paid {
-    All,
-    Nothing,
-    Part,
 }
 
 pub fn attestation(record: &Record, role: Role) -> Option<&Attestation> {

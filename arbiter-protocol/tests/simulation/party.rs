@@ -26,6 +26,10 @@ pub struct Journal {
 /// What a party does with ledgers. Gone when its process ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Till {
+    /// Has its own money set aside until there is an answer; nothing else is done meanwhile.
+    pub reserving: bool,
+    /// Was stopped while it did: it says nothing to the peer.
+    pub silent: bool,
     /// Orders its own payment until there is an answer.
     pub paying: bool,
     /// An order of it may have left without an answer having come.
@@ -40,6 +44,8 @@ pub struct Till {
 #[derive(Clone, Default)]
 pub struct Purse {
     pub ordered: bool,
+    /// The ledger's word that it is set aside, if it is to be.
+    pub pledge: Option<Arc<Verified<PaymentReceipt>>>,
     pub receipt: Option<(Arc<Vec<u8>>, Verified<PaymentReceipt>)>,
 }
 
@@ -51,8 +57,8 @@ pub struct Desk {
     session: Option<Session>,
     pub outputs: VecDeque<Output>,
     pub alarms: Vec<u64>,
-    /// The escrow on which the session rests passed the check, or none was owed.
-    pub escrow_passed: bool,
+    /// The pledge on which the session rests passed the check, or none was owed.
+    pub pledge_passed: bool,
     pub till: Till,
     pub purse: Purse,
     /// How it ended, while its own payment is still owed.
@@ -89,7 +95,7 @@ impl Party {
             session: None,
             outputs: VecDeque::new(),
             alarms: Vec::new(),
-            escrow_passed: true,
+            pledge_passed: true,
             till: Till::default(),
             purse: Purse::default(),
             unsaid: None,
@@ -173,17 +179,53 @@ impl Desk {
         self.is_done() && !stays && !busy
     }
 
+    /// Whether something is to be performed that has to wait for nothing.
+    pub fn has_to_perform(&self) -> bool {
+        !self.outputs.is_empty() && !self.till.reserving
+    }
+
+    /// Who loses patience does not wait for its ledger.
+    pub fn stop_reserving(&mut self) {
+        self.till.silent |= std::mem::take(&mut self.till.reserving);
+    }
+
+    /// Its money was forbidden before it was set aside: the exchange is given up, and nothing was said.
+    pub fn reservation_undone(&mut self) {
+        self.till.reserving = false;
+        self.outputs.clear();
+        if let Some(next) = self.with(false, Phase::Asking(Ask::Abort)) {
+            let outputs = next.resume();
+            self.take(Step { next, outputs }, Cut::None);
+        }
+    }
+
+    /// The own session, elsewhere.
+    fn with(&self, sent: bool, phase: Phase) -> Option<Session> {
+        let session = self.session.as_ref()?;
+        let acceptance = session.agreement().map(|it| it.acceptance().clone());
+        let offer = session.offer().clone();
+        let next = Session::restore(self.role, offer, acceptance, sent, phase, TIMING);
+        Some(next.expect("an agreement can be given up"))
+    }
+
     /// Nothing of its own left, and nothing will: given up as before anything was sent. In P4 both payments are rolled back.
     pub fn not_paid(&mut self, now: UnixMillis) {
         let Some(session) = &self.session else { return };
         let sent = session.protocol() == Protocol::MutualRollback;
-        let acceptance = session.agreement().map(|it| it.acceptance().clone());
-        let offer = session.offer().clone();
-        let unsent = Session::restore(self.role, offer, acceptance, sent, Phase::Waiting, TIMING);
-        let step = unsent.expect("an agreement can be given up").handle(now, Input::GiveUp);
+        let Some(unsent) = self.with(sent, Phase::Waiting) else { return };
+        let step = unsent.handle(now, Input::GiveUp);
         self.till.watching = false;
         self.unsaid = None;
         self.take(step, Cut::None);
+    }
+
+    /// the ledger refuses the gift: nothing was given.
+    pub fn not_given(&mut self) {
+        let gift = self.session.as_ref().is_some_and(|it| it.protocol() == Protocol::Transfer);
+        if let Some(next) = self.with(false, Phase::Done(Outcome::Abandoned)).filter(|_| gift) {
+            self.unsaid = Some(Outcome::Abandoned);
+            self.take(Step { next, outputs: Vec::new() }, Cut::None);
+        }
     }
 
     fn restart(&mut self) {

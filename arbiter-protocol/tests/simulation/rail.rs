@@ -18,7 +18,7 @@ use arbiter_protocol::statement::Verified;
 use arbiter_protocol::time::UnixMillis;
 
 use crate::common::money::{ledger, payment};
-use crate::stage::{account, account_key};
+use crate::signed::{account, account_key};
 
 /// What a ledger does wrong on purpose, to see that it is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +48,8 @@ pub struct Rail {
     entries: Vec<Entry>,
     /// The first receipt of each payment that took effect: as well signed as a newer one.
     effective: BTreeMap<PaymentId, Verified<PaymentReceipt>>,
+    /// The receipt of each payment that was set aside for the arbiter to post.
+    set_aside: BTreeMap<PaymentId, Verified<PaymentReceipt>>,
 }
 
 /// How much each person has at first, if it is enough for one payment only.
@@ -79,7 +81,14 @@ impl Rail {
         }
         let payments = if poor { 1 } else { 2 };
         let kept = BOOKS.with(|all| all[usize::from(poor)].get_or_init(|| opened(payments)).clone());
-        Self { kept, fault, down: false, entries: Vec::new(), effective: BTreeMap::new() }
+        Self {
+            kept,
+            fault,
+            down: false,
+            entries: Vec::new(),
+            effective: BTreeMap::new(),
+            set_aside: BTreeMap::new(),
+        }
     }
 
     /// What an account can pay with, and what is set aside in it.
@@ -136,6 +145,11 @@ impl Rail {
         self.effective.get(&terms.id())
     }
 
+    /// The receipt that says that the payment is set aside, if there ever was one.
+    pub fn set_aside(&self, terms: &PaymentTerms) -> Option<&Verified<PaymentReceipt>> {
+        self.set_aside.get(&terms.id())
+    }
+
     pub fn entries(&mut self) -> Vec<Entry> {
         std::mem::take(&mut self.entries)
     }
@@ -148,6 +162,8 @@ impl Rail {
         let receipt = Verified::sign(step.answer?, &ledger());
         if receipt.is_effective() {
             self.effective.entry(receipt.terms.id()).or_insert_with(|| receipt.clone());
+        } else if receipt.state == PaymentState::Reserved {
+            self.set_aside.entry(receipt.terms.id()).or_insert_with(|| receipt.clone());
         }
         Ok(receipt)
     }

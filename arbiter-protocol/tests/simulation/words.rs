@@ -6,7 +6,8 @@ use arbiter_protocol::message::verdict::Ruling;
 use arbiter_protocol::ruling::sequencer::Record;
 
 use crate::calls::Answer;
-use crate::stage::{CaseKey, Filed, Message};
+use crate::common::Kind;
+use crate::signed::{CaseKey, Filed, Message};
 
 pub fn name(message: &Message) -> &'static str {
     match message {
@@ -15,6 +16,32 @@ pub fn name(message: &Message) -> &'static str {
         Message::Item(..) => "an item",
         Message::Declined(_) => "\"I will not go on\"",
         Message::Hello(_) => "a hello",
+    }
+}
+
+/// How tallies name the protocol, and what is special about the items.
+pub fn family(kind: Kind) -> &'static str {
+    match kind {
+        Kind::P1 => "P1",
+        Kind::P1Escrow | Kind::P1Mixed => "P1e",
+        Kind::P1Package => "P1 package",
+        Kind::P1OriginatorReserves | Kind::P1ResponderReserves | Kind::P1Reservations => "P1 reserved",
+        Kind::P2OriginatorFirst | Kind::P2ResponderFirst => "P2",
+        Kind::P2OriginatorFirstEscrow | Kind::P2ResponderFirstEscrow => "P2e",
+        Kind::P2Payment | Kind::P2PaymentEscrow => "P2 money",
+        Kind::P2Package => "P2 package",
+        Kind::P2OriginatorReserves | Kind::P2ResponderReserves => "P2 reserved",
+        Kind::P3OriginatorPays | Kind::P3ResponderPays => "P3",
+        Kind::P3Payments => "P3 money",
+        Kind::P3Package => "P3 package",
+        Kind::P4 => "P4",
+        Kind::P5 => "P5",
+        Kind::P5Package => "P5 package",
+        Kind::P6PaidForFile | Kind::P6SignatureForHeld => "P6",
+        Kind::TFile | Kind::TDetached | Kind::TSignature => "T",
+        Kind::TPayment => "T money",
+        Kind::TPackage => "T package",
+        other => unreachable!("{other:?} is not in this world"),
     }
 }
 
@@ -31,8 +58,8 @@ pub fn asks(key: CaseKey) -> String {
     if key.agreement == Some(1) {
         text += ", under the second acceptance";
     }
-    if key.action == Action::Resolve && key.escrows != Filed::Good {
-        text += &format!(", escrows {:?}", key.escrows);
+    if matches!(key.action, Action::Deposit | Action::Resolve) && key.escrows != Filed::Good {
+        text += &format!(", with something {:?}", key.escrows);
     }
     text
 }

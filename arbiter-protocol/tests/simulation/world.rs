@@ -9,7 +9,6 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use arbiter_protocol::exchange::selection::Role;
-use arbiter_protocol::message::agreement::Offer;
 use arbiter_protocol::message::request::Action;
 use arbiter_protocol::role::{Ask, Input, Outcome, Output, Phase, Session};
 use arbiter_protocol::weaken::within;
@@ -19,14 +18,13 @@ use crate::calls::Letter;
 use crate::choices::Choices;
 use crate::common::COMPLAIN_BY;
 use crate::court::Court;
-use crate::event::{Broken, Delivery, Event, Fate, Schedule, Setup};
+use crate::event::{Broken, Event, Fate, Schedule, Setup};
 use crate::oracle::Oracle;
 use crate::party::{Cut, Party, TIMING};
 use crate::rail::Rail;
-use crate::stage::{
-    CaseKey, Content, Message, TransferKey, agreed, fitting, opening, role_in, stage, transfer,
-};
-use crate::words::{asks, name};
+use crate::signed::{CaseKey, Content, Message, TransferKey, ask_again_without, opening, transfer};
+use crate::stage::{role_in, stage};
+use crate::words::asks;
 
 /// How far a party's clock is from the true time at most.
 const SKEW: i64 = 20_000;
@@ -88,6 +86,7 @@ impl World {
             Some(Broken::Rail(fault)) => Some(fault),
             _ => None,
         };
+        ask_again_without(setup.weakness());
         let party = |n: usize| Party::new(n, setup.kinds, setup.skews[n]);
         let mut world = Self {
             setup,
@@ -198,7 +197,7 @@ impl World {
                 self.runs(party) && self.parties[party].desks[party].session().is_none()
             }
             Event::Perform { party, exchange } => {
-                self.runs(party) && !self.parties[party].desks[exchange].outputs.is_empty()
+                self.runs(party) && self.parties[party].desks[exchange].has_to_perform()
             }
             Event::Deliver { .. } => !self.net.is_empty(),
             Event::Reach(_) => !self.calls.is_empty() && self.court.is_up(),
@@ -306,7 +305,7 @@ impl World {
         self.engaged_or_crashed(party, party, cut);
     }
 
-    fn engaged_or_crashed(&mut self, exchange: usize, party: usize, cut: Cut) {
+    pub fn engaged_or_crashed(&mut self, exchange: usize, party: usize, cut: Cut) {
         if cut != Cut::BeforePersist {
             self.oracle.facts[exchange][party].engaged = true;
         }
@@ -322,6 +321,9 @@ impl World {
         let cut = if self.calm { Cut::None } else { cut };
         let now = self.parties[party].clock(self.now);
         let desk = &mut self.parties[party].desks[exchange];
+        if input == Input::GiveUp {
+            desk.stop_reserving();
+        }
         let asked = desk.asks();
         let received = matches!(input, Input::Received(_));
         let fetched = matches!(input, Input::Fetched(_));
@@ -349,7 +351,17 @@ impl World {
         }
     }
 
+    /// Performs what there is, as far as nothing has to be waited for.
+    pub fn perform_all(&mut self, party: usize, exchange: usize) {
+        while self.parties[party].desks[exchange].has_to_perform() {
+            self.perform(party, exchange);
+        }
+    }
+
     pub fn perform(&mut self, party: usize, exchange: usize) {
+        if self.must_reserve_first(party, exchange) {
+            return;
+        }
         let now = self.parties[party].clock(self.now);
         let desk = &mut self.parties[party].desks[exchange];
         let Some(output) = desk.outputs.pop_front() else { return };
@@ -360,14 +372,22 @@ impl World {
         let may_send = may_send || self.setup.broken == Some(Broken::SendsLate);
         let to = 1 - party;
         match output {
+            // who was stopped before its money was set aside says nothing.
+            Output::SendOffer | Output::SendAcceptance if self.owes_pledge(party, exchange) => {}
             Output::SendOffer => {
                 self.offer_left[exchange] = true;
-                self.send(to, Message::Statement(opening(template, 0), true), "its offer");
+                let beside = self.beside(party, exchange, true);
+                self.send(to, Message::Statement(opening(template, 0), beside), "its offer");
             }
             Output::SendAcceptance => {
                 let which = 1 + agreement.expect("accepted");
-                self.send(to, Message::Statement(opening(template, which), true), "its acceptance");
+                let beside = self.beside(party, exchange, true);
+                self.send(to, Message::Statement(opening(template, which), beside), "its acceptance");
             }
+            Output::SendItem
+                if may_send
+                    && self.setup.broken == Some(Broken::KeepsGifts)
+                    && self.gives(party, exchange) => {}
             Output::SendItem if may_send => self.give(party, exchange),
             Output::SendItem => self.tally.count("an item not sent: too late to complain"),
             Output::Ask(ask) => {
@@ -415,6 +435,12 @@ impl World {
         }
     }
 
+    /// Whether a party gives its item for nothing.
+    pub fn gives(&self, party: usize, exchange: usize) -> bool {
+        let kind = self.setup.kinds[exchange];
+        kind.is_one_way() && role_in(exchange, party) != kind.first()
+    }
+
     /// The own item leaves, or is paid first.
     fn give(&mut self, party: usize, exchange: usize) {
         let desk = &self.parties[party].desks[exchange];
@@ -436,7 +462,7 @@ impl World {
             Some((bytes, _)) => Some(Content::Receipt(bytes.clone())),
             None => self.content(exchange, sender),
         };
-        let key = TransferKey { exchange, kind, agreement, sender, signer: party };
+        let key = TransferKey { exchange, kind, agreement, sender, signer: party, altered: false };
         if self.is_honest(party) {
             self.oracle.facts[exchange][party].item_left = true;
         }
@@ -459,100 +485,5 @@ impl World {
         let Some(index) = alarms.iter().position(|time| *time <= now) else { return };
         alarms.swap_remove(index);
         self.input(party, exchange, Input::Wake, cut);
-    }
-
-    // ---- the network between them ----
-
-    pub fn send(&mut self, to: usize, message: Message, what: &str) {
-        self.tell(|_| format!("{} sends {what}", NAMES[1 - to]));
-        if self.setup.cheater == Some(to) && self.seen.len() < 40 {
-            self.seen.push(message.clone());
-        }
-        self.net.push_back(Packet { to, message });
-    }
-
-    pub fn deliver(&mut self, nth: usize, delivery: Delivery, cut: Cut) {
-        let nth = nth % self.net.len();
-        let packet = match delivery {
-            Delivery::Repeated => {
-                self.net.get(nth).map(|it| Packet { to: it.to, message: it.message.clone() })
-            }
-            Delivery::Once | Delivery::Dropped => self.net.remove(nth),
-        };
-        let Some(Packet { to, message }) = packet else { return };
-        if delivery == Delivery::Dropped || !self.runs(to) {
-            self.tell(|_| format!("{} to {} is lost", name(&message), NAMES[to]));
-            return;
-        }
-        self.tell(|_| format!("{} gets to {}", name(&message), NAMES[to]));
-        self.receive(to, message, cut);
-    }
-
-    fn receive(&mut self, party: usize, message: Message, cut: Cut) {
-        match message {
-            Message::Statement(envelope, escrow_passes) if envelope.holds::<Offer>() => {
-                let exchange = 1 - party;
-                let desk = &self.parties[party].desks[exchange];
-                if *envelope != *desk.template().offer.envelope() {
-                    return; // Not an offer to this party: an acceptance reflected, or its own offer.
-                }
-                if desk.session().is_some() {
-                    self.hear(party, exchange, Input::PeerRepeats, cut);
-                    return;
-                }
-                let now = self.parties[party].clock(self.now);
-                let agreement = desk.template().agreements[0].clone();
-                let owed = desk.template().escrowed[0].originator.as_ref();
-                if owed.is_some() && !escrow_passes {
-                    self.tally.count("cheat: offer with a false escrow");
-                }
-                let trusts = escrow_passes || self.setup.broken == Some(Broken::TrustsEscrows);
-                if let Ok(step) = Session::accept(agreement, owed.filter(|_| trusts), now, TIMING) {
-                    self.tell(|_| format!("{} accepts in exchange {exchange}", NAMES[party]));
-                    let cut = if self.calm { Cut::None } else { cut };
-                    self.parties[party].desks[exchange].escrow_passed = escrow_passes;
-                    self.parties[party].desks[exchange].take(step, cut);
-                    self.engaged_or_crashed(exchange, party, cut);
-                }
-            }
-            Message::Statement(envelope, escrow_passes) => {
-                let template = self.parties[party].desks[party].template();
-                let Some(which) = agreed(&envelope, template) else { return };
-                let owed = template.escrowed[which].responder.clone();
-                if !escrow_passes && owed.is_some() {
-                    self.tally.count("cheat: acceptance with a false escrow");
-                }
-                let trusts = escrow_passes || self.setup.broken == Some(Broken::TrustsEscrows);
-                let before = self.parties[party].desks[party].agreement();
-                let input = Input::Accepted(template.agreements[which].clone(), owed.filter(|_| trusts));
-                self.input(party, party, input, cut);
-                let desk = &mut self.parties[party].desks[party];
-                if before.is_none() && desk.agreement().is_some() {
-                    desk.escrow_passed = escrow_passes;
-                }
-            }
-            Message::Item(envelope, content) => {
-                for exchange in 0..2 {
-                    let desk = &self.parties[party].desks[exchange];
-                    let agreement = desk.agreement().map(|index| &desk.template().agreements[index]);
-                    let Some(agreement) = agreement else { continue };
-                    let sender = role_in(exchange, 1 - party);
-                    if let Some(fit) = fitting(&envelope, content.as_ref(), agreement, sender)
-                        && self.still_stands(exchange, sender)
-                    {
-                        self.hear(party, exchange, Input::Received(fit), cut);
-                    }
-                }
-            }
-            Message::Declined(exchange) => self.hear(party, exchange, Input::GiveUp, cut),
-            Message::Hello(exchange) => self.hear(party, exchange, Input::PeerRepeats, cut),
-        }
-    }
-
-    /// What comes from the peer while somebody listens.
-    fn hear(&mut self, party: usize, exchange: usize, input: Input, cut: Cut) {
-        if !self.parties[party].desks[exchange].is_closed() {
-            self.input(party, exchange, input, cut);
-        }
     }
 }
