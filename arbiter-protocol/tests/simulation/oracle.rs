@@ -463,7 +463,7 @@ impl Oracle {
     /// whether the ledger's answer to everything that a verdict orders is durable.
     pub fn is_answered(&self, exchange: usize) -> bool {
         let record = self.records.get(&self.id(exchange));
-        let heard = |role: Role| record.is_some_and(|it| it.answers.of(role).is_some());
+        let heard = |role: Role| record.is_some_and(|it| !it.answers.of(role).is_empty());
         Role::BOTH.into_iter().all(|role| self.ordered(exchange, role).is_none() || heard(role))
     }
 
