@@ -60,9 +60,9 @@ fn check_all_among(seeds: Range<u64>, kinds: &[Kind]) -> Tally {
 }
 
 /// SEEDS=n: so many schedules with other seeds than those of CI. SEED=n: the story of one. KINDS=Package: only of those kinds.
-pub fn simulate() {
-    let number = |name| std::env::var(name).ok().and_then(|it| it.parse::<u64>().ok());
-    let named = std::env::var("KINDS").unwrap_or_default();
+pub fn simulate(setting: impl Fn(&str) -> Option<String>) {
+    let number = |name| setting(name).and_then(|it| it.parse::<u64>().ok());
+    let named = setting("KINDS").unwrap_or_default();
     let kinds: Vec<_> = PLAYED.into_iter().filter(|it| format!("{it:?}").contains(&named)).collect();
     let Some(seed) = number("SEED") else {
         let seeds = number("SEEDS").unwrap_or(100_000);
