@@ -72,8 +72,8 @@ endif
 fuzz: system ## Look for inputs that break something: TARGET=envelope SECONDS=60, all without TARGET. LIST=1 lists them.
 	@fuzz/run $(if $(LIST),--list,$(or $(TARGET),all) $(SECONDS))
 
-sim: system ## Simulate: SEEDS=100000 plays so many schedules, SEED=17 tells the story of one.
-	$(if $(SEED),SEED=$(SEED)) $(if $(SEEDS),SEEDS=$(SEEDS)) $(CARGO) test $(FLAGS) --test sim simulate -- --ignored --nocapture
+sim: system ## Simulate: SEEDS=100000 plays so many schedules, SEED=17 tells the story of one. KINDS=Package plays only such exchanges.
+	$(if $(SEED),SEED=$(SEED)) $(if $(SEEDS),SEEDS=$(SEEDS)) $(if $(KINDS),KINDS=$(KINDS)) $(CARGO) test $(FLAGS) --test sim simulate -- --ignored --nocapture
 
 mutants: ## Change the code, expect a test to fail: FILE=arbiter-protocol/src/role/session.rs, all of the core without FILE.
 	@command -v cargo-mutants >/dev/null || $(CARGO) install --locked cargo-mutants

@@ -15,6 +15,8 @@
     reason = "a test may fail by panicking"
 )]
 
+#[path = "../arbiter-protocol/tests/simulation/acts.rs"]
+mod acts;
 #[path = "sim/audit.rs"]
 mod audit;
 #[path = "../arbiter-protocol/tests/simulation/bank.rs"]
@@ -35,6 +37,8 @@ mod court;
 mod disk;
 #[path = "../arbiter-protocol/tests/simulation/ending.rs"]
 mod ending;
+#[path = "../arbiter-protocol/tests/simulation/entitled.rs"]
+mod entitled;
 #[path = "../arbiter-protocol/tests/simulation/event.rs"]
 mod event;
 #[path = "common/front.rs"]
@@ -74,6 +78,7 @@ mod world;
 use std::collections::BTreeSet;
 
 use arbiter::store::schema::Family;
+use arbiter_protocol::exchange::selection::Role;
 use arbiter_protocol::message::request::Action;
 use arbiter_protocol::weaken::Countermeasure;
 
@@ -83,10 +88,10 @@ use common::{COMPLAIN_BY, Kind};
 use disk::Plan;
 use event::{Broken, Defect, Delivery, Event, Fate, Leap, Setup};
 use party::{Cut, MARGIN};
-use play::{check, check_all, explore, find};
+use play::{check_all, explore, find};
 use rail::Fault;
 use reached::REACHED;
-use signed::Filed;
+use signed::{Filed, Ordered};
 use stage::PLAYED;
 use tiny::Tiny;
 use torn::Cuts;
@@ -267,6 +272,17 @@ fn every_order_in_tiny_worlds_ends_fair() {
     world("P2r: the second sender aborts", cheated(kind, 0), with(begin(1), Event::Quit), calls, 92);
     let kind = Kind::P2OriginatorFirstEscrow;
     world("P2e: the complaint, the deadline", quiet(kind), begin(2), vec![near, over], 1013);
+    let kind = Kind::P1ResponderReserves;
+    world("P1r: abort against resolve", quiet(kind), begin(1), both(), 997);
+    let kind = Kind::P1OriginatorReserves;
+    world("P1r: stopped while money is set aside", quiet(kind), begin(0), vec![give_up(0), LOSES_POWER], 390);
+    let void = Cheat::Order { payer: Role::Originator, ordered: Ordered::Void };
+    let calls = vec![call(Action::Resolve, Some(0)), Event::Cheat { exchange: 0, cheat: void }];
+    world("P1r: the payee voids and resolves", cheated(kind, 1), with(begin(0), Event::Quit), calls, 69);
+    world("T: nobody waits", quiet(Kind::TFile), begin(0), both(), 8);
+    world("T: money, and nobody waits", quiet(Kind::TPayment), begin(0), both(), 15);
+    let calls = vec![call(Action::Abort, Some(0)), call(Action::Revoke, Some(0)), give_up(1)];
+    world("T: who gets asks the arbiter", cheated(Kind::TPackage, 0), begin(1), calls, 700);
     let (mut all, mut wrong) = (0, Vec::new());
     for (tiny, schedules) in worlds {
         let explored = tiny.explore();
@@ -335,13 +351,5 @@ fn a_commit_that_is_cut_is_refused_or_all_or_nothing() {
 #[test]
 #[ignore = "a tool for people"]
 fn simulate() {
-    let number = |name| std::env::var(name).ok().and_then(|it| it.parse::<u64>().ok());
-    let Some(seed) = number("SEED") else {
-        let seeds = number("SEEDS").unwrap_or(100_000);
-        check_all(1_000_000..1_000_000 + seeds);
-        return;
-    };
-    let (_, schedule) = explore(seed, None);
-    println!("{:?}\n{}", schedule.setup, shrink::story(&schedule).join("\n"));
-    check(seed);
+    play::simulate(|name| std::env::var(name).ok());
 }

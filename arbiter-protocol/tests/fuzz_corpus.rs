@@ -12,6 +12,8 @@
     reason = "a test may fail by panicking, and uses a part of the simulation"
 )]
 
+#[path = "simulation/acts.rs"]
+mod acts;
 #[path = "simulation/bank.rs"]
 mod bank;
 #[path = "simulation/book.rs"]
@@ -27,6 +29,8 @@ mod common;
 mod court;
 #[path = "simulation/ending.rs"]
 mod ending;
+#[path = "simulation/entitled.rs"]
+mod entitled;
 #[path = "simulation/event.rs"]
 mod event;
 mod fuzz;
@@ -87,6 +91,34 @@ fn every_kept_input_is_harmless() {
         "inputs that break something, and targets whose corpus tests nothing:\n{}",
         problems.join("\n")
     );
+}
+
+/// Schedules of bytes play every kind of exchange, and get far in those that came last.
+#[test]
+fn the_kept_schedules_play_every_kind() {
+    let mut reached = BTreeSet::new();
+    for file in fs::read_dir(corpus().join("schedule")).unwrap() {
+        let world = fuzz::schedule::play(&fs::read(file.unwrap().path()).unwrap());
+        reached.extend(world.tally.0.into_keys());
+    }
+    let played = stage::PLAYED.map(|kind| format!("played: {kind:?}"));
+    let wanted = [
+        "P1 reserved first Resolved by first (R-404), fetched",
+        "P1 reserved cheat rejected: RESERVATION_STATE_MISMATCH",
+        "P2 reserved first Resolved by first (R-406)",
+        "P2 reserved cheat rejected: RESERVATION_OF_OTHER_PAYMENT",
+        "cheat: acceptance without the money that is owed",
+        "P1 package first Resolved by first (R-404)",
+        "P2 package cheat: an item that does not fit sent",
+        "P3 package second Completed",
+        "P5 package first Resolved by second (R-421), fetched",
+        "T gets Completed",
+        "T money gives Completed",
+        "T package cheat refused: RESOLVE_NOT_ALLOWED",
+    ];
+    let all = wanted.into_iter().map(str::to_owned).chain(played);
+    let missing: Vec<_> = all.filter(|it| !reached.contains(it)).collect();
+    assert!(missing.is_empty(), "no kept schedule reaches {missing:#?}");
 }
 
 /// What `fuzz/README.md` says in a table: the first two columns of its rows.

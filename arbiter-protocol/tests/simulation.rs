@@ -17,6 +17,8 @@
     reason = "a test may fail by panicking, and uses a part of the simulation"
 )]
 
+#[path = "simulation/acts.rs"]
+mod acts;
 #[path = "simulation/bank.rs"]
 mod bank;
 #[path = "simulation/book.rs"]
@@ -32,6 +34,8 @@ mod common;
 mod court;
 #[path = "simulation/ending.rs"]
 mod ending;
+#[path = "simulation/entitled.rs"]
+mod entitled;
 #[path = "simulation/event.rs"]
 mod event;
 #[path = "simulation/judge.rs"]
@@ -191,4 +195,12 @@ fn honest_parties_never_call_the_arbiter() {
     for (seed, kind) in (0..).zip(PLAYED.into_iter().cycle().take(320)) {
         play::is_quiet(seed, kind);
     }
+}
+
+/// The same tool as in `tests/sim.rs`: SEEDS=n plays so many with other seeds, SEED=n tells one.
+#[test]
+#[ignore = "a tool for people"]
+#[expect(clippy::disallowed_methods, reason = "people have a shell")]
+fn simulate() {
+    play::simulate(|name| std::env::var(name).ok());
 }

@@ -8,6 +8,8 @@
 #![no_main]
 #![allow(dead_code, reason = "the shared parts of the tests are used in part")]
 
+#[path = "../../arbiter-protocol/tests/simulation/acts.rs"]
+mod acts;
 #[path = "../../arbiter-protocol/tests/simulation/bank.rs"]
 mod bank;
 #[path = "../../arbiter-protocol/tests/simulation/book.rs"]
@@ -26,6 +28,8 @@ mod common;
 mod court;
 #[path = "../../arbiter-protocol/tests/simulation/ending.rs"]
 mod ending;
+#[path = "../../arbiter-protocol/tests/simulation/entitled.rs"]
+mod entitled;
 #[path = "../../arbiter-protocol/tests/simulation/event.rs"]
 mod event;
 #[path = "../../arbiter-protocol/tests/fuzz/mod.rs"]

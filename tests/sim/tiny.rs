@@ -3,11 +3,12 @@
 //! ```text
 //!  prelude ─▶ menu: each thing once, in every order, between deliveries, calls, turns and answers ─▶ finish ─▶ judge
 //! ```
-//! Parties perform, wake and read answers at once; a call is worked on until it waits for the writer or is answered. What
-//! is left to choose is the order in which messages and calls arrive, what the writer takes together, and the menu.
+//! Parties perform, wake, read answers and order their ledger at once; a call is worked on until it waits for the writer or is
+//! answered. What is left to choose is the order in which messages, calls and orders arrive, what the writer takes together, and the menu.
 
 use std::collections::BTreeMap;
 
+use crate::bank::Asked;
 use crate::choices::{Choices, Odometer};
 use crate::event::{Delivery, Event, Fate, Setup};
 use crate::party::Cut;
@@ -47,7 +48,7 @@ impl Tiny {
             }
             schedules += 1;
             for (what, count) in world.tally.0 {
-                if what.starts_with('P') {
+                if [" first ", " second ", " gets ", " gives "].iter().any(|it| what.contains(it)) {
                     *endings.entry(what).or_default() += count;
                 }
             }
@@ -90,6 +91,8 @@ fn others(world: &World) -> Vec<Event> {
     let deliver = |nth| Event::Deliver { nth, delivery: Delivery::Once, cut };
     let mut list: Vec<_> = (0..packets).map(deliver).collect();
     list.extend((0..calls).map(Event::Reach));
+    let orders = world.errands.iter().enumerate().filter(|(_, it)| it.asked != Asked::Look);
+    list.extend(orders.map(|(nth, _)| Event::Bank { nth, delivery: Delivery::Once }));
     list.push(Event::Turn(Fate::Stored));
     list.retain(|it| world.is_possible(*it));
     list
@@ -120,6 +123,10 @@ fn settle(world: &mut World) {
         for party in 0..2 {
             next.push(Event::Wake { party, exchange: 0, cut });
             next.extend((0..2).map(|exchange| Event::Perform { party, exchange }));
+            // Looks change nothing.
+            let orders =
+                |exchange| world.next_errand(party, exchange).is_some_and(|it| it.asked != Asked::Look);
+            next.extend((0..2).filter(|it| orders(*it)).map(|exchange| Event::Till { party, exchange }));
         }
         let Some(event) = next.into_iter().find(|it| world.is_possible(*it)) else { return };
         world.happen(event);

@@ -14,7 +14,7 @@ mod dispute;
 mod escrows;
 mod forged;
 mod formats;
-mod schedule;
+pub mod schedule;
 mod stored;
 mod verdicts;
 pub mod wire;

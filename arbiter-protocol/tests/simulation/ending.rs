@@ -62,6 +62,8 @@ impl World {
         }
         match kind {
             _ if kind.is_p5() || kind.is_one_way() || (kind.is_p1() && !kind.has_deadline()) => None,
+            // The arbiter has ruled, and its order waits for nobody.
+            _ if Kind::RESERVED.contains(&kind) && desk.phase() == Some(Phase::Settling) => None,
             _ if kind.is_p3() => Some(if first { COMPLAIN_BY } else { SEND_BY }),
             Kind::P4 => (desk.phase() != Some(Phase::Settling)).then_some(COMPLAIN_BY),
             _ if Kind::WEAK.contains(&kind) => {

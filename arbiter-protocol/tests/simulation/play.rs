@@ -32,8 +32,8 @@ fn explore_among(seed: u64, broken: Option<Broken>, kinds: &[Kind]) -> (World, S
 }
 
 /// Plays a seed; if something does not hold, tells the shortest story of it.
-pub fn check(seed: u64) -> World {
-    let (world, schedule) = explore(seed, None);
+fn check(seed: u64, kinds: &[Kind]) -> World {
+    let (world, schedule) = explore_among(seed, None, kinds);
     if let Some(broken) = &world.oracle.broken {
         let short = shrink::shrink(&schedule);
         panic!("seed {seed}: {broken}\n{:?}\n{}", short.setup, shrink::story(&short).join("\n"));
@@ -43,9 +43,13 @@ pub fn check(seed: u64) -> World {
 
 /// Plays many, and says what they reached.
 pub fn check_all(seeds: Range<u64>) -> Tally {
+    check_all_among(seeds, &PLAYED)
+}
+
+fn check_all_among(seeds: Range<u64>, kinds: &[Kind]) -> Tally {
     let mut tally = Tally::default();
     for seed in seeds {
-        for (what, count) in check(seed).tally.0 {
+        for (what, count) in check(seed, kinds).tally.0 {
             *tally.0.entry(what).or_default() += count;
         }
     }
@@ -53,6 +57,21 @@ pub fn check_all(seeds: Range<u64>) -> Tally {
         println!("{count:>9}  {what}");
     }
     tally
+}
+
+/// SEEDS=n: so many schedules with other seeds than those of CI. SEED=n: the story of one. KINDS=Package: only of those kinds.
+pub fn simulate(setting: impl Fn(&str) -> Option<String>) {
+    let number = |name| setting(name).and_then(|it| it.parse::<u64>().ok());
+    let named = setting("KINDS").unwrap_or_default();
+    let kinds: Vec<_> = PLAYED.into_iter().filter(|it| format!("{it:?}").contains(&named)).collect();
+    let Some(seed) = number("SEED") else {
+        let seeds = number("SEEDS").unwrap_or(100_000);
+        check_all_among(1_000_000..1_000_000 + seeds, &kinds);
+        return;
+    };
+    let (_, schedule) = explore_among(seed, None, &kinds);
+    println!("{:?}\n{}", schedule.setup, shrink::story(&schedule).join("\n"));
+    check(seed, &kinds);
 }
 
 /// A world without one of its rules is found out, by the shortest story of it; with the rule it is fair.
