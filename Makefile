@@ -11,7 +11,8 @@ SECONDS ?= 60
 # What `make mutants` changes, and the tests that have to see it, by the folder of FILE. The engine is changed in place: a
 # copy of the sources would compile RocksDB again.
 FILE    ?= arbiter-protocol/src/{crypto/**,escrow/**,evidence/**,exchange/**,message/**,role/**,ruling/**,ids.rs,statement.rs,time.rs}
-SEEN_BY_core     = batches chains charges decisions fuzz_corpus model receipts scenario_gaps sessions statements vectors
+SEEN_BY_core     = affidavit batches chains charges decisions decisions_money fuzz_corpus ledger model model_money \
+	one_way packages payments receipts reservations scenario_gaps sessions sessions_money statements vectors
 SEEN_BY_escrow   = escrow statements
 SEEN_BY_evidence = charges formats other_implementations receipts statements vectors
 SEEN_BY_engine   = engine store api sim modules

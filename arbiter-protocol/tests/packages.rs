@@ -376,8 +376,9 @@ fn one_signature_that_differs_spoils_the_package() {
         assert_eq!(unfit, Unfit::InPackage { place, why: "ITEM_KIND_MISMATCH" });
     }
     // The same signatures in another tree, one of them alone, and all but one are another item.
-    for other in [Item::package(leaves.clone()).unwrap(), leaves[0].clone(), unchecked(leaves[..2].to_vec())]
-    {
+    let others = unchecked(vec![common::signature("Another"), leaves[1].clone()]);
+    let fewer = unchecked(leaves[..2].to_vec());
+    for other in [Item::package(leaves.clone()).unwrap(), leaves[0].clone(), fewer, others] {
         assert_eq!(signature::check(agreed, sign(other)), Err(Unfit::Kind));
     }
     // A transfer that only announces files is not the files.

@@ -77,8 +77,8 @@ impl Contents {
 }
 
 /// 64 KiB: what one chunk counts.
-const CHUNK: u64 = 64 * 1024;
-const _: () = assert!(limits::CHUNK_BYTES == 64 * 1024);
+const CHUNK: u64 = 65_536;
+const _: () = assert!(limits::CHUNK_BYTES == 65_536);
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test may fail")]

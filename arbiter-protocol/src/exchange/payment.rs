@@ -230,6 +230,8 @@ mod tests {
     fn amounts_print_and_parse_exactly() {
         for text in ["0.01 EUR", "12.34 EUR", "1 JPY", "0.000000000000000001 ETH", "90071992547409.92 EUR"] {
             assert_eq!(Amount::parse(text).unwrap().to_string(), text);
+            let currency = Amount::parse(text).unwrap().currency;
+            assert_eq!(currency.to_string(), format!("{}/{}", currency.code, currency.scale));
         }
         for text in [
             "",

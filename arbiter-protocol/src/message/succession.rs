@@ -162,6 +162,11 @@ mod tests {
         let stranger = Verified::sign(succession(), &key(21)).envelope().clone();
         assert!(SignedSuccession::verify(old, stranger.clone()).is_err());
         assert!(SignedSuccession::verify(stranger, new).is_err());
+        let sign = |by| Verified::sign(succession(), &key(by));
+        assert!(SignedSuccession::join(sign(1), sign(11)).is_ok());
+        for (one, other) in [(1, 21), (21, 11)] {
+            assert!(SignedSuccession::join(sign(one), sign(other)).is_err(), "{one} {other}");
+        }
     }
 
     /// no key and no origin is used again.

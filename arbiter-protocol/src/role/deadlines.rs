@@ -63,15 +63,11 @@ impl Session {
         window.is_none_or(enough) || off(Countermeasure::TimeToRevoke)
     }
 
-    /// whether an item that leaves now can still be complained about, or given to the arbiter.
+    /// whether an item that leaves now can still be complained about, or given to the arbiter. Who sends second in P1,
+    /// P2 and P6 has the peer's item by then, and need not ask.
     pub(super) fn is_in_time(&self, now: UnixMillis) -> bool {
         let offer = self.offer();
         let by = match self.protocol() {
-            Protocol::Affidavit | Protocol::ContractSigning | Protocol::VerifyThenGenerate
-                if !self.is_first() =>
-            {
-                None
-            }
             Protocol::RevokeOnSilence => offer.send_by,
             _ => offer.deadline(),
         };

@@ -188,6 +188,18 @@ fn every_field_of_account_statements_is_checked() {
     assert_eq!(refusal(&statement, |it| it.entry = 0), value("entry"));
     assert_eq!(refusal(&statement, |it| it.time = 0), value("time"));
     // Whatever is closed is empty.
+    let closed = AccountStatement {
+        state: AccountState::Closed,
+        available: 0,
+        reserved: 0,
+        incoming: 0,
+        ..statement.clone()
+    };
+    let one: [fn(&mut wire::AccountStatement); 3] =
+        [|it| it.available = 1, |it| it.reserved = 1, |it| it.incoming = 1];
+    for left in one {
+        assert_eq!(refusal(&closed, left), value("state"));
+    }
     for state in [0, 2, 3] {
         assert_eq!(refusal(&statement, |it| it.state = state), value("state"));
     }
