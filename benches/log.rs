@@ -26,20 +26,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use arbiter::clock::SystemClock;
-use arbiter::engine::{Engine, Handle};
-use arbiter::keys::{Keys, Seeds};
+use arbiter::engine::Handle;
 use arbiter::store::Store;
-use arbiter::store::journal::Journaled;
-use arbiter::store::rocks::RocksStore;
 use arbiter::{fsck, scrub};
-use arbiter_protocol::evidence::checkpoint::Origin;
 use arbiter_protocol::evidence::merkle::{leaf_hash, node_hash};
 use arbiter_protocol::ids::Digest;
-use arbiter_protocol::message::agreement::ArbiterIdentity;
-use arbiter_protocol::ruling::sequencer::Desk;
-use arbiter_protocol::time::DurationMillis;
-use beside::{Postgres, folder_bytes, fsyncs, load, median, percentile, processor};
-use zeroize::Zeroizing;
+use beside::{Postgres, folder_bytes, fsyncs, load, median, ours, percentile, processor};
 
 /// Callers at the same time: one, and as many as the design's target names.
 const CALLERS: [usize; 2] = [1, 256];
@@ -50,23 +42,9 @@ const ROUNDS: usize = 7;
 /// Lets go of the log without an answer for so long: the writer's thread ends a moment after the engine.
 const A_MOMENT: Duration = Duration::from_millis(200);
 
-fn keys() -> Keys {
-    let seed = |byte| Zeroizing::new([byte; 32]);
-    Keys::from_seeds(&Seeds { arbiter: seed(1), log: seed(2), veil: seed(3) })
-}
-
-fn arbiter() -> ArbiterIdentity {
-    keys().identity(Origin::parse("bench.example/log").unwrap())
-}
-
 fn open(folder: &Path) -> (Handle, Arc<dyn Store>) {
-    let (keys, arbiter) = (keys(), arbiter());
-    let store = RocksStore::open_unswept(&folder.join("data"), &arbiter, keys.vault()).unwrap();
-    let store: Arc<dyn Store> = Arc::new(Journaled::open(store, &folder.join("journal"), &arbiter).unwrap());
-    let clock_uncertainty = DurationMillis(500);
-    let desk = Desk { arbiter, build: Digest::of(&[b"bench"]), clock_uncertainty };
-    let engine = Engine::start(desk, keys, Arc::clone(&store), Box::new(SystemClock)).unwrap();
-    (engine, store)
+    let store = ours::store(folder);
+    (ours::engine(ours::keys(), Arc::clone(&store), Box::new(SystemClock)), store)
 }
 
 /// Appends until the log has `size` leaves, with so many callers; leaves a second.
@@ -167,7 +145,7 @@ fn measure(folder: &Path, size: u64, some: u64, postgres: Option<&Postgres>) -> 
     scrub.abort();
     runtime.block_on(engine.stop());
     let before = processor();
-    let report = fsck::check(&*store, &arbiter(), None, &mut |_| {});
+    let report = fsck::check(&*store, &ours::arbiter(), None, &mut |_| {});
     assert!(report.fault.is_none(), "{:?}", report.fault);
     let checked = per_core(before);
     drop((engine, store));

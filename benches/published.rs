@@ -22,47 +22,28 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use arbiter::clock::SystemClock;
-use arbiter::engine::{Engine, Handle};
+use arbiter::engine::Handle;
 use arbiter::grpc::{Server, Transport};
 use arbiter::keys::witness_file::WitnessKeys;
-use arbiter::keys::{Keys, Seeds};
 use arbiter::publish::witnesses::Witnesses;
 use arbiter::publish::{Pace, Published, Publisher};
-use arbiter::store::journal::Journaled;
-use arbiter::store::rocks::RocksStore;
 use arbiter::witness::logs::Logs;
 use arbiter::witness::mark::Mark;
 use arbiter::witness::names::Names;
 use arbiter::witness::store::Store;
 use arbiter::witness::{Handle as Witness, Options, http};
-use arbiter_protocol::evidence::checkpoint::Origin;
 use arbiter_protocol::evidence::note::VerifierKey;
 use arbiter_protocol::evidence::policy::Policy;
 use arbiter_protocol::ids::Digest;
-use arbiter_protocol::ruling::sequencer::Desk;
-use arbiter_protocol::time::DurationMillis;
-use beside::{load, percentile};
+use beside::ours::seed;
+use beside::{load, ours, percentile};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use zeroize::Zeroizing;
 
 const CALLERS: usize = 64;
 const WITNESSES: u8 = 3;
 /// Longer than anything here may take.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-fn seed(byte: u8) -> Zeroizing<[u8; 32]> {
-    Zeroizing::new([byte; 32])
-}
-
-fn start(folder: &Path) -> Handle {
-    let keys = Keys::from_seeds(&Seeds { arbiter: seed(1), log: seed(2), veil: seed(3) });
-    let arbiter = keys.identity(Origin::parse("bench.example/log").unwrap());
-    let store = RocksStore::open_unswept(&folder.join("data"), &arbiter, keys.vault()).unwrap();
-    let store = Arc::new(Journaled::open(store, &folder.join("journal"), &arbiter).unwrap());
-    let desk = Desk { arbiter, build: Digest::of(&[b"bench"]), clock_uncertainty: DurationMillis(500) };
-    Engine::start(desk, keys, store, Box::new(SystemClock)).unwrap()
-}
 
 /// A witness of this log, over HTTP.
 async fn witness(folder: &Path, number: u8, log: &VerifierKey) -> (Server, Witness, String) {
@@ -148,7 +129,7 @@ fn line(what: &str, times: impl Iterator<Item = Duration>) {
 }
 
 async fn measure(folder: &Path, time: Duration) {
-    let engine = start(folder);
+    let engine = ours::engine(ours::keys(), ours::store(folder), Box::new(SystemClock));
     let arbiter = engine.desk().arbiter.clone();
     let log = VerifierKey::new(arbiter.log_origin.as_str(), arbiter.log_key).unwrap();
     let (mut servers, mut policy) = (Vec::new(), format!("log {log}\n"));

@@ -24,15 +24,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use arbiter::clock::ManualClock;
-use arbiter::engine::{Engine, EngineError, Handle};
-use arbiter::keys::{Keys, Seeds};
+use arbiter::engine::{EngineError, Handle};
 use arbiter::ledger::store::Store as Book;
 use arbiter::ledger::{Handle as Ledger, Options};
-use arbiter::store::journal::Journaled;
-use arbiter::store::rocks::RocksStore;
 use arbiter_protocol::crypto::{MemorySigner, SealingSecret, Signer as _};
 use arbiter_protocol::error::Refused;
-use arbiter_protocol::evidence::checkpoint::Origin;
 use arbiter_protocol::exchange::item::{Description, Information, Item, Statement};
 use arbiter_protocol::exchange::payment::{Amount, Currency, Hold, Payment, Timeout};
 use arbiter_protocol::exchange::selection::{ByRole, Role, select};
@@ -42,12 +38,11 @@ use arbiter_protocol::message::agreement::{Acceptance, Agreement, ArbiterIdentit
 use arbiter_protocol::message::payment::{PaymentAction, PaymentOrder, PaymentState, PaymentTerms};
 use arbiter_protocol::message::request::{Action, Request};
 use arbiter_protocol::role::arbiter::{Case, Escrows};
-use arbiter_protocol::ruling::sequencer::Desk;
 use arbiter_protocol::statement::{Envelope, Signed, Verified};
 use arbiter_protocol::time::{DurationMillis, UnixMillis};
-use beside::{folder_bytes, fsyncs, load, processor};
+use beside::ours::{arbiter, seed, signer};
+use beside::{folder_bytes, fsyncs, load, ours, processor};
 use tokio::task::JoinSet;
-use zeroize::Zeroizing;
 
 /// 2026-11-20T00:00:00Z.
 const START: UnixMillis = UnixMillis(1_795_132_800_000);
@@ -58,28 +53,8 @@ const CALLERS: u64 = 256;
 /// The thread of a writer lets go of its files a moment after it has ended.
 const A_MOMENT: Duration = Duration::from_millis(300);
 
-fn seed(byte: u8) -> Zeroizing<[u8; 32]> {
-    Zeroizing::new([byte; 32])
-}
-
-fn signer(byte: u8) -> MemorySigner {
-    MemorySigner::from_seed(&seed(byte))
-}
-
-fn keys() -> Keys {
-    Keys::from_seeds(&Seeds { arbiter: seed(1), log: seed(2), veil: seed(3) })
-}
-
-fn arbiter() -> ArbiterIdentity {
-    keys().identity(Origin::parse("bench.example/log").unwrap())
-}
-
 fn start(folder: &Path, clock: &ManualClock) -> Handle {
-    let (keys, arbiter) = (keys(), arbiter());
-    let store = RocksStore::open_unswept(&folder.join("data"), &arbiter, keys.vault()).unwrap();
-    let store = Arc::new(Journaled::open(store, &folder.join("journal"), &arbiter).unwrap());
-    let desk = Desk { arbiter, build: Digest::of(&[b"bench"]), clock_uncertainty: DurationMillis(500) };
-    Engine::start(desk, keys, store, Box::new(clock.clone())).unwrap()
+    ours::engine(ours::keys(), ours::store(folder), Box::new(clock.clone()))
 }
 
 /// P2, a file for a receipt: the responder gives up at once, which is too early and stands.

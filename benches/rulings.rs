@@ -28,16 +28,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use arbiter::clock::SystemClock;
-use arbiter::engine::{Engine, Filed, Handle};
+use arbiter::engine::{Filed, Handle};
 use arbiter::grpc::{Api, Server};
+use arbiter::keys::Keys;
 use arbiter::keys::escrow::{EpochSeed, EscrowKeys};
-use arbiter::keys::{Keys, Seeds};
 use arbiter::store::Store;
-use arbiter::store::journal::Journaled;
-use arbiter::store::rocks::RocksStore;
 use arbiter_protocol::crypto::{self, MemorySigner, Sealer, SealingSecret, Signer as _};
 use arbiter_protocol::escrow::{SignatureKey, Suite};
-use arbiter_protocol::evidence::checkpoint::Origin;
 use arbiter_protocol::exchange::item::{Description, DetachedSignature, Information, Item, Statement};
 use arbiter_protocol::exchange::kind::detached::Place;
 use arbiter_protocol::exchange::kind::pledge::Pledge;
@@ -49,12 +46,12 @@ use arbiter_protocol::message::agreement::{
 use arbiter_protocol::message::request::{Action, Request};
 use arbiter_protocol::role::arbiter::{Case, Escrows};
 use arbiter_protocol::ruling::receipt::Receipt;
-use arbiter_protocol::ruling::sequencer::Desk;
 use arbiter_protocol::statement::{Signed, Verified};
-use arbiter_protocol::time::{DurationMillis, UnixMillis};
+use arbiter_protocol::time::UnixMillis;
 use arbiter_protocol::wire::arbiter as proto;
 use arbiter_protocol::wire::arbiter::arbiter_service_client::ArbiterServiceClient;
-use beside::{Postgres, folder_bytes, load, processor};
+use beside::ours::{arbiter, seed, signer};
+use beside::{Postgres, folder_bytes, load, ours, processor};
 use zeroize::Zeroizing;
 
 /// Callers at the same time.
@@ -164,15 +161,10 @@ enum Way {
 const WARM_UP: usize = 20;
 
 fn keys() -> Keys {
-    let seed = |byte| Zeroizing::new([byte; 32]);
-    let keys = Keys::from_seeds(&Seeds { arbiter: seed(1), log: seed(2), veil: seed(3) });
+    let keys = ours::keys();
     let epoch = EpochSeed { epoch: 1, seed: seed(4), from: UnixMillis(1), until: UnixMillis(1 << 52) };
     let escrow = EscrowKeys::new(keys.arbiter(), &[epoch]).unwrap();
     keys.with_escrow(escrow)
-}
-
-fn arbiter() -> ArbiterIdentity {
-    keys().identity(Origin::parse("bench.example/log").unwrap())
 }
 
 fn filings(rulings: usize) -> Arc<Vec<Filing>> {
@@ -198,19 +190,12 @@ fn escrowed_filings(rulings: usize) -> Arc<Vec<Filing>> {
 }
 
 async fn run(folder: &Path, way: Way, callers: usize, cases: Arc<Vec<Filing>>) -> Row {
-    let (keys, arbiter) = (keys(), arbiter());
     let data = tempfile::tempdir_in(folder).unwrap();
-    let store = RocksStore::open_unswept(&data.path().join("data"), &arbiter, keys.vault()).unwrap();
     let store: Arc<dyn Store> = match way {
-        Way::Engine | Way::Grpc => Arc::new(store),
-        Way::Journal => Arc::new(Journaled::open(store, &data.path().join("journal"), &arbiter).unwrap()),
+        Way::Engine | Way::Grpc => Arc::new(ours::alone(data.path())),
+        Way::Journal => ours::store(data.path()),
     };
-    let desk = Desk {
-        arbiter: arbiter.clone(),
-        build: Digest::of(&[b"bench"]),
-        clock_uncertainty: DurationMillis(500),
-    };
-    let engine = Engine::start(desk, keys, store, Box::new(SystemClock)).unwrap();
+    let engine = ours::engine(keys(), store, Box::new(SystemClock));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let server = Server::start(Api::default(), listener, engine.clone()).await.unwrap();
     let address = format!("http://{}", server.address());
@@ -274,11 +259,10 @@ struct Filing {
 impl Filing {
     /// With `terms`, both items are detached signatures in escrow.
     fn new(arbiter: &ArbiterIdentity, number: usize, terms: Option<&EscrowTerms>) -> Self {
-        let signer = |byte| MemorySigner::from_seed(&Zeroizing::new([byte; 32]));
         let (originator, responder) = (signer(11), signer(12));
         let party = |signer: &MemorySigner, byte, name: &str| Party {
             signing_key: signer.public_key(),
-            sealing_key: SealingSecret::from_seed(&Zeroizing::new([byte; 32])).public_key(),
+            sealing_key: SealingSecret::from_seed(&seed(byte)).public_key(),
             name: name.into(),
         };
         let statement = Statement {
@@ -407,7 +391,7 @@ impl Caller {
 
 fn measure_costs(folder: &Path, rounds: u32) -> Costs {
     use std::io::Write as _;
-    let signer = MemorySigner::from_seed(&Zeroizing::new([1; 32]));
+    let signer = signer(1);
     let message = [7; 512];
     let signature = signer.sign(&message);
     let key = signer.public_key();

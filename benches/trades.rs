@@ -27,24 +27,20 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use arbiter::clock::{Clock as _, SystemClock};
-use arbiter::engine::{Engine, Handle as Arbiter};
+use arbiter::engine::Handle as Arbiter;
 use arbiter::grpc::{Api, Server, Transport};
-use arbiter::keys::{Keys, Seeds};
 use arbiter::ledger::store::Store as Book;
 use arbiter::ledger::{Handle as Ledger, Options};
 use arbiter::modules::{Entry, GrpcLedger as Module, Modules, Reach};
 use arbiter::outbox::{Outbox, Pause};
-use arbiter::store::journal::Journaled;
-use arbiter::store::rocks::RocksStore;
 use arbiter_client::arbiter::grpc::GrpcArbiter;
 use arbiter_client::arbiter::{ArbiterPort, Deposit, Filing, PortError};
 use arbiter_client::ledger::grpc::GrpcLedger;
 use arbiter_client::testing::{Cheat, Cheater, identity, purse};
 use arbiter_client::transport::memory;
 use arbiter_client::{Client, Give, OfferTerms, Outcome, items};
-use arbiter_protocol::crypto::{MemorySigner, Signer as _};
+use arbiter_protocol::crypto::Signer as _;
 use arbiter_protocol::escrow::Suite;
-use arbiter_protocol::evidence::checkpoint::Origin;
 use arbiter_protocol::exchange::item::Information;
 use arbiter_protocol::exchange::payment::{Amount, Currency, Hold, Payment, Timeout};
 use arbiter_protocol::exchange::selection::Role;
@@ -54,14 +50,13 @@ use arbiter_protocol::message::agreement::ArbiterIdentity;
 use arbiter_protocol::message::payment::{PaymentAction, PaymentOrder, PaymentState, PaymentTerms};
 use arbiter_protocol::role::Timing;
 use arbiter_protocol::ruling::receipt::Receipt;
-use arbiter_protocol::ruling::sequencer::Desk;
 use arbiter_protocol::statement::Verified;
 use arbiter_protocol::time::{DurationMillis, UnixMillis};
 use async_trait::async_trait;
-use beside::{fsyncs, load, median, percentile};
+use beside::ours::signer;
+use beside::{fsyncs, load, median, ours, percentile};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use zeroize::Zeroizing;
 
 /// Pairs of parties at the same time.
 const PAIRS: usize = 16;
@@ -95,10 +90,6 @@ impl Kind {
     }
 }
 
-fn signer(byte: u8) -> MemorySigner {
-    MemorySigner::from_seed(&Zeroizing::new([byte; 32]))
-}
-
 fn euro() -> Currency {
     Currency::new("EUR", 2).unwrap()
 }
@@ -122,14 +113,7 @@ impl Street {
         let ledger_url = format!("http://{}", served.address());
         std::mem::forget(served); // Until the process ends, like all servers here.
 
-        let seed = |byte| Zeroizing::new([byte; 32]);
-        let keys = Keys::from_seeds(&Seeds { arbiter: seed(2), log: seed(3), veil: seed(4) });
-        let identity = keys.identity(Origin::parse("bench.example/log").unwrap());
-        let store = RocksStore::open_unswept(&folder.join("data"), &identity, keys.vault()).unwrap();
-        let store = Arc::new(Journaled::open(store, &folder.join("journal"), &identity).unwrap());
-        let (build, clock_uncertainty) = (Digest::of(&[b"bench"]), DurationMillis(500));
-        let desk = Desk { arbiter: identity, build, clock_uncertainty };
-        let arbiter = Engine::start(desk, keys, store, Box::new(SystemClock)).unwrap();
+        let arbiter = ours::engine(ours::keys(), ours::store(folder), Box::new(SystemClock));
         let timeout = Duration::from_secs(10);
         let module = Arc::new(Module::new(ledger.key(), &Reach::plain(&ledger_url, timeout)).unwrap());
         let entry = Entry { key: ledger.key(), kind: "ledger".into(), module, calls: 256, timeout };

@@ -11,6 +11,8 @@ mod escrow;
 mod export;
 #[path = "engine/fixture.rs"]
 mod fixture;
+#[path = "common/front.rs"]
+mod front;
 #[path = "engine/gate.rs"]
 mod gate;
 #[path = "engine/journal.rs"]

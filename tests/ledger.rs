@@ -172,7 +172,6 @@ async fn every_refusal_has_its_reason() {
         (&good, post, ARBITER, Code::NotFound, "PAYMENT_ABSENT"),
         (&other_ledger, make, ALICE, Code::FailedPrecondition, "OTHER_LEDGER"),
         (&stranger, make, ALICE, Code::NotFound, "ACCOUNT_UNKNOWN"),
-        (&stranger, void, ARBITER, Code::NotFound, "ACCOUNT_UNKNOWN"),
         (&poor, make, BOB, Code::FailedPrecondition, "INSUFFICIENT_FUNDS"),
         (&yen, make, ALICE, Code::FailedPrecondition, "CURRENCY_MISMATCH"),
         (&fine, make, ALICE, Code::FailedPrecondition, "SCALE_MISMATCH"),

@@ -37,6 +37,8 @@ mod disk;
 mod ending;
 #[path = "../arbiter-protocol/tests/simulation/event.rs"]
 mod event;
+#[path = "common/front.rs"]
+mod front;
 #[path = "../arbiter-protocol/tests/simulation/oracle.rs"]
 mod oracle;
 #[path = "../arbiter-protocol/tests/simulation/party.rs"]

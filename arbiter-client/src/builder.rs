@@ -21,8 +21,8 @@ use crate::client::{Approver, Client, Identity, Inner, Unattended};
 use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, MoneyFault, PeerFault, Usage};
 use crate::journal::{Journal, MemoryStore, RedbStore, Store};
-use crate::ledger::LedgerPort;
 use crate::ledger::till::Till;
+use crate::ledger::{LedgerPort, Powers};
 use crate::module::manager::Managers;
 use crate::module::{Detached, Files, LedgerPurse, Module, Replacement, Service};
 use crate::signing::Algorithm;
@@ -43,7 +43,7 @@ pub struct ClientBuilder {
     store: Option<Arc<dyn Store>>,
     clock: Option<Arc<dyn Clock>>,
     approver: Option<Arc<dyn Approver>>,
-    reached: Option<Vec<PublicKey>>,
+    reached: Option<Vec<Powers>>,
     ledgers: BTreeMap<PublicKey, Arc<dyn LedgerPort>>,
     accounts: BTreeMap<PublicKey, Arc<dyn Signer>>,
     modules: Vec<Arc<dyn Module>>,
@@ -287,10 +287,10 @@ impl ClientBuilder {
         self
     }
 
-    /// The ledgers that the arbiter reaches: its word, kept with the pin. Payments on others that it might have to undo
-    /// are neither offered nor accepted. Default: not known, and not checked.
+    /// The ledgers that the arbiter reaches, and what it can do there: its word, kept with the pin. Payments that it might have
+    /// to undo or to complete and could not are neither offered nor accepted. Default: not known, and not checked.
     #[must_use]
-    pub fn arbiter_reaches(mut self, ledgers: Vec<PublicKey>) -> Self {
+    pub fn arbiter_reaches(mut self, ledgers: Vec<Powers>) -> Self {
         self.reached = Some(ledgers);
         self
     }
@@ -336,11 +336,11 @@ impl ClientBuilder {
     fn built_in(&self, identity: &Identity) -> Vec<Arc<dyn Module>> {
         let mut all: Vec<Arc<dyn Module>> = Vec::new();
         for (ledger, port) in &self.ledgers {
-            let reached = self.reached.as_ref().is_none_or(|list| list.contains(ledger));
+            let powers = Powers::on(*ledger, self.reached.as_deref());
             for (account, key) in &self.accounts {
                 let purse =
                     LedgerPurse::new(format!("account {account}"), *ledger, port.clone(), key.clone());
-                all.push(Arc::new(purse.reached(reached)));
+                all.push(Arc::new(purse.reached(powers)));
             }
         }
         // A key with torsion signs no detached signatures; that it is no honest one is said where it matters.

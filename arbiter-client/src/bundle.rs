@@ -30,8 +30,6 @@ use std::path::{Path, PathBuf};
 use arbiter_protocol::error::Invalid;
 use arbiter_protocol::escrow::EscrowError;
 use arbiter_protocol::exchange::item::Description;
-use arbiter_protocol::exchange::kind::package as frames;
-use arbiter_protocol::exchange::kind::pledge::{Malformed, Pledge};
 use arbiter_protocol::exchange::selection::{ByRole, Role};
 use arbiter_protocol::limits;
 use arbiter_protocol::message::agreement::Offer;
@@ -45,6 +43,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::durable;
+use crate::texts::{Pair, Unread, base64_bytes, decoded, envelope, optional, pledge, receipts, text};
 
 use receipt::ReceiptFile;
 pub use receipt::{BundledReceipt, TIMESTAMPS};
@@ -111,6 +110,16 @@ pub enum BundleError {
         /// What the system says.
         source: std::io::Error,
     },
+}
+
+impl From<Unread> for BundleError {
+    fn from(unread: Unread) -> Self {
+        match unread {
+            Unread::Field(place) => Self::Field(place),
+            Unread::Escrow(place, source) => Self::Escrow { place, source },
+            Unread::Statement(place, source) => Self::Statement { place, source },
+        }
+    }
 }
 
 /// How the exchange ended, as the statements in a bundle show it.
@@ -311,18 +320,19 @@ impl Bundle {
         if file.receipts.len() > RECEIPTS {
             return Err(BundleError::Field("receipts"));
         }
+        let transfers = file.transfers.read(["transfers.originator", "transfers.responder"], envelope)?;
         Ok(Self {
             outcome: file.outcome,
             summary: file.summary,
             offer: envelope(&file.offer, "offer")?,
             acceptance: optional(file.acceptance.as_deref(), "acceptance")?,
-            originator_transfer: optional(file.transfers.originator.as_deref(), "transfers.originator")?,
-            responder_transfer: optional(file.transfers.responder.as_deref(), "transfers.responder")?,
+            originator_transfer: transfers.originator,
+            responder_transfer: transfers.responder,
             escrows: file.escrows.read(["escrows.originator", "escrows.responder"], pledge)?,
             signatures: file.signatures.read(["signatures.originator", "signatures.responder"], signature)?,
             payments: file
                 .payments
-                .read(["payments.originator", "payments.responder"], envelopes)?
+                .read(["payments.originator", "payments.responder"], receipts)?
                 .map(|_, it| it.clone().unwrap_or_default()),
             receipts: file.receipts.into_iter().map(BundledReceipt::try_from).collect::<Result<_, _>>()?,
         })
@@ -330,7 +340,6 @@ impl Bundle {
 
     /// The JSON form.
     pub fn to_json(&self) -> Vec<u8> {
-        let text = |envelope: &Envelope| STANDARD.encode(envelope.encode());
         let file = File {
             format: MEDIA_TYPE.to_owned(),
             note: NOTE.to_owned(),
@@ -338,15 +347,15 @@ impl Bundle {
             summary: self.summary.clone(),
             offer: text(&self.offer),
             acceptance: self.acceptance.as_ref().map(text),
-            transfers: Pair {
+            transfers: Pair::of(ByRole {
                 originator: self.originator_transfer.as_ref().map(text),
                 responder: self.responder_transfer.as_ref().map(text),
-            },
-            escrows: escrows_text(&self.escrows),
+            }),
+            escrows: Pair::pledges(&self.escrows),
             signatures: Pair::of(
                 self.signatures.map(|_, bytes| bytes.as_ref().map(|it| STANDARD.encode(it))),
             ),
-            payments: Pair::of(self.payments.map(|_, it| receipts_text(it))),
+            payments: Pair::receipts(&self.payments),
             receipts: self.receipts.iter().map(ReceiptFile::from).collect(),
         };
         json(&file)
@@ -421,102 +430,12 @@ struct File {
     receipts: Vec<ReceiptFile>,
 }
 
-/// One text for each party, as far as there is one.
-#[derive(Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Pair {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    originator: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    responder: Option<String>,
-}
-
-impl Pair {
-    fn of(texts: ByRole<Option<String>>) -> Self {
-        Self { originator: texts.originator, responder: texts.responder }
-    }
-
-    const fn is_empty(&self) -> bool {
-        self.originator.is_none() && self.responder.is_none()
-    }
-
-    fn read<T>(
-        &self,
-        places: [&'static str; 2],
-        read: impl Fn(&str, &'static str) -> Result<T, BundleError>,
-    ) -> Result<ByRole<Option<T>>, BundleError> {
-        let [originator, responder] = places;
-        let one = |text: &Option<String>, place| text.as_deref().map(|text| read(text, place)).transpose();
-        Ok(ByRole {
-            originator: one(&self.originator, originator)?,
-            responder: one(&self.responder, responder)?,
-        })
-    }
-}
-
-fn escrows_text(escrows: &Escrows) -> Pair {
-    Pair::of(escrows.map(|_, escrow| escrow.as_ref().map(|it| STANDARD.encode(it.to_bytes()))))
-}
-
-fn envelope(text: &str, place: &'static str) -> Result<Envelope, BundleError> {
-    let bytes = decoded(text, limits::ENVELOPE_BYTES, place)?;
-    Envelope::decode(&bytes).map_err(|source| BundleError::Statement { place, source })
-}
-
-/// One receipt, or those of a package after one another as its content has them.
-fn envelopes(text: &str, place: &'static str) -> Result<Vec<Envelope>, BundleError> {
-    let longest = limits::PACKAGE_LEAVES * (limits::FRAME_BYTES + limits::ENVELOPE_BYTES);
-    let bytes = decoded(text, longest, place)?;
-    let malformed = |source| BundleError::Statement { place, source };
-    // A frame begins with the highest byte of a length, which is zero; an envelope never does.
-    let parts = if bytes.first() == Some(&0) { frames::parts(&bytes) } else { Some(vec![bytes.as_slice()]) };
-    let parts = parts.ok_or(malformed(Invalid::FieldLength { field: "payments" }))?;
-    parts.into_iter().map(|part| Envelope::decode(part).map_err(malformed)).collect()
-}
-
-fn receipts_text(receipts: &[Envelope]) -> Option<String> {
-    let parts: Vec<_> = receipts.iter().map(Envelope::encode).collect();
-    (!parts.is_empty()).then(|| STANDARD.encode(frames::joined(&parts)))
-}
-
-fn pledge(text: &str, place: &'static str) -> Result<Pledge, BundleError> {
-    let bytes = decoded(text, limits::ESCROW_BYTES, place)?;
-    Pledge::from_bytes(&bytes).map_err(|malformed| match malformed {
-        Malformed::Escrow(source) => BundleError::Escrow { place, source },
-        Malformed::Receipt(source) => BundleError::Statement { place, source },
-    })
-}
-
-fn signature(text: &str, place: &'static str) -> Result<Vec<u8>, BundleError> {
+fn signature(text: &str, place: &'static str) -> Result<Vec<u8>, Unread> {
     decoded(text, SIGNATURE_BYTES, place)
 }
 
 /// The most that the signatures of a package have.
 const SIGNATURE_BYTES: usize = limits::PACKAGE_LEAVES * (limits::FRAME_BYTES + limits::MODULUS_BYTES);
-
-/// At most `most` bytes, and no work for more.
-pub(crate) fn decoded(text: &str, most: usize, place: &'static str) -> Result<Vec<u8>, BundleError> {
-    if text.len() > base64_bytes(most) {
-        return Err(BundleError::Field(place));
-    }
-    // The standard engine takes only the canonical form: padded, no stray bits.
-    let bytes = STANDARD.decode(text).map_err(|_| BundleError::Field(place))?;
-    if bytes.len() > most { Err(BundleError::Field(place)) } else { Ok(bytes) }
-}
-
-pub(crate) fn optional(text: Option<&str>, place: &'static str) -> Result<Option<Envelope>, BundleError> {
-    text.map(|text| envelope(text, place)).transpose()
-}
-
-pub(crate) fn lower_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
-    let bytes: [u8; N] = hex::decode(text).ok()?.try_into().ok()?;
-    (hex::encode(bytes) == text).then_some(bytes)
-}
-
-/// Base64 of so many bytes.
-const fn base64_bytes(bytes: usize) -> usize {
-    bytes.div_ceil(3) * 4
-}
 
 /// Offer, acceptance, two transfers, two receipts of payments; two escrows, two signatures; receipts, summary and the
 /// punctuation of JSON.

@@ -19,19 +19,17 @@ use std::path::Path;
 
 use arbiter_protocol::error::Invalid;
 use arbiter_protocol::evidence::checkpoint::Origin;
-use arbiter_protocol::exchange::kind::pledge::Pledge;
-use arbiter_protocol::exchange::selection::ByRole;
 use arbiter_protocol::ids::{Digest, LeafIndex, PublicKey};
 use arbiter_protocol::limits;
 use arbiter_protocol::message::agreement::ArbiterIdentity;
 use arbiter_protocol::ruling::receipt::Evidence;
-use arbiter_protocol::statement::Envelope;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use arbiter_protocol::ruling::charge::{Charge, Finding, Judgement, Located, Offence, Step, TreeHead};
 
+use crate::texts::{Pair, Unread, decoded, envelope, hashes, lower_hex, pledge, text};
 use crate::{durable, explain};
 
 /// The media type of a proof of misbehaviour, also its `format` field.
@@ -76,6 +74,15 @@ pub enum ChargeError {
     /// The file system.
     #[error("{0}")]
     Io(#[from] std::io::Error),
+}
+
+impl From<Unread> for ChargeError {
+    fn from(unread: Unread) -> Self {
+        match unread {
+            Unread::Field(place) | Unread::Escrow(place, _) => Self::Field(place),
+            Unread::Statement(place, source) => Self::Statement { place, source },
+        }
+    }
 }
 
 /// Who is accused, as the file says it. A hint which pin to take; never believed.
@@ -299,36 +306,9 @@ struct LocatedFile {
     head: HeadFile,
 }
 
-#[derive(Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Pair {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    originator: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    responder: Option<String>,
-}
-
-impl Pair {
-    const fn is_empty(&self) -> bool {
-        self.originator.is_none() && self.responder.is_none()
-    }
-
-    fn read<T>(
-        self,
-        place: &'static str,
-        read: impl Fn(&str, &'static str) -> Result<T, ChargeError>,
-    ) -> Result<ByRole<Option<T>>, ChargeError> {
-        let one = |text: Option<String>| text.map(|text| read(&text, place)).transpose();
-        Ok(ByRole { originator: one(self.originator)?, responder: one(self.responder)? })
-    }
-}
-
 impl From<&Charge> for Kind {
     fn from(charge: &Charge) -> Self {
-        let text = |envelope: &Envelope| STANDARD.encode(envelope.encode());
         let hashes = |path: &[Digest]| path.iter().map(Digest::to_string).collect();
-        let pair =
-            |texts: ByRole<Option<String>>| Pair { originator: texts.originator, responder: texts.responder };
         match charge {
             Charge::Leaves { first, second } => {
                 Self::Leaves { first: first.into(), second: second.as_ref().map(LocatedFile::from) }
@@ -344,10 +324,8 @@ impl From<&Charge> for Kind {
                 statement: text(statement),
                 request: text(&evidence.request),
                 acceptance: evidence.acceptance.as_ref().map(text),
-                attestations: pair(evidence.attestations.map(|_, it| it.as_ref().map(text))),
-                escrows: pair(
-                    evidence.escrows.map(|_, it| it.as_ref().map(|it| STANDARD.encode(it.to_bytes()))),
-                ),
+                attestations: Pair::envelopes(&evidence.attestations),
+                escrows: Pair::pledges(&evidence.escrows),
             },
             Charge::Statements { first, second } => {
                 Self::TwoStatements { first: text(first), second: text(second) }
@@ -382,8 +360,8 @@ impl TryFrom<Kind> for Charge {
                 evidence: Box::new(Evidence {
                     request: envelope(&request, "request")?,
                     acceptance: acceptance.map(|it| envelope(&it, "acceptance")).transpose()?,
-                    attestations: attestations.read("attestations", envelope)?,
-                    escrows: escrows.read("escrows", pledge)?,
+                    attestations: attestations.read(["attestations"; 2], envelope)?,
+                    escrows: escrows.read(["escrows"; 2], pledge)?,
                 }),
             },
             Kind::TwoRoots { first, second } => {
@@ -402,7 +380,7 @@ impl TryFrom<Kind> for Charge {
 impl From<&TreeHead> for HeadFile {
     fn from(head: &TreeHead) -> Self {
         match head {
-            TreeHead::Answer(envelope) => Self::Answer(STANDARD.encode(envelope.encode())),
+            TreeHead::Answer(envelope) => Self::Answer(text(envelope)),
             TreeHead::Checkpoint(note) => Self::Checkpoint(note.clone()),
         }
     }
@@ -411,7 +389,7 @@ impl From<&TreeHead> for HeadFile {
 impl HeadFile {
     fn read(self) -> Result<TreeHead, ChargeError> {
         match self {
-            Self::Answer(text) => envelope(&text, "answer").map(TreeHead::Answer),
+            Self::Answer(text) => Ok(TreeHead::Answer(envelope(&text, "answer")?)),
             Self::Checkpoint(note) if note.len() <= CHECKPOINT_BYTES => Ok(TreeHead::Checkpoint(note)),
             Self::Checkpoint(_) => Err(ChargeError::Field("checkpoint")),
         }
@@ -440,34 +418,7 @@ impl LocatedFile {
     }
 }
 
-fn path_of(texts: &[String]) -> Result<Vec<Digest>, ChargeError> {
+fn path_of(path: &[String]) -> Result<Vec<Digest>, ChargeError> {
     // One more than a proof: the first hash of a path is never left out.
-    if texts.len() > limits::PROOF_HASHES.saturating_add(1) {
-        return Err(ChargeError::Field("path"));
-    }
-    texts.iter().map(|text| lower_hex(text, "path").map(Digest::from_bytes)).collect()
-}
-
-fn envelope(text: &str, place: &'static str) -> Result<Envelope, ChargeError> {
-    let bytes = decoded(text, limits::ENVELOPE_BYTES, place)?;
-    Envelope::decode(&bytes).map_err(|source| ChargeError::Statement { place, source })
-}
-
-fn pledge(text: &str, place: &'static str) -> Result<Pledge, ChargeError> {
-    let bytes = decoded(text, limits::ESCROW_BYTES, place)?;
-    Pledge::from_bytes(&bytes).map_err(|_| ChargeError::Field(place))
-}
-
-/// At most `most` bytes, in the one form of base64, and no work for more.
-fn decoded(text: &str, most: usize, place: &'static str) -> Result<Vec<u8>, ChargeError> {
-    if text.len() > most.div_ceil(3).saturating_mul(4) {
-        return Err(ChargeError::Field(place));
-    }
-    let bytes = STANDARD.decode(text).map_err(|_| ChargeError::Field(place))?;
-    if bytes.len() > most { Err(ChargeError::Field(place)) } else { Ok(bytes) }
-}
-
-fn lower_hex(text: &str, place: &'static str) -> Result<[u8; 32], ChargeError> {
-    let bytes: Option<[u8; 32]> = hex::decode(text).ok().and_then(|bytes| bytes.try_into().ok());
-    bytes.filter(|bytes| hex::encode(bytes) == text).ok_or(ChargeError::Field(place))
+    Ok(hashes(path, limits::PROOF_HASHES.saturating_add(1), "path")?)
 }

@@ -27,6 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bundle::{self, BundleError, BundledReceipt};
 use crate::durable;
+use crate::texts::{decoded, hashes, lower_hex, optional};
 
 /// The media type of a disclosure, also its `format` field.
 pub const MEDIA_TYPE: &str = "application/vnd.arbiter.disclosure.v1+json";
@@ -189,14 +190,6 @@ fn leaf_index(leaf: &str) -> Option<LeafIndex> {
     leaf.lines().nth(1)?.strip_prefix("id ")?.parse().ok().map(LeafIndex)
 }
 
-fn hashes(texts: &[String], most: usize, place: &'static str) -> Result<Vec<Digest>, BundleError> {
-    if texts.len() > most {
-        return Err(BundleError::Field(place));
-    }
-    let hash = |text: &String| bundle::lower_hex(text).map(Digest::from_bytes);
-    texts.iter().map(hash).collect::<Option<_>>().ok_or(BundleError::Field(place))
-}
-
 /// The JSON form. Field order is the order in the file.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -228,8 +221,9 @@ impl ArbiterFile {
     fn read(self) -> Result<ArbiterIdentity, BundleError> {
         let place = "arbiter";
         let key = |text: &str| {
-            let key = bundle::lower_hex(text).map(PublicKey::from_bytes);
-            key.filter(|it| crypto::check_key(it, "key").is_ok()).ok_or(BundleError::Field(place))
+            let key = PublicKey::from_bytes(lower_hex(text, place)?);
+            crypto::check_key(&key, "key").map_err(|_| BundleError::Field(place))?;
+            Ok::<_, BundleError>(key)
         };
         let line = check_line(&self.rules, limits::NAME_BYTES, "rules");
         line.map_err(|_| BundleError::Field(place))?;
@@ -257,10 +251,10 @@ struct FieldFile {
 
 impl FieldFile {
     fn read(self, leaf: LeafIndex, fields: u64) -> Result<Disclosed, BundleError> {
-        let envelope = bundle::optional(self.envelope.as_deref(), "fields.envelope")?;
+        let envelope = optional(self.envelope.as_deref(), "fields.envelope")?;
         let value = match (&envelope, &self.value) {
             (Some(envelope), None) => envelope.payload().to_vec(),
-            (None, Some(value)) => bundle::decoded(value, limits::ESCROW_BYTES, "fields.value")?,
+            (None, Some(value)) => decoded(value, limits::ESCROW_BYTES, "fields.value")?,
             _ => return Err(BundleError::Field("fields.value")),
         };
         if !FIELDS.contains(&self.name.as_str()) {
@@ -271,7 +265,7 @@ impl FieldFile {
             index: self.place,
             fields,
             name: self.name,
-            salt: bundle::lower_hex(&self.salt).ok_or(BundleError::Field("fields.salt"))?,
+            salt: lower_hex(&self.salt, "fields.salt")?,
             value,
             path: hashes(&self.path, PATH_HASHES, "fields.path")?,
         };

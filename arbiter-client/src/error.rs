@@ -274,6 +274,12 @@ pub enum MoneyFault {
     /// The arbiter does not reach the ledger: it could not undo the payment.
     #[error("the arbiter does not reach ledger {0}: it could undo no payment there")]
     ArbiterCannotReach(PublicKey),
+    /// The arbiter reaches the ledger, and what stands before that rail cannot do what its verdict might order.
+    #[error(
+        "the arbiter cannot end such a hold on ledger {0}: verdicts about the money could not be carried out there; choose \
+         another purse or protocol, or run `fairx pin refresh` if its operator says that it can now"
+    )]
+    ArbiterCannotEnd(PublicKey),
     /// The hold ends so soon after the last decision that the arbiter could not reach the ledger in time (R5).
     #[error(
         "the money is held until {until}, and the arbiter decides until {decide_by}: its orders need {allowance_ms} ms more \
@@ -305,6 +311,7 @@ impl MoneyFault {
     /// The stable reason for programs.
     pub const fn reason(&self) -> &'static str {
         match self {
+            Self::ArbiterCannotEnd(_) => "HOLD_NOT_ENDED_BY_ARBITER",
             Self::ArbiterCannotReach(_) => "LEDGER_OUT_OF_ARBITERS_REACH",
             Self::HoldTooShort { .. } => "HOLD_TOO_SHORT",
             Self::NotOurAccount(_) => "ACCOUNT_NOT_OURS",

@@ -87,6 +87,7 @@ mod random;
 pub mod signing;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod texts;
 pub mod timestamp;
 pub mod transport;
 pub mod verify;

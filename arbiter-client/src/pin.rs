@@ -4,7 +4,8 @@
 //!  ~/.fairx/arbiter         lines                             ◀─▶ ArbiterPin
 //!  fairx-arbiter:v1:...     keys, log, rules │ URL, largest deposit
 //!                           proven           │ the operator's word: only ways to use it
-//!  fairx-ledgers:v1:...     how long holds must last, which ledgers it reaches: its operator's word; at most one line
+//!  fairx-ledgers:v2:...     how long holds must last, which ledgers it reaches, and what it can do there: its operator's word;
+//!                           at most one line (v1, from before: it can do everything there)
 //!  fairx-escrow:v1:...      an escrow key for one epoch, signed by the arbiter; any number of lines, ascending
 //! ```
 //!
@@ -34,6 +35,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use crate::fingerprint::Fingerprint;
 use crate::identity::{IdentityError, cut_off, decode, write_new};
+use crate::ledger::Powers;
 use crate::{durable, plain};
 
 /// Where an arbiter is found that was started on this computer without any settings.
@@ -59,7 +61,7 @@ pub struct MoneyWord {
     /// A hold must outlast its last decision by this much (R5).
     pub hold_allowance: DurationMillis,
     /// The ledgers that it reaches.
-    pub ledgers: Vec<PublicKey>,
+    pub ledgers: Vec<Powers>,
 }
 
 impl ArbiterPin {
@@ -88,7 +90,7 @@ impl ArbiterPin {
 
     /// With what the arbiter says about money; nothing if it reaches no ledger.
     #[must_use]
-    pub fn with_money(self, hold_allowance: DurationMillis, ledgers: Vec<PublicKey>) -> Self {
+    pub fn with_money(self, hold_allowance: DurationMillis, ledgers: Vec<Powers>) -> Self {
         let ledgers: Vec<_> = ledgers.into_iter().take(LEDGERS).collect();
         Self { money: (!ledgers.is_empty()).then_some(MoneyWord { hold_allowance, ledgers }), ..self }
     }
@@ -184,7 +186,8 @@ impl ArbiterPin {
         let pin: Self = lines.next().ok_or(malformed("it holds no fairx-arbiter line"))?.parse()?;
         let (mut epochs, mut money) = (Vec::new(), None);
         for line in lines {
-            if line.starts_with(LEDGERS_PREFIX) && money.is_none() {
+            let ledgers = [LEDGERS_PREFIX, EARLIER_LEDGERS_PREFIX];
+            if ledgers.iter().any(|prefix| line.starts_with(prefix)) && money.is_none() {
                 money = Some(money_from_line(line)?);
                 continue;
             }
@@ -249,18 +252,33 @@ impl ArbiterPin {
 /// What an arbiter says about money, as a line.
 fn money_line(money: &MoneyWord) -> String {
     let mut bytes = money.hold_allowance.0.to_be_bytes().to_vec();
-    money.ledgers.iter().for_each(|key| bytes.extend_from_slice(key.as_bytes()));
+    for powers in &money.ledgers {
+        bytes.extend_from_slice(powers.ledger.as_bytes());
+        bytes.push(flags(*powers));
+    }
     format!("{LEDGERS_PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes))
+}
+
+fn flags(powers: Powers) -> u8 {
+    u8::from(powers.revokes) | u8::from(powers.generates) << 1
 }
 
 fn money_from_line(line: &str) -> Result<MoneyWord, IdentityError> {
     let what = "a fairx-ledgers line";
-    let bytes = decode(line, LEDGERS_PREFIX, what)?;
-    let (allowance, keys) = bytes.split_first_chunk::<8>().ok_or(cut_off(what))?;
-    let key = |bytes: &[u8]| {
-        PublicKey::parse(bytes, "ledger").map_err(|source| IdentityError::Field { what, source })
+    let field = |source| IdentityError::Field { what, source };
+    let whole = |bytes: &[u8]| PublicKey::parse(bytes, "ledger").map(Powers::all).map_err(field);
+    let powers = |bytes: &[u8]| {
+        let (known, key) = bytes.split_last().ok_or(cut_off(what))?;
+        let (revokes, generates) = (known & 1 != 0, known & 2 != 0);
+        let powers = Powers { revokes, generates, ..whole(key)? };
+        if flags(powers) == *known { Ok(powers) } else { Err(field(Invalid::FieldValue { field: "ledger" })) }
     };
-    let ledgers = keys.chunks(32).map(key).collect::<Result<Vec<_>, _>>()?;
+    let earlier = line.starts_with(EARLIER_LEDGERS_PREFIX);
+    let bytes = decode(line, if earlier { EARLIER_LEDGERS_PREFIX } else { LEDGERS_PREFIX }, what)?;
+    let (allowance, keys) = bytes.split_first_chunk::<8>().ok_or(cut_off(what))?;
+    let ledgers: Result<Vec<_>, _> =
+        if earlier { keys.chunks(32).map(whole).collect() } else { keys.chunks(33).map(powers).collect() };
+    let ledgers = ledgers?;
     if ledgers.is_empty() || ledgers.len() > LEDGERS {
         return Err(cut_off(what));
     }
@@ -327,7 +345,8 @@ const ARBITER_PREFIX: &str = "fairx-arbiter:v1:";
 /// How the line of a succession begins.
 const SUCCESSION_PREFIX: &str = "fairx-succession:v1:";
 const EPOCH_PREFIX: &str = "fairx-escrow:v1:";
-const LEDGERS_PREFIX: &str = "fairx-ledgers:v1:";
+const LEDGERS_PREFIX: &str = "fairx-ledgers:v2:";
+const EARLIER_LEDGERS_PREFIX: &str = "fairx-ledgers:v1:";
 /// Most ledgers in a pin: so many fit a line.
 const LEDGERS: usize = 40;
 /// Most escrow keys in a pin: of many, the newest.
@@ -447,14 +466,27 @@ mod tests {
         let path = folder.path().join("arbiter");
         let key = |byte| MemorySigner::from_seed(&Zeroizing::new([byte; 32])).public_key();
         assert_eq!(pin().with_money(DurationMillis(5), Vec::new()).money, None);
-        let pin = pin().with_money(DurationMillis(90_000), vec![key(5), key(6)]);
+        let pin = pin().with_money(
+            DurationMillis(90_000),
+            vec![Powers::all(key(5)), Powers { generates: false, ..Powers::all(key(6)) }],
+        );
         pin.create(&path).unwrap();
         assert_eq!(ArbiterPin::load(&path).unwrap(), pin);
         let line = money_line(pin.money.as_ref().unwrap());
-        for bad in [format!("{line}\n{line}"), line[..30].to_owned(), format!("{line}AA")] {
+        // A power that nobody knows; a power more would be another arbiter's word.
+        let mut unknown = URL_SAFE_NO_PAD.decode(line.strip_prefix(LEDGERS_PREFIX).unwrap()).unwrap();
+        *unknown.last_mut().unwrap() |= 4;
+        let unknown = format!("{LEDGERS_PREFIX}{}", URL_SAFE_NO_PAD.encode(unknown));
+        for bad in [format!("{line}\n{line}"), line[..30].to_owned(), format!("{line}AA"), unknown] {
             std::fs::write(&path, format!("{pin}\n{bad}\n")).unwrap();
             assert!(ArbiterPin::load(&path).is_err(), "{bad}");
         }
+        // A line of before says nothing of powers.
+        let keys = [&90_000u64.to_be_bytes()[..], key(5).as_bytes(), key(6).as_bytes()].concat();
+        let earlier = format!("{EARLIER_LEDGERS_PREFIX}{}", URL_SAFE_NO_PAD.encode(keys));
+        std::fs::write(&path, format!("{pin}\n{earlier}\n")).unwrap();
+        let all = vec![Powers::all(key(5)), Powers::all(key(6))];
+        assert_eq!(ArbiterPin::load(&path).unwrap(), pin.with_money(DurationMillis(90_000), all));
     }
 
     /// R-537: who pinned the old arbiter pins the new one by two signatures, and by nothing less.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use arbiter_client::bundle::{Bundle, Claim};
 use arbiter_client::clock::SystemClock;
 use arbiter_client::identity::ArbiterPin;
-use arbiter_client::ledger::{LedgerError, LedgerPort as _};
+use arbiter_client::ledger::{LedgerError, LedgerPort as _, Powers};
 use arbiter_client::testing::{TestLedger, purse};
 use arbiter_protocol::crypto::{MemorySigner, Signer as _};
 use arbiter_protocol::evidence::checkpoint::Origin;
@@ -152,7 +152,7 @@ fn pin(bank: &Bank) -> ArbiterPin {
         rules: RULES.into(),
     };
     let pin = ArbiterPin::new(identity, "http://127.0.0.1:9").unwrap();
-    pin.with_money(DurationMillis(5_000), vec![bank.ledger.key()])
+    pin.with_money(DurationMillis(5_000), vec![Powers::all(bank.ledger.key())])
 }
 
 /// A party: a home folder and files beside it.

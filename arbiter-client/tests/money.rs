@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use arbiter_client::bundle::{Bundle, Claim};
 use arbiter_client::error::{MoneyFault, PeerFault, Usage};
-use arbiter_client::ledger::LedgerPort as _;
+use arbiter_client::ledger::{LedgerPort as _, Powers};
 use arbiter_client::protocol::exchange::item::Description;
 use arbiter_client::protocol::exchange::payment::{Hold, Timeout};
 use arbiter_client::protocol::exchange::selection::Role;
@@ -565,6 +565,40 @@ async fn payments_that_cannot_be_carried_out_are_refused_before_anything_is_sign
     let refused = bob.accept(&review(&bob, &evidence).await.unwrap(), Give::Nothing).await;
     assert!(matches!(refused, Err(Error::Peer(PeerFault::Money(MoneyFault::NotOurPurse(_))))), "{refused:?}");
     assert_eq!(balances(&bench), (BEGIN, BEGIN));
+}
+
+/// R5, R-707: nobody offers or accepts money that is held where the arbiter could not carry out its verdicts: it does not reach
+/// the ledger, or what stands before that rail cannot do it.
+#[tokio::test(start_paused = true)]
+async fn money_is_held_only_where_the_arbiter_can_end_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = Bench::new(folder.path());
+    let all = Powers::all(bench.ledger.key());
+    let (no_undo, no_redo) = (Powers { revokes: false, ..all }, Powers { generates: false, ..all });
+    // What the arbiter can do, and whether money may be held there and set aside there.
+    let (reach, end) = ("LEDGER_OUT_OF_ARBITERS_REACH", "HOLD_NOT_ENDED_BY_ARBITER");
+    let words = [
+        (vec![all], None, None),
+        (vec![no_redo], None, Some(end)),
+        (vec![no_undo], Some(end), Some(end)),
+        (Vec::new(), Some(reach), Some(reach)),
+    ];
+    for (number, (powers, held, aside)) in words.into_iter().enumerate() {
+        for (kind, expected) in [(Trade::Sale, held), (Trade::SaleReserved, aside), (Trade::Payment, None)] {
+            let place = folder.path().join(format!("{number}-{kind:?}"));
+            std::fs::create_dir(&place).unwrap();
+            let setting = trade(&bench, kind, &place);
+            let knowing = |name| bench.builder(name).arbiter_reaches(powers.clone());
+            let alice = knowing("alice").build().await.unwrap();
+            let offered = alice.offer(setting.terms.clone(), setting.originator.clone()).await;
+            let fault = match &offered {
+                Ok(_) => None,
+                Err(Error::Usage(Usage::Money(fault))) => Some(fault.reason()),
+                Err(other) => panic!("{kind:?}: {other:?}"),
+            };
+            assert_eq!(fault, expected, "{kind:?} {powers:?}");
+        }
+    }
 }
 
 // The two amounts differ, so that they are not taken for one another.

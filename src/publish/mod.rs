@@ -13,6 +13,7 @@
 //!   this task, and that by a bounded time.
 //! - It has at most 16 signatures, the log's own first.
 
+mod agent;
 pub mod export;
 pub mod http;
 pub mod remote;

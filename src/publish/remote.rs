@@ -15,14 +15,12 @@ use arbiter_protocol::evidence::tile::{TileKind, TilePath};
 use arbiter_protocol::limits;
 use flate2::read::GzDecoder;
 use ureq::Agent;
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
+use super::agent::{agent, roots};
 use super::walk::{Source, SourceError};
 
 /// For one answer, from connecting to its last byte.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Largest block of headers.
-const HEADER_BYTES: usize = 16 * 1024;
 /// A checkpoint with 16 ML-DSA cosignatures has 60 KB.
 const NOTE_BYTES: u64 = 128 * 1024;
 /// 256 entries of 65,535 bytes with their lengths.
@@ -42,22 +40,8 @@ impl Remote {
         if !["http://", "https://"].iter().any(|scheme| prefix.starts_with(scheme)) {
             return Err(failed("the address must begin with http:// or https://".to_owned()));
         }
-        let roots = match ca {
-            None => RootCerts::WebPki,
-            Some(pem) => {
-                let ca = Certificate::from_pem(pem).map_err(|error| failed(error.to_string()))?;
-                RootCerts::new_with_certs(&[ca])
-            }
-        };
-        let config = Agent::config_builder()
-            .timeout_global(Some(PATIENCE))
-            .max_redirects(0)
-            .http_status_as_error(false)
-            .max_response_header_size(HEADER_BYTES)
-            .user_agent(concat!("arbiter/", env!("CARGO_PKG_VERSION")))
-            .tls_config(TlsConfig::builder().root_certs(roots).build())
-            .build();
-        Ok(Self { agent: config.new_agent(), prefix })
+        let agent = agent(PATIENCE, roots(ca).map_err(failed)?);
+        Ok(Self { agent, prefix })
     }
 
     /// Where it is.

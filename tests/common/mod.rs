@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "each test program uses a part of it")]
 #![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+mod front;
+
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -15,16 +17,14 @@ use arbiter::grpc::{Api, Server};
 use arbiter::keys::escrow::{EpochSeed, EscrowKeys};
 use arbiter::keys::{Keys, Seeds};
 use arbiter::store::mem::MemStore;
-use arbiter::store::{By, Commit, ContentHead, Due, OpenOrder, Store, StoreError, StoredHead};
+use arbiter::store::{Commit, Store as _, StoreError};
 use arbiter_protocol::crypto::{MemorySigner, Opener, SealingSecret, Signer as _};
 use arbiter_protocol::escrow::{Escrow, RsaHash, RsaPadding, SignatureKey, Suite};
 use arbiter_protocol::evidence::checkpoint::Origin;
-use arbiter_protocol::evidence::leaf::Pseudonym;
-use arbiter_protocol::evidence::merkle::NodeId;
 use arbiter_protocol::exchange::item::{Description, DetachedSignature, Information, Item, Statement};
 use arbiter_protocol::exchange::kind::detached::Place;
 use arbiter_protocol::exchange::selection::{Protocol, Role, select};
-use arbiter_protocol::ids::{Digest, ExchangeId, LeafIndex};
+use arbiter_protocol::ids::Digest;
 use arbiter_protocol::message::agreement::{
     Acceptance, Agreement, ArbiterIdentity, EscrowTerms, Offer, Party,
 };
@@ -33,12 +33,13 @@ use arbiter_protocol::message::request::{Action, Request};
 use arbiter_protocol::message::wire;
 use arbiter_protocol::role::arbiter::Escrows;
 use arbiter_protocol::ruling::receipt::{Proven, Receipt};
-use arbiter_protocol::ruling::sequencer::{ContentId, Desk, Record};
+use arbiter_protocol::ruling::sequencer::Desk;
 use arbiter_protocol::statement::{Envelope, Payload, Verified, pae};
 use arbiter_protocol::time::{DurationMillis, UnixMillis};
 use arbiter_protocol::wire::arbiter as proto;
 use arbiter_protocol::wire::arbiter::arbiter_service_client::ArbiterServiceClient;
 use arbiter_protocol::wire::arbiter::evidence_log_service_client::EvidenceLogServiceClient;
+use front::{Front, Fronted};
 use tokio::net::TcpListener;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
@@ -73,85 +74,24 @@ pub struct TestStore {
     pub broken: AtomicBool,
 }
 
-impl Store for TestStore {
-    fn head(&self) -> Result<Option<StoredHead>, StoreError> {
-        self.inner.head()
-    }
-    fn record(&self, exchange: &ExchangeId) -> Result<Record, StoreError> {
-        self.inner.record(exchange)
-    }
-    fn node(&self, node: NodeId) -> Result<Option<Digest>, StoreError> {
-        self.inner.node(node)
-    }
-    fn leaves(&self, first: u64, count: usize) -> Result<Vec<Vec<u8>>, StoreError> {
-        self.inner.leaves(first, count)
-    }
-    fn hashes(&self, level: u8, first: u64, count: usize) -> Result<Vec<Digest>, StoreError> {
-        self.inner.hashes(level, first, count)
-    }
-    fn indexed(&self, by: By, first: u64, count: usize) -> Result<Vec<u64>, StoreError> {
-        self.inner.indexed(by, first, count)
-    }
-    fn index_entries(&self) -> Result<u64, StoreError> {
-        self.inner.index_entries()
-    }
-    fn published(&self) -> Result<Option<String>, StoreError> {
-        self.inner.published()
-    }
-    fn publish(&self, note: &str) -> Result<(), StoreError> {
+impl TestStore {
+    fn writes(&self) -> Result<&MemStore, StoreError> {
         if self.broken.load(Ordering::SeqCst) {
             return Err(StoreError::Io("No space left on device".into()));
         }
-        self.inner.publish(note)
+        Ok(&self.inner)
+    }
+}
+
+impl Front for TestStore {
+    fn store(&self) -> Result<&MemStore, StoreError> {
+        Ok(&self.inner)
     }
     fn commit(&self, commit: &Commit) -> Result<(), StoreError> {
-        if self.broken.load(Ordering::SeqCst) {
-            return Err(StoreError::Io("No space left on device".into()));
-        }
-        self.inner.commit(commit)
+        self.writes()?.commit(commit)
     }
-    fn exchanges(&self, after: Option<ExchangeId>, count: usize) -> Result<Vec<ExchangeId>, StoreError> {
-        self.inner.exchanges(after, count)
-    }
-    fn erased(&self, pseudonym: &Pseudonym) -> Result<Option<LeafIndex>, StoreError> {
-        self.inner.erased(pseudonym)
-    }
-    fn erasures(
-        &self,
-        after: Option<Pseudonym>,
-        count: usize,
-    ) -> Result<Vec<(Pseudonym, LeafIndex)>, StoreError> {
-        self.inner.erasures(after, count)
-    }
-    fn declared_policy(&self) -> Result<Option<Digest>, StoreError> {
-        self.inner.declared_policy()
-    }
-    fn forget_history(&self) -> Result<(), StoreError> {
-        self.inner.forget_history()
-    }
-    fn open_orders(&self, after: Option<&OpenOrder>, count: usize) -> Result<Vec<OpenOrder>, StoreError> {
-        self.inner.open_orders(after, count)
-    }
-    fn standing(&self, after: Option<&Due>, count: usize) -> Result<Vec<Due>, StoreError> {
-        self.inner.standing(after, count)
-    }
-    fn put_chunk(&self, content: ContentId, chunk: u64, sealed: &[u8]) -> Result<(), StoreError> {
-        self.inner.put_chunk(content, chunk, sealed)
-    }
-    fn put_content(&self, content: ContentId, head: &ContentHead) -> Result<(), StoreError> {
-        self.inner.put_content(content, head)
-    }
-    fn content(&self, content: ContentId) -> Result<Option<ContentHead>, StoreError> {
-        self.inner.content(content)
-    }
-    fn content_chunks(&self) -> Result<u64, StoreError> {
-        self.inner.content_chunks()
-    }
-    fn chunk(&self, content: ContentId, chunk: u64) -> Result<Option<Vec<u8>>, StoreError> {
-        self.inner.chunk(content, chunk)
-    }
-    fn remove_content(&self, content: ContentId) -> Result<(), StoreError> {
-        self.inner.remove_content(content)
+    fn publish(&self, note: &str) -> Result<(), StoreError> {
+        self.writes()?.publish(note)
     }
 }
 
@@ -272,7 +212,7 @@ pub struct World {
     pub clock: TestClock,
     pub engine: Handle,
     pub server: Server,
-    pub store: Arc<TestStore>,
+    pub store: Arc<Fronted<TestStore>>,
     pub epochs: Vec<TestEpoch>,
     cast: Cast,
 }
@@ -343,7 +283,7 @@ impl World {
     async fn on(inner: MemStore, clock: TestClock, mut cast: Cast, api: Api, epochs: Vec<TestEpoch>) -> Self {
         let keys = Self::keys(&epochs);
         cast.terms = keys.escrow().epochs().last().map(|it| EscrowTerms::new(it.clone(), Suite::FAST));
-        let store = Arc::new(TestStore { inner, broken: AtomicBool::new(false) });
+        let store = Arc::new(Fronted(TestStore { inner, broken: AtomicBool::new(false) }));
         let desk = Desk {
             arbiter: cast.arbiter.clone(),
             build: Digest::of(&[b"test"]),

@@ -6,19 +6,16 @@ use std::time::Duration;
 
 use arbiter::engine::{BATCH, Ended, EngineError, Filed, Handle, Held, QUEUE};
 use arbiter::store::mem::MemStore;
-use arbiter::store::{By, Commit, ContentHead, Due, OpenOrder, Store, StoreError, StoredHead};
+use arbiter::store::{Commit, Store as _, StoreError};
 use arbiter_protocol::error::Refused;
-use arbiter_protocol::evidence::leaf::Pseudonym;
-use arbiter_protocol::evidence::merkle::NodeId;
 use arbiter_protocol::exchange::selection::Role::{Originator, Responder};
-use arbiter_protocol::ids::{Digest, ExchangeId, LeafIndex};
 use arbiter_protocol::message::request::Action;
 use arbiter_protocol::role::arbiter::Case;
-use arbiter_protocol::ruling::sequencer::{ContentId, Record};
 use arbiter_protocol::time::UnixMillis;
 use tokio::task::JoinHandle;
 
 use crate::fixture::{DEADLINE, Exchange, Kind, START, World, arbiter, keys, try_start};
+use crate::front::{Front, Fronted};
 
 /// A store whose commits wait for the test: each reports its number of leaves, then waits to be let through.
 struct Gate {
@@ -50,86 +47,19 @@ fn gated() -> (World, Keeper) {
         Gate { store: MemStore::new(&arbiter(), keys().vault()).unwrap(), entered, open: Mutex::new(passes) };
     let keeper = Keeper { entered: arrivals, open };
     keeper.pass();
-    let world = try_start(store, START).unwrap();
+    let world = try_start(Fronted(store), START).unwrap();
     assert_eq!(keeper.arrival(), 1, "the first commit begins the log");
     (world, keeper)
 }
 
-impl Store for Gate {
-    fn head(&self) -> Result<Option<StoredHead>, StoreError> {
-        self.store.head()
-    }
-    fn record(&self, exchange: &ExchangeId) -> Result<Record, StoreError> {
-        self.store.record(exchange)
-    }
-    fn node(&self, node: NodeId) -> Result<Option<Digest>, StoreError> {
-        self.store.node(node)
-    }
-    fn leaves(&self, first: u64, count: usize) -> Result<Vec<Vec<u8>>, StoreError> {
-        self.store.leaves(first, count)
-    }
-    fn hashes(&self, level: u8, first: u64, count: usize) -> Result<Vec<Digest>, StoreError> {
-        self.store.hashes(level, first, count)
-    }
-    fn indexed(&self, by: By, first: u64, count: usize) -> Result<Vec<u64>, StoreError> {
-        self.store.indexed(by, first, count)
-    }
-    fn index_entries(&self) -> Result<u64, StoreError> {
-        self.store.index_entries()
-    }
-    fn published(&self) -> Result<Option<String>, StoreError> {
-        self.store.published()
-    }
-    fn publish(&self, note: &str) -> Result<(), StoreError> {
-        self.store.publish(note)
+impl Front for Gate {
+    fn store(&self) -> Result<&MemStore, StoreError> {
+        Ok(&self.store)
     }
     fn commit(&self, commit: &Commit) -> Result<(), StoreError> {
         self.entered.send(commit.leaves.len()).unwrap();
         self.open.lock().unwrap().recv().unwrap();
         self.store.commit(commit)
-    }
-    fn exchanges(&self, after: Option<ExchangeId>, count: usize) -> Result<Vec<ExchangeId>, StoreError> {
-        self.store.exchanges(after, count)
-    }
-    fn erased(&self, pseudonym: &Pseudonym) -> Result<Option<LeafIndex>, StoreError> {
-        self.store.erased(pseudonym)
-    }
-    fn erasures(
-        &self,
-        after: Option<Pseudonym>,
-        count: usize,
-    ) -> Result<Vec<(Pseudonym, LeafIndex)>, StoreError> {
-        self.store.erasures(after, count)
-    }
-    fn declared_policy(&self) -> Result<Option<Digest>, StoreError> {
-        self.store.declared_policy()
-    }
-    fn forget_history(&self) -> Result<(), StoreError> {
-        self.store.forget_history()
-    }
-    fn open_orders(&self, after: Option<&OpenOrder>, count: usize) -> Result<Vec<OpenOrder>, StoreError> {
-        self.store.open_orders(after, count)
-    }
-    fn standing(&self, after: Option<&Due>, count: usize) -> Result<Vec<Due>, StoreError> {
-        self.store.standing(after, count)
-    }
-    fn put_chunk(&self, content: ContentId, chunk: u64, sealed: &[u8]) -> Result<(), StoreError> {
-        self.store.put_chunk(content, chunk, sealed)
-    }
-    fn put_content(&self, content: ContentId, head: &ContentHead) -> Result<(), StoreError> {
-        self.store.put_content(content, head)
-    }
-    fn content(&self, content: ContentId) -> Result<Option<ContentHead>, StoreError> {
-        self.store.content(content)
-    }
-    fn content_chunks(&self) -> Result<u64, StoreError> {
-        self.store.content_chunks()
-    }
-    fn chunk(&self, content: ContentId, chunk: u64) -> Result<Option<Vec<u8>>, StoreError> {
-        self.store.chunk(content, chunk)
-    }
-    fn remove_content(&self, content: ContentId) -> Result<(), StoreError> {
-        self.store.remove_content(content)
     }
 }
 

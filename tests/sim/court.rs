@@ -35,6 +35,7 @@ use crate::calls::Answer;
 use crate::common::{COMPLAIN_BY, check_content, sealing};
 use crate::disk::{self, Faulty, Plan};
 use crate::event::{Defect, Fate};
+use crate::front::Fronted;
 use crate::oracle::{Oracle, Witnessed};
 use crate::stage::{CaseKey, Content, admitted, stage};
 
@@ -63,7 +64,7 @@ struct Served {
 struct Running {
     engine: Handle,
     writer: Turner,
-    store: Arc<Faulty>,
+    store: Arc<Fronted<Faulty>>,
 }
 
 pub struct Court {

@@ -10,13 +10,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use arbiter::store::mem::MemStore;
 use arbiter::store::raw::Tamper;
 use arbiter::store::schema::Family;
-use arbiter::store::{By, Commit, ContentHead, Due, OpenOrder, Store, StoreError, StoredHead};
-use arbiter_protocol::evidence::leaf::Pseudonym;
-use arbiter_protocol::evidence::merkle::NodeId;
-use arbiter_protocol::ids::{Digest, ExchangeId, LeafIndex};
-use arbiter_protocol::ruling::sequencer::{ContentId, Record};
+use arbiter::store::{Commit, Store as _, StoreError};
+use arbiter_protocol::ruling::sequencer::ContentId;
 
 use crate::event::{Defect, Fate};
+use crate::front::{Front, Fronted};
 
 /// A commit that the store was asked to make.
 pub struct Witnessed {
@@ -56,8 +54,8 @@ fn failed(what: &str) -> StoreError {
 }
 
 impl Faulty {
-    pub fn new(inner: MemStore, defect: Option<Defect>, plan: Option<Plan>) -> Arc<Self> {
-        Arc::new(Self { inner, defect, plan, state: Mutex::default() })
+    pub fn new(inner: MemStore, defect: Option<Defect>, plan: Option<Plan>) -> Arc<Fronted<Self>> {
+        Arc::new(Fronted(Self { inner, defect, plan, state: Mutex::default() }))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -98,22 +96,6 @@ impl Faulty {
     pub fn inner(&self) -> &MemStore {
         &self.inner
     }
-
-    /// An access that may fail.
-    fn works(&self) -> Result<&MemStore, StoreError> {
-        let mut state = self.state();
-        if state.dead {
-            return Err(failed("the process is gone"));
-        }
-        state.blind = match state.blind {
-            Some(0) => {
-                (state.blind, state.was_blind) = (None, true);
-                return Err(failed("Input/output error"));
-            }
-            left => left.map(|it| it - 1),
-        };
-        Ok(&self.inner)
-    }
 }
 
 pub fn snapshot(store: &MemStore) -> Snapshot {
@@ -131,41 +113,21 @@ pub fn restore(store: &MemStore, before: &Snapshot) {
     }
 }
 
-impl Store for Faulty {
-    fn head(&self) -> Result<Option<StoredHead>, StoreError> {
-        self.works()?.head()
-    }
-
-    fn record(&self, exchange: &ExchangeId) -> Result<Record, StoreError> {
-        self.works()?.record(exchange)
-    }
-
-    fn node(&self, node: NodeId) -> Result<Option<Digest>, StoreError> {
-        self.works()?.node(node)
-    }
-
-    fn leaves(&self, first: u64, count: usize) -> Result<Vec<Vec<u8>>, StoreError> {
-        self.works()?.leaves(first, count)
-    }
-
-    fn hashes(&self, level: u8, first: u64, count: usize) -> Result<Vec<Digest>, StoreError> {
-        self.works()?.hashes(level, first, count)
-    }
-
-    fn indexed(&self, by: By, first: u64, count: usize) -> Result<Vec<u64>, StoreError> {
-        self.works()?.indexed(by, first, count)
-    }
-
-    fn index_entries(&self) -> Result<u64, StoreError> {
-        self.works()?.index_entries()
-    }
-
-    fn published(&self) -> Result<Option<String>, StoreError> {
-        self.works()?.published()
-    }
-
-    fn publish(&self, note: &str) -> Result<(), StoreError> {
-        self.works()?.publish(note)
+impl Front for Faulty {
+    /// An access that may fail.
+    fn store(&self) -> Result<&MemStore, StoreError> {
+        let mut state = self.state();
+        if state.dead {
+            return Err(failed("the process is gone"));
+        }
+        state.blind = match state.blind {
+            Some(0) => {
+                (state.blind, state.was_blind) = (None, true);
+                return Err(failed("Input/output error"));
+            }
+            left => left.map(|it| it - 1),
+        };
+        Ok(&self.inner)
     }
 
     fn commit(&self, commit: &Commit) -> Result<(), StoreError> {
@@ -191,60 +153,8 @@ impl Store for Faulty {
         if fate == Fate::Unheard { Err(failed("Input/output error")) } else { Ok(()) }
     }
 
-    fn exchanges(&self, after: Option<ExchangeId>, count: usize) -> Result<Vec<ExchangeId>, StoreError> {
-        self.works()?.exchanges(after, count)
-    }
-
-    fn erased(&self, pseudonym: &Pseudonym) -> Result<Option<LeafIndex>, StoreError> {
-        self.works()?.erased(pseudonym)
-    }
-
-    fn erasures(
-        &self,
-        after: Option<Pseudonym>,
-        count: usize,
-    ) -> Result<Vec<(Pseudonym, LeafIndex)>, StoreError> {
-        self.works()?.erasures(after, count)
-    }
-
-    fn declared_policy(&self) -> Result<Option<Digest>, StoreError> {
-        self.works()?.declared_policy()
-    }
-
-    fn forget_history(&self) -> Result<(), StoreError> {
-        self.works()?.forget_history()
-    }
-
-    fn open_orders(&self, after: Option<&OpenOrder>, count: usize) -> Result<Vec<OpenOrder>, StoreError> {
-        self.works()?.open_orders(after, count)
-    }
-
-    fn standing(&self, after: Option<&Due>, count: usize) -> Result<Vec<Due>, StoreError> {
-        self.works()?.standing(after, count)
-    }
-
-    fn put_chunk(&self, content: ContentId, chunk: u64, sealed: &[u8]) -> Result<(), StoreError> {
-        self.works()?.put_chunk(content, chunk, sealed)
-    }
-
-    fn put_content(&self, content: ContentId, head: &ContentHead) -> Result<(), StoreError> {
-        self.works()?.put_content(content, head)
-    }
-
-    fn content(&self, content: ContentId) -> Result<Option<ContentHead>, StoreError> {
-        self.works()?.content(content)
-    }
-
-    fn content_chunks(&self) -> Result<u64, StoreError> {
-        self.works()?.content_chunks()
-    }
-
-    fn chunk(&self, content: ContentId, chunk: u64) -> Result<Option<Vec<u8>>, StoreError> {
-        self.works()?.chunk(content, chunk)
-    }
-
     fn remove_content(&self, content: ContentId) -> Result<(), StoreError> {
-        let store = self.works()?;
+        let store = self.store()?;
         if self.defect == Some(Defect::Hoards) { Ok(()) } else { store.remove_content(content) }
     }
 }

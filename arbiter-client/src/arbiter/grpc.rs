@@ -43,6 +43,7 @@ use tonic_types::StatusExt as _;
 use crate::arbiter::{ArbiterPort, Deposit, Filing, PortError, Reason, upload_time};
 use crate::endpoint::endpoint;
 use crate::error::Error;
+use crate::ledger::Powers;
 
 /// How long an arbiter may take.
 #[derive(Clone, Copy, Debug)]
@@ -106,8 +107,8 @@ pub struct ArbiterInfo {
     pub deposit_bytes: u64,
     /// How long a hold on a ledger must outlast `complain_by`: the time that it takes to reach ledgers.
     pub hold_allowance: DurationMillis,
-    /// The ledgers that it reaches. Payments on others it cannot undo.
-    pub ledgers: Vec<PublicKey>,
+    /// The ledgers that it reaches, and what it can do there. Payments on others it cannot undo.
+    pub ledgers: Vec<Powers>,
     /// Every escrow key with which it can open, ascending, each signed by its key. New agreements name the last.
     pub escrow_epochs: Vec<Verified<EscrowEpoch>>,
 }
@@ -191,7 +192,7 @@ impl GrpcArbiter {
             version: wire.version,
             deposit_bytes: wire.limits.as_ref().map_or(0, |limits| limits.deposit_bytes),
             hold_allowance: DurationMillis(wire.limits.map_or(0, |limits| limits.hold_allowance_millis)),
-            ledgers: ledgers(&wire.ledgers).map_err(PortError::Malformed)?,
+            ledgers: ledgers(&wire.ledgers, &wire.modules).map_err(PortError::Malformed)?,
         })
     }
 
@@ -294,11 +295,22 @@ impl ArbiterPort for GrpcArbiter {
     }
 }
 
-fn ledgers(wire: &[Vec<u8>]) -> Result<Vec<PublicKey>, Rejected> {
-    if wire.len() > LEDGERS {
+/// The ledgers, and of those behind adapters what these said they can do. A ledger of SPEC section 13 can do everything, also
+/// while it does not answer.
+fn ledgers(wire: &[Vec<u8>], modules: &[proto::Module]) -> Result<Vec<Powers>, Rejected> {
+    if wire.len() > LEDGERS || modules.len() > LEDGERS {
         return Err(Invalid::FieldLength { field: "ledgers" }.into());
     }
-    Ok(wire.iter().map(|key| PublicKey::parse(key, "ledgers")).collect::<Result<_, _>>()?)
+    let powers = |key: &Vec<u8>| {
+        let whole = Powers::all(PublicKey::parse(key, "ledgers")?);
+        let module = modules.iter().find(|it| it.key == *key && it.kind != "ledger");
+        Ok(module.map_or(whole, |it| Powers {
+            revokes: it.ready && it.can_revoke,
+            generates: it.ready && it.can_generate,
+            ..whole
+        }))
+    };
+    wire.iter().map(powers).collect()
 }
 
 /// each signed by the arbiter, one after the other.

@@ -7,11 +7,11 @@ use std::path::Path;
 
 use arbiter_protocol::evidence::leaf::Leaf;
 use arbiter_protocol::evidence::record::{FIELDS, Opening};
-use arbiter_protocol::ids::Digest;
 use arbiter_protocol::limits;
 use serde::Deserialize;
 
 use crate::bundle::{self, BundleError};
+use crate::texts::{decoded, hashes, lower_hex};
 
 /// The media type of openings, also their `format` field.
 const MEDIA_TYPE: &str = "application/vnd.arbiter.openings.v1+json";
@@ -72,15 +72,13 @@ fn opened(file: File) -> Result<Opened, BundleError> {
         return Err(BundleError::Field("openings"));
     }
     let opening = |it: FieldFile| {
-        let hash = |text: &String| bundle::lower_hex(text).map(Digest::from_bytes);
-        let path: Option<Vec<_>> = it.path.iter().map(hash).collect();
         Ok(Opening {
             leaf: leaf.index,
             index: it.index,
             fields: it.fields,
-            salt: bundle::lower_hex(&it.salt).ok_or(BundleError::Field("salt"))?,
-            value: bundle::decoded(&it.value, limits::ESCROW_BYTES, "value")?,
-            path: path.filter(|it| it.len() <= PATH_HASHES).ok_or(BundleError::Field("path"))?,
+            salt: lower_hex(&it.salt, "salt")?,
+            value: decoded(&it.value, limits::ESCROW_BYTES, "value")?,
+            path: hashes(&it.path, PATH_HASHES, "path")?,
             name: Some(it.field)
                 .filter(|it| FIELDS.contains(&it.as_str()))
                 .ok_or(BundleError::Field("field"))?,

@@ -16,11 +16,11 @@ use std::ops::Deref;
 use arbiter_protocol::ids::Digest;
 use arbiter_protocol::limits;
 use arbiter_protocol::ruling::receipt::{Evidence, Receipt};
-use arbiter_protocol::statement::Envelope;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 
-use super::{BundleError, Pair, base64_bytes, decoded, envelope, escrows_text, lower_hex, optional, pledge};
+use super::BundleError;
+use crate::texts::{Pair, base64_bytes, decoded, envelope, hashes, hexes, optional, pledge, text};
 
 /// Most time-stamp tokens of one receipt: several authorities, or newer ones before an algorithm ages.
 pub const TIMESTAMPS: usize = 4;
@@ -75,7 +75,6 @@ pub(super) struct ReceiptFile {
 
 impl From<&BundledReceipt> for ReceiptFile {
     fn from(receipt: &BundledReceipt) -> Self {
-        let text = |envelope: &Envelope| STANDARD.encode(envelope.encode());
         Self {
             statement: text(&receipt.statement),
             answer: text(&receipt.answer),
@@ -85,8 +84,8 @@ impl From<&BundledReceipt> for ReceiptFile {
             checkpoint: receipt.checkpoint.clone(),
             request: text(&receipt.evidence.request),
             acceptance: receipt.evidence.acceptance.as_ref().map(text),
-            attestations: Pair::of(receipt.evidence.attestations.map(|_, it| it.as_ref().map(text))),
-            escrows: escrows_text(&receipt.evidence.escrows),
+            attestations: Pair::envelopes(&receipt.evidence.attestations),
+            escrows: Pair::pledges(&receipt.evidence.escrows),
             record_salts: receipt.record_salts.iter().map(hex::encode).collect(),
             tlog_proof: receipt.tlog_proof.clone(),
             timestamps: receipt.timestamps.iter().map(|token| STANDARD.encode(token)).collect(),
@@ -98,12 +97,6 @@ impl TryFrom<ReceiptFile> for BundledReceipt {
     type Error = BundleError;
 
     fn try_from(file: ReceiptFile) -> Result<Self, BundleError> {
-        if file.inclusion_proof.len() > limits::PROOF_HASHES {
-            return Err(BundleError::Field("receipts.inclusion_proof"));
-        }
-        if file.record_salts.len() > limits::RECORD_FIELDS {
-            return Err(BundleError::Field("receipts.record_salts"));
-        }
         if file.leaf.len() > limits::LEAF_BYTES {
             return Err(BundleError::Field("receipts.leaf"));
         }
@@ -116,12 +109,7 @@ impl TryFrom<ReceiptFile> for BundledReceipt {
             statement: envelope(&file.statement, "receipts.statement")?,
             answer: envelope(&file.answer, "receipts.answer")?,
             leaf: file.leaf.into_bytes(),
-            inclusion_proof: file
-                .inclusion_proof
-                .iter()
-                .map(|text| lower_hex(text).map(Digest::from_bytes))
-                .collect::<Option<_>>()
-                .ok_or(BundleError::Field("receipts.inclusion_proof"))?,
+            inclusion_proof: hashes(&file.inclusion_proof, limits::PROOF_HASHES, "receipts.inclusion_proof")?,
             checkpoint: file.checkpoint,
             evidence: Evidence {
                 request: envelope(&file.request, "receipts.request")?,
@@ -134,12 +122,7 @@ impl TryFrom<ReceiptFile> for BundledReceipt {
                     .escrows
                     .read(["receipts.escrows.originator", "receipts.escrows.responder"], pledge)?,
             },
-            record_salts: file
-                .record_salts
-                .iter()
-                .map(|text| lower_hex(text))
-                .collect::<Option<_>>()
-                .ok_or(BundleError::Field("receipts.record_salts"))?,
+            record_salts: hexes(&file.record_salts, limits::RECORD_FIELDS, "receipts.record_salts")?,
         };
         Ok(Self { receipt, tlog_proof, timestamps })
     }
@@ -157,7 +140,7 @@ pub(crate) fn timestamps(texts: &[String], place: &'static str) -> Result<Vec<Ve
     if texts.len() > TIMESTAMPS {
         return Err(BundleError::Field(place));
     }
-    texts.iter().map(|text| decoded(text, limits::TIMESTAMP_BYTES, place)).collect()
+    texts.iter().map(|text| Ok(decoded(text, limits::TIMESTAMP_BYTES, place)?)).collect()
 }
 
 /// Longest checkpoint note: three lines and a few signatures.

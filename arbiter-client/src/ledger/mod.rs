@@ -23,7 +23,10 @@
 //! receipt if it does not: waiting for a ledger that is away would be less fair, not more.
 
 pub mod grpc;
+mod powers;
 pub(crate) mod till;
+
+pub use powers::Powers;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

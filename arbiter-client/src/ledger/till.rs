@@ -20,7 +20,6 @@ use arbiter_protocol::error::{Invalid, Rejected};
 use arbiter_protocol::exchange::kind::package;
 use arbiter_protocol::exchange::payment::Payment;
 use arbiter_protocol::exchange::selection::Role;
-use arbiter_protocol::ids::PublicKey;
 use arbiter_protocol::message::agreement::Offer;
 use arbiter_protocol::message::payment::{PaymentAction, PaymentReceipt, PaymentState, PaymentTerms};
 use arbiter_protocol::role::Session;
@@ -31,7 +30,7 @@ use tokio::time::{Instant, sleep};
 use crate::arbiter::Retry;
 use crate::clock::Clock;
 use crate::error::MoneyFault;
-use crate::ledger::LedgerError;
+use crate::ledger::{LedgerError, Powers};
 use crate::module::manager::{Manager, Managers};
 use crate::module::{Given, ModuleError, Order, ask};
 
@@ -42,7 +41,7 @@ pub(crate) struct Till {
     /// No module is waited for longer.
     time: Duration,
     /// The ledgers that the arbiter reaches, if that is known.
-    reached: Option<Arc<Vec<PublicKey>>>,
+    reached: Option<Arc<Vec<Powers>>>,
 }
 
 /// What came of an order to pay.
@@ -58,7 +57,7 @@ pub(crate) enum Paid {
 
 impl Till {
     /// `reached`: the ledgers that the arbiter reaches, if that is known.
-    pub(crate) fn new(managers: &Managers, reached: Option<Vec<PublicKey>>) -> Self {
+    pub(crate) fn new(managers: &Managers, reached: Option<Vec<Powers>>) -> Self {
         let (modules, time) = (managers.payment.clone(), managers.time());
         Self { modules, time, reached: reached.map(Arc::new) }
     }
@@ -72,9 +71,13 @@ impl Till {
             if self.modules.on(payment.ledger, None).is_none() {
                 return Err(MoneyFault::UnknownLedger(payment.ledger));
             }
-            let reached = self.reached.as_ref().is_none_or(|list| list.contains(&payment.ledger));
-            if payment.hold.is_some() && !reached {
-                return Err(MoneyFault::ArbiterCannotReach(payment.ledger));
+            let known = self.reached.as_deref().map(Vec::as_slice);
+            let powers = Powers::on(payment.ledger, known);
+            if payment.hold.is_some_and(|hold| !powers.can_end(hold)) {
+                let reached = known.is_some_and(|list| list.iter().any(|it| it.ledger == payment.ledger));
+                let fault =
+                    if reached { MoneyFault::ArbiterCannotEnd } else { MoneyFault::ArbiterCannotReach };
+                return Err(fault(payment.ledger));
             }
             let (account, fault) = if giver == role {
                 (payment.payer, MoneyFault::NotOurPurse(payment.payer))

@@ -15,7 +15,7 @@ use async_trait::async_trait;
 
 use super::capability::{Capability, Means};
 use super::{Given, Module, ModuleError, Order};
-use crate::ledger::LedgerPort;
+use crate::ledger::{LedgerPort, Powers};
 
 /// An account of ours on a ledger: signs the payer's orders with its key, and asks the ledger how payments stand.
 #[derive(Clone)]
@@ -27,7 +27,7 @@ pub struct LedgerPurse {
     key: Arc<dyn Signer>,
     currency: Option<Currency>,
     largest: Option<u64>,
-    reached: bool,
+    powers: Powers,
     open: bool,
 }
 
@@ -40,7 +40,17 @@ impl LedgerPurse {
         key: Arc<dyn Signer>,
     ) -> Self {
         let (currency, largest, url) = (None, None, String::new());
-        Self { name: name.into(), ledger, url, port, key, currency, largest, reached: true, open: true }
+        Self {
+            name: name.into(),
+            ledger,
+            url,
+            port,
+            key,
+            currency,
+            largest,
+            powers: Powers::all(ledger),
+            open: true,
+        }
     }
 
     /// Where the ledger is, for the peer.
@@ -55,10 +65,10 @@ impl LedgerPurse {
         Self { currency: Some(currency), largest, ..self }
     }
 
-    /// Whether the arbiter reaches the ledger, so that it can undo payments there. Default: it does.
+    /// What the arbiter can do there. Default: everything.
     #[must_use]
-    pub const fn reached(mut self, reached: bool) -> Self {
-        self.reached = reached;
+    pub const fn reached(mut self, powers: Powers) -> Self {
+        self.powers = powers;
         self
     }
 
@@ -94,7 +104,7 @@ impl Module for LedgerPurse {
         };
         let held =
             [Timeout::Post, Timeout::Void].map(|timeout| Hold { until: UnixMillis(u64::MAX), timeout });
-        let held = held.into_iter().filter(|_| self.reached).map(Some);
+        let held = held.into_iter().filter(|hold| self.powers.can_end(*hold)).map(Some);
         let kinds: Vec<_> = held.chain([None]).map(payment_properties).collect();
         let properties = Properties::new(kinds.iter().flat_map(Properties::iter));
         Capability { gives: self.open, takes: self.open, properties, means }

@@ -19,7 +19,7 @@ use zeroize::{Zeroize as _, Zeroizing};
 
 use super::{AccountLine, Choice, Purse, PurseError};
 use crate::builder::ClientBuilder;
-use crate::ledger::{LedgerError, LedgerPort, till};
+use crate::ledger::{LedgerError, LedgerPort, Powers, till};
 use crate::module::LedgerPurse;
 use crate::{durable, plain, random};
 
@@ -297,7 +297,7 @@ impl PurseBook {
     pub fn into_builder<E>(
         &self,
         mut builder: ClientBuilder,
-        reached: Option<&[PublicKey]>,
+        reached: Option<&[Powers]>,
         mut port: impl FnMut(&Purse) -> Result<Arc<dyn LedgerPort>, E>,
     ) -> Result<ClientBuilder, E> {
         let mut purses: Vec<_> = self.purses.iter().collect();
@@ -307,7 +307,7 @@ impl PurseBook {
             let module = LedgerPurse::new(format!("purse {}", purse.name), purse.ledger, port(purse)?, key)
                 .at(&purse.url)
                 .only(purse.currency.clone(), purse.limit)
-                .reached(reached.is_none_or(|list| list.contains(&purse.ledger)));
+                .reached(Powers::on(purse.ledger, reached));
             builder = builder.module(Arc::new(if purse.closed { module.closed() } else { module }));
         }
         Ok(builder)

@@ -382,15 +382,14 @@ impl Books {
         if matches!(action, PaymentAction::Post(_)) {
             return Err(LedgerRefused::PaymentAbsent);
         }
+        if action == PaymentAction::Void {
+            // it never will be made, whatever accounts there are or will be.
+            let ended = Some(Ending { posted: None, by });
+            return Ok(Decision::Becomes(PaymentRecord { terms: terms.clone(), made: None, ended }));
+        }
         let currency = &payment.amount.currency;
         let payer = self.party(&payment.payer, currency, Party::Payer)?;
         let payee = self.party(&payment.payee, currency, Party::Payee)?;
-        let terms = terms.clone();
-        if action == PaymentAction::Void {
-            // it never will be made.
-            let ended = Some(Ending { posted: None, by });
-            return Ok(Decision::Becomes(PaymentRecord { terms, made: None, ended }));
-        }
         for (account, party) in [(payer, Party::Payer), (payee, Party::Payee)] {
             if account.closed.is_some() {
                 return Err(LedgerRefused::AccountClosed { party });
@@ -415,7 +414,7 @@ impl Books {
         }
         let posted = Some(payment.amount.units);
         let ended = payment.hold.is_none().then_some(Ending { posted, by });
-        Ok(Decision::Becomes(PaymentRecord { terms, made: Some(by), ended }))
+        Ok(Decision::Becomes(PaymentRecord { terms: terms.clone(), made: Some(by), ended }))
     }
 
     /// An account that a payment names, closed or not, if it holds the currency.

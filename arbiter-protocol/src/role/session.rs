@@ -341,11 +341,11 @@ impl Session {
             Phase::Asking(ask) => vec![Output::Ask(ask)],
             Phase::Done(outcome) => {
                 // The peer may have missed it: nobody knows what was sent before the restart.
-                let second = outcome == Outcome::Completed && !self.is_first();
-                let item = second.then_some(Output::SendItem);
+                let gave = outcome == Outcome::Completed && !self.is_first();
                 // Who gives for nothing was done before it had heard anything of the peer.
-                let opening = item.as_ref().filter(|_| self.protocol() == Protocol::Transfer);
-                let opening = opening.and_then(|_| self.opening_said());
+                let alone = gave && self.protocol() == Protocol::Transfer;
+                let opening = if alone { self.opening_said() } else { None };
+                let item = gave.then_some(Output::SendItem);
                 opening.into_iter().chain(item).chain(self.last_words(outcome)).collect()
             }
         }

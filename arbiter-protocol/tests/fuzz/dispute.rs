@@ -24,16 +24,16 @@ use arbiter_protocol::exchange::selection::{ByRole, Role};
 use arbiter_protocol::ids::{AgreementId, Digest, ExchangeId};
 use arbiter_protocol::message::agreement::{Acceptance, ArbiterIdentity, Offer};
 use arbiter_protocol::message::request::{Action, Request};
-use arbiter_protocol::message::verdict::Ruling;
 use arbiter_protocol::message::wire;
 use arbiter_protocol::role::arbiter::{Case, Escrows};
-use arbiter_protocol::ruling::sequencer::{Batch, ContentId, Reply, Seals};
+use arbiter_protocol::ruling::sequencer::ContentId;
 use arbiter_protocol::statement::{Envelope, Payload, Signed, Verified, pae};
 use arbiter_protocol::time::UnixMillis;
 use prost::Message as _;
 
+use super::court::{Court, Filed};
 use super::verdicts::lawful;
-use crate::common::{COMPLAIN_BY, Cast, Chooser, Durable, EARLY, Kind, Notary, TestVeil, content_of, fit};
+use crate::common::{COMPLAIN_BY, Cast, Chooser, EARLY, Kind, content_of, fit};
 use crate::stage::{Template, stage};
 
 /// What one input does to the arbiter.
@@ -45,36 +45,20 @@ struct Dispute<'a> {
     template: &'static Template,
     /// Offers that the cheater made up.
     offers: Vec<Envelope>,
-    durable: Durable,
-    batch: Option<Batch<'static>>,
-    pending: Vec<(Rc<Case>, Reply)>,
-    now: u64,
-    /// The first answer to each request, as bytes.
-    answers: BTreeMap<Digest, Vec<u8>>,
-    /// The requests that caused what is planned or durable.
-    causes: BTreeMap<Digest, Rc<Case>>,
-    ruled: bool,
+    court: Court<'a>,
 }
 
 pub fn dispute(bytes: &[u8]) -> bool {
-    thread_local! {
-        static GENESIS: Durable = Notary::new().durable;
-    }
     let mut chooser = Chooser::of(bytes);
     let kind = chooser.pick(&Kind::ALL);
+    let cast = &stage().casts[0];
     let mut dispute = Dispute {
         cheater: chooser.pick(&Role::BOTH),
         chooser,
-        cast: &stage().casts[0],
+        cast,
         template: stage().template(0, kind),
         offers: Vec::new(),
-        durable: GENESIS.with(Clone::clone),
-        batch: None,
-        pending: Vec::new(),
-        now: EARLY,
-        answers: BTreeMap::new(),
-        causes: BTreeMap::new(),
-        ruled: false,
+        court: Court::new(cast, &cast.arbiter),
     };
     for _ in 0..16 {
         if !dispute.chooser.has_more() {
@@ -84,7 +68,7 @@ pub fn dispute(bytes: &[u8]) -> bool {
     }
     dispute.commit();
     dispute.check_log();
-    dispute.ruled
+    dispute.court.ruled
 }
 
 impl Dispute<'_> {
@@ -92,20 +76,17 @@ impl Dispute<'_> {
         match self.chooser.below(8) {
             0..=3 => self.file(),
             4 | 5 => self.commit(),
-            6 => {
-                // The arbiter dies: nobody has seen what was only planned.
-                (self.batch, self.pending) = (None, Vec::new());
-            }
+            6 => self.court.die(),
             _ => {
                 let times = [
-                    self.now + 1,
-                    self.now.saturating_sub(3_600_000),
+                    self.court.now + 1,
+                    self.court.now.saturating_sub(3_600_000),
                     COMPLAIN_BY - 1,
                     COMPLAIN_BY,
                     COMPLAIN_BY + 1,
                     COMPLAIN_BY + 30 * 86_400_000,
                 ];
-                self.now = self.chooser.pick(&times);
+                self.court.now = self.chooser.pick(&times);
             }
         }
     }
@@ -272,9 +253,7 @@ impl Dispute<'_> {
         let escrows = self.escrows();
         let Ok(case) = admit(&self.cast.identity(), request, offer, acceptance, escrows) else { return };
         self.check_signers(&case);
-        let durable = self.durable.record(&case.exchange_id());
-        let record = self.batch.as_ref().and_then(|batch| batch.record(&case.exchange_id()).cloned());
-        let record = record.unwrap_or(durable);
+        let record = self.court.record(&case.exchange_id());
         let opened = if record.verdict.is_some() { Ok(ByRole::default()) } else { open(&case, self.cast) };
         let Ok(opened) = opened else { return };
         let content = fit();
@@ -282,20 +261,15 @@ impl Dispute<'_> {
         if case.request().action == Action::Deposit && self.chooser.below(8) != 7 {
             held = ByRole::only(case.request().role, (&content, ContentId(7)));
         }
-        let desk = &stage().desk;
-        let head = self.durable.head.clone();
-        let batch = self.batch.get_or_insert_with(|| Batch::new(desk, &TestVeil, head));
-        let before = batch.record(&case.exchange_id()).cloned().unwrap_or_else(|| record.clone());
-        let Ok(reply) = batch.file(&case, record, UnixMillis(self.now), held) else { return };
-        if let Some(after) = batch.record(&case.exchange_id()) {
-            assert!(before.verdict.is_none() || before.verdict == after.verdict, "R-401: a second verdict");
-            for (role, deposit) in before.attestations.iter() {
-                let kept = deposit.is_none() || deposit == after.attestations.of(role);
-                assert!(kept, "R-407: a second deposit");
-            }
+        let Filed { before, after, refused, .. } = self.court.file(case, held);
+        if refused {
+            return;
         }
-        self.causes.entry(case.request().digest()).or_insert_with(|| case.clone());
-        self.pending.push((case, reply));
+        assert!(before.verdict.is_none() || before.verdict == after.verdict, "R-401: a second verdict");
+        for (role, deposit) in before.attestations.iter() {
+            let kept = deposit.is_none() || deposit == after.attestations.of(role);
+            assert!(kept, "R-407: a second deposit");
+        }
     }
 
     /// whatever was admitted, the right keys signed it.
@@ -317,89 +291,33 @@ impl Dispute<'_> {
     }
 
     fn commit(&mut self) {
-        let Some(batch) = self.batch.take() else { return };
-        let closed = batch.close();
-        assert!(closed.head.time >= self.durable.head.time, "R-409: time went back");
-        for (exchange, record) in &closed.records {
-            let earlier = self.durable.record(exchange);
-            assert!(earlier.verdict.is_none() || earlier.verdict == record.verdict, "R-401: overwritten");
-            if let (Some(verdict), None) = (&record.verdict, &earlier.verdict) {
-                let case = &self.causes[&verdict.statement.request];
-                let first = case.offer().selection.first_sender;
-                let deposit = record.attestations.of(first).as_ref().map(|it| &it.statement);
-                lawful(&verdict.statement, case.offer(), case.request(), deposit);
-                self.check_content(case, &record.held);
-            }
-        }
-        self.durable.apply(closed);
-        for (case, reply) in std::mem::take(&mut self.pending) {
-            self.answer(&case, reply);
-        }
-    }
-
-    /// what a verdict says is taken out of escrow is there for the peer, and nothing else is.
-    fn check_content(&self, case: &Case, held: &ByRole<Option<ContentId>>) {
-        let resolved = case.request().action == Action::Resolve;
-        for role in Role::BOTH {
-            let opened = *held.of(role) == Some(content_of(role));
-            assert_eq!(opened, resolved && case.to_open().contains(&role), "R-411: {role:?}");
-        }
-    }
-
-    fn answer(&mut self, case: &Case, reply: Reply) {
-        let record = self.durable.record(&case.exchange_id());
-        let request = case.request();
-        let shown = match reply {
-            Reply::Content(id) => {
-                let verdict = record.verdict.as_ref().expect("R-408: before a verdict");
-                assert!(matches!(verdict.statement.ruling, Ruling::Replaced(_)), "R-408: after an abort");
-                assert_eq!(*record.held.of(request.role.peer()), Some(id), "R-408: the own item");
-                assert_eq!(request.action, Action::Fetch);
-                id.0.to_be_bytes().to_vec()
-            }
-            Reply::Attestation(_) | Reply::Verdict => self.receipt(case, reply),
-        };
-        if reply == Reply::Verdict {
-            self.ruled = true;
-        }
-        let earlier = self.answers.entry(request.digest()).or_insert_with(|| shown.clone());
-        assert_eq!(*earlier, shown, "R-410: the same question, another answer");
-    }
-
-    fn receipt(&self, case: &Case, reply: Reply) -> Vec<u8> {
-        let record = self.durable.record(&case.exchange_id());
-        let seals = Seals { arbiter: &self.cast.arbiter, log: &self.cast.log };
-        let (desk, request) = (&stage().desk, case.request().digest());
-        macro_rules! issue {
-            ($logged:expr) => {{
-                let logged = $logged.as_ref().expect("R-504: shown before it was durable");
-                let leaf = logged.statement.leaf_index;
-                let proof = self.durable.proof(leaf, logged.tree_size);
-                seals.issue(desk, &record, logged, request, leaf, proof).expect("a good log origin")
-            }};
-        }
-        let receipt = match reply {
-            Reply::Attestation(depositor) => issue!(record.attestations.of(depositor)),
-            Reply::Content(_) | Reply::Verdict => issue!(record.verdict),
-        };
-        // Signatures are checked once for each request: they are the slow part.
-        if !self.answers.contains_key(&request) {
-            let proven =
-                receipt.verify(case.offer(), Some(request)).expect("R-506: an honest receipt verifies");
-            assert_eq!(proven.request, request);
-        }
-        arbiter_protocol::wire::arbiter::Receipt::from(&receipt).encode_to_vec()
+        self.court.commit(|case, record| {
+            let verdict = record.verdict.as_ref().expect("a new verdict");
+            let first = case.offer().selection.first_sender;
+            let deposit = record.attestations.of(first).as_ref().map(|it| &it.statement);
+            lawful(&verdict.statement, case.offer(), case.request(), deposit);
+            check_content(case, &record.held);
+        });
     }
 
     /// Every leaf at its place, times ascending.
     fn check_log(&self) {
         let mut time = UnixMillis(0);
-        for (place, bytes) in self.durable.leaves.iter().enumerate() {
+        for (place, bytes) in self.court.durable.leaves.iter().enumerate() {
             let leaf = Leaf::decode(bytes).expect("R-501");
             assert_eq!(usize::try_from(leaf.index.0), Ok(place));
             assert!(leaf.time >= time, "R-409");
             time = leaf.time;
         }
+    }
+}
+
+/// what a verdict says is taken out of escrow is there for the peer, and nothing else is.
+fn check_content(case: &Case, held: &ByRole<Option<ContentId>>) {
+    let resolved = case.request().action == Action::Resolve;
+    for role in Role::BOTH {
+        let opened = *held.of(role) == Some(content_of(role));
+        assert_eq!(opened, resolved && case.to_open().contains(&role), "R-411: {role:?}");
     }
 }
 

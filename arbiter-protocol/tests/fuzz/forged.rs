@@ -14,21 +14,21 @@ use std::rc::Rc;
 use arbiter_protocol::crypto::Signer;
 use arbiter_protocol::exchange::kind::pledge::Pledge;
 use arbiter_protocol::exchange::selection::{ByRole, Protocol, Role};
-use arbiter_protocol::ids::{AgreementId, Digest, ExchangeId, LeafIndex, PublicKey};
+use arbiter_protocol::ids::{AgreementId, ExchangeId, PublicKey};
 use arbiter_protocol::message::agreement::{Acceptance, Agreement, Offer};
 use arbiter_protocol::message::payment::{PaymentAction, PaymentState, PaymentTerms};
 use arbiter_protocol::message::request::{Action, Request};
 use arbiter_protocol::message::verdict::{Attestation, Ruling, Verdict};
 use arbiter_protocol::role::arbiter::{Case, Escrows, payment_orders};
-use arbiter_protocol::ruling::sequencer::{Batch, Record, Reply, Seals};
+use arbiter_protocol::ruling::sequencer::Record;
 use arbiter_protocol::statement::{Payload, Signed, Verified};
 use arbiter_protocol::time::UnixMillis;
 use arbiter_protocol::weaken::{FORGED, forging};
-use prost::Message as _;
 
+use super::court::{Court, Filed};
 use super::dispute::open;
 use crate::common::money::{SEND_BY, receipt};
-use crate::common::{COMPLAIN_BY, Cast, Chooser, Durable, EARLY, Kind, Notary, TestVeil, content_of};
+use crate::common::{COMPLAIN_BY, Cast, Chooser, Kind, content_of};
 use crate::stage::stage;
 
 /// Signs as anybody.
@@ -61,34 +61,16 @@ struct Dispute<'a> {
     chooser: Chooser,
     cast: &'a Cast,
     kind: Kind,
-    durable: Durable,
-    batch: Option<Batch<'static>>,
-    pending: Vec<(Rc<Case>, Reply)>,
-    now: u64,
-    answers: BTreeMap<Digest, Vec<u8>>,
-    causes: BTreeMap<Digest, Rc<Case>>,
-    ruled: bool,
+    court: Court<'a>,
 }
 
 pub fn dispute_forged(bytes: &[u8]) -> bool {
-    thread_local! {
-        static GENESIS: Durable = Notary::new().durable;
-    }
     let mut chooser = Chooser::of(bytes);
     let kinds = chooser.pick(&KINDS);
     let kind = chooser.pick(kinds);
-    let mut dispute = Dispute {
-        chooser,
-        cast: &stage().casts[0],
-        kind,
-        durable: GENESIS.with(Clone::clone),
-        batch: None,
-        pending: Vec::new(),
-        now: EARLY,
-        answers: BTreeMap::new(),
-        causes: BTreeMap::new(),
-        ruled: false,
-    };
+    let cast = &stage().casts[0];
+    let arbiter = Forger(cast.arbiter.public_key());
+    let mut dispute = Dispute { chooser, cast, kind, court: Court::new(cast, &arbiter) };
     forging(|| {
         for _ in 0..16 {
             if !dispute.chooser.has_more() {
@@ -98,7 +80,7 @@ pub fn dispute_forged(bytes: &[u8]) -> bool {
         }
         dispute.commit();
     });
-    dispute.ruled
+    dispute.court.ruled
 }
 
 impl Dispute<'_> {
@@ -106,10 +88,11 @@ impl Dispute<'_> {
         match self.chooser.below(8) {
             0..=3 => self.file(),
             4 | 5 => self.commit(),
-            6 => (self.batch, self.pending) = (None, Vec::new()),
+            6 => self.court.die(),
             _ => {
-                let other = [self.now + 1, self.now.saturating_sub(3_600_000)];
-                self.now = self.chooser.pick(&[&TIMES[..], &other].concat());
+                let now = self.court.now;
+                let other = [now + 1, now.saturating_sub(3_600_000)];
+                self.court.now = self.chooser.pick(&[&TIMES[..], &other].concat());
             }
         }
     }
@@ -189,10 +172,7 @@ impl Dispute<'_> {
     }
 
     fn decide(&mut self, case: Rc<Case>) {
-        let exchange = case.exchange_id();
-        let durable = self.durable.record(&exchange);
-        let planned = self.batch.as_ref().and_then(|batch| batch.record(&exchange).cloned());
-        let record = planned.unwrap_or(durable);
+        let record = self.court.record(&case.exchange_id());
         let opened = if record.verdict.is_some() { Ok(ByRole::default()) } else { open(&case, self.cast) };
         let Ok(opened) = opened else { return };
         let mut held = opened.map(|role, fit| fit.as_ref().map(|fit| (fit, content_of(role))));
@@ -202,82 +182,14 @@ impl Dispute<'_> {
         if let (Action::Deposit, Some(content)) = (case.request().action, &content) {
             held = ByRole::only(role, (content, content_of(role)));
         }
-        let (desk, head) = (&stage().desk, self.durable.head.clone());
-        let batch = self.batch.get_or_insert_with(|| Batch::new(desk, &TestVeil, head));
-        let reply = batch.file(&case, record.clone(), UnixMillis(self.now), held);
-        let after = batch.record(&exchange).cloned().unwrap_or_else(|| record.clone());
-        let clock = batch.clamp(UnixMillis(self.now));
-        check_step(&case, &record, &after, clock);
-        let Ok(reply) = reply else {
-            assert_eq!(
-                (&record.verdict, &record.attestations),
-                (&after.verdict, &after.attestations),
-                "refused, and done"
-            );
-            return;
-        };
-        self.causes.entry(case.request().digest()).or_insert_with(|| Rc::clone(&case));
-        self.pending.push((case, reply));
+        let Filed { before, after, refused, at } = self.court.file(Rc::clone(&case), held);
+        check_step(&case, &before, &after, at);
+        let done = (&before.verdict, &before.attestations) != (&after.verdict, &after.attestations);
+        assert!(!(refused && done), "refused, and done");
     }
 
     fn commit(&mut self) {
-        let Some(batch) = self.batch.take() else { return };
-        let closed = batch.close();
-        assert!(closed.head.time >= self.durable.head.time, "R-409: time went back");
-        for (exchange, record) in &closed.records {
-            let earlier = self.durable.record(exchange);
-            assert!(earlier.verdict.is_none() || earlier.verdict == record.verdict, "R-401: overwritten");
-        }
-        self.durable.apply(closed);
-        for (case, reply) in std::mem::take(&mut self.pending) {
-            self.answer(&case, reply);
-        }
-    }
-
-    fn answer(&mut self, case: &Case, reply: Reply) {
-        let record = self.durable.record(&case.exchange_id());
-        let request = case.request();
-        let shown = match reply {
-            Reply::Content(id) => {
-                let verdict = record.verdict.as_ref().expect("R-408: before a verdict");
-                assert!(
-                    matches!(verdict.statement.ruling, Ruling::Replaced(_)),
-                    "R-408: nothing was replaced"
-                );
-                assert_eq!(*record.held.of(request.role.peer()), Some(id), "R-408: the own item");
-                id.0.to_be_bytes().to_vec()
-            }
-            Reply::Attestation(_) | Reply::Verdict => self.receipt(case, &record, reply),
-        };
-        self.ruled |= reply == Reply::Verdict;
-        let earlier = self.answers.entry(request.digest()).or_insert_with(|| shown.clone());
-        assert_eq!(*earlier, shown, "R-410: the same question, another answer");
-    }
-
-    /// what an offline verifier recomputes from the receipt is what the arbiter ruled.
-    fn receipt(&self, case: &Case, record: &Record, reply: Reply) -> Vec<u8> {
-        let arbiter = Forger(self.cast.arbiter.public_key());
-        let seals = Seals { arbiter: &arbiter, log: &self.cast.log };
-        let (desk, request) = (&stage().desk, case.request().digest());
-        let proof = |leaf: LeafIndex, size| self.durable.proof(leaf, size);
-        let receipt = match reply {
-            Reply::Attestation(depositor) => {
-                let logged =
-                    record.attestations.of(depositor).as_ref().expect("R-504: before it was durable");
-                let leaf = logged.statement.leaf_index;
-                seals.issue(desk, record, logged, request, leaf, proof(leaf, logged.tree_size))
-            }
-            Reply::Content(_) | Reply::Verdict => {
-                let logged = record.verdict.as_ref().expect("R-504: before it was durable");
-                let leaf = logged.statement.leaf_index;
-                seals.issue(desk, record, logged, request, leaf, proof(leaf, logged.tree_size))
-            }
-        };
-        let receipt = receipt.expect("a good log origin");
-        if !self.answers.contains_key(&request) {
-            receipt.verify(case.offer(), Some(request)).expect("R-506: an honest receipt verifies");
-        }
-        arbiter_protocol::wire::arbiter::Receipt::from(&receipt).encode_to_vec()
+        self.court.commit(|_, _| {});
     }
 }
 

@@ -8,6 +8,7 @@
 //! ```
 //! A target panics if a property is broken. It returns whether the input got all the way: accepted, ruled, ended.
 
+mod court;
 mod decoders;
 mod dispute;
 mod escrows;

@@ -142,6 +142,12 @@ impl Oracle {
         if let Verb::Post(_) = verb {
             return Err("PAYMENT_ABSENT");
         }
+        if verb == Verb::Void {
+            let (entry, time) = self.next();
+            let end = ("voided".to_owned(), entry, time);
+            self.lives.insert(deal, Life { made: None, end: Some(end.clone()) });
+            return Ok(end);
+        }
         for who in [payer, payee] {
             let Some(purse) = self.purses.get(&Self::key(who, code, scale)) else {
                 return Err(if who == 0 { "CURRENCY_UNKNOWN" } else { "ACCOUNT_UNKNOWN" });
@@ -152,12 +158,6 @@ impl Oracle {
             if purse.scale != scale {
                 return Err("SCALE_MISMATCH");
             }
-        }
-        if verb == Verb::Void {
-            let (entry, time) = self.next();
-            let end = ("voided".to_owned(), entry, time);
-            self.lives.insert(deal, Life { made: None, end: Some(end.clone()) });
-            return Ok(end);
         }
         if [payer, payee].iter().any(|who| self.purses[&Self::key(*who, code, scale)].closed) {
             return Err("ACCOUNT_CLOSED");

@@ -197,15 +197,26 @@ fn a_payment_that_was_voided_before_it_was_made_never_is() {
     // The payee's void is the same order.
     assert!(ledger.order_payment(order(&terms, PaymentAction::Void, 2), UNTIL).unwrap() == voided);
     assert_eq!(available(&ledger, 1), (10_000, 0, 0));
-    // Not about accounts that do not exist, nor in another currency: a stranger makes no entries.
-    let entries = ledger.journal().len();
+}
+
+/// nor one between accounts that do not exist yet, or have another currency: the arbiter's order always has an end.
+#[test]
+fn a_void_does_not_wait_for_accounts() {
+    let mut ledger = ledger();
+    let terms = held(10, UNTIL, Timeout::Post, "strange");
     let mut strange = terms.clone();
     strange.payment.payer = key(6);
-    assert_eq!(reason(ledger.order_payment(order(&strange, PaymentAction::Void, 3), NOW)), "ACCOUNT_UNKNOWN");
     let mut other = terms;
     other.payment.amount = Amount::parse("1 JPY").unwrap();
-    assert_eq!(reason(ledger.order_payment(order(&other, PaymentAction::Void, 3), NOW)), "CURRENCY_MISMATCH");
-    assert_eq!(ledger.journal().len(), entries);
+    for terms in [&strange, &other] {
+        let voided = ledger.order_payment(order(terms, PaymentAction::Void, 3), NOW).unwrap();
+        assert_eq!((voided.state, &voided.terms), (PaymentState::Voided, terms));
+    }
+    // The account is opened, and the payment stays what it is.
+    ledger.open(&signer(6), &euro(), NOW).unwrap();
+    ledger.issue(key(6), Amount::new(100, euro()).unwrap(), Digest::of(&[b"late"]), NOW).unwrap();
+    assert_eq!(reason(ledger.order_payment(order(&strange, PaymentAction::Make, 6), NOW)), "PAYMENT_VOIDED");
+    assert_eq!(available(&ledger, 6), (100, 0, 0));
 }
 
 /// what is issued stays below a limit, so no sum overflows anywhere.

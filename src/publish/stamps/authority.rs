@@ -9,12 +9,12 @@ use arbiter_protocol::timestamp::{
 };
 use thiserror::Error;
 use ureq::Agent;
-use ureq::tls::{RootCerts, TlsConfig};
+use ureq::tls::RootCerts;
+
+use crate::publish::agent::agent;
 
 /// For one answer, from connecting to its last byte.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Largest block of headers.
-const HEADER_BYTES: usize = 16 * 1024;
 
 /// No token that counts. The authority, its operator or the network is at fault.
 #[derive(Debug, Error)]
@@ -50,15 +50,7 @@ pub struct Authority {
 impl Authority {
     /// `url` begins with `http://` or `https://`: the token is signed, so that either will do.
     pub fn new(url: &str, trusted: Authorities) -> Self {
-        let config = Agent::config_builder()
-            .timeout_global(Some(PATIENCE))
-            .max_redirects(0)
-            .http_status_as_error(false)
-            .max_response_header_size(HEADER_BYTES)
-            .user_agent(concat!("arbiter/", env!("CARGO_PKG_VERSION")))
-            .tls_config(TlsConfig::builder().root_certs(RootCerts::WebPki).build())
-            .build();
-        Self { url: url.to_owned(), trusted, agent: config.new_agent() }
+        Self { url: url.to_owned(), trusted, agent: agent(PATIENCE, RootCerts::WebPki) }
     }
 
     pub(super) fn url(&self) -> &str {

@@ -11,14 +11,12 @@ use arbiter_protocol::limits;
 use thiserror::Error;
 use ureq::Agent;
 use ureq::http::Response;
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
+use crate::publish::agent::{agent, roots};
 use crate::witness::logs::origin_hash;
 
 /// For one answer, from connecting to its last byte.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Largest block of headers.
-const HEADER_BYTES: usize = 16 * 1024;
 /// A checkpoint with 16 ML-DSA cosignatures has less.
 const NOTE_BYTES: u64 = 64 * 1024;
 
@@ -71,22 +69,7 @@ impl Caller {
         keys: Vec<VerifierKey>,
         ca: Option<&[u8]>,
     ) -> Result<Self, String> {
-        let roots = match ca {
-            None => RootCerts::WebPki,
-            Some(pem) => {
-                RootCerts::new_with_certs(&[Certificate::from_pem(pem).map_err(|error| error.to_string())?])
-            }
-        };
-        let config = Agent::config_builder()
-            .timeout_global(Some(PATIENCE))
-            .max_redirects(0)
-            .http_status_as_error(false)
-            .max_response_header_size(HEADER_BYTES)
-            .max_idle_connections_per_host(1)
-            .user_agent(concat!("arbiter/", env!("CARGO_PKG_VERSION")))
-            .tls_config(TlsConfig::builder().root_certs(roots).build())
-            .build();
-        Ok(Self { name, url: url.to_owned(), keys, agent: config.new_agent() })
+        Ok(Self { name, url: url.to_owned(), keys, agent: agent(PATIENCE, roots(ca)?) })
     }
 
     pub(super) fn name(&self) -> &str {

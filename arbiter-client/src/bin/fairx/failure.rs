@@ -138,6 +138,9 @@ const fn money(fault: &MoneyFault) -> &'static str {
         MoneyFault::ArbiterCannotReach(_) => {
             "agree on a ledger that the arbiter reaches; `fairx pin refresh` asks it for all of them"
         }
+        MoneyFault::ArbiterCannotEnd(_) => {
+            "nothing was signed; agree on another ledger, or pay in a way that needs nothing of the arbiter there"
+        }
         MoneyFault::HoldTooShort { .. } => "nothing was signed; `fairx pin refresh`, then offer again",
         MoneyFault::NotOurAccount(_) | MoneyFault::NotOurPurse(_) => {
             "nothing was signed; give the other party the line that `fairx purse account` prints"
