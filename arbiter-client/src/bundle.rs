@@ -43,9 +43,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::durable;
-use crate::texts::{
-    Pair, Unread, base64_bytes, decoded, envelope, envelopes, optional, pledge, several, text,
-};
+use crate::texts::{Pair, Unread, base64_bytes, decoded, envelope, optional, pledge, receipts, text};
 
 use receipt::ReceiptFile;
 pub use receipt::{BundledReceipt, TIMESTAMPS};
@@ -334,7 +332,7 @@ impl Bundle {
             signatures: file.signatures.read(["signatures.originator", "signatures.responder"], signature)?,
             payments: file
                 .payments
-                .read(["payments.originator", "payments.responder"], envelopes)?
+                .read(["payments.originator", "payments.responder"], receipts)?
                 .map(|_, it| it.clone().unwrap_or_default()),
             receipts: file.receipts.into_iter().map(BundledReceipt::try_from).collect::<Result<_, _>>()?,
         })
@@ -357,7 +355,7 @@ impl Bundle {
             signatures: Pair::of(
                 self.signatures.map(|_, bytes| bytes.as_ref().map(|it| STANDARD.encode(it))),
             ),
-            payments: Pair::of(self.payments.map(|_, it| several(it))),
+            payments: Pair::receipts(&self.payments),
             receipts: self.receipts.iter().map(ReceiptFile::from).collect(),
         };
         json(&file)

@@ -6,7 +6,7 @@
 
 use arbiter_protocol::error::Invalid;
 use arbiter_protocol::escrow::EscrowError;
-use arbiter_protocol::exchange::kind::package as frames;
+use arbiter_protocol::exchange::kind::package;
 use arbiter_protocol::exchange::kind::pledge::{Malformed, Pledge};
 use arbiter_protocol::exchange::selection::ByRole;
 use arbiter_protocol::ids::Digest;
@@ -44,6 +44,14 @@ impl Pair {
     /// Of envelopes.
     pub(crate) fn envelopes(envelopes: &ByRole<Option<Envelope>>) -> Self {
         Self::of(envelopes.map(|_, it| it.as_ref().map(text)))
+    }
+
+    /// Of the receipts of payments: of a package all of them, as its content has them.
+    pub(crate) fn receipts(receipts: &ByRole<Vec<Envelope>>) -> Self {
+        Self::of(receipts.map(|_, all| {
+            let parts: Vec<_> = all.iter().map(Envelope::encode).collect();
+            (!parts.is_empty()).then(|| STANDARD.encode(package::joined(&parts)))
+        }))
     }
 
     /// Of pledges.
@@ -85,20 +93,14 @@ const PAYMENT_RECEIPT_BYTES: usize = 2048;
 const _: () =
     assert!(limits::PACKAGE_LEAVES * (limits::FRAME_BYTES + PAYMENT_RECEIPT_BYTES) < limits::ENVELOPE_BYTES);
 
-/// One receipt for a payment, or those of a package after one another as its content has them.
-pub(crate) fn envelopes(text: &str, place: &'static str) -> Result<Vec<Envelope>, Unread> {
+/// Reads what [`Pair::receipts`] writes.
+pub(crate) fn receipts(text: &str, place: &'static str) -> Result<Vec<Envelope>, Unread> {
     let bytes = decoded(text, limits::ENVELOPE_BYTES, place)?;
-    let malformed = |source| Unread::Statement(place, source);
-    // A frame begins with the highest byte of a length, which is zero; an envelope never does.
-    let parts = if bytes.first() == Some(&0) { frames::parts(&bytes) } else { Some(vec![bytes.as_slice()]) };
-    let parts = parts.ok_or(malformed(Invalid::FieldLength { field: "payments" }))?;
-    parts.into_iter().map(|part| Envelope::decode(part).map_err(malformed)).collect()
-}
-
-/// The text of such receipts, if there are any.
-pub(crate) fn several(receipts: &[Envelope]) -> Option<String> {
-    let parts: Vec<_> = receipts.iter().map(Envelope::encode).collect();
-    (!parts.is_empty()).then(|| STANDARD.encode(frames::joined(&parts)))
+    // A length begins with zero; an envelope never does.
+    let parts = if bytes.first() == Some(&0) { package::parts(&bytes) } else { Some(vec![bytes.as_slice()]) };
+    let parts = parts.ok_or(Unread::Field(place))?;
+    let read = |part| Envelope::decode(part).map_err(|source| Unread::Statement(place, source));
+    parts.into_iter().map(read).collect()
 }
 
 pub(crate) fn optional(text: Option<&str>, place: &'static str) -> Result<Option<Envelope>, Unread> {
