@@ -403,6 +403,31 @@ async fn the_log_proves_itself_to_auditors() {
     end(world).await;
 }
 
+/// A clock that stops the thread that asks it, once it is told to.
+struct Broken(Arc<std::sync::atomic::AtomicBool>);
+
+impl arbiter::clock::Clock for Broken {
+    fn now(&self) -> UnixMillis {
+        assert!(!self.0.load(std::sync::atomic::Ordering::SeqCst), "the clock is broken");
+        UnixMillis(START)
+    }
+}
+
+/// a writer that panics is an engine that has failed, and everybody hears of it.
+#[tokio::test]
+async fn a_writer_that_panics_has_failed() {
+    let broken = Arc::<std::sync::atomic::AtomicBool>::default();
+    let store = memory().open();
+    let engine =
+        Engine::start(desk(), keys(), Arc::new(store), Box::new(Broken(Arc::clone(&broken)))).unwrap();
+    let exchange = Exchange::new(Kind::P1, 1);
+    exchange.file(&engine, Originator, Action::Abort).await.unwrap();
+    broken.store(true, std::sync::atomic::Ordering::SeqCst);
+    let case = Exchange::new(Kind::P1, 2).case(Originator, Action::Abort);
+    assert_eq!(engine.file(case, Held::default()).await, Err(EngineError::Stopped));
+    assert_eq!(engine.ended().await, Ended::Failed);
+}
+
 /// what servers read of the log, and of an exchange for its parties, is what was logged; what was
 /// published is known after a restart.
 #[tokio::test]
@@ -415,6 +440,7 @@ async fn what_servers_read_is_what_was_logged() {
         exchange.file(engine, Originator, Action::Deposit).await.unwrap();
     }
     one.file(engine, Originator, Action::Resolve).await.unwrap();
+    assert_eq!(engine.counters().attestations, 2, "each is counted when it is made");
     let query = one.case(Originator, Action::Query);
     let receipts = engine.evidence(&query).unwrap();
     assert_eq!(receipts.iter().map(|(index, _)| index.0).collect::<Vec<_>>(), [1, 3]);
