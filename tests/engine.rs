@@ -428,6 +428,26 @@ async fn a_writer_that_panics_has_failed() {
     assert_eq!(engine.ended().await, Ended::Failed);
 }
 
+/// who waits for a longer log hears when it has grown, and who waits for requests that stand when one was kept.
+#[tokio::test]
+async fn each_hears_what_it_waits_for() {
+    let place = memory();
+    let world = start(&place);
+    let (mut grown, mut standing) = (world.engine.grown(), world.engine.new_standing());
+    let mut heard = |grows, stands| {
+        assert_eq!((grown.has_changed().unwrap(), standing.has_changed().unwrap()), (grows, stands));
+        grown.mark_unchanged();
+        standing.mark_unchanged();
+    };
+    heard(false, false);
+    let early = Exchange::new(Kind::P3, 1).file(&world.engine, Originator, Action::Revoke).await;
+    assert!(matches!(early, Err(EngineError::Refused(Refused::RevokeTooEarly { .. }))), "{early:?}");
+    heard(false, true);
+    Exchange::new(Kind::P1, 2).file(&world.engine, Originator, Action::Abort).await.unwrap();
+    heard(true, false);
+    end(world).await;
+}
+
 /// what servers read of the log, and of an exchange for its parties, is what was logged; what was
 /// published is known after a restart.
 #[tokio::test]
