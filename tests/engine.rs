@@ -35,16 +35,19 @@ use arbiter::keys::{Keys, Seeds};
 use arbiter::store::mem::{Fault, MemStore};
 use arbiter::store::raw::Tamper;
 use arbiter::store::rocks::RocksStore;
-use arbiter::store::schema::{self, Family};
+use arbiter::store::schema::{self, By, Family};
 use arbiter::store::{Store, StoreError};
 use arbiter_protocol::error::Refused;
 use arbiter_protocol::evidence::checkpoint::{Origin, SignedCheckpoint};
+use arbiter_protocol::evidence::leaf::Event;
 use arbiter_protocol::evidence::merkle::{self, leaf_hash};
 use arbiter_protocol::evidence::note::VerifierKey;
+use arbiter_protocol::evidence::tile::{TileKind, TilePath};
 use arbiter_protocol::exchange::selection::Role::{Originator, Responder};
 use arbiter_protocol::message::request::Action;
 use arbiter_protocol::message::verdict::{Attestation, Verdict};
 use arbiter_protocol::ruling::receipt::Receipt;
+use arbiter_protocol::ruling::sequencer::Veil as _;
 use arbiter_protocol::time::{DurationMillis, UnixMillis};
 use fixture::{
     DEADLINE, Exchange, Kind, Place, START, World, arbiter, desk, folder, keys, memory, start, statement,
@@ -399,6 +402,91 @@ async fn the_log_proves_itself_to_auditors() {
     assert_eq!(engine.consistency_proof(6, 5), outside);
     assert_eq!(engine.consistency_proof(5, 14), outside);
     assert_eq!(engine.entry(13), Err(EngineError::OutOfRange { size: 13 }));
+    end(world).await;
+}
+
+/// A clock that stops the thread that asks it, once it is told to.
+struct Broken(Arc<std::sync::atomic::AtomicBool>);
+
+impl arbiter::clock::Clock for Broken {
+    fn now(&self) -> UnixMillis {
+        assert!(!self.0.load(std::sync::atomic::Ordering::SeqCst), "the clock is broken");
+        UnixMillis(START)
+    }
+}
+
+/// a writer that panics is an engine that has failed, and everybody hears of it.
+#[tokio::test]
+async fn a_writer_that_panics_has_failed() {
+    let broken = Arc::<std::sync::atomic::AtomicBool>::default();
+    let store = memory().open();
+    let engine =
+        Engine::start(desk(), keys(), Arc::new(store), Box::new(Broken(Arc::clone(&broken)))).unwrap();
+    let exchange = Exchange::new(Kind::P1, 1);
+    exchange.file(&engine, Originator, Action::Abort).await.unwrap();
+    broken.store(true, std::sync::atomic::Ordering::SeqCst);
+    let case = Exchange::new(Kind::P1, 2).case(Originator, Action::Abort);
+    assert_eq!(engine.file(case, Held::default()).await, Err(EngineError::Stopped));
+    assert_eq!(engine.ended().await, Ended::Failed);
+}
+
+/// who waits for a longer log hears when it has grown, and who waits for requests that stand when one was kept.
+#[tokio::test]
+async fn each_hears_what_it_waits_for() {
+    let place = memory();
+    let world = start(&place);
+    let (mut grown, mut standing) = (world.engine.grown(), world.engine.new_standing());
+    let mut heard = |grows, stands| {
+        assert_eq!((grown.has_changed().unwrap(), standing.has_changed().unwrap()), (grows, stands));
+        grown.mark_unchanged();
+        standing.mark_unchanged();
+    };
+    heard(false, false);
+    let early = Exchange::new(Kind::P3, 1).file(&world.engine, Originator, Action::Revoke).await;
+    assert!(matches!(early, Err(EngineError::Refused(Refused::RevokeTooEarly { .. }))), "{early:?}");
+    heard(false, true);
+    Exchange::new(Kind::P1, 2).file(&world.engine, Originator, Action::Abort).await.unwrap();
+    heard(true, false);
+    end(world).await;
+}
+
+/// what servers read of the log, and of an exchange for its parties, is what was logged; what was
+/// published is known after a restart.
+#[tokio::test]
+async fn what_servers_read_is_what_was_logged() {
+    let place = memory();
+    let world = start(&place);
+    let engine = &world.engine;
+    let [one, two] = [1, 2].map(|n| Exchange::new(Kind::P2, n));
+    for exchange in [&one, &two] {
+        exchange.file(engine, Originator, Action::Deposit).await.unwrap();
+    }
+    one.file(engine, Originator, Action::Resolve).await.unwrap();
+    assert_eq!(engine.counters().attestations, 2, "each is counted when it is made");
+    let query = one.case(Originator, Action::Query);
+    let receipts = engine.evidence(&query).unwrap();
+    assert_eq!(receipts.iter().map(|(index, _)| index.0).collect::<Vec<_>>(), [1, 3]);
+    for (_, receipt) in &receipts {
+        one.prove(receipt, &query);
+    }
+    let unknown = Exchange::new(Kind::P2, 3).case(Originator, Action::Query);
+    assert_eq!(engine.evidence(&unknown), Err(Refused::VerdictNotFound.into()));
+
+    let tile = engine.tile(TilePath::new(TileKind::Hashes(0), 0, 4).unwrap()).unwrap();
+    let leaves = engine.entries(0, 9).unwrap();
+    assert_eq!(tile, leaves.iter().flat_map(|leaf| leaf_hash(leaf).to_vec()).collect::<Vec<_>>());
+    let found = |by, first, count| engine.indexed(by, first, count).unwrap();
+    let deposits = By::Event(Event::DepositAccepted);
+    assert_eq!((found(deposits, 0, 9), found(deposits, 2, 9)), (vec![1, 2], vec![2]));
+    assert_eq!(found(deposits, 0, 1), [1]);
+    assert_eq!(found(By::Exchange(keys().veil().pseudonym(&one.id())), 0, 9), [1, 3]);
+
+    assert_eq!(engine.published(), Ok(None));
+    let note = engine.checkpoint().unwrap();
+    engine.publish(&note).unwrap();
+    end(world).await;
+    let world = start(&place);
+    assert_eq!(world.engine.published(), Ok(Some(note)));
     end(world).await;
 }
 

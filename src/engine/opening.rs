@@ -76,11 +76,10 @@ impl Benches {
             once_more().await;
             return Ok(work());
         }
-        match tokio::task::spawn_blocking(work).await {
-            Ok(done) => Ok(done),
-            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        tokio::task::spawn_blocking(work).await.or_else(|error| match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
             Err(_) => Err(EngineError::Stopped),
-        }
+        })
     }
 
     /// Goes on to the end, even if nobody waits for it any more.

@@ -500,6 +500,16 @@ async fn a_fork_and_marks_that_are_no_use() {
         assert_eq!(engine.read_only().is_none(), good);
         engine.stop().await;
     }
+    // Of several, the note of the largest tree is shown; of two of one size the first.
+    let noted = |size, note: &str| {
+        Said(Ok(Some(Mark { size, root: None, commits: None, note: Some(String::from(note)) })))
+    };
+    let (five, nine, again) = (noted(5, "five"), noted(9, "nine"), noted(9, "nine again"));
+    for marks in [[&five, &nine, &again], [&nine, &five, &again], [&nine, &again, &five]] {
+        let engine = pair.start_below(&marks.map(|it| -> &dyn HighWater { it }));
+        assert_eq!(engine.checkpoint().as_deref(), Ok("nine"));
+        engine.stop().await;
+    }
     // An export of another log, and one that is no note.
     let exports = tempfile::tempdir().unwrap();
     let started = |mark: &dyn HighWater| {
