@@ -11,7 +11,8 @@ pub struct ExchangeResponse {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Message {
-    /// Beside an offer or an acceptance: the sender's detached signature in escrow, if it gives one.
+    /// Beside an offer or an acceptance: the sender's detached signature in escrow, or the receipt of what it has reserved, if it
+    /// gives one; of a package an escrow for each signature, after one another (SPEC R-310).
     #[prost(bytes = "vec", tag = "4")]
     pub escrow: ::prost::alloc::vec::Vec<u8>,
     #[prost(oneof = "message::Kind", tags = "1, 2, 3")]

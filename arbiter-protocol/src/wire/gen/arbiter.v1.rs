@@ -9,7 +9,8 @@ pub struct Case {
     /// Absent only where the requester never saw one.
     #[prost(message, optional, tag = "3")]
     pub acceptance: ::core::option::Option<crate::message::wire::Envelope>,
-    /// For GenerateItem: the escrow of each detached signature that is to be produced. Empty otherwise.
+    /// For GenerateItem: by whose item it is, the escrow of the detached signature that is to be produced, of a package one for each,
+    /// or the receipt of the payment that is to be posted. Empty otherwise.
     #[prost(bytes = "vec", tag = "4")]
     pub originator_escrow: ::prost::alloc::vec::Vec<u8>,
     #[prost(bytes = "vec", tag = "5")]
