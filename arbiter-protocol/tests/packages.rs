@@ -13,13 +13,13 @@ use std::collections::BTreeSet;
 
 use arbiter_protocol::crypto::Signer as _;
 use arbiter_protocol::error::Rejected;
-use arbiter_protocol::escrow::{Escrow, RsaHash, RsaPadding, SignatureKey, Suite};
+use arbiter_protocol::escrow::{Escrow, EscrowError, RsaHash, RsaPadding, SignatureKey, Suite};
 use arbiter_protocol::evidence::leaf::Event;
 use arbiter_protocol::exchange::item::{Description, DetachedSignature, Item};
 use arbiter_protocol::exchange::kind::content::ContentCheck;
 use arbiter_protocol::exchange::kind::detached::Place;
 use arbiter_protocol::exchange::kind::package as frames;
-use arbiter_protocol::exchange::kind::pledge::Pledge;
+use arbiter_protocol::exchange::kind::pledge::{Malformed, Pledge};
 use arbiter_protocol::exchange::kind::{Unfit, signature};
 use arbiter_protocol::exchange::package;
 use arbiter_protocol::exchange::payment::{Hold, Timeout};
@@ -688,6 +688,13 @@ fn detached_signatures_are_together_and_their_escrows_fit() {
         item
     };
     let of = |count: u8| Item::package((0..count).map(rsa).collect()).unwrap();
+    let by = |bytes: usize, padding| {
+        let modulus = [vec![0xc1; bytes - 1], vec![1]].concat();
+        let mut item = one(&format!("{bytes} bytes"));
+        let Description::DetachedSignature(it) = &mut item.description else { panic!() };
+        it.key = SignatureKey::rsa(modulus, 65_537, padding, RsaHash::Sha256).unwrap();
+        item
+    };
     let in_suite = |item: Item, suite| {
         let terms = with(item);
         let escrow = terms.escrow.clone().map(|it| EscrowTerms { suite, ..it });
@@ -702,6 +709,17 @@ fn detached_signatures_are_together_and_their_escrows_fit() {
         assert_eq!(in_suite(of(most + 1), suite), Err("ESCROWS_TOO_LARGE"), "{}", suite.name());
     }
     assert_eq!(in_suite(of(8), Suite::COMPACT), Ok(()));
+    // To the byte; and the longest escrow alone.
+    let together = |other| vec![by(258, RsaPadding::Pss), by(other, RsaPadding::Pkcs1)];
+    let keys = together(695);
+    let keys = keys.iter().filter_map(|item| item.description.detached());
+    let bytes: usize = keys.map(|it| limits::FRAME_BYTES + Suite::FAST.most_bytes(&it.key)).sum();
+    assert_eq!(bytes, limits::ESCROW_BYTES);
+    assert_eq!(in_suite(Item::package(together(695)).unwrap(), Suite::FAST), Ok(()));
+    assert_eq!(in_suite(Item::package(together(696)).unwrap(), Suite::FAST), Err("ESCROWS_TOO_LARGE"));
+    for suite in Suite::ALL {
+        assert_eq!(in_suite(by(limits::MODULUS_BYTES, RsaPadding::Pss), suite), Ok(()), "{}", suite.name());
+    }
     // The bound is one: no escrow is longer.
     let terms = cast.escrow_terms(common::until(Kind::P1Escrow));
     for suite in Suite::ALL {
@@ -745,6 +763,30 @@ fn the_escrows_of_a_package_have_one_form() {
     assert_eq!(reason(&frames::framed(&[encoded[0].clone(), receipt])), "ESCROW_VERSION_UNSUPPORTED");
     let big = frames::framed(&vec![vec![1; limits::ESCROW_BYTES / 2]; 2]);
     assert_eq!(reason(&big), "ESCROW_SIZE_INVALID");
+    // What is too large is not looked into; what is just not too large is.
+    let fault = |bytes: usize| Pledge::from_bytes(&vec![0; bytes]).unwrap_err();
+    let too_large = |got| Malformed::Escrow(EscrowError::TooLarge { got });
+    assert_eq!(fault(limits::ESCROW_BYTES), Malformed::Escrow(EscrowError::Package));
+    for got in [limits::ESCROW_BYTES + 1, limits::ESCROW_BYTES + 2] {
+        assert_eq!(fault(got), too_large(got));
+    }
+}
+
+/// of so many leaves; another number is no content of theirs.
+#[test]
+fn contents_are_split_as_they_were_joined() {
+    let contents: [&[u8]; 4] = [b"one", b"", b"three", b"four"];
+    for count in 0..=contents.len() {
+        let joined = frames::joined(&contents[..count]);
+        for leaves in 2..=contents.len() + 1 {
+            let expected = (leaves == count).then(|| contents[..count].to_vec());
+            // A lone content has no length before it.
+            assert_eq!(frames::split(&joined, leaves), expected, "{count} as {leaves}");
+        }
+        assert_eq!(frames::split(&joined, 1), Some(vec![joined.as_slice()]));
+    }
+    let whole = frames::joined(&contents);
+    assert_eq!(frames::split(&whole[..whole.len() - 1], 4), None);
 }
 
 /// S26: an escrow for each signature, in its place, for this agreement, and every one of them good; else nothing is

@@ -161,11 +161,11 @@ impl Offer {
         }
     }
 
-    /// whether the escrows of a package could be more than fits beside a message.
+    /// whether the escrows of a package could be more than fits beside a message. One alone always fits.
     fn escrows_too_large(&self, role: Role, suite: Suite) -> bool {
         let leaves = self.item(role).description.detached_leaves();
         let most = |it: &&DetachedSignature| limits::FRAME_BYTES.saturating_add(suite.most_bytes(&it.key));
-        leaves.len() > 1 && leaves.iter().map(most).fold(0, usize::saturating_add) > limits::ESCROW_BYTES
+        leaves.iter().map(most).fold(0, usize::saturating_add) > limits::ESCROW_BYTES
     }
 
     /// the deadlines that the protocol needs, in their order. R-209: money that is held goes to the payee unless
