@@ -135,7 +135,7 @@ async fn an_old_run_said_again_brings_nothing() {
             played += 1;
         }
     }
-    assert_eq!(played, 20);
+    assert_eq!(played, 2 * all_deals().count());
 }
 
 /// S14, R-204, R-106: an offer under another arbiter is refused before anything is shown, whatever it is that differs; and
@@ -199,7 +199,8 @@ fn peak() -> u64 {
 #[tokio::test(start_paused = true)]
 async fn a_large_file_is_never_in_memory() {
     const SIZE: u64 = 1 << 30;
-    const MOST: u64 = 64 << 20;
+    // Other tests run in this process, too.
+    const MOST: u64 = 128 << 20;
     let folder = tempfile::tempdir().unwrap();
     let bench = Bench::new(folder.path());
     let large = folder.path().join("large.bin");
